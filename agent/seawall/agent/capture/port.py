@@ -1,0 +1,64 @@
+"""What a backup worker asks of capture: one call that returns a VM's disks at one instant, and an end to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from seawall.repository.disks import DiskSource
+from seawall.repository.format.manifest import Checkpoint, Root
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRequest:
+    """What to capture and against what. `parent` is the root of the newest committed point in the same repository."""
+
+    vm_id: str
+    attempt_id: str
+    agent_id: str
+    repository_id: str
+    freeze: str  # "never", "try", "require"
+    parent: Root | None
+    exclude_disks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedDisk:
+    """One disk at the instant. `how`: "bitmap", "compare", "full"; `why`: one sentence, "" when nothing better exists than what was done."""
+
+    target: str
+    size_bytes: int
+    format: str
+    source_path: str
+    sector_bytes: int
+    how: str
+    why: str
+    source: DiskSource  # of a "bitmap" disk: clean extents are those the bitmap leaves out
+
+
+class Capture(Protocol):
+    """A context manager: leaving it ends the job, closes NBD connections and removes socket and scratch, whatever happened.
+
+    The new checkpoint is deleted on leaving unless `keep_checkpoint()` was called (after the point is committed, or when that is unknown).
+    """
+
+    disks: Sequence[CapturedDisk]
+    instant_us: int
+    guest_frozen: bool
+    warnings: Sequence[tuple[str, str]]  # (REASON, message)
+    domain_xml: str
+    checkpoint: Checkpoint | None
+
+    def check(self) -> None:
+        """Raise ScratchFull, Canceled or HypervisorError when the capture can no longer be trusted. Cheap; call it often, and before commit."""
+
+    def keep_checkpoint(self) -> None: ...
+
+    def delete_older_checkpoints(self) -> None:
+        """After the commit: delete this repository's checkpoints of this VM except this one and its base (the parent's)."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

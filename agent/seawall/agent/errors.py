@@ -1,0 +1,87 @@
+"""Errors of the agent. Each carries what the operator sees: a stable reason, a sentence, a next step, and whether to try again."""
+
+from enum import Enum
+
+
+class FailureKind(Enum):
+    """What the controller does with a failed attempt."""
+
+    TRANSIENT = "transient"  # another attempt, counted
+    CONFLICT = "conflict"  # requeued, not counted
+    PERMANENT = "permanent"  # the run fails
+
+
+class AgentError(Exception):
+    """Root. `reason` is UPPER_SNAKE and stable; the message says what happened and why; `next_step` what to do now."""
+
+    reason = "AGENT_ERROR"
+    kind = FailureKind.TRANSIENT
+    next_step = "See the agent's log on that host."
+
+    def __init__(self, message: str, *, reason: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or self.reason
+        self.next_step = next_step or self.next_step
+
+
+class HypervisorError(AgentError):
+    """libvirt or QEMU said no, or did not answer."""
+
+    reason = "HYPERVISOR_ERROR"
+
+
+class VmNotFound(AgentError):
+    """No such VM on this host any more."""
+
+    reason = "VM_NOT_FOUND"
+    kind = FailureKind.CONFLICT
+
+
+class VmBusy(AgentError):
+    """Another job, not ours, holds the VM."""
+
+    reason = "VM_BUSY"
+    kind = FailureKind.CONFLICT
+
+
+class FreezeFailed(AgentError):
+    """The policy requires a freeze and the guest did not freeze."""
+
+    reason = "FREEZE_FAILED"
+
+
+class ScratchFull(AgentError):
+    """The backup was ended before the guest's own writes could fail."""
+
+    reason = "SCRATCH_FULL"
+
+
+class DiskUnreadable(AgentError):
+    """A disk could not be read at this instant."""
+
+    reason = "DISK_UNREADABLE"
+
+
+class RestoreRefused(AgentError):
+    """The planner found a clash; nothing was copied."""
+
+    reason = "RESTORE_REFUSED"
+    kind = FailureKind.PERMANENT
+
+
+class Fenced(AgentError):
+    """The controller gave this attempt up: stop, clean up, report nothing."""
+
+    reason = "FENCED"
+
+
+class Canceled(AgentError):
+    """The operator asked for it."""
+
+    reason = "CANCELED"
+
+
+class ControllerUnreachable(AgentError):
+    """Retries towards the controller are used up."""
+
+    reason = "CONTROLLER_UNREACHABLE"
