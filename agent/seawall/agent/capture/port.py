@@ -24,7 +24,7 @@ class CaptureRequest:
 
 @dataclass(frozen=True, slots=True)
 class CapturedDisk:
-    """One disk at the instant. `how`: "bitmap", "compare", "full"; `why`: one sentence, "" when nothing better exists than what was done."""
+    """One disk at the instant. `how`: "bitmap", "compare", "full"; `why`: one sentence, "" when nothing better exists."""
 
     target: str
     size_bytes: int
@@ -50,7 +50,7 @@ class Capture(Protocol):
     checkpoint: Checkpoint | None
 
     def check(self) -> None:
-        """Raise ScratchFull, Canceled or HypervisorError when the capture can no longer be trusted. Cheap; call it often, and before commit."""
+        """Raise ScratchFull, Canceled or HypervisorError when it can no longer be trusted. Cheap; call it often, and before commit."""
 
     def keep_checkpoint(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The hypervisor port: what capture, restore and the supervisor ask of libvirt. Adapter: hypervisor/libvirt.py; errors are agent.errors only."""
+"""The hypervisor port: what capture, restore and the supervisor ask of libvirt. Adapter: hypervisor/libvirt.py; errors: agent.errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

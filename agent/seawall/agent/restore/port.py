@@ -1,0 +1,48 @@
+"""What a restore worker asks of the host: one call that plans and prepares, sinks to fill, and an end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from seawall.repository.disks import DiskSink
+from seawall.repository.format.manifest import Root
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What to restore and as what. `disks` not empty: only these targets, as files under `directory`, no VM is defined."""
+
+    attempt_id: str
+    root: Root
+    domain_xml: str  # from the point; hostile
+    vm_name: str  # "" = the name in the point
+    new_identity: bool
+    start: bool
+    directory: str  # "" = the paths in the point
+    disks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDisk:
+    """One disk to fill. A fresh target reads as zeroes: zero() on it may be free."""
+
+    target: str
+    path: str
+    sink: DiskSink
+
+
+class RestoreTarget(Protocol):
+    """A context manager: leaving it without finish() removes every file and definition that it made, and nothing else."""
+
+    disks: Sequence[TargetDisk]
+    warnings: Sequence[tuple[str, str]]  # (REASON, message)
+
+    def finish(self) -> str:
+        """Flush and close the disks, put members (NVRAM) in place, define, start if asked. Returns the VM's UUID, "" for files only."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
