@@ -1,0 +1,66 @@
+# One word per job. `make test` is all that CI runs; `make demo` shows the main job. Both install what they need (as root, Debian 12).
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON := $(BIN)/python
+SETUP  := build/setup.stamp
+PROTOS := $(wildcard proto/seawall/api/v1/*.proto)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## install what is missing: Debian packages, the virtual environment, Seawall itself (editable)
+
+$(VENV)/requirements.stamp: requirements/dev.txt deploy/install/system.sh
+	deploy/install/system.sh
+	test -x $(PYTHON) || /usr/bin/python3 -m venv --system-site-packages $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(SETUP): $(VENV)/requirements.stamp pyproject.toml proto/generate.py $(PROTOS)
+	mkdir -p build
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+proto: $(VENV)/requirements.stamp ## generate the stubs beside the .proto files
+	$(PYTHON) proto/generate.py
+
+lint: $(SETUP) ## ruff and buf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/buf lint proto
+
+types: $(SETUP) ## mypy, strict, sources and tests
+	$(BIN)/mypy
+
+contracts: $(SETUP) ## who may import whom
+	$(BIN)/lint-imports
+
+check: lint types contracts ## all three
+
+test: check ## check, then every test but the slow ones (real libvirt, QEMU and S3 included; root)
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(SETUP) ## what is too long for `make test`
+	$(BIN)/pytest -m slow
+
+bench: $(SETUP) ## measure the data pipeline
+	$(PYTHON) tests/benchmarks/pipeline.py
+
+demo: $(SETUP) ## the main job on two hypervisor hosts in namespaces; KEEP=1 leaves it running
+	KEEP=$(KEEP) $(PYTHON) -m deploy.lab demo
+
+demo-down: $(SETUP) ## stop a laboratory that KEEP=1 left running
+	$(PYTHON) -m deploy.lab down
+
+lock: $(SETUP) ## renew requirements/dev.txt (needs uv)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
+	  --extra agent --extra controller --extra cli --extra s3-server --group dev pyproject.toml --upgrade -o requirements/dev.txt
+
+clean: ## remove what was built
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup proto lint types contracts check test test-slow bench demo demo-down lock clean
