@@ -37,11 +37,29 @@ class VmNotFound(AgentError):
     kind = FailureKind.CONFLICT
 
 
+class VmNotRunning(AgentError):
+    """The VM is powered off, and this operation needs a running one."""
+
+    reason = "VM_NOT_RUNNING"
+    kind = FailureKind.PERMANENT
+    next_step = "Start the VM, then run the backup again."
+
+
 class VmBusy(AgentError):
     """Another job, not ours, holds the VM."""
 
     reason = "VM_BUSY"
     kind = FailureKind.CONFLICT
+
+
+class CheckpointBroken(HypervisorError):
+    """A bitmap is missing or inconsistent (power loss, killed QEMU). `disk` is its target, "" when libvirt did not say."""
+
+    reason = "CHECKPOINT_BROKEN"
+
+    def __init__(self, message: str, *, disk: str = "") -> None:
+        super().__init__(message)
+        self.disk = disk
 
 
 class FreezeFailed(AgentError):

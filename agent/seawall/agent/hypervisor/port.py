@@ -57,8 +57,22 @@ class JobStatus:
     scratch_used_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What restore's planner must know of a host. Names of machine types include their aliases."""
+
+    host_arch: str  # "x86_64"
+    kvm_arches: frozenset[str]  # those that this host runs with hardware help; others are emulated
+    emulators: Mapping[str, str]  # arch -> path
+    machines: Mapping[str, frozenset[str]]  # arch -> machine types, aliases included
+    networks: frozenset[str]  # libvirt networks, active or not
+    bridges: frozenset[str]  # bridge interfaces of the host
+    mac_owners: Mapping[str, str]  # MAC address in lower case -> name of the VM that has it
+    qemu_owner: tuple[int, int] | None  # uid and gid that QEMU runs as; None when libvirt does not say
+
+
 class Hypervisor(Protocol):
-    """One host's hypervisor. Thread-safe. Every call has a deadline; all raise HypervisorError, VmNotFound, VmBusy."""
+    """One host's hypervisor. Thread-safe. Every call has a deadline; all raise HypervisorError, VmNotFound, VmBusy, VmNotRunning."""
 
     def version(self) -> str:
         """ "libvirt 9.0.0, QEMU 7.2.19"."""
@@ -69,10 +83,13 @@ class Hypervisor(Protocol):
     def domain(self, vm_id: str) -> Domain: ...
 
     def domain_xml(self, vm_id: str) -> str:
-        """The inactive (persistent) definition with what a restore needs; security-sensitive parts included."""
+        """The persistent definition (of a transient VM: the live one), without passwords: secrets are not restored."""
 
     def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
-        """Start the pull-mode job with the new checkpoint in one transaction: one instant for all disks."""
+        """Start the pull-mode job with the new checkpoint in one transaction: one instant for all disks.
+
+        Disks of the VM that are not listed take no part. Raises CheckpointBroken when a bitmap is missing or inconsistent, VmBusy.
+        """
 
     def end_backup(self, vm_id: str) -> None:
         """Abort our job; success when there is none."""
@@ -107,5 +124,8 @@ class Hypervisor(Protocol):
 
     def start(self, vm_id: str) -> None: ...
 
-    def capabilities(self) -> Mapping[str, object]:
-        """What restore's planner needs: machine types, emulator, networks, bridges, domain type ("kvm" or "qemu")."""
+    def stop(self, vm_id: str) -> None:
+        """Pull the plug; success when it is off already."""
+
+    def capabilities(self) -> Capabilities:
+        """What restore's planner needs, and who QEMU runs as."""

@@ -1,30 +1,51 @@
 """Packs: many records in one object. Layout in repository/DESIGN.md, "Pack".
 
 header | (record header | body)* | table of contents | sealed list of h | footer
+
+The writing pipeline builds them, the controller reads their tables into the index, readers fetch bodies by locator and never read a table.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
-from seawall.repository.format.record import Record
+from seawall.repository.format.pack_hashes import seal_hashes
+from seawall.repository.format.pack_layout import (
+    BODY_HASH_BYTES,
+    FOOTER_BYTES,
+    PACK_ID_BYTES,
+    PACK_MAX_SLOTS,
+    RECORD_HEADER_BYTES,
+    TABLE_ENTRY,
+    Footer,
+    encode_footer,
+    encode_pack_header,
+    encode_record_header,
+    hashes_bytes_of,
+)
+from seawall.repository.format.pack_table import PackTail, open_pack_hashes, parse_table, parse_tail
+from seawall.repository.format.record import ChunkType, Record
+
+__all__ = [
+    "FOOTER_BYTES",
+    "PACK_ID_BYTES",
+    "PACK_MAX_SLOTS",
+    "PACK_TARGET_BYTES",
+    "TABLE_ENTRY",
+    "PackBuilder",
+    "PackTail",
+    "SealedPack",
+    "open_pack_hashes",
+    "pack_id_of",
+    "parse_table",
+    "parse_tail",
+]
 
 PACK_TARGET_BYTES = 32 * 1024 * 1024
-PACK_MAX_SLOTS = 16_384
-
-TABLE_ENTRY = np.dtype(
-    [
-        ("chunk_id", "V16"),
-        ("offset", "<u4"),
-        ("stored_bytes", "<u4"),
-        ("raw_bytes", "<u4"),
-        ("slot", "<u2"),
-        ("codec", "u1"),
-        ("type", "u1"),
-        ("body_hash", "V16"),  # BLAKE3 of the body
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +59,89 @@ class SealedPack:
     meta: bool
 
 
+def pack_id_of(body: bytes | bytearray | memoryview) -> bytes:
+    """The id of a pack, from the bytes of its first generation."""
+    return blake3(body).digest(length=PACK_ID_BYTES)
+
+
 class PackBuilder:
-    """Collects records until full. Not thread-safe: one owner. A builder is used once."""
+    """Collects records until full. Not thread-safe: one owner. A builder is used once.
+
+    The pack grows in one bytearray (its blocks are remapped, not copied, when it grows); each body is copied into it once, and
+    `seal` hands out that very bytearray.
+    """
 
     def __init__(
         self, lineage_id: bytes, repository_public_key: bytes, *, meta: bool, target_bytes: int = PACK_TARGET_BYTES
     ) -> None:
-        raise NotImplementedError
+        self._lineage_id = lineage_id
+        self._public_key = repository_public_key
+        self._meta = meta
+        self._target_bytes = target_bytes
+        self._body = bytearray(encode_pack_header(lineage_id, meta))
+        self._rows: list[tuple[bytes, int, int, int, int, int, int, bytes]] = []
+        self._hashes: list[bytes] = []
+        self._sealed = False
 
     def add(self, record: Record) -> tuple[int, int]:
-        """Append; returns (slot, offset of the body within the pack)."""
-        raise NotImplementedError
+        """Append; returns (slot, offset of the body within the pack).
+
+        Raises ValueError when the builder is sealed or out of slots, or the record's type is not the pack's.
+        """
+        slot = len(self._rows)
+        if self._sealed or slot >= PACK_MAX_SLOTS:
+            raise ValueError("the pack is sealed" if self._sealed else "the pack has no slot left")
+        if (record.type == ChunkType.META) != self._meta:
+            raise ValueError("data and meta chunks go into packs of their own")
+        offset = len(self._body) + RECORD_HEADER_BYTES
+        body_hash = blake3(record.body).digest(length=BODY_HASH_BYTES)
+        self._body += encode_record_header(record, slot, body_hash)
+        self._body += record.body
+        stored = len(record.body)
+        self._rows.append(
+            (record.chunk_id, offset, stored, record.raw_bytes, slot, record.codec, record.type, body_hash)
+        )
+        self._hashes.append(record.h)
+        return slot, offset
 
     @property
     def full(self) -> bool:
         """Reached the target size or the slot limit: seal it now."""
-        raise NotImplementedError
+        return len(self._body) >= self._target_bytes or len(self._rows) >= PACK_MAX_SLOTS
 
     @property
     def slots(self) -> int:
-        raise NotImplementedError
+        return len(self._rows)
 
     def seal(self) -> SealedPack:
-        raise NotImplementedError
+        """Close it. Raises ValueError when it is empty or sealed already."""
+        if self._sealed or not self._rows:
+            raise ValueError("a pack is sealed once, and not empty")
+        self._sealed = True
+        table = table_of(self._rows)
+        self._finish(table)
+        md5 = hashlib.md5(self._body, usedforsecurity=False).digest()  # Content-MD5 of the signed PUT, nothing else
+        return SealedPack(pack_id_of(self._body), self._body, md5, table, self._meta)
+
+    def _finish(self, table: NDArray[np.void]) -> None:
+        table_bytes = table.tobytes()
+        table_hash = blake3(table_bytes).digest()
+        sealed_hashes = seal_hashes(self._hashes, self._lineage_id, table_hash, self._public_key)
+        if len(sealed_hashes) != hashes_bytes_of(len(table)):
+            raise AssertionError("the sealed list of hashes has not the length that the footer promises")
+        footer = Footer(
+            lineage_id=self._lineage_id,
+            meta=self._meta,
+            slots=len(table),
+            table_offset=len(self._body),
+            table_hash=table_hash,
+            hashes_hash=blake3(sealed_hashes).digest(length=16),
+        )
+        self._body += table_bytes
+        self._body += sealed_hashes
+        self._body += encode_footer(footer)
 
 
-FOOTER_BYTES = 0  # fixed; set by the format
-
-
-def parse_table(tail: bytes, pack_bytes: int) -> NDArray[np.void] | int:
-    """The table of contents from the pack's last bytes, its BLAKE3 checked; or the number of last bytes that it takes to read it.
-
-    Raises IntegrityError (wrong magic, hash, slot twice, offsets outside the pack), FormatUnsupported.
-    """
-    raise NotImplementedError
+def table_of(rows: Sequence[tuple[bytes, int, int, int, int, int, int, bytes]]) -> NDArray[np.void]:
+    """Rows in the field order of TABLE_ENTRY as a table."""
+    return np.array(rows, dtype=TABLE_ENTRY)

@@ -5,6 +5,7 @@ Used by the controller, the maintenance worker and rescue. Agents hold no storag
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 
@@ -26,18 +27,43 @@ class SignedPut:
     expires_us: int = 0
 
 
+class StoredAs(Enum):
+    """What a create-only PUT through a signed URL came to."""
+
+    NEW = "new"
+    EXISTS = "exists"  # an object of that name was there; nobody compared the bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCapabilities:
+    """What the probe found in this very bucket. Promises that a store does not keep are kept by nothing else unless it says so."""
+
+    create_only: bool
+    """A second create-only PUT of a name is refused."""
+    create_only_atomic: bool
+    """Of several at once exactly one wins."""
+    md5_checked: bool
+    """A body that is not what its Content-MD5 says is refused."""
+    signed_condition: bool
+    """A presigned PUT is refused when its `If-None-Match` is left out: whoever holds the URL cannot overwrite."""
+    warnings: tuple[str, ...] = ()
+    """A plain sentence for each promise that is not kept, for the operator."""
+
+
 class Store(Protocol):
-    """Write-once objects under `/`-separated ASCII names ("v1/p/default/3f/3f…a0.0").
+    """Write-once objects under `/`-separated ASCII names ("v1/p/default/3f/3f…a0.0"); `names.py` says which.
 
     Contract, checked by tests/contract/test_store.py on every adapter:
     - `put` is atomic: a reader sees no object or all of it, whatever dies. It returns only when the bytes are durable (as the store
       promises it).
     - `put(create_only=True)` raises ObjectExists where the name is taken, and changes nothing. Where the store ignores the condition
       (see StoreCapabilities), it overwrites; nothing's safety may depend on it alone.
+    - No name may be the beginning of another at a "/" ("a" beside "a/b"): folders and some servers cannot hold both.
     - Every call may be repeated. `delete` of a missing object is success.
-    - `list` yields each object below the prefix once, sorted by name, whatever the page size; objects put or deleted meanwhile
+    - `list` yields each object whose name begins with the prefix once, sorted by name, whatever the page size; objects put or deleted meanwhile
       may or may not show.
-    - Errors are ours: StoreUnavailable (temporary), StoreRefused, BucketMissing, ObjectMissing, ObjectExists. No call waits for ever.
+    - Errors are ours: StoreUnavailable (temporary), StoreRefused, BucketMissing, ObjectMissing, ObjectExists. No call waits for ever. A name
+      outside the rules, a negative offset or length: StoreRefused. The bucket gone: BucketMissing, from every call but signing.
     - Buffers passed in belong to the caller again when the call returns. Thread-safe.
     """
 
@@ -58,10 +84,26 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectInfo]: ...
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
-        """A URL for one create-only PUT of exactly this length and MD5."""
+        """A URL for one create-only PUT of exactly this length (bytes) and MD5 (16 bytes). Asks the store nothing."""
 
     def sign_get(self, name: str, *, expires_seconds: int) -> str: ...
 
     @property
     def url(self) -> str:
         """Where it is, without secrets."""
+
+
+class SignedTransfer(Protocol):
+    """Presigned PUTs and GETs: all that an agent can do with a store. `presigned.PresignedClient` is the adapter. Thread-safe.
+
+    Errors: StoreUnavailable (temporary: no answer, 5xx, a body cut short), StoreRefused (expired, wrong signature, wrong length or
+    MD5, a header left out), ObjectMissing, BucketMissing. No call waits for ever.
+    """
+
+    def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:
+        """Sends the body with exactly the target's headers. EXISTS also where an earlier, unanswered call of ours stored it."""
+
+    def get(self, url: str) -> bytes: ...
+
+    def get_range(self, url: str, offset: int, length: int) -> bytes:
+        """As Store.get_range: fewer than `length` bytes only where the object ends."""

@@ -1,0 +1,102 @@
+"""The agent's configuration: frozen, parsed once at the edge (`agent run`, `agent join`), unknown keys rejected."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from seawall.agent.errors import AgentError, FailureKind
+
+DEFAULT_FILE = Path("/etc/seawall/agent.toml")
+
+
+class ConfigError(AgentError):
+    """The configuration cannot be used as it is."""
+
+    reason = "BAD_CONFIG"
+    kind = FailureKind.PERMANENT
+    next_step = "Correct the configuration file or the option."
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """What one agent needs to know about its host."""
+
+    state_dir: Path = Path("/var/lib/seawall/agent")
+    """Identity, journal and logs of attempts. Local disk, mode 0700."""
+    run_dir: Path = Path("/run/seawall/agent")
+    """Sockets: the health socket and, below `nbd/`, those that QEMU serves. Gone after a reboot."""
+    scratch_dir: Path = Path("/var/lib/seawall/scratch")
+    """Where libvirt puts the old content of blocks that guests overwrite during a backup. QEMU's user must reach it."""
+    scratch_quota_bytes: int = 20 * 1024**3
+    """A backup ends itself when its scratch files reach 80 % of this."""
+    hypervisor: str = "qemu:///system"
+    """libvirt connection URI."""
+    host_name: str = ""
+    """The name that people see; empty: the machine's own."""
+    controllers: tuple[str, ...] = ()
+    """`host:port` of the controller's mTLS port; empty: the address that enrolment gave."""
+
+
+def load_config(path: Path | None = None, overrides: Mapping[str, object] | None = None) -> AgentConfig:
+    """Defaults, then the file, then overrides (None values are skipped). `path` None: DEFAULT_FILE where it exists.
+
+    Raises ConfigError: file missing or malformed, unknown key, value of a wrong type.
+    """
+    values = _read(path or DEFAULT_FILE, required=path is not None)
+    values.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    return config_of(values)
+
+
+def config_of(values: Mapping[str, object]) -> AgentConfig:
+    """The configuration that these plain values (TOML, JSON) spell. Raises ConfigError."""
+    fields = {field.name: field.default for field in dataclasses.fields(AgentConfig)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ConfigError(f"unknown key {', '.join(unknown)}; known are {', '.join(sorted(fields))}")
+    return AgentConfig(**{key: _value(key, value, fields[key]) for key, value in values.items()})
+
+
+def plain(config: AgentConfig) -> dict[str, object]:
+    """The inverse of `config_of`, for a worker's assignment."""
+    return {
+        field.name: _plain_value(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }  # values are paths, strings, integers and tuples of strings
+
+
+def _read(path: Path, *, required: bool) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if required:
+            raise ConfigError(f"no configuration file at {path}") from error
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+
+
+def _value(key: str, value: object, default: object) -> "Path | int | str | tuple[str, ...]":
+    if isinstance(default, Path) and isinstance(value, str | Path) and str(value):
+        path = Path(value)
+        if not path.is_absolute():
+            raise ConfigError(f"{key} must be an absolute path, not {str(value)!r}")
+        return path
+    if isinstance(default, int) and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if isinstance(default, str) and isinstance(value, str):
+        return value
+    if isinstance(default, tuple) and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise ConfigError(f"{key} = {value!r} is not a {_kind(default)}")
+
+
+def _kind(default: object) -> str:
+    names = {int: "whole number above zero", str: "string", tuple: "list of strings"}
+    return names.get(type(default), "path")
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,55 @@
+"""Channels to the controller: mTLS, keepalive and quick reconnects. Used by the supervisor (aio) and by workers (synchronous)."""
+
+from collections.abc import Sequence
+
+import grpc
+
+from seawall.agent.control.identity import Identity
+
+OPTIONS: tuple[tuple[str, str | int], ...] = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.service_config", '{"loadBalancingConfig":[{"pick_first":{"shuffleAddressList":true}}]}'),
+    ("grpc.use_local_subchannel_pool", 1),  # a renewed certificate must not ride on the old connection
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+def worker_channel(identity: Identity, controllers: Sequence[str] = ()) -> grpc.Channel:
+    """A synchronous channel with the agent's certificate."""
+    target, options = _target(identity, controllers)
+    return grpc.secure_channel(target, _credentials(identity), options=options)
+
+
+def supervisor_channel(identity: Identity, controllers: Sequence[str] = ()) -> grpc.aio.Channel:
+    """An aio channel with the agent's certificate. Call it inside the loop."""
+    target, options = _target(identity, controllers)
+    return grpc.aio.secure_channel(target, _credentials(identity), options=options)
+
+
+def enrolment_channel(address: str, ca_pem: bytes) -> grpc.Channel:
+    """Server TLS alone, rooted in a CA that the join token pinned."""
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(root_certificates=ca_pem), options=OPTIONS)
+
+
+def _credentials(identity: Identity) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        root_certificates=identity.ca_bundle_pem.encode(),
+        private_key=identity.private_key_pem.encode(),
+        certificate_chain=identity.certificate_pem.encode(),
+    )
+
+
+def _target(
+    identity: Identity, controllers: Sequence[str]
+) -> tuple[str, tuple[tuple[str, str | int], ...]]:
+    """One address as it is; several (numeric) as one shuffled list, whose certificates all carry the name of the enrolled address."""
+    addresses = tuple(controllers) or (identity.address,)
+    if len(addresses) == 1:
+        return addresses[0], OPTIONS
+    name = identity.address.rpartition(":")[0].strip("[]")
+    return "ipv4:" + ",".join(addresses), (*OPTIONS, ("grpc.ssl_target_name_override", name))

@@ -1,0 +1,108 @@
+"""The repository's write and read ports over the controller and signed URLs: where agents store packs and read them back."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+
+from seawall.agent.control.client import ControllerClient
+from seawall.agent.control.messages import PutTarget, ReadUrl
+from seawall.repository.clock import Clock
+from seawall.repository.errors import ObjectExists, StoreRefused
+from seawall.repository.format.pack import SealedPack
+from seawall.repository.format.record import Locator
+from seawall.repository.store.port import SignedPut
+from seawall.repository.store.presigned import PresignedClient
+
+SIGNATURES = 3
+"""How often an expired URL is signed again before the refusal counts."""
+URL_MARGIN_US = 60_000_000
+"""A URL this close to its end is not used for a new request."""
+URLS_PER_CALL = 256
+
+
+
+class AgentCoordinator:
+    """WriteCoordinator of one attempt. Thread-safe."""
+
+    def __init__(self, client: ControllerClient, web: PresignedClient, clock: Clock) -> None:
+        self._client = client
+        self._web = web
+        self._clock = clock
+
+    def lookup(self, chunk_ids: Sequence[bytes]) -> Mapping[bytes, Locator]:
+        found = self._client.lookup(chunk_ids)
+        return {chunk_ids[index]: locator for index, locator in found.items()}
+
+    def store_pack(self, pack: SealedPack) -> None:
+        """Sign, PUT to each target, report. Raises the client's errors and the store's."""
+        targets = self._sign_and_put(
+            lambda: self._client.seal_pack(pack.pack_id, len(pack.body), pack.md5, meta=pack.meta).targets, pack.body
+        )
+        if targets:
+            self._client.pack_stored(pack.pack_id)
+
+    def put_signed(self, sign: Callable[[], PutTarget], body: bytes) -> None:
+        """One object under v1/a/: signed by the call given, again when the URL died meanwhile."""
+        self._sign_and_put(lambda: (sign(),), body)
+
+    def _sign_and_put(self, sign: Callable[[], tuple[PutTarget, ...]], body: bytes | bytearray) -> int:
+        """PUT the body to all targets; how many there were."""
+        for signature in range(1, SIGNATURES + 1):
+            targets = sign()
+            try:
+                for target in targets:
+                    self._put(target, body)
+                return len(targets)
+            except StoreRefused:
+                if signature == SIGNATURES or not self._expired(targets):
+                    raise
+        raise AssertionError("unreachable: the last signature returns or raises")
+
+    def _put(self, target: PutTarget, body: bytes | bytearray) -> None:
+        """A name that is taken was taken by these very bytes: it is their hash, and the attempt owns it."""
+        try:
+            self._web.put(SignedPut(target.url, target.headers, target.expires_us), memoryview(body))
+        except ObjectExists:
+            return
+
+    def _expired(self, targets: Sequence[PutTarget]) -> bool:
+        now_us = self._clock.now_us()
+        return any(target.expires_us - URL_MARGIN_US <= now_us for target in targets)
+
+
+class AgentPackReader:
+    """PackReader of one attempt: signed GETs, kept until they expire. Thread-safe."""
+
+    def __init__(self, client: ControllerClient, web: PresignedClient, clock: Clock) -> None:
+        self._client = client
+        self._web = web
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._urls: dict[tuple[bytes, int], ReadUrl] = {}
+
+    def prefetch(self, packs: Sequence[tuple[bytes, int]]) -> None:
+        """Sign many at once, so that reads do not each wait for the controller."""
+        missing = [pack for pack in dict.fromkeys(packs) if self._known(pack) is None]
+        for start in range(0, len(missing), URLS_PER_CALL):
+            self._sign(missing[start : start + URLS_PER_CALL])
+
+    def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
+        """Raises ObjectMissing, StoreUnavailable, StoreRefused, IntegrityError (a short answer), and the client's errors."""
+        pack = (pack_id, generation)
+        url = self._known(pack) or self._sign([pack])[0]
+        try:
+            return self._web.get_range(url.url, offset, length)
+        except StoreRefused:
+            fresh = self._sign([pack])[0]  # the clock of the store may run ahead of ours: one new signature settles it
+            return self._web.get_range(fresh.url, offset, length)
+
+    def _known(self, pack: tuple[bytes, int]) -> ReadUrl | None:
+        with self._lock:
+            url = self._urls.get(pack)
+        return url if url is not None and url.expires_us - URL_MARGIN_US > self._clock.now_us() else None
+
+    def _sign(self, packs: Sequence[tuple[bytes, int]]) -> list[ReadUrl]:
+        urls = self._client.read_urls(packs)
+        with self._lock:
+            self._urls.update(zip(packs, urls, strict=True))
+        return urls

@@ -1,0 +1,46 @@
+"""How talking to the controller can fail, beside Fenced, Canceled and ControllerUnreachable of agent.errors."""
+
+from seawall.agent.errors import AgentError, FailureKind
+
+
+class ControllerSilent(AgentError):
+    """No answer, or "not now": the same call may succeed in a moment. Retried; never leaves the retry decorator of a worker."""
+
+    reason = "CONTROLLER_SILENT"
+
+
+class SessionUnknown(AgentError):
+    """The session ended: the supervisor must say Hello again."""
+
+    reason = "SESSION_UNKNOWN"
+
+
+class ControllerRefused(AgentError):
+    """The controller said no to this very request. `reason` is the controller's."""
+
+    reason = "CONTROLLER_REFUSED"
+    next_step = "See the controller's log for this attempt."
+
+
+class NotTrusted(AgentError):
+    """What answered is not the controller that the token or the identity names."""
+
+    reason = "CONTROLLER_NOT_TRUSTED"
+    kind = FailureKind.PERMANENT
+    next_step = "Check the address, and make a new token with `seawall host token`."
+
+
+class NotEnrolled(AgentError):
+    """This host has no identity yet, or one that cannot be read."""
+
+    reason = "NOT_ENROLLED"
+    kind = FailureKind.PERMANENT
+    next_step = "Make a token with `seawall host token` and run `seawall agent join TOKEN` on this host."
+
+
+class AlreadyEnrolled(AgentError):
+    """This host has an identity; a second one is made only when asked for."""
+
+    reason = "ALREADY_ENROLLED"
+    kind = FailureKind.PERMANENT
+    next_step = "Use --force to replace the identity; the controller will then see a new host."

@@ -1,0 +1,76 @@
+"""gRPC errors become ours here, and nowhere else: one table from (status, reason) to the class. Used by the client, the link and join."""
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotTrusted, SessionUnknown
+from seawall.agent.errors import AgentError, Canceled, Fenced, FailureKind
+
+_BY_REASON: dict[str, type[AgentError]] = {
+    "FENCED": Fenced,
+    "ATTEMPT_UNKNOWN": Fenced,
+    "NOT_YOUR_ATTEMPT": Fenced,
+    "CANCELED": Canceled,
+    "SESSION_UNKNOWN": SessionUnknown,
+    "NO_CERTIFICATE": NotTrusted,
+    "AGENT_REVOKED": NotTrusted,
+}
+_SILENT = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.ABORTED,
+}
+_PERMANENT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED}
+_STATUS_KEY = "grpc-status-details-bin"
+
+
+def mapped(error: grpc.RpcError) -> AgentError:
+    """Our error for a call that failed, synchronous or aio. Raise it `from error`."""
+    code, text = _code(error), _text(error)
+    reason = reason_of(error)
+    if reason in _BY_REASON:
+        return _BY_REASON[reason](text)
+    if code in _SILENT:
+        return ControllerSilent(f"the controller did not answer: {code.name}: {text}")
+    refused = ControllerRefused(f"the controller refused: {text}", reason=reason or code.name)
+    if code in _PERMANENT:
+        refused.kind = FailureKind.PERMANENT
+    return refused
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The reason in the status' ErrorInfo, "" when it carries none."""
+    for key, value in _trailing(error):
+        if key == _STATUS_KEY and isinstance(value, bytes):
+            return _reason_in(value)
+    return ""
+
+
+def _reason_in(status_bytes: bytes) -> str:
+    info = error_details_pb2.ErrorInfo()
+    try:
+        for detail in status_pb2.Status.FromString(status_bytes).details:
+            if detail.Unpack(info):
+                return info.reason
+    except DecodeError:
+        return ""
+    return ""
+
+
+def _code(error: grpc.RpcError) -> grpc.StatusCode:
+    return error.code() if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else grpc.StatusCode.UNKNOWN
+
+
+def _text(error: grpc.RpcError) -> str:
+    return (error.details() or "no details") if isinstance(error, grpc.Call | grpc.aio.AioRpcError) else str(error)
+
+
+def _trailing(error: grpc.RpcError) -> list[tuple[str, str | bytes]]:
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        return []
+    return list(error.trailing_metadata() or ())

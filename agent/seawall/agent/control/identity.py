@@ -1,0 +1,91 @@
+"""Who this agent is: key, certificate, CA and the controller's address, kept in one file so that they can never disagree."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import NameOID
+
+from seawall.agent.control.errors import NotEnrolled
+
+FILE_NAME = "identity.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An enrolled agent. PEM texts; the certificate may carry its chain."""
+
+    agent_id: str  # UUID; also the host's id
+    address: str  # host:port of the controller's mTLS port
+    certificate_pem: str
+    private_key_pem: str = field(repr=False)
+    ca_bundle_pem: str
+
+    def lifetime(self) -> tuple[datetime, datetime]:
+        """(valid from, valid until) of the certificate."""
+        certificate = x509.load_pem_x509_certificate(self.certificate_pem.encode())
+        return certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+    def expired(self, now_us: int) -> bool:
+        return self.lifetime()[1] <= datetime.fromtimestamp(now_us / 1_000_000, tz=UTC)
+
+
+def load_identity(state_dir: Path) -> Identity:
+    """Raises NotEnrolled: none there, or not readable."""
+    path = state_dir / FILE_NAME
+    try:
+        return Identity(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise NotEnrolled(f"this host is not enrolled: no {path}") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise NotEnrolled(f"the identity in {path} cannot be read: {error}") from error
+
+
+def save_identity(state_dir: Path, identity: Identity) -> None:
+    """Durable and atomic: a crash leaves the old identity or the new one, whole."""
+    write_private(state_dir / FILE_NAME, json.dumps(asdict(identity), indent=1).encode())
+
+
+def write_private(path: Path, body: bytes) -> None:
+    """Write a file of mode 0600 so that it is there whole or not at all: temporary file, fsync, rename, fsync of the directory."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def new_private_key() -> str:
+    """A P-256 key as PKCS#8 PEM. It never leaves the host."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def signing_request(private_key_pem: str) -> bytes:
+    """A PKCS#10 request in DER that proves the key. Its subject is a placeholder: the controller names the agent."""
+    key = serialization.load_pem_private_key(private_key_pem.encode(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise NotEnrolled("the private key of this host is not an elliptic-curve key")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "seawall agent")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
+    return request.public_bytes(serialization.Encoding.DER)

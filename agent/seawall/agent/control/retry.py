@@ -1,0 +1,56 @@
+"""The retry decorator of a worker's calls: full jitter, counted from the first failure, ended at once by a stop. Only tenacity user here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from seawall.agent.control.errors import ControllerSilent, SessionUnknown
+from seawall.agent.errors import ControllerUnreachable
+from seawall.repository.clock import Clock
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How long to go on asking. `pause` sleeps that many seconds and may raise (Canceled) to end the retrying."""
+
+    clock: Clock
+    pause: Callable[[float], None]
+    window_seconds: float = 900.0
+    first_wait_seconds: float = 0.25
+    longest_wait_seconds: float = 5.0
+
+    def __call__(self, call: Callable[[], T], window_seconds: float | None = None) -> T:
+        """The call's answer. Raises ControllerUnreachable once it failed for the whole window, other errors at once.
+
+        A session that the controller does not know is waited for too: the supervisor is saying Hello meanwhile.
+        """
+        retrying = Retrying(
+            sleep=self.pause,
+            stop=_Window(self.clock, self.window_seconds if window_seconds is None else window_seconds),
+            wait=wait_random_exponential(multiplier=self.first_wait_seconds, max=self.longest_wait_seconds),
+            retry=retry_if_exception_type((ControllerSilent, SessionUnknown)),
+            reraise=True,
+        )
+        try:
+            return retrying(call)
+        except (ControllerSilent, SessionUnknown) as error:
+            raise ControllerUnreachable(f"gave up after many tries: {error}") from error
+
+
+class _Window:
+    """A stop condition that starts at the first failure, not at the first call: a slow call does not use it up."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._ends: float | None = None
+
+    def __call__(self, state: RetryCallState) -> bool:
+        now = self._clock.monotonic_seconds()
+        if self._ends is None:
+            self._ends = now + self._seconds
+        return now >= self._ends

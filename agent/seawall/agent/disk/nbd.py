@@ -1,0 +1,181 @@
+"""NBD connections over libnbd, the one module that imports it. Every request has a deadline: a hung QEMU must not hang a worker."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbd
+
+from seawall.agent.disk.extents import StatusRun
+from seawall.agent.errors import DiskUnreadable
+from seawall.repository.clock import Clock
+
+ALLOCATION = "base:allocation"
+REQUEST_BYTES = 2 * 1024 * 1024
+REQUESTS_IN_FLIGHT = 4
+STATUS_BYTES = 1024 * 1024 * 1024  # asked for in one block status; the protocol's lengths have 32 bits
+POLL_MILLISECONDS = 500
+
+
+class NbdConnection:
+    """One connection to one export. Not thread-safe: the pool lends it to one thread at a time."""
+
+    def __init__(
+        self, socket: Path, export: str, contexts: Sequence[str], clock: Clock, timeout_seconds: float
+    ) -> None:
+        self._what = f"NBD export {export!r} at {socket}"
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._handle: Any = nbd.NBD()
+        with self._errors("connect"):
+            self._handle.set_export_name(export)
+            for context in contexts:
+                self._handle.add_meta_context(context)
+            self._handle.aio_connect_unix(str(socket))
+            self._poll_until("connect", lambda: bool(self._handle.aio_is_ready() or self._handle.aio_is_dead()))
+            self.size_bytes = int(self._handle.get_size())
+            self.minimum_bytes = max(1, int(self._handle.get_block_size(nbd.SIZE_MINIMUM)))
+            self.contexts = frozenset(name for name in contexts if self._handle.can_meta_context(name))
+
+    def close(self) -> None:
+        """Drop the connection; what was not flushed may be lost."""
+        self._handle.close()
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill the buffer with requests in flight side by side."""
+        with self._errors(f"read at {offset}"):
+            self._in_flight(
+                len(buffer),
+                lambda start, end, done: self._handle.aio_pread(
+                    nbd.Buffer.from_buffer(buffer[start:end]), offset + start, done
+                ),
+            )
+
+    def write(self, offset: int, data: memoryview) -> None:
+        with self._errors(f"write at {offset}"):
+            self._in_flight(
+                len(data),
+                lambda start, end, done: self._handle.aio_pwrite(
+                    nbd.Buffer.from_buffer(data[start:end]), offset + start, done
+                ),
+            )
+
+    def zero(self, offset: int, length: int) -> None:
+        """Write zeroes, giving the space back where the server can."""
+        with self._errors(f"zero at {offset}"):
+            self._in_flight(
+                length,
+                lambda start, end, done: self._handle.aio_zero(end - start, offset + start, done),
+                STATUS_BYTES,
+            )
+
+    def flush(self) -> None:
+        with self._errors("flush"):
+            self._in_flight(1, lambda _start, _end, done: self._handle.aio_flush(done))
+
+    def block_status(self, offset: int, length: int) -> dict[str, list[StatusRun]]:
+        """Runs from `offset` per context; may describe less than asked, never nothing."""
+        found: dict[str, list[StatusRun]] = {}
+
+        def extents(context: str, start: int, entries: list[int], _error: Any) -> int:
+            runs = zip(entries[::2], entries[1::2], strict=True)
+            if start == offset:
+                found.setdefault(context, []).extend(StatusRun(size, flags) for size, flags in runs)
+            return 0
+
+        with self._errors(f"block status at {offset}"):
+            self._in_flight(
+                1,
+                lambda _start, _end, done: self._handle.aio_block_status(
+                    min(length, STATUS_BYTES), offset, extents, done
+                ),
+            )
+        return found
+
+    def _in_flight(
+        self, length: int, send: Callable[[int, int, Callable[[Any], int]], Any], piece_bytes: int = REQUEST_BYTES
+    ) -> None:
+        """Send requests for pieces of `length`, a few at once, and wait for all. `send(start, end, completion)`."""
+        errors: list[int] = []
+        pending = 0
+
+        def done(error: Any) -> int:
+            nonlocal pending
+            pending -= 1
+            if error.value:
+                errors.append(int(error.value))
+            return 1  # retire the command
+
+        for start in range(0, length, piece_bytes):
+            if errors:
+                break
+            pending += 1
+            send(start, min(start + piece_bytes, length), done)
+            self._poll_until("answer", lambda: pending < REQUESTS_IN_FLIGHT)
+        self._poll_until("answer", lambda: pending == 0)
+        if errors:
+            raise OSError(errors[0], "the server reported an error")
+
+    def _poll_until(self, what: str, condition: Callable[[], bool]) -> None:
+        deadline = self._clock.monotonic_seconds() + self._timeout_seconds
+        while not condition():
+            if self._clock.monotonic_seconds() > deadline:
+                raise TimeoutError(f"no {what} within {self._timeout_seconds:g} seconds")
+            self._handle.poll(POLL_MILLISECONDS)
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except (nbd.Error, OSError) as error:
+            raise DiskUnreadable(f"{self._what}: {doing} failed: {error}.") from error
+
+
+class NbdPool:
+    """Up to `limit` connections to one export, opened when needed. Thread-safe. A connection that failed is not used again."""
+
+    def __init__(self, connect: Callable[[], NbdConnection], limit: int) -> None:
+        self._connect = connect
+        self._places = threading.BoundedSemaphore(limit)
+        self._idle: queue.LifoQueue[NbdConnection] = queue.LifoQueue()
+        first = connect()
+        self.size_bytes = first.size_bytes
+        self.minimum_bytes = first.minimum_bytes
+        self.contexts = first.contexts
+        self._idle.put(first)
+
+    @contextmanager
+    def lend(self) -> Iterator[NbdConnection]:
+        """A connection for this thread alone."""
+        with self._places:
+            connection = self._take()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.put(connection)
+
+    def close(self) -> None:
+        """Close the idle ones; lent ones are closed by their borrowers' failure or at the next close."""
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+    def _take(self) -> NbdConnection:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            return self._connect()
+
+
+def connector(
+    socket: Path, export: str, contexts: Sequence[str], clock: Clock, timeout_seconds: float
+) -> Callable[[], NbdConnection]:
+    """A function that opens one more connection to this export."""
+    return lambda: NbdConnection(socket, export, contexts, clock, timeout_seconds)

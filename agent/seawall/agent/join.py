@@ -1,0 +1,109 @@
+"""Enrolment of this host: a join token becomes an identity. Called by `seawall agent join`.
+
+The key is made first and kept in `join-key.pem` until the identity is written: the same token with the same key gives the same certificate,
+so a lost answer costs a second try and nothing else.
+"""
+
+import fcntl
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+
+from seawall.agent.config import AgentConfig
+from seawall.agent.control.channel import enrolment_channel
+from seawall.agent.control.errors import AlreadyEnrolled
+from seawall.agent.control.failures import mapped
+from seawall.agent.control.identity import (
+    FILE_NAME,
+    Identity,
+    load_identity,
+    new_private_key,
+    save_identity,
+    signing_request,
+    write_private,
+)
+from seawall.agent.control.pinned import fetch_root
+from seawall.agent.control.retry import Retry
+from seawall.agent.errors import AgentError, FailureKind
+from seawall.api.join_token import JoinToken, parse_join_token
+from seawall.api.v1 import enroll_pb2, enroll_pb2_grpc
+from seawall.repository.clock import Clock
+
+KEY_FILE_NAME = "join-key.pem"
+CALL_SECONDS = 20.0
+RETRY_SECONDS = 30.0
+
+
+class BadToken(AgentError):
+    """What was given is not a join token."""
+
+    reason = "BAD_TOKEN"
+    kind = FailureKind.PERMANENT
+    next_step = "Make one with `seawall host token` and paste it whole."
+
+
+def join_host(config: AgentConfig, token_text: str, *, force: bool, clock: Clock) -> Identity:
+    """Enrol, or finish an enrolment that was cut short. Returns the identity, durable on disk.
+
+    Raises BadToken, AlreadyEnrolled (without force), NotTrusted (wrong pin), ControllerUnreachable, ControllerRefused
+    (TOKEN_UNKNOWN, TOKEN_EXPIRED, TOKEN_USED, TOO_MANY_TRIES).
+    """
+    try:
+        token = parse_join_token(token_text)
+    except ValueError as error:
+        raise BadToken(str(error)) from error
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _one_at_a_time(config.state_dir):
+        _refuse_second(config.state_dir, force=force)
+        retry = Retry(clock, clock.sleep_seconds, window_seconds=RETRY_SECONDS)
+        root = retry(lambda: fetch_root(token.address, token.ca_sha256))
+        identity = _enroll(token, root, _join_key(config.state_dir), config.host_name or socket.gethostname(), retry)
+        save_identity(config.state_dir, identity)
+        (config.state_dir / KEY_FILE_NAME).unlink(missing_ok=True)
+    return identity
+
+
+@contextmanager
+def _one_at_a_time(state_dir: Path) -> Iterator[None]:
+    with (state_dir / "join.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _refuse_second(state_dir: Path, *, force: bool) -> None:
+    if force or not (state_dir / FILE_NAME).exists():
+        return
+    raise AlreadyEnrolled(f"this host is enrolled already, as agent {load_identity(state_dir).agent_id}")
+
+
+def _join_key(state_dir: Path) -> str:
+    path = state_dir / KEY_FILE_NAME
+    if not path.exists():
+        write_private(path, new_private_key().encode())
+    return path.read_text(encoding="ascii")
+
+
+def _enroll(token: JoinToken, root_pem: bytes, key_pem: str, host_name: str, retry: Retry) -> Identity:
+    request = enroll_pb2.EnrollRequest(
+        token_id=token.token_id, token_secret=token.secret, csr_der=signing_request(key_pem), host_name=host_name
+    )
+    with enrolment_channel(token.address, root_pem) as channel:
+        stub = enroll_pb2_grpc.EnrollServiceStub(channel)
+
+        def once() -> enroll_pb2.EnrollResponse:
+            try:
+                return stub.Enroll(request, timeout=CALL_SECONDS)
+            except grpc.RpcError as error:
+                raise mapped(error) from error
+
+        answer = retry(once)
+    return Identity(
+        answer.agent_id,
+        answer.agent_address,
+        answer.certificate_pem.decode(),
+        key_pem,
+        answer.ca_bundle_pem.decode(),
+    )

@@ -1,0 +1,125 @@
+"""The agent's journal: what was begun on this host, written before it is begun, so that a crash leaves nothing unknown.
+
+SQLite in WAL mode with synchronous=FULL. The supervisor and its workers write it; each call is one transaction on a connection of its own
+thread's choosing (a lock serialises them), so one Journal may be shared between threads, and processes wait for each other.
+"""
+
+import sqlite3
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from seawall.agent.control.messages import AttemptRef
+from seawall.repository.clock import Clock
+
+FILE_NAME = "journal.sqlite"
+_WAIT_SECONDS = 10.0
+_KEEP_US = 30 * 24 * 3600 * 1_000_000  # ended attempts are kept this long for people
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS attempts (
+  attempt_id TEXT PRIMARY KEY, attempt_no INTEGER NOT NULL, db_epoch INTEGER NOT NULL, run_id TEXT NOT NULL, vm_id TEXT NOT NULL,
+  kind TEXT NOT NULL, pid INTEGER NOT NULL DEFAULT 0, started_us INTEGER NOT NULL, ended_us INTEGER, outcome TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE IF NOT EXISTS checkpoints (
+  name TEXT PRIMARY KEY, vm_id TEXT NOT NULL, repository_id TEXT NOT NULL, attempt_id TEXT NOT NULL, state TEXT NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalledAttempt:
+    """An attempt that was begun and not ended."""
+
+    ref: AttemptRef
+    run_id: str
+    vm_id: str
+    kind: str
+    pid: int  # of its worker, 0 before there was one
+
+
+class Journal:
+    """Open it once per process. `close()` when done."""
+
+    def __init__(self, state_dir: Path, clock: Clock) -> None:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(
+            state_dir / FILE_NAME, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def begin_attempt(self, ref: AttemptRef, run_id: str, vm_id: str, kind: str) -> None:
+        """Before its worker is started. Repeatable."""
+        self._write(
+            "INSERT INTO attempts (attempt_id, attempt_no, db_epoch, run_id, vm_id, kind, started_us) VALUES (?,?,?,?,?,?,?)"
+            " ON CONFLICT (attempt_id) DO UPDATE SET ended_us = NULL, outcome = '', pid = 0",
+            (ref.attempt_id, ref.attempt_no, ref.db_epoch, run_id, vm_id, kind, self._clock.now_us()),
+        )
+
+    def set_worker(self, attempt_id: str, pid: int) -> None:
+        self._write("UPDATE attempts SET pid = ? WHERE attempt_id = ?", (pid, attempt_id))
+
+    def end_attempt(self, attempt_id: str, outcome: str) -> None:
+        """After its leftovers are gone. Old ended attempts are forgotten on the way."""
+        now_us = self._clock.now_us()
+        self._write(
+            "UPDATE attempts SET ended_us = ?, outcome = ?, pid = 0 WHERE attempt_id = ? AND ended_us IS NULL",
+            (now_us, outcome, attempt_id),
+        )
+        self._write("DELETE FROM attempts WHERE ended_us < ?", (now_us - _KEEP_US,))
+
+    def open_attempts(self) -> list[JournalledAttempt]:
+        """Oldest first."""
+        rows = self._read(
+            "SELECT attempt_id, attempt_no, db_epoch, run_id, vm_id, kind, pid FROM attempts"
+            " WHERE ended_us IS NULL ORDER BY started_us, attempt_id"
+        )
+        return [JournalledAttempt(AttemptRef(*row[:3]), *row[3:]) for row in rows]
+
+    def note_checkpoint(self, name: str, vm_id: str, repository_id: str, attempt_id: str) -> None:
+        """Before libvirt is asked to make it: until `keep_checkpoint`, a sweep deletes it."""
+        self._write(
+            "INSERT INTO checkpoints (name, vm_id, repository_id, attempt_id, state) VALUES (?,?,?,?,'begun')"
+            " ON CONFLICT (name) DO NOTHING",
+            (name, vm_id, repository_id, attempt_id),
+        )
+
+    def keep_checkpoint(self, name: str, *, committed: bool) -> None:
+        """Its point is committed, or nobody knows: a sweep leaves it alone."""
+        self._write("UPDATE checkpoints SET state = ? WHERE name = ?", ("committed" if committed else "unknown", name))
+
+    def forget_checkpoint(self, name: str) -> None:
+        self._write("DELETE FROM checkpoints WHERE name = ?", (name,))
+
+    def forget_superseded(self, name: str, keep: str) -> None:
+        """After a commit: drop the older rows of the same VM and repository but the new one and its base."""
+        self._write(
+            "DELETE FROM checkpoints WHERE name NOT IN (?, ?) AND (vm_id, repository_id) IN"
+            " (SELECT vm_id, repository_id FROM checkpoints WHERE name = ?)",
+            (name, keep, name),
+        )
+
+    def kept_checkpoints(self) -> set[str]:
+        """Those that a sweep must leave alone."""
+        return {str(row[0]) for row in self._read("SELECT name FROM checkpoints WHERE state <> 'begun'")}
+
+    def checkpoints(self) -> dict[str, str]:
+        """Name -> "begun", "committed" or "unknown"."""
+        return dict(self._read("SELECT name, state FROM checkpoints"))
+
+    def _write(self, sql: str, values: tuple[object, ...]) -> None:
+        with self._lock, closing(self._db.execute(sql, values)):
+            pass
+
+    def _read(self, sql: str) -> list[tuple]:  # type: ignore[type-arg]  # rows are as wide as the query
+        with self._lock, closing(self._db.execute(sql)) as cursor:
+            return cursor.fetchall()

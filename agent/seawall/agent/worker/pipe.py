@@ -1,0 +1,124 @@
+"""What passes between supervisor and worker: one JSON object a line. Assignment and orders go in on stdin, events come out on stdout.
+
+in:  {"assignment": {...}}  {"session": "..."}  {"stop": "canceled" | "fenced" | "agent"}
+out: {"progress": {...}}    {"finishing": true}  {"end": "succeeded" | "failed" | "canceled" | "fenced" | "unreported"}
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from seawall.agent.config import AgentConfig, config_of, plain
+from seawall.agent.control.messages import Assignment, AttemptRef, DiskProgress, Progress
+
+
+class StopReason(Enum):
+    """Why a worker shall stop."""
+
+    CANCELED = "canceled"  # the operator asked
+    FENCED = "fenced"  # the controller does not know the attempt any more
+    AGENT = "agent"  # the agent stops or died
+
+
+class End(Enum):
+    """How a worker ended, in its own words. Without such a word it was killed or crashed."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    FENCED = "fenced"
+    UNREPORTED = "unreported"  # it knows how it ended, but the controller could not be told
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A worker's whole input."""
+
+    config: AgentConfig
+    agent_id: str
+    session_id: str
+    assignment: Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    end: End
+
+
+@dataclass(frozen=True, slots=True)
+class Finishing:
+    """The controller has answered for good: from here on the worker only tidies up. Not to be killed in haste."""
+
+
+Event: TypeAlias = Progress | Finishing | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    reason: StopReason
+
+
+Order: TypeAlias = NewSession | Stop
+
+
+def job_line(job: Job) -> bytes:
+    value = {
+        "config": plain(job.config),
+        "agent_id": job.agent_id,
+        "session_id": job.session_id,
+        "assignment": dataclasses.asdict(job.assignment),
+    }
+    return _line({"job": value})
+
+
+def parse_job(line: bytes) -> Job:
+    """Raises ValueError, KeyError or TypeError on anything but what `job_line` writes."""
+    value = json.loads(line)["job"]
+    assignment = value["assignment"]
+    ref = AttemptRef(**assignment.pop("ref"))
+    return Job(
+        config_of(value["config"]), value["agent_id"], value["session_id"], Assignment(ref=ref, **assignment)
+    )
+
+
+def order_line(order: Order) -> bytes:
+    if isinstance(order, NewSession):
+        return _line({"session": order.session_id})
+    return _line({"stop": order.reason.value})
+
+
+def parse_order(line: bytes) -> Order:
+    value = json.loads(line)
+    if "session" in value:
+        return NewSession(value["session"])
+    return Stop(StopReason(value["stop"]))
+
+
+def event_line(event: Event) -> bytes:
+    if isinstance(event, Progress):
+        return _line({"progress": dataclasses.asdict(event)})
+    if isinstance(event, Finishing):
+        return _line({"finishing": True})
+    return _line({"end": event.end.value})
+
+
+def parse_event(line: bytes) -> Event:
+    """Raises ValueError, KeyError or TypeError on anything but what `event_line` writes."""
+    value = json.loads(line)
+    if "progress" in value:
+        fields = value["progress"]
+        disks = tuple(DiskProgress(**disk) for disk in fields.pop("disks"))
+        return Progress(**fields, disks=disks)
+    return Finishing() if "finishing" in value else Ended(End(value["end"]))
+
+
+def _line(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,96 @@
+"""`seawall controller`: make a controller and serve."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seawall.cli import compose
+from seawall.cli.session import JsonOption, answering
+
+app = typer.Typer(name="controller", no_args_is_help=True, help="The controller of a fleet.")
+
+StateDir = Annotated[
+    Path | None,
+    typer.Option(help="Keys, database and index; on a local disk.", show_default="/var/lib/seawall/controller"),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option(help="The controller's own settings.", show_default="/etc/seawall/controller.toml")
+]
+OperatorListen = Annotated[
+    str | None, typer.Option(help="Where operators and joining hosts are served.", show_default="0.0.0.0:7440")
+]
+AgentListen = Annotated[str | None, typer.Option(help="Where agents are served (mTLS).", show_default="0.0.0.0:7441")]
+AgentAddress = Annotated[str | None, typer.Option(help="host:port that agents dial.", show_default="this host's name")]
+EnrolAddress = Annotated[
+    str | None,
+    typer.Option(help="host:port that joining hosts dial; stands in join tokens.", show_default="this host's name"),
+]
+Names = Annotated[
+    list[str] | None, typer.Option("--name", help="Another DNS name or IP address of this controller; may be repeated.")
+]
+LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")]
+
+
+@app.command("init")
+def init(
+    state_dir: StateDir = None,
+    operator_listen: OperatorListen = None,
+    agent_listen: AgentListen = None,
+    agent_address: AgentAddress = None,
+    enrol_address: EnrolAddress = None,
+    name: Names = None,
+    config_out: Annotated[
+        Path | None,
+        typer.Option(help="Where operator.toml goes (mode 0600).", show_default="/etc/seawall/operator.toml"),
+    ] = None,
+    config_file: ConfigFile = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create the CA, the keys and the first operator token. Safe to repeat: what is there stays."""
+    with answering(as_json) as output:
+        settings = compose.controller_config(
+            config_file,
+            state_dir=state_dir,
+            operator_listen=operator_listen,
+            agent_listen=agent_listen,
+            agent_address=agent_address,
+            enrol_address=enrol_address,
+            server_names=tuple(name) if name else None,
+            operator_file=config_out,
+        )
+        made = compose.initialise_controller(settings)
+        if as_json:
+            return output.json(made)
+        if made["created"]:
+            output.line(f"The controller is ready in {made['state_dir']}.")
+        else:
+            output.line(f"There is a controller in {made['state_dir']} already; nothing was changed.")
+        output.line(f"Operators use {made['operator_file']} (keep it secret).")
+        output.note("Next: seawall controller run")
+
+
+@app.command("run")
+def run(
+    state_dir: StateDir = None,
+    operator_listen: OperatorListen = None,
+    agent_listen: AgentListen = None,
+    agent_address: AgentAddress = None,
+    enrol_address: EnrolAddress = None,
+    name: Names = None,
+    log_level: LogLevel = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C. Logs go to standard error."""
+    with answering(False):
+        settings = compose.controller_config(
+            config_file,
+            state_dir=state_dir,
+            operator_listen=operator_listen,
+            agent_listen=agent_listen,
+            agent_address=agent_address,
+            enrol_address=enrol_address,
+            server_names=tuple(name) if name else None,
+            log_level=log_level,
+        )
+        raise typer.Exit(compose.run_controller(settings))

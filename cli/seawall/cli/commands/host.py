@@ -1,0 +1,68 @@
+"""`seawall host`: the hypervisor hosts and how one joins."""
+
+from typing import Annotated
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+
+from seawall.api.v1 import operator_pb2
+from seawall.cli.connection import new_request_id
+from seawall.cli.exits import CommandError, Exit
+from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import age, local, parse_duration
+from seawall.repository.clock import SystemClock, datetime_of
+
+app = typer.Typer(name="host", no_args_is_help=True, help="Hypervisor hosts.")
+
+
+@app.command("list")
+def list_hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the hosts that have joined."""
+    with session(config, as_json) as (controller, output):
+        hosts = controller.pages(controller.backup.ListHosts, operator_pb2.ListHostsRequest(), "hosts")
+        if as_json:
+            return output.json({"hosts": hosts})
+        now = datetime_of(SystemClock().now_us())
+        output.table(
+            ("HOST", "STATE", ">VMS", "LAST SEEN", "HYPERVISOR", "AGENT", "CERTIFICATE UNTIL", "ID"),
+            (
+                (
+                    host.name,
+                    "online" if host.online else "offline",
+                    str(host.vm_count),
+                    age(host.last_seen_at, now) if host.HasField("last_seen_at") else "never",
+                    host.hypervisor_version,
+                    host.agent_version,
+                    local(host.certificate_expires_at),
+                    host.host_id,
+                )
+                for host in hosts
+            ),
+            "No host has joined yet. `seawall host token` makes a token; `seawall agent join TOKEN` on the host uses it.",
+        )
+
+
+@app.command("token")
+def make_token(
+    ttl: Annotated[str, typer.Option(help="How long it may be used: 30m, 1h, 24h.")] = "1h",
+    max_uses: Annotated[int, typer.Option(min=1, help="How many hosts may join with it.")] = 1,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a join token. It is shown once; give it to `seawall agent join` on the host."""
+    with session(config, as_json) as (controller, output):
+        lifetime = Duration()
+        try:
+            lifetime.FromTimedelta(parse_duration(ttl))
+        except ValueError as error:
+            raise CommandError(
+                Exit.USAGE, "BAD_TTL", f"--ttl {ttl!r} is not a duration such as 30m, 1h or 24h."
+            ) from error
+        request = operator_pb2.CreateJoinTokenRequest(request_id=new_request_id(), ttl=lifetime, max_uses=max_uses)
+        answer = controller.call(controller.admin.CreateJoinToken, request)
+        if as_json:
+            return output.json(answer)
+        output.line(answer.token)
+        output.note(
+            f"Valid until {local(answer.expires_at)}. On the host: seawall agent join '{answer.token.split(':')[0]}:…'"
+        )

@@ -1,0 +1,87 @@
+"""`seawall point`: restore points."""
+
+from typing import Annotated
+
+import typer
+
+from seawall.api.v1 import operator_pb2
+from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import duration, local, size
+from seawall.cli.view import word
+
+app = typer.Typer(name="point", no_args_is_help=True, help="Restore points: one VM at one instant.")
+
+
+@app.command("list")
+def list_points(
+    vm: Annotated[str, typer.Option(help="Only points of this VM.")] = "",
+    repo: Annotated[str, typer.Option(help="Only points in this repository.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 100,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List restore points, newest first."""
+    with session(config, as_json) as (controller, output):
+        request = operator_pb2.ListPointsRequest(vm=vm, repository=repo, page_size=min(limit, 500))
+        points = controller.pages(controller.backup.ListPoints, request, "points", limit)
+        if as_json:
+            return output.json({"points": points})
+        output.table(
+            ("POINT", "VM", "REPOSITORY", "INSTANT", "KIND", "FROZEN", ">SIZE", ">STORED", "STATE"),
+            (
+                (
+                    point.point_id,
+                    point.vm_name,
+                    point.repository,
+                    local(point.instant),
+                    "incremental" if point.incremental else "full",
+                    "yes" if point.guest_frozen else "no",
+                    size(sum(disk.size_bytes for disk in point.disks)),
+                    size(sum(disk.stored_bytes for disk in point.disks)),
+                    word(point, "state"),
+                )
+                for point in points
+            ),
+            "No restore points. `seawall backup VM` makes one.",
+        )
+
+
+@app.command("show")
+def show_point(
+    point: Annotated[str, typer.Argument(help="The point's id, or its first eight digits or more.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one restore point: its disks, how each was read, and why."""
+    with session(config, as_json) as (controller, output):
+        found = controller.call(controller.backup.GetPoint, operator_pb2.GetPointRequest(point=point)).point
+        if as_json:
+            return output.json(found)
+        output.line(f"{found.vm_name} at {local(found.instant)}", style="bold")
+        frozen = "file systems frozen" if found.guest_frozen else "crash-consistent: file systems were not frozen"
+        output.line(f"point       {found.point_id} ({word(found, 'state')})\nrepository  {found.repository}")
+        output.line(f"taken on    {found.host_name}, {frozen}")
+        output.line(
+            f"parent      {found.parent_point_id or 'none'} (for comparison only: nothing else is needed to restore)"
+        )
+        for warning in found.warnings:
+            output.line(f"warning     {warning.message} ({warning.reason})", style="yellow")
+        output.line()
+        output.table(
+            ("DISK", "FORMAT", ">SIZE", ">READ", ">NEW", ">STORED", ">TOOK", "HOW", "WHY"),
+            (
+                (
+                    disk.disk,
+                    disk.format,
+                    size(disk.size_bytes),
+                    size(disk.read_bytes),
+                    size(disk.new_bytes),
+                    size(disk.stored_bytes),
+                    duration(disk.milliseconds / 1000),
+                    word(disk, "how"),
+                    disk.why,
+                )
+                for disk in found.disks
+            ),
+            "",
+        )

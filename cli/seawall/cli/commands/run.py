@@ -1,0 +1,67 @@
+"""`seawall run`: what was asked for, what it is doing, what became of it."""
+
+from typing import Annotated
+
+import typer
+
+from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.cli.connection import new_request_id
+from seawall.cli.run_text import print_run, run_rows
+from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.watch import finish, follow
+from seawall.repository.clock import SystemClock, datetime_of
+
+app = typer.Typer(name="run", no_args_is_help=True, help="Runs: backups and restores that were asked for.")
+
+RunArgument = Annotated[str, typer.Argument(help="The run's id, or its first eight digits or more.")]
+
+
+@app.command("list")
+def list_runs(
+    vm: Annotated[str, typer.Option(help="Only runs of this VM.")] = "",
+    open_only: Annotated[bool, typer.Option("--open", help="Only runs that are not over.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, newest first."""
+    with session(config, as_json) as (controller, output):
+        request = operator_pb2.ListRunsRequest(vm=vm, open_only=open_only, page_size=min(limit, 500))
+        runs = controller.pages(controller.backup.ListRuns, request, "runs", limit)
+        if as_json:
+            return output.json({"runs": runs})
+        output.table(*run_rows(runs, datetime_of(SystemClock().now_us())), "No runs.")
+
+
+@app.command("show")
+def show_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show one run with its attempts."""
+    with session(config, as_json) as (controller, output):
+        found = controller.call(controller.backup.GetRun, operator_pb2.GetRunRequest(run=run)).run
+        if as_json:
+            return output.json(found)
+        print_run(output, found)
+
+
+@app.command("watch")
+def watch_run(
+    runs: Annotated[list[str], typer.Argument(help="Runs to watch.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow runs until they are over; live bars on a terminal. Ends like `backup --wait`."""
+    with session(config, as_json) as (controller, output):
+        found = [controller.call(controller.backup.GetRun, operator_pb2.GetRunRequest(run=run)).run for run in runs]
+        finish(output, follow(controller, output, found))
+
+
+@app.command("cancel")
+def cancel_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Ask for a run to be canceled. It is over once its worker has cleaned up, 60 s at most."""
+    with session(config, as_json) as (controller, output):
+        request = operator_pb2.CancelRunRequest(request_id=new_request_id(), run=run)
+        found = controller.call(controller.backup.CancelRun, request).run
+        if as_json:
+            return output.json(found)
+        over = found.state == resources_pb2.RUN_STATE_CANCELED
+        output.line(f"Run {found.run_id} is canceled." if over else f"Run {found.run_id} will be canceled.")

@@ -1,0 +1,53 @@
+"""`seawall status`: one screen."""
+
+from datetime import datetime
+
+from seawall.api.v1 import operator_pb2
+from seawall.cli.output import Output
+from seawall.cli.run_text import run_rows
+from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import age, size
+from seawall.repository.clock import SystemClock, datetime_of
+
+
+def show_status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """One screen: what is protected, what runs, what waits and why, what failed."""
+    with session(config, as_json) as (controller, output):
+        answer = controller.call(controller.backup.GetStatus, operator_pb2.GetStatusRequest())
+        if as_json:
+            output.json(answer)
+        else:
+            _print(output, answer, datetime_of(SystemClock().now_us()))
+
+
+def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime) -> None:
+    unprotected = answer.vms_total - answer.vms_protected
+    oldest = "-"
+    if answer.HasField("oldest_newest_point_at"):
+        oldest = age(answer.oldest_newest_point_at, now)
+    saved = f" for {size(answer.protected_bytes)} of disks" if answer.points_total else ""
+    output.table(
+        ("", ""),
+        (
+            ("Hosts", f"{answer.hosts_online} of {answer.hosts_total} online"),
+            (
+                "VMs",
+                f"{answer.vms_protected} of {answer.vms_total} protected"
+                + (f", {unprotected} not" if unprotected else ""),
+            ),
+            ("Points", f"{answer.points_total}, {size(answer.stored_bytes)} stored{saved}"),
+            ("Oldest newest", oldest),
+            (
+                "Runs",
+                f"{answer.runs_active} active, {answer.runs_waiting} waiting, {answer.runs_failed_24h} failed in 24 h",
+            ),
+            ("Controller", answer.controller_version),
+        ),
+        "",
+    )
+    if answer.open_runs:
+        output.line("\nOpen runs", style="bold")
+        output.table(*run_rows(answer.open_runs, now), "")
+    if answer.recent_failures:
+        output.line("\nRecent failures", style="bold")
+        output.table(*run_rows(answer.recent_failures, now), "")

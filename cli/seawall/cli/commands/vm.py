@@ -1,0 +1,72 @@
+"""`seawall vm`: the machines that the hosts report."""
+
+from typing import Annotated
+
+import typer
+
+from seawall.api.v1 import operator_pb2
+from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import age, count, local, size
+from seawall.repository.clock import SystemClock, datetime_of
+
+app = typer.Typer(name="vm", no_args_is_help=True, help="Virtual machines.")
+
+
+@app.command("list")
+def list_vms(
+    host: Annotated[str, typer.Option(help="Only the VMs of this host.")] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the VMs of all hosts, with the age of their newest point."""
+    with session(config, as_json) as (controller, output):
+        vms = controller.pages(controller.backup.ListVms, operator_pb2.ListVmsRequest(host=host), "vms")
+        if as_json:
+            return output.json({"vms": vms})
+        now = datetime_of(SystemClock().now_us())
+        output.table(
+            ("VM", "HOST", "STATE", ">DISKS", ">SIZE", "NEWEST POINT", "ID"),
+            (
+                (
+                    vm.name,
+                    vm.host_name if vm.present else f"(was on {vm.host_name})",
+                    vm.state if vm.present else "gone",
+                    str(len(vm.disks)),
+                    size(sum(disk.size_bytes for disk in vm.disks)),
+                    age(vm.last_point_at, now) if vm.HasField("last_point_at") else "never",
+                    vm.vm_id,
+                )
+                for vm in vms
+            ),
+            "No VM is known. Hosts report theirs within a minute of joining.",
+        )
+
+
+@app.command("show")
+def show_vm(
+    vm: Annotated[str, typer.Argument(help="Name, id, or the first eight digits of the id.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one VM and its disks."""
+    with session(config, as_json) as (controller, output):
+        found = controller.call(controller.backup.GetVm, operator_pb2.GetVmRequest(vm=vm)).vm
+        if as_json:
+            return output.json(found)
+        newest = f"{found.last_point_id} of {local(found.last_point_at)}" if found.HasField("last_point_at") else "none"
+        output.line(f"{found.name}", style="bold")
+        output.line(f"id      {found.vm_id}\nhost    {found.host_name}\nstate   {found.state}\nnewest  {newest}\n")
+        output.table(
+            ("DISK", "DEVICE", "FORMAT", ">SIZE", "SOURCE"),
+            (
+                (
+                    disk.disk,
+                    disk.device + (" (read-only)" if disk.read_only else ""),
+                    disk.format,
+                    size(disk.size_bytes),
+                    disk.source,
+                )
+                for disk in found.disks
+            ),
+            f"{found.name} has {count(0, 'disk')}.",
+        )

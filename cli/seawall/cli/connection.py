@@ -1,0 +1,167 @@
+"""The operator's way to the controller: operator.toml, a TLS channel that trusts that controller's CA alone, a bearer token per call."""
+
+import os
+import tomllib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from seawall.api.v1.operator_pb2_grpc import AdminServiceStub, BackupServiceStub
+from seawall.cli.exits import BY_STATUS, CommandError, Exit
+
+DEADLINE_SECONDS = 60
+ADD_REPOSITORY_SECONDS = 180  # it probes a bucket that may be far away
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+
+CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.enable_retries", 1),
+]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OperatorConfig:
+    """operator.toml: where the controller is, whom to trust, and the token. `controller init` writes it with mode 0600."""
+
+    address: str
+    ca_pem: str
+    token: str
+    path: Path
+
+
+def search_path() -> list[Path]:
+    """Where operator.toml is looked for, first hit wins."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [home / "seawall" / "operator.toml", Path("/etc/seawall/operator.toml")]
+
+
+def find_config(option: Path | None) -> Path:
+    """`--config`, then SEAWALL_CONFIG, then the search path. Raises CommandError when there is none."""
+    named = option or (Path(os.environ["SEAWALL_CONFIG"]) if os.environ.get("SEAWALL_CONFIG") else None)
+    if named is not None:
+        if named.is_file():
+            return named
+        raise CommandError(Exit.USAGE, "NO_CONFIG", f"There is no operator configuration at {named}.")
+    for path in search_path():
+        if path.is_file():
+            return path
+    places = ", ".join(str(path) for path in search_path())
+    raise CommandError(
+        Exit.USAGE,
+        "NO_CONFIG",
+        f"No operator configuration found ({places}). Copy operator.toml from the controller, where `seawall controller init` wrote it, "
+        "or name it with --config.",
+    )
+
+
+def load_config(option: Path | None) -> OperatorConfig:
+    """Parse operator.toml. Raises CommandError naming the file and what is wrong with it."""
+    path = find_config(option)
+    try:
+        values = tomllib.loads(path.read_text())
+    except PermissionError as error:
+        raise CommandError(Exit.NOT_ALLOWED, "CONFIG_UNREADABLE", f"{path} may not be read by this user.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandError(Exit.USAGE, "BAD_CONFIG", f"{path} is not valid TOML: {error}") from error
+    wanted = ("address", "ca_pem", "token")
+    for key in wanted:
+        if not isinstance(values.get(key), str) or not values[key]:
+            raise CommandError(Exit.USAGE, "BAD_CONFIG", f"{path} has no `{key}`.")
+    if unknown := sorted(set(values) - set(wanted)):
+        raise CommandError(Exit.USAGE, "BAD_CONFIG", f"{path} has unknown keys: {', '.join(unknown)}.")
+    return OperatorConfig(values["address"], values["ca_pem"], values["token"], path)
+
+
+class _Bearer(grpc.AuthMetadataPlugin):
+    def __init__(self, token: str) -> None:
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
+    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
+        callback(self._metadata, None)
+
+
+class Controller:
+    """The operator services of one controller. Calls raise CommandError, never gRPC's own errors."""
+
+    def __init__(self, config: OperatorConfig, channel: grpc.Channel) -> None:
+        self._config = config
+        self.backup = BackupServiceStub(channel)
+        self.admin = AdminServiceStub(channel)
+
+    def call(self, method: Callable[..., Any], request: Any, *, timeout_seconds: float = DEADLINE_SECONDS) -> Any:
+        """One unary call with a deadline."""
+        try:
+            return method(request, timeout=timeout_seconds)
+        except grpc.RpcError as error:
+            raise self._command_error(error) from error
+
+    def stream(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
+        """One server stream; the caller decides how long to listen."""
+        try:
+            yield from method(request)
+        except grpc.RpcError as error:
+            raise self._command_error(error) from error
+
+    def pages(self, method: Callable[..., Any], request: Any, field: str, limit: int | None = None) -> list[Any]:
+        """All items of a paged list, or the first `limit`."""
+        items: list[Any] = []
+        while True:
+            answer = self.call(method, request)
+            items.extend(getattr(answer, field))
+            if not answer.next_page_token or (limit is not None and len(items) >= limit):
+                return items[:limit]
+            request.page_token = answer.next_page_token
+
+    def _command_error(self, error: grpc.RpcError) -> CommandError:
+        code: grpc.StatusCode = error.code()
+        message: str = error.details() or code.name
+        reason = _reason(error) or code.name
+        if reason == "UNAVAILABLE":
+            message = (
+                f"The controller at {self._config.address} cannot be reached ({message}). Is it running? "
+                f"The address comes from {self._config.path}."
+            )
+        if reason == "DEADLINE_EXCEEDED":
+            message = f"The controller at {self._config.address} did not answer in time. "
+                "What was asked may still happen: look before repeating."
+        return CommandError(BY_STATUS.get(code, Exit.FAILED), reason, message)
+
+
+def _reason(error: grpc.RpcError) -> str:
+    """The ErrorInfo reason of a controller's answer, or "" when the answer is not one."""
+    status = rpc_status.from_call(cast(grpc.Call, error))
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
+            return str(info.reason)
+    return ""
+
+
+@contextmanager
+def connect(option: Path | None) -> Iterator[Controller]:
+    """The controller that operator.toml names; the channel is closed on leaving."""
+    config = load_config(option)
+    transport = grpc.ssl_channel_credentials(root_certificates=config.ca_pem.encode())
+    token = grpc.metadata_call_credentials(_Bearer(config.token))
+    credentials = grpc.composite_channel_credentials(transport, token)
+    with grpc.secure_channel(config.address, credentials, options=CHANNEL_OPTIONS) as channel:
+        yield Controller(config, channel)
+
+
+def new_request_id() -> str:
+    """One per mutation: repeated calls with it happen once."""
+    return str(uuid.uuid4())
+
+
+def names(values: Sequence[str]) -> str:
+    """A list for a sentence: "a, b and c"."""
+    return " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else "".join(values)

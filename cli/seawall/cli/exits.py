@@ -1,0 +1,61 @@
+"""Exit codes: one table for every command. It is printed by `seawall --help` and stands in the README."""
+
+from enum import IntEnum
+
+import grpc
+
+
+class Exit(IntEnum):
+    """What a command ends with."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 4
+    REFUSED = 5
+    NOT_ALLOWED = 6
+    UNREACHABLE = 7
+    CANCELED = 8
+    INTERRUPTED = 130
+
+
+MEANING = {
+    Exit.OK: "done (a run with warnings counts as done; the warnings are printed)",
+    Exit.FAILED: "the run failed, or something unexpected happened",
+    Exit.USAGE: "wrong command line or wrong input",
+    Exit.NOT_FOUND: "no such VM, host, run, point or repository",
+    Exit.REFUSED: "the state of things does not allow it",
+    Exit.NOT_ALLOWED: "no token, a wrong token, or not permitted",
+    Exit.UNREACHABLE: "the controller cannot be reached",
+    Exit.CANCELED: "the run was canceled",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C); what was started goes on",
+}
+
+BY_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: Exit.USAGE,
+    grpc.StatusCode.OUT_OF_RANGE: Exit.USAGE,
+    grpc.StatusCode.NOT_FOUND: Exit.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION: Exit.REFUSED,
+    grpc.StatusCode.ALREADY_EXISTS: Exit.REFUSED,
+    grpc.StatusCode.ABORTED: Exit.REFUSED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Exit.REFUSED,
+    grpc.StatusCode.UNAUTHENTICATED: Exit.NOT_ALLOWED,
+    grpc.StatusCode.PERMISSION_DENIED: Exit.NOT_ALLOWED,
+    grpc.StatusCode.UNAVAILABLE: Exit.UNREACHABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Exit.UNREACHABLE,
+}
+
+
+class CommandError(Exception):
+    """Ends a command with one clear message and its exit code. `reason` is the stable word for scripts."""
+
+    def __init__(self, code: Exit, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+def table_text() -> str:
+    """The table for help texts: rich keeps the line breaks of a paragraph that begins with a backspace mark."""
+    lines = "\n\n".join(f"{code.value:>3}  {meaning}" for code, meaning in MEANING.items())
+    return f"Exit codes:\n\n{lines}"

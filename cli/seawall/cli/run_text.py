@@ -1,0 +1,94 @@
+"""Runs as people read them: a row in a list, or one run with its attempts."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from seawall.api.v1 import resources_pb2
+from seawall.cli.output import Output
+from seawall.cli.text import age, between, local, size
+from seawall.cli.view import word
+
+
+def run_rows(runs: Iterable[resources_pb2.Run], now: datetime) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of a list of runs."""
+    columns = ("RUN", "KIND", "VM", "REPOSITORY", "STATE", "STARTED", "TOOK", "DETAIL")
+    return columns, [_row(run, now) for run in runs]
+
+
+def _row(run: resources_pb2.Run, now: datetime) -> tuple[str, ...]:
+    took = between(run.created_at, run.ended_at) if run.HasField("ended_at") else ""
+    state = word(run, "state").replace("_", " ")
+    return (
+        run.run_id,
+        word(run, "kind"),
+        run.vm_name,
+        run.repository,
+        state,
+        age(run.created_at, now),
+        took,
+        detail(run),
+    )
+
+
+def detail(run: resources_pb2.Run) -> str:
+    """The one thing worth knowing about a run in a list: why it failed, what it waits for, how far it is."""
+    if run.state == resources_pb2.RUN_STATE_FAILED:
+        return f"{run.failure.reason}: {run.failure.message}"
+    if run.state == resources_pb2.RUN_STATE_READY:
+        return run.blocked_on
+    if run.state == resources_pb2.RUN_STATE_ACTIVE and run.attempts:
+        progress = run.attempts[-1].progress
+        done = sum(disk.read_bytes for disk in progress.disks)
+        planned = sum(disk.planned_bytes for disk in progress.disks)
+        share = f" {100 * done // planned} %" if planned else ""
+        return f"{progress.phase or word(run.attempts[-1], 'state')}{share}"
+    return "; ".join(warning.reason for warning in run.warnings)
+
+
+def print_run(output: Output, run: resources_pb2.Run) -> None:
+    """One run for people."""
+    output.line(f"{word(run, 'kind')} of {run.vm_name}", style="bold")
+    output.line(
+        f"run         {run.run_id}\nstate       {word(run, 'state').replace('_', ' ')}\nrepository  {run.repository}"
+    )
+    output.line(f"asked       {local(run.created_at)}")
+    if run.HasField("ended_at"):
+        output.line(f"ended       {local(run.ended_at)} (took {between(run.created_at, run.ended_at)})")
+    if run.point_id:
+        output.line(f"point       {run.point_id}")
+    if run.blocked_on and run.state == resources_pb2.RUN_STATE_READY:
+        output.line(f"waits for   {run.blocked_on}")
+    if run.HasField("failure"):
+        print_failure(output, run.failure)
+    for warning in run.warnings:
+        output.line(f"warning     {warning.message} ({warning.reason})", style="yellow")
+    for attempt in run.attempts:
+        output.line(f"\nattempt {attempt.attempt_no} on {attempt.host_name}: {word(attempt, 'state')}", style="bold")
+        if attempt.HasField("failure"):
+            print_failure(output, attempt.failure)
+        print_disks(output, attempt.progress.disks)
+
+
+def print_failure(output: Output, failure: resources_pb2.Failure) -> None:
+    """Reason, message, next step."""
+    output.line(f"failed      {failure.message} ({failure.reason})", style="red")
+    if failure.next_step:
+        output.line(f"next        {failure.next_step}")
+
+
+def print_disks(output: Output, disks: Iterable[resources_pb2.DiskProgress]) -> None:
+    """The disks of an attempt."""
+    rows = [
+        (
+            disk.disk,
+            size(disk.size_bytes),
+            size(disk.read_bytes),
+            size(disk.new_bytes),
+            size(disk.stored_bytes),
+            word(disk, "how").replace("unspecified", "-"),
+            disk.why,
+        )
+        for disk in disks
+    ]
+    if rows:
+        output.table(("DISK", ">SIZE", ">READ", ">NEW", ">STORED", "HOW", "WHY"), rows, "")

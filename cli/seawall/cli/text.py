@@ -1,0 +1,68 @@
+"""Numbers and times as people read them."""
+
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def size(count: float) -> str:
+    """12345678 -> "11.8 MiB"."""
+    for unit in _UNITS:
+        if count < 1024 or unit == _UNITS[-1]:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+def parse_size(text: str) -> int:
+    """ "64KiB", "64K", "65536" -> 65536. Raises ValueError."""
+    stripped = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = stripped[-1:] if stripped[-1:] in ("K", "M", "G") else ""
+    return int(stripped.removesuffix(unit)) * _BINARY[unit]
+
+
+def duration(seconds: float) -> str:
+    """75.2 -> "1:15"; under a minute "12.3 s"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def parse_duration(text: str) -> timedelta:
+    """ "90s", "30m", "12h", "1d". Raises ValueError."""
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}.get(text[-1:])
+    if unit is None:
+        raise ValueError(text)
+    return timedelta(**{unit: float(text[:-1])})
+
+
+def local(when: Timestamp) -> str:
+    """A server's time in the reader's zone, to the second."""
+    return when.ToDatetime(tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(when: Timestamp, now: datetime) -> str:
+    """ "just now", "5 min ago", "3 h ago", "12 days ago"."""
+    seconds = (now - when.ToDatetime(tzinfo=UTC)).total_seconds()
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 2 * 86_400:
+        return f"{seconds // 3600:.0f} h ago"
+    return f"{seconds // 86_400:.0f} days ago"
+
+
+def between(start: Timestamp, end: Timestamp) -> str:
+    """How long something took."""
+    return duration((end.ToDatetime() - start.ToDatetime()).total_seconds())
+
+
+def count(number: int, noun: str) -> str:
+    """1 disk, 2 disks."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

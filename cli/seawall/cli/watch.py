@@ -1,0 +1,150 @@
+"""Following runs: live bars per disk on a terminal, a line per change elsewhere, and the exit code that fits how they ended."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.cli.connection import Controller
+from seawall.cli.exits import CommandError, Exit
+from seawall.cli.output import Output
+from seawall.cli.run_text import print_run
+from seawall.cli.text import duration, size
+from seawall.cli.view import word
+from seawall.repository.clock import SystemClock
+
+RECONNECT_SECONDS = 2.0
+GIVE_UP_SECONDS = 120.0
+"""A controller may restart under a watcher: the runs go on meanwhile, so the watcher comes back for two minutes."""
+
+OVER = frozenset(
+    {
+        resources_pb2.RUN_STATE_SUCCEEDED,
+        resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS,
+        resources_pb2.RUN_STATE_FAILED,
+        resources_pb2.RUN_STATE_CANCELED,
+    }
+)
+
+
+def follow(controller: Controller, output: Output, runs: Iterable[resources_pb2.Run]) -> list[resources_pb2.Run]:
+    """Show the runs until all are over; returns them as they ended, in the order given."""
+    latest = {run.run_id: run for run in runs}
+    with _display(output) as show:
+        show(latest.values())
+        for run in _changes(controller, latest):
+            latest[run.run_id] = run
+            show(latest.values())
+    return list(latest.values())
+
+
+def finish(output: Output, runs: list[resources_pb2.Run]) -> None:
+    """Print how the runs ended; raises CommandError when one did not succeed."""
+    if output.as_json:
+        output.json({"runs": runs})
+    else:
+        for run in runs:
+            print_run(output, run)
+    states = {run.state for run in runs}
+    if resources_pb2.RUN_STATE_FAILED in states:
+        raise _Ended(Exit.FAILED)
+    if resources_pb2.RUN_STATE_CANCELED in states:
+        raise _Ended(Exit.CANCELED)
+
+
+class _Ended(SystemExit):
+    """The answer is printed already; only the exit code is left to say."""
+
+
+def _changes(controller: Controller, latest: dict[str, resources_pb2.Run]) -> Iterator[resources_pb2.Run]:
+    clock = SystemClock()
+    last_contact = clock.monotonic_seconds()
+    while open_ids := [run_id for run_id, run in latest.items() if run.state not in OVER]:
+        try:
+            for answer in controller.stream(controller.backup.WatchRuns, operator_pb2.WatchRunsRequest(runs=open_ids)):
+                last_contact = clock.monotonic_seconds()
+                yield answer.run
+        except CommandError as error:
+            if error.code != Exit.UNREACHABLE or clock.monotonic_seconds() - last_contact > GIVE_UP_SECONDS:
+                raise
+            clock.sleep_seconds(RECONNECT_SECONDS)
+
+
+class _Lines:
+    """Where no terminal is: one line per change of state or phase, on standard error."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._said: dict[str, str] = {}
+
+    def __call__(self, runs: Iterable[resources_pb2.Run]) -> None:
+        for run in runs:
+            line = f"{word(run, 'kind')} of {run.vm_name}: {_headline(run)}"
+            if self._said.get(run.run_id) != line:
+                self._said[run.run_id] = line
+                self._output.note(line)
+
+
+@contextmanager
+def _display(output: Output) -> "Iterator[_Lines | _Bars]":
+    if output.as_json or not output.err.is_terminal:
+        yield _Lines(output)
+        return
+    bars = _Bars(output.err)
+    with bars.live:
+        yield bars
+
+
+class _Bars:
+    """On a terminal: a headline per run and a bar per disk."""
+
+    def __init__(self, console: Console) -> None:
+        self.live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __call__(self, runs: Iterable[resources_pb2.Run]) -> None:
+        table = Table.grid(padding=(0, 2))
+        for run in runs:
+            table.add_row(Text(run.vm_name, style="bold"), Text(_headline(run)))
+            for disk in run.attempts[-1].progress.disks if run.attempts else ():
+                table.add_row(f"  {escape(disk.disk)}", _bar(disk), _figures(disk))
+        self.live.update(table)
+
+
+def _bar(disk: resources_pb2.DiskProgress) -> ProgressBar:
+    total = max(disk.planned_bytes, disk.read_bytes, 1)
+    return ProgressBar(total=total, completed=total if disk.done else disk.read_bytes, width=30)
+
+
+def _figures(disk: resources_pb2.DiskProgress) -> str:
+    how = word(disk, "how")
+    return (
+        f"{size(disk.read_bytes)} of {size(disk.planned_bytes)}  new {size(disk.new_bytes)}  stored {size(disk.stored_bytes)}"
+        + (f"  by {how}" if disk.how else "")
+    )
+
+
+def _headline(run: resources_pb2.Run) -> str:
+    if run.state in OVER:
+        return word(run, "state").replace("_", " ")
+    if not run.attempts or run.state == resources_pb2.RUN_STATE_READY:
+        return f"waits: {run.blocked_on}" if run.blocked_on else "waits for a place"
+    attempt = run.attempts[-1]
+    progress = attempt.progress
+    parts = [progress.phase or word(attempt, "state")]
+    if attempt.attempt_no > 1:
+        parts.append(f"attempt {attempt.attempt_no}")
+    if progress.rate_bytes_per_second:
+        parts.append(f"{size(progress.rate_bytes_per_second)}/s")
+    if progress.eta_seconds:
+        parts.append(f"{duration(progress.eta_seconds)} left")
+    if progress.waiting_on:
+        parts.append(f"waiting: {progress.waiting_on}")
+    elif progress.bottleneck:
+        parts.append(f"bound by {progress.bottleneck}")
+    return ", ".join(parts)

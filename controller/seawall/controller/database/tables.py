@@ -1,0 +1,252 @@
+"""The tables. BIGINT microseconds UTC, TEXT UUIDv7 ids, JSON as TEXT, named constraints: the SQL that SQLite and PostgreSQL share.
+
+Times are 0 where a thing has not happened; NULL stands only for values that do not exist. Migrations make exactly these (a test compares).
+"""
+
+import sqlalchemy as sa
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = sa.MetaData(naming_convention=NAMING)
+
+
+def _id(name: str = "id") -> sa.Column[str]:
+    return sa.Column(name, sa.Text, primary_key=True)
+
+
+def _text(name: str, default: str = "") -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, server_default=default)
+
+
+def _number(name: str, default: int = 0) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False, server_default=str(default))
+
+
+def _flag(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.SmallInteger, nullable=False, server_default="0")
+
+
+def _bytes(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary, nullable=nullable)
+
+
+def _ref(name: str, target: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, sa.ForeignKey(target), nullable=False)
+
+
+meta = sa.Table("meta", metadata, _id(), _number("db_epoch"), _text("pg_timeline"), _text("mode"))
+
+leader = sa.Table("leader", metadata, _id("name"), _text("holder"), _number("epoch"), _number("expires_us"))
+
+join_tokens = sa.Table(
+    "join_tokens",
+    metadata,
+    _id(),
+    _bytes("secret_sha256"),
+    _number("created_us"),
+    _number("expires_us"),
+    _number("max_uses"),
+    _number("uses"),
+)
+
+agents = sa.Table(
+    "agents",
+    metadata,
+    _id(),
+    _ref("token_id", "join_tokens.id"),
+    _bytes("first_key_sha256"),
+    _bytes("public_key_sha256"),
+    _bytes("certificate_pem"),
+    _number("certificate_expires_us"),
+    _number("enrolled_us"),
+    _text("status"),
+    sa.UniqueConstraint("token_id", "first_key_sha256"),
+)
+
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    sa.Column("id", sa.Text, sa.ForeignKey("agents.id"), primary_key=True),
+    _text("name"),
+    _text("site"),
+    _text("agent_version"),
+    _text("hypervisor_version"),
+    _number("generation", 1),
+    _number("drain"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("agent_id", sa.Text, sa.ForeignKey("agents.id"), primary_key=True),
+    _text("session_id"),
+    _text("boot_id"),
+    _number("lease_until_us"),
+    _number("last_seen_us"),
+)
+
+vms = sa.Table(
+    "vms",
+    metadata,
+    _id(),
+    sa.Column("host_id", sa.Text, sa.ForeignKey("hosts.id"), nullable=False, index=True),
+    sa.Column("name", sa.Text, nullable=False, index=True),
+    _text("tenant", "default"),
+    _text("state"),
+    _text("disks", "[]"),
+    _number("inventory_revision"),
+    _number("last_seen_us"),
+    _flag("present"),
+)
+
+secrets = sa.Table("secrets", metadata, _id(), _bytes("ciphertext"), _text("kek_id"))
+
+repositories = sa.Table(
+    "repositories",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _text("url"),
+    _text("lineage_hex"),
+    _text("signing_public_key_hex"),
+    _number("chunk_nominal_bytes"),
+    _text("wrappers", "[]"),
+    _text("capabilities", "{}"),
+    _text("secret_id"),
+    _number("created_us"),
+)
+
+gc = sa.Table(
+    "gc",
+    metadata,
+    sa.Column("repository_id", sa.Text, sa.ForeignKey("repositories.id"), primary_key=True),
+    _number("seq"),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    _id(),
+    _text("kind"),
+    sa.Column("vm_id", sa.Text, nullable=False, index=True),
+    _text("vm_name"),
+    _text("tenant", "default"),
+    _ref("repository_id", "repositories.id"),
+    _text("point_id"),
+    sa.Column("backup", sa.Text, nullable=True),
+    sa.Column("restore", sa.Text, nullable=True),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    _number("created_us"),
+    _number("not_before_us"),
+    _number("deadline_us"),
+    _text("blocked_on"),
+    _text("current_attempt"),
+    _number("attempt_count"),
+    _number("tries"),
+    _number("requeues"),
+    _number("cancel_us"),
+    _number("ended_us"),
+    sa.Column("failure", sa.Text, nullable=True),
+    _text("warnings", "[]"),
+    _text("restored_vm_id"),
+    _number("version", 1),
+)
+
+# One open backup of a VM into a repository, whatever asks for it twice at once.
+sa.Index(
+    "uq_runs_open_backup",
+    runs.c.vm_id,
+    runs.c.repository_id,
+    unique=True,
+    sqlite_where=sa.text("kind = 'BACKUP' AND state IN ('READY', 'ACTIVE')"),
+    postgresql_where=sa.text("kind = 'BACKUP' AND state IN ('READY', 'ACTIVE')"),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    _id(),
+    _ref("run_id", "runs.id"),
+    _number("no"),
+    _ref("host_id", "hosts.id"),
+    _number("db_epoch"),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    _number("created_us"),
+    _number("phase_deadline_us"),
+    _text("session_id"),
+    sa.Column("lost_from", sa.Text, nullable=True),
+    _text("parent_point_id"),
+    _bytes("root_hash"),
+    _bytes("refmap_hash"),
+    sa.Column("failure", sa.Text, nullable=True),
+    _number("ended_us"),
+    _number("version", 1),
+    sa.UniqueConstraint("run_id", "no"),
+)
+
+# Narrow and hot: one row an attempt, no index on what changes.
+attempt_progress = sa.Table(
+    "attempt_progress",
+    metadata,
+    sa.Column("attempt_id", sa.Text, sa.ForeignKey("attempts.id"), primary_key=True),
+    _number("seq"),
+    _text("body"),
+    _number("updated_us"),
+)
+
+restore_points = sa.Table(
+    "restore_points",
+    metadata,
+    _id(),
+    sa.Column("vm_id", sa.Text, nullable=False, index=True),
+    _text("vm_name"),
+    _text("tenant", "default"),
+    _ref("repository_id", "repositories.id"),
+    _ref("attempt_id", "attempts.id"),
+    _ref("host_id", "hosts.id"),
+    _text("parent_point_id"),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    _number("db_epoch"),
+    _number("instant_us"),
+    _flag("guest_frozen"),
+    _text("disks", "[]"),
+    _number("virtual_bytes"),
+    _text("warnings", "[]"),
+    _bytes("manifest_hash"),
+    _bytes("intent_manifest", nullable=True),
+    _bytes("intent_refmap", nullable=True),
+    _number("created_us"),
+    _number("published_us"),
+)
+
+packs = sa.Table(
+    "packs",
+    metadata,
+    sa.Column("repository_id", sa.Text, sa.ForeignKey("repositories.id"), primary_key=True),
+    sa.Column("id", sa.LargeBinary, primary_key=True),
+    _text("tenant", "default"),
+    _ref("host_id", "hosts.id"),
+    _ref("attempt_id", "attempts.id"),
+    _text("state"),
+    _flag("meta"),
+    _number("size_bytes"),
+    _number("slots"),
+    _flag("verified"),
+    _text("condemned", "[]"),
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("principal", sa.Text, primary_key=True),
+    sa.Column("request_id", sa.Text, primary_key=True),
+    _text("method"),
+    _text("answer"),
+    _number("expires_us"),
+)

@@ -1,0 +1,1 @@
+"""Enrolment: join tokens, and certificates for hosts that show one."""

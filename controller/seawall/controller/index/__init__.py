@@ -1,0 +1,1 @@
+"""The chunk index: which chunks exist, and where. See DESIGN.md, "Chunk index"."""

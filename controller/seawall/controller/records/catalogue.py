@@ -1,0 +1,127 @@
+"""Repositories, points and packs as the controller's catalogue holds them. It can be rebuilt from the bucket."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from seawall.controller.records.runs import ReadMethod, RunWarning
+
+
+class PointState(StrEnum):
+    PUBLISHING = "PUBLISHING"
+    AVAILABLE = "AVAILABLE"
+
+
+class PackState(StrEnum):
+    OPEN = "OPEN"
+    """Reserved by an attempt; nobody has seen it in the store."""
+    STORED = "STORED"
+    """Its table was read back from the store."""
+    VOID = "VOID"
+    """Given up for ever: an object of that name may be deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointDisk:
+    disk: str
+    size_bytes: int
+    format: str
+    read_bytes: int
+    new_bytes: int
+    stored_bytes: int
+    how: ReadMethod
+    why: str
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """The exact bytes that a publication writes; whoever finishes it writes these and no others."""
+
+    manifest: bytes
+    refmap: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One VM at one instant. `manifest_hash` is the BLAKE3 of its m/ object. `intent` lives while the point is PUBLISHING."""
+
+    id: str
+    vm_id: str
+    vm_name: str
+    tenant: str
+    repository_id: str
+    attempt_id: str
+    host_id: str
+    parent_point_id: str
+    state: PointState
+    db_epoch: int
+    instant_us: int
+    guest_frozen: bool
+    disks: tuple[PointDisk, ...]
+    warnings: tuple[RunWarning, ...]
+    manifest_hash: bytes
+    created_us: int
+    published_us: int = 0
+    intent: Intent | None = None
+
+    @property
+    def virtual_bytes(self) -> int:
+        return sum(disk.size_bytes for disk in self.disks)
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack object, all generations of it together. `condemned`: slots that left the index for ever."""
+
+    id: bytes
+    repository_id: str
+    tenant: str
+    host_id: str
+    attempt_id: str
+    state: PackState
+    meta: bool
+    size_bytes: int
+    slots: int = 0
+    verified: bool = False
+    condemned: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapper:
+    """One recipient of the repository's secret key."""
+
+    name: str
+    epoch: int
+    public_key_hex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    conditional_put: bool
+    conditional_put_atomic: bool
+    checks_content_md5: bool
+    presigned_requires_condition: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryRecord:
+    """A bucket or folder. `secret_id` names its sealed credentials, empty where it needs none."""
+
+    id: str
+    name: str
+    url: str
+    lineage_hex: str
+    signing_public_key_hex: str
+    chunk_nominal_bytes: int
+    wrappers: tuple[Wrapper, ...]
+    capabilities: Capabilities
+    secret_id: str
+    created_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryTotals:
+    points: int
+    packs: int
+    stored_bytes: int

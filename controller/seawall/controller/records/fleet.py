@@ -1,0 +1,50 @@
+"""Hosts, their sessions and the VMs that they report. All times are microseconds since 1970 UTC; 0 means never."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A hypervisor machine: the host's id is its agent's enrolment. `generation` grows when its desired set changes."""
+
+    id: str
+    name: str
+    agent_version: str
+    hypervisor_version: str
+    generation: int
+    certificate_expires_us: int
+    revoked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One start of an agent's supervisor. The lease says until when the host counts as online."""
+
+    agent_id: str
+    session_id: str
+    boot_id: str
+    lease_until_us: int
+    last_seen_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class VmDisk:
+    disk: str
+    size_bytes: int
+    format: str
+    source: str
+    read_only: bool
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vm:
+    """A libvirt domain. `present`: its host's last inventory named it."""
+
+    id: str
+    name: str
+    host_id: str
+    state: str
+    disks: tuple[VmDisk, ...]
+    last_seen_us: int
+    present: bool

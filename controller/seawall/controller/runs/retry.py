@@ -1,0 +1,52 @@
+"""What a failed attempt means for its run: again soon, again later, or never."""
+
+from dataclasses import replace
+
+from seawall.controller.records.runs import Failure, FailureKind, Run, RunState
+from seawall.controller.runs.timing import Timing, microseconds
+
+AGENT_RESTARTED = "AGENT_RESTARTED"
+
+
+def after_failure(run: Run, failure: Failure, now_us: int, timing: Timing, jitter: float) -> Run:
+    """The run after one of its attempts ended with `failure`. `jitter` is uniform in [0, 1).
+
+    A run that was asked to stop is CANCELED whatever the failure.
+    """
+    if run.cancel_us:
+        return replace(run, state=RunState.CANCELED, ended_us=now_us, blocked_on="")
+    if failure.kind is FailureKind.PERMANENT:
+        return _failed(run, failure, now_us)
+    if failure.kind is FailureKind.CONFLICT or failure.reason == AGENT_RESTARTED:
+        return _requeued(run, failure, now_us, timing, jitter)
+    return _tried(run, failure, now_us, timing, jitter)
+
+
+def _tried(run: Run, failure: Failure, now_us: int, timing: Timing, jitter: float) -> Run:
+    tries = run.tries + 1
+    if tries >= timing.most_tries:
+        return replace(_failed(run, failure, now_us), tries=tries)
+    backoff = timing.transient_backoff_seconds[min(tries, len(timing.transient_backoff_seconds)) - 1]
+    return _ready(replace(run, tries=tries), failure, now_us, backoff * (0.8 + 0.4 * jitter))
+
+
+def _requeued(run: Run, failure: Failure, now_us: int, timing: Timing, jitter: float) -> Run:
+    requeues = run.requeues + 1
+    if requeues > timing.most_requeues:
+        return replace(_failed(run, failure, now_us), requeues=requeues)
+    shortest, longest = timing.conflict_backoff_seconds
+    restarted = failure.reason == AGENT_RESTARTED
+    backoff = timing.restart_backoff_seconds if restarted else shortest + (longest - shortest) * jitter
+    return _ready(replace(run, requeues=requeues), failure, now_us, backoff)
+
+
+def _ready(run: Run, failure: Failure, now_us: int, backoff_seconds: float) -> Run:
+    not_before = now_us + microseconds(backoff_seconds)
+    if not_before >= run.deadline_us:
+        return _failed(run, failure, now_us)
+    blocked_on = f"tries again in {max(1, round(backoff_seconds))} s after {failure.reason}: {failure.message}"
+    return replace(run, state=RunState.READY, not_before_us=not_before, blocked_on=blocked_on)
+
+
+def _failed(run: Run, failure: Failure, now_us: int) -> Run:
+    return replace(run, state=RunState.FAILED, failure=failure, ended_us=now_us, blocked_on="")

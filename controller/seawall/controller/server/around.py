@@ -1,0 +1,63 @@
+"""An interceptor that runs something around every call: `around` is an asynchronous context manager that sees the method and the context.
+
+What `around` raises before the yield ends the call; what the handler raises comes out of the yield. Unary and server-streaming methods only:
+Seawall has no other.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import grpc
+from grpc import aio
+
+Around = Callable[[str, "aio.ServicerContext[Any, Any]"], AbstractAsyncContextManager[None]]
+
+
+class AroundInterceptor(aio.ServerInterceptor):
+    """Interceptors nest in the order in which the server gets them, the first outermost."""
+
+    def __init__(self, around: Around) -> None:
+        self._around = around
+
+    async def intercept_service(
+        self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        if handler.request_streaming:
+            raise TypeError(f"{handler_call_details.method}: streams of requests are not served")
+        return _wrapped(handler, self._around, handler_call_details.method)
+
+
+def _wrapped(handler: Any, around: Around, method: str) -> Any:
+    """The same handler with `around` around its behaviour."""
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            _streaming(handler.unary_stream, around, method), handler.request_deserializer, handler.response_serializer
+        )
+    return grpc.unary_unary_rpc_method_handler(
+        _unary(handler.unary_unary, around, method), handler.request_deserializer, handler.response_serializer
+    )
+
+
+def _unary(behaviour: Any, around: Around, method: str) -> Any:
+    async def call(request: Any, context: "aio.ServicerContext[Any, Any]") -> Any:
+        async with around(method, context):
+            return await behaviour(request, context)
+
+    return call
+
+
+def _streaming(behaviour: Any, around: Around, method: str) -> Any:
+    async def call(request: Any, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[Any]:
+        async with around(method, context):
+            answers = behaviour(request, context)
+            if hasattr(answers, "__aiter__"):
+                async for answer in answers:
+                    yield answer
+            else:  # a handler that writes by itself
+                await answers
+
+    return call

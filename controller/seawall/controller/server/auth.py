@@ -1,0 +1,82 @@
+"""Who calls: operators by bearer token on the operator port, agents by certificate on the agent port."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from grpc import aio
+
+from seawall.controller.errors import Unauthenticated
+from seawall.controller.server.around import AroundInterceptor
+
+OPEN_METHODS = ("/seawall.api.v1.EnrollService/", "/grpc.health.v1.Health/")
+"""Served on the operator port without a token: whoever enrols has none yet; health says nothing secret."""
+
+AgentCheck = Callable[[str], Awaitable[None]]
+"""Called with the agent's id on every call. Raises Unauthenticated/AGENT_REVOKED when it may not speak."""
+
+_IDENTITY = re.compile(r"seawall://(?P<cluster>[0-9a-f-]{36})/agent/(?P<agent>[0-9a-f-]{36})")
+
+
+def operator_auth(token_hashes: Collection[bytes]) -> aio.ServerInterceptor:
+    """Lets calls through whose `authorization: Bearer <token>` has one of these SHA-256 hashes.
+
+    Raises Unauthenticated/NO_TOKEN, BAD_TOKEN.
+    """
+
+    @asynccontextmanager
+    async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
+        if not method.startswith(OPEN_METHODS):
+            _check_token(context, token_hashes)
+        yield
+
+    return AroundInterceptor(around)
+
+
+def agent_auth(cluster_id: str, check: AgentCheck) -> aio.ServerInterceptor:
+    """Lets calls through that come with a certificate of this cluster and pass `check`.
+
+    Raises Unauthenticated/NO_CERTIFICATE and what `check` raises.
+    """
+
+    @asynccontextmanager
+    async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
+        cluster, agent = _identity(context)
+        if cluster != cluster_id:
+            raise Unauthenticated("NO_CERTIFICATE", "The certificate is of another Seawall cluster; enrol this host here.")
+        await check(agent)
+        yield
+
+    return AroundInterceptor(around)
+
+
+def agent_id_of(context: "aio.ServicerContext[Any, Any]") -> str:
+    """The calling agent, from its certificate's SAN. Raises Unauthenticated/NO_CERTIFICATE."""
+    return _identity(context)[1]
+
+
+def _identity(context: "aio.ServicerContext[Any, Any]") -> tuple[str, str]:
+    """(cluster, agent)."""
+    names = context.auth_context().get("peer_uri", [])
+    matches = [match for match in (_IDENTITY.fullmatch(_text(name)) for name in names) if match]
+    if len(matches) != 1:
+        raise Unauthenticated("NO_CERTIFICATE", "This call needs the certificate of an enrolled agent; run `seawall agent join`.")
+    return matches[0]["cluster"], matches[0]["agent"]
+
+
+def _check_token(context: "aio.ServicerContext[Any, Any]", token_hashes: Collection[bytes]) -> None:
+    given = [_text(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
+    if not given:
+        raise Unauthenticated("NO_TOKEN", "This call needs an operator's token; `controller init` wrote one into operator.toml.")
+    scheme, _, token = given[0].partition(" ")
+    digest = hashlib.sha256(token.strip().encode()).digest()
+    matching = [hmac.compare_digest(digest, known) for known in token_hashes]
+    if len(given) != 1 or scheme.lower() != "bearer" or not any(matching):
+        raise Unauthenticated("BAD_TOKEN", "The operator's token is not one of this controller's; copy operator.toml anew.")
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,80 @@
+"""Leases, time-outs and intervals of the controller, in seconds. Overridden by table [timings] of the configuration, mostly by tests."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from seawall.controller.errors import InvalidArgument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """All greater than 0."""
+
+    heartbeat_seconds: float = 15.0
+    """Between two heartbeats of an agent."""
+
+    lease_ttl_seconds: float = 90.0
+    """A host that was silent for so long is offline, its attempts are LOST."""
+
+    poll_wait_seconds: float = 25.0
+    """Longest wait of a long-poll."""
+
+    assigned_seconds: float = 60.0
+    """An attempt that nobody accepts is given up after this."""
+
+    preparing_seconds: float = 600.0
+    """Longest phase PREPARING."""
+
+    no_progress_seconds: float = 600.0
+    """A transferring attempt that moves nothing for so long fails."""
+
+    max_run_seconds: float = 86_400.0
+    """Longest attempt."""
+
+    reattach_grace_seconds: float = 900.0
+    """LOST becomes ABANDONED after this."""
+
+    failover_grace_seconds: float = 180.0
+    """After a start of the controller nothing expires for so long."""
+
+    cancel_soft_seconds: float = 60.0
+    """From the wish to cancel to the kill of the worker."""
+
+    scheduler_interval_seconds: float = 5.0
+    """Longest pause between two looks at what is due."""
+
+    watch_interval_seconds: float = 1.0
+    """Between two looks of the replica at what changed, for polls and watchers."""
+
+    progress_flush_seconds: float = 1.0
+    """Between two writes of coalesced progress."""
+
+    url_ttl_seconds: float = 3600.0
+    """Life of a signed URL."""
+
+    drain_grace_seconds: float = 10.0
+    """After polls were answered, how long other calls may take to end."""
+
+    agent_certificate_seconds: float = 7 * 86_400.0
+    """Life of an agent's certificate."""
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            if not getattr(self, each.name) > 0:
+                raise InvalidArgument("BAD_CONFIG", f"timings.{each.name} must be greater than 0")
+        if self.lease_ttl_seconds < 2 * self.heartbeat_seconds:
+            raise InvalidArgument("BAD_CONFIG", "timings.lease_ttl_seconds must be at least twice heartbeat_seconds")
+
+    @classmethod
+    def from_table(cls, table: Any, source: str) -> "Timings":
+        """Raises InvalidArgument/BAD_CONFIG naming the source and the key."""
+        known = {each.name for each in dataclasses.fields(cls)}
+        if not isinstance(table, dict):
+            raise InvalidArgument("BAD_CONFIG", f"{source}: timings must be a table")
+        for key, value in table.items():
+            if key not in known:
+                raise InvalidArgument("BAD_CONFIG", f"{source}: unknown key 'timings.{key}'; known are {', '.join(sorted(known))}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise InvalidArgument("BAD_CONFIG", f"{source}: timings.{key} must be a number of seconds, not {value!r}")
+        return cls(**{key: float(value) for key, value in table.items()})

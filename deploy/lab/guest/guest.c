@@ -1,0 +1,172 @@
+/* The laboratory's guest: /init of its initramfs, and on the build machine the tool that lays out and checks its disk images.
+ *
+ *   guest                    as process 1: load modules, verify /dev/vda and /dev/vdb, say the verdict on the console, write for ever
+ *   guest format VDA VDB     write a first whole pass into raw image files
+ *   guest verify VDA VDB     the same verdict on raw image files; exit 0 when good, 1 when bad
+ *
+ * Console (first serial port): SEAWALL-GUEST-VERDICT, then SEAWALL-GUEST-TICK each second, SEAWALL-GUEST-DONE per command.
+ * Commands (second serial port, a line each): trim | hold | go | rate N (operations a second) | off.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "disks.h"
+
+#define DEFAULT_RATE 24
+
+struct writer {
+  struct disks disks;
+  uint64_t seq;
+  uint32_t generation;
+  bool holding;
+  unsigned rate;
+};
+
+void fail(const char *what) {
+  printf("SEAWALL-GUEST-VERDICT bad records=0 bad=0 seq=0 generation=0 error=%s: %s\n", what, strerror(errno));
+  fflush(stdout);
+  if (getpid() != 1) exit(2);
+  for (;;) pause(); /* process 1 must not end: the kernel would panic and the reason scroll away */
+}
+
+static int say_verdict(struct verdict verdict) {
+  printf("SEAWALL-GUEST-VERDICT %s records=%llu bad=%llu seq=%llu generation=%u\n", verdict.bad ? "bad" : "ok",
+         (unsigned long long)verdict.checked, (unsigned long long)verdict.bad, (unsigned long long)verdict.seq, verdict.generation);
+  return verdict.bad ? 1 : 0;
+}
+
+static int64_t now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
+static void load_modules(void) {
+  struct dirent **names;
+  int count = scandir("/modules", &names, NULL, alphasort);
+  for (int at = 0; at < count; at++) {
+    char path[300];
+    snprintf(path, sizeof path, "/modules/%s", names[at]->d_name);
+    int fd = names[at]->d_name[0] == '.' ? -1 : open(path, O_RDONLY);
+    if (fd >= 0 && syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST) fail(path);
+    if (fd >= 0) close(fd);
+  }
+}
+
+static void await_file(const char *path) {
+  for (int tries = 0; access(path, F_OK) != 0; tries++) {
+    if (tries > 1000) fail(path);
+    usleep(10000);
+  }
+}
+
+static int open_commands(void) {
+  int fd = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_NONBLOCK);
+  struct termios raw;
+  if (fd < 0 || tcgetattr(fd, &raw) != 0) return -1; /* a guest without the port takes no commands and is a guest still */
+  cfmakeraw(&raw);
+  tcsetattr(fd, TCSANOW, &raw);
+  return fd;
+}
+
+static void boot(void) {
+  mount("proc", "/proc", "proc", 0, NULL);
+  mount("dev", "/dev", "devtmpfs", 0, NULL);
+  int console = open("/dev/ttyS0", O_RDWR | O_NOCTTY);
+  for (int fd = 0; fd < 3; fd++) dup2(console, fd);
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  load_modules();
+  await_file("/dev/vda");
+  await_file("/dev/vdb");
+}
+
+static void write_one(struct writer *writer) {
+  disks_write(&writer->disks, writer->seq + 1, writer->generation);
+  writer->seq++;
+}
+
+/* The odd generation in the ring says that a round is under way: whoever verifies meanwhile takes either state of each trim sector. */
+static void trim(struct writer *writer) {
+  writer->generation |= 1;
+  write_one(writer);
+  disks_trim(&writer->disks, (writer->generation + 1) / 2);
+  writer->generation++;
+  write_one(writer);
+}
+
+static void obey(struct writer *writer, const char *command) {
+  if (strcmp(command, "trim") == 0) trim(writer);
+  else if (strcmp(command, "hold") == 0) writer->holding = true;
+  else if (strcmp(command, "go") == 0) writer->holding = false;
+  else if (strncmp(command, "rate ", 5) == 0 && atoi(command + 5) > 0) writer->rate = (unsigned)atoi(command + 5);
+  else if (strcmp(command, "off") == 0) reboot(RB_POWER_OFF);
+  else command = "unknown";
+  printf("SEAWALL-GUEST-DONE %s seq=%llu generation=%u\n", command, (unsigned long long)writer->seq, writer->generation);
+}
+
+static void take_commands(struct writer *writer, int fd, int64_t until_ms) {
+  static char line[64];
+  static size_t length;
+  char byte;
+  for (int64_t left; (left = until_ms - now_ms()) > 0;) {
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    if (poll(&ready, 1, (int)left) <= 0) continue;
+    if (read(fd, &byte, 1) != 1) {
+      usleep(10000);
+      continue;
+    }
+    if (byte != '\n' && length < sizeof line - 1) line[length++] = byte;
+    if (byte != '\n') continue;
+    line[length] = 0;
+    length = 0;
+    obey(writer, line);
+  }
+}
+
+static void run_guest(void) {
+  static const char *const devices[DISKS] = {"/dev/vda", "/dev/vdb"};
+  struct writer writer = {.rate = DEFAULT_RATE};
+  boot();
+  disks_open(&writer.disks, devices, true, true);
+  struct verdict verdict = disks_verify(&writer.disks);
+  int commands = open_commands();
+  writer.seq = verdict.seq;
+  writer.generation = verdict.generation;
+  writer.holding = say_verdict(verdict) != 0; /* bad disks are left as they are found */
+  if (!writer.holding) disks_write(&writer.disks, writer.seq, writer.generation); /* it may have been cut short */
+  if (!writer.holding && writer.generation % 2 == 1) trim(&writer);
+  for (int64_t next_tick = 0, next = now_ms();; next += 1000 / writer.rate) {
+    if (!writer.holding) write_one(&writer);
+    if (now_ms() >= next_tick) {
+      printf("SEAWALL-GUEST-TICK seq=%llu generation=%u\n", (unsigned long long)writer.seq, writer.generation);
+      next_tick = now_ms() + 1000;
+    }
+    if (now_ms() > next + 1000) next = now_ms(); /* suspended or slow: do not catch up in a burst */
+    take_commands(&writer, commands, next + 1000 / writer.rate);
+  }
+}
+
+int main(int count, char **words) {
+  struct disks disks;
+  if (getpid() == 1) run_guest();
+  if (count != 4) {
+    fprintf(stderr, "usage: guest format|verify VDA VDB\n");
+    return 2;
+  }
+  bool format = strcmp(words[1], "format") == 0;
+  disks_open(&disks, (const char *const *)(words + 2), format, false);
+  if (format) disks_format(&disks);
+  return format ? 0 : say_verdict(disks_verify(&disks));
+}

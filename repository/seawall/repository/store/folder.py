@@ -1,0 +1,188 @@
+"""A store in one folder that the controller and, if they use it, all agents mount. No walls: who can write here can overwrite and delete.
+
+Objects are files of mode 0600 under their names; names with a leading dot belong to unfinished writes (`files.py`).
+"""
+
+import os
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+from urllib.parse import quote
+
+from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused
+from seawall.repository.store.files import HIDDEN, our_errors, read_file, read_suffix, sync_folder, write_file
+from seawall.repository.store.names import check_length, check_name, check_prefix
+from seawall.repository.store.port import ObjectInfo, SignedPut
+
+
+class FolderStore:
+    """A Store. The folder must exist: an empty mount point is told from an empty repository by what lies in `v1/config`."""
+
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        if not path.is_absolute():
+            raise StoreRefused(f"{path}: a folder store needs an absolute path")
+        self._root = path
+        self._clock = clock or SystemClock()
+
+    @property
+    def url(self) -> str:
+        return self._root.as_uri()
+
+    def put(self, name: str, body: bytes | memoryview, *, create_only: bool = True) -> None:
+        with self._errors(name):
+            path = self._path(name)
+            self._make_parents(path)
+            if path.is_dir():
+                raise StoreRefused(f"{name} in {self.url} is the beginning of other names")
+            write_file(path, body, create_only=create_only)
+
+    def get(self, name: str) -> bytes:
+        with self._reading(name):
+            return read_file(self._path(name))
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        with self._reading(name):
+            return read_file(self._path(name), check_length(offset), check_length(length))
+
+    def get_suffix(self, name: str, length: int) -> bytes:
+        with self._reading(name):
+            return read_suffix(self._path(name), check_length(length))
+
+    def head(self, name: str) -> ObjectInfo:
+        with self._reading(name):
+            status = os.stat(self._path(name))
+        if not S_ISREG(status.st_mode):
+            raise ObjectMissing(f"{name} is not in {self.url}")
+        return _info(name, status)
+
+    def delete(self, name: str) -> None:
+        try:
+            with self._reading(name):
+                path = self._path(name)
+                os.unlink(path)
+                sync_folder(path.parent)
+        except ObjectMissing:
+            return
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        check_prefix(prefix)
+        self._check_root()
+        yield from self._walk(prefix.rpartition("/")[0], prefix)
+
+    def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
+        """The folder of the object is made here: an agent that does not mount the store finds none, and cannot write beside it."""
+        with self._errors(name):
+            path = self._path(name)
+            self._make_parents(path)
+        headers = {
+            "Content-Length": str(check_length(length)),
+            "Content-MD5": b64encode(md5).decode(),
+            "If-None-Match": "*",
+        }
+        expires_us = self._expiry_us(expires_seconds)
+        return SignedPut(_file_url(path, expires_us), headers, expires_us)
+
+    def sign_get(self, name: str, *, expires_seconds: int) -> str:
+        return _file_url(self._path(name), self._expiry_us(expires_seconds))
+
+    def remove_leftovers(self, older_than_seconds: int) -> int:
+        """Removes what killed writers left, if untouched for so long; how many. Put it well above the longest write."""
+        limit_us = self._clock.now_us() - older_than_seconds * 1_000_000
+        self._check_root()
+        removed = 0
+        with our_errors(self.url):
+            for folder, _, files in os.walk(self._root):
+                for hidden in (Path(folder, file) for file in files if file.startswith(HIDDEN)):
+                    if hidden.stat().st_mtime_ns // 1000 <= limit_us:
+                        hidden.unlink(missing_ok=True)
+                        removed += 1
+        return removed
+
+    def _path(self, name: str) -> Path:
+        return self._root / check_name(name)
+
+    def _expiry_us(self, expires_seconds: int) -> int:
+        return self._clock.now_us() + expires_seconds * 1_000_000
+
+    def _check_root(self) -> None:
+        with our_errors(self.url):
+            if not self._root.is_dir():
+                raise BucketMissing(f"the folder {self._root} does not exist: is it mounted?")
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        try:
+            with our_errors(f"{name} in {self.url}"):
+                yield
+        except ObjectMissing:
+            self._check_root()
+            raise
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """As `_errors`; a folder of that name, or a file where a folder would be, is no object."""
+        try:
+            with self._errors(name):
+                try:
+                    yield
+                except (IsADirectoryError, NotADirectoryError) as error:
+                    raise FileNotFoundError(2, "no object") from error
+        except StoreRefused:
+            self._check_root()
+            raise
+
+    def _make_parents(self, path: Path) -> None:
+        """Makes the folders between root and file, never the root: that is the mount point of a store that may not be mounted."""
+        self._check_root()
+        parent = self._root
+        for segment in path.relative_to(self._root).parts[:-1]:
+            folder = parent / segment
+            if not folder.is_dir():
+                try:
+                    folder.mkdir(mode=0o700)
+                except FileExistsError:
+                    # Another writer was faster; or a file is there, and the next step says so.
+                    pass
+                sync_folder(parent)
+            parent = folder
+
+    def _walk(self, below: str, prefix: str) -> Iterator[ObjectInfo]:
+        for entry in self._entries(below):
+            name = f"{below}/{entry.name}" if below else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if f"{name}/".startswith(prefix) or prefix.startswith(f"{name}/"):
+                    yield from self._walk(name, prefix)
+            elif name.startswith(prefix):
+                try:
+                    with our_errors(name):
+                        status = entry.stat(follow_symlinks=False)
+                except ObjectMissing:
+                    continue  # deleted since it was listed
+                if S_ISREG(status.st_mode):
+                    yield _info(name, status)
+
+    def _entries(self, below: str) -> Sequence[os.DirEntry[str]]:
+        """One folder's entries in the order of the full names below them: "a-b" comes before "a/…"."""
+        try:
+            with self._reading(below or "."), os.scandir(self._root / below) as entries:
+                shown = [entry for entry in entries if not entry.name.startswith(".")]
+        except ObjectMissing:
+            return []
+        return sorted(shown, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False))
+
+
+def create_folder(path: Path) -> None:
+    """Makes the folder of a new store, mode 0700. One that is there is success."""
+    with our_errors(str(path)):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _info(name: str, status: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(name, status.st_size, status.st_mtime_ns // 1000)
+
+
+def _file_url(path: Path, expires_us: int) -> str:
+    return f"file://{quote(str(path))}?expires_us={expires_us}"

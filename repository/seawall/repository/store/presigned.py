@@ -1,0 +1,114 @@
+"""The data path of agents: presigned PUTs and GETs over plain HTTP, a third of boto3's CPU per byte and no storage keys.
+
+`https://`, `http://` and `file://` URLs, as `Store.sign_put` and `Store.sign_get` make them. No retries here: `retry.RetryingTransfer` has them.
+"""
+
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+import urllib3
+from urllib3.exceptions import HTTPError, MaxRetryError
+
+from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.errors import ObjectExists, RepositoryError, StoreRefused, StoreUnavailable
+from seawall.repository.store.names import check_length
+from seawall.repository.store.port import SignedPut, StoredAs
+from seawall.repository.store.s3_errors import from_status
+from seawall.repository.store.signed_file import SignedFiles
+
+_TIMEOUT = urllib3.Timeout(connect=10, read=60)
+_BLOCK_BYTES = 1 << 20
+_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
+
+
+class PresignedClient:
+    """A SignedTransfer. Keeps connections alive; up to `connections` to a server at once. Close it, or use it as a context."""
+
+    def __init__(self, *, ca_file: Path | None = None, connections: int = 16, clock: Clock | None = None) -> None:
+        # Plain settings, not the environment's: a proxy variable must not see presigned URLs.
+        self._pool = urllib3.PoolManager(
+            num_pools=8,
+            maxsize=connections,
+            block=True,
+            retries=False,
+            timeout=_TIMEOUT,
+            blocksize=_BLOCK_BYTES,
+            ssl_context=ssl.create_default_context(cafile=str(ca_file) if ca_file else None),
+        )
+        self._files = SignedFiles(clock or SystemClock())
+
+    def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:
+        try:
+            if target.url.startswith("file://"):
+                self._files.put(target, body)
+            else:
+                self._send("PUT", target.url, target.headers, body)
+        except ObjectExists:
+            return StoredAs.EXISTS
+        return StoredAs.NEW
+
+    def get(self, url: str) -> bytes:
+        if url.startswith("file://"):
+            return self._files.get(url)
+        return self._send("GET", url, {})
+
+    def get_range(self, url: str, offset: int, length: int) -> bytes:
+        check_length(offset)
+        if check_length(length) == 0:
+            return b""
+        if url.startswith("file://"):
+            return self._files.get(url, offset, length)
+        return self._send("GET", url, {"Range": f"bytes={offset}-{offset + length - 1}"})
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def __enter__(self) -> "PresignedClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | memoryview | None = None) -> bytes:
+        """The answer's body, all of it: what ends before its Content-Length is an error, never a short result."""
+        label = f"{method} {_without_signature(url)}"
+        if not url.startswith(("http://", "https://")):
+            raise StoreRefused(f"{label}: a signed URL is https://, http:// or file://")
+        try:
+            response = self._pool.request(
+                method, url, headers=dict(headers), body=body, redirect=False, preload_content=False
+            )
+            try:
+                content = response.read()
+            finally:
+                response.release_conn()
+        except HTTPError as error:
+            raise _transport_error(error, label) from error
+        except ValueError as error:
+            raise StoreRefused(f"{label}: the URL or its headers cannot be sent") from error
+        return _judge(response.status, content, "Range" in headers, label)
+
+
+def _judge(status: int, content: bytes, ranged: bool, label: str) -> bytes:
+    if ranged and status == 416:  # the range begins at or past the end
+        return b""
+    if ranged and status == 200:
+        raise StoreRefused(f"{label}: the store ignored the range and sent the whole object")
+    if 200 <= status < 300:
+        return content
+    code = _CODE.search(content)
+    raise from_status(status, code[1].decode() if code else "", label)
+
+
+def _transport_error(error: HTTPError, label: str) -> RepositoryError:
+    cause = error.reason if isinstance(error, MaxRetryError) else error
+    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        return StoreRefused(f"{label}: the server's certificate is not trusted: give its CA file")
+    return StoreUnavailable(f"{label}: {type(cause).__name__}")
+
+
+def _without_signature(url: str) -> str:
+    """A signed URL is a permission: logs and errors never show its query."""
+    return url.partition("?")[0]

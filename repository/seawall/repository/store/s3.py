@@ -1,0 +1,224 @@
+"""A store in an S3 bucket, through boto3: the only module that imports it. Used where storage keys are: controller, maintenance, rescue.
+
+Tuned for a third of boto3's default CPU: payloads unsigned (Content-MD5 is signed and binds the body), no extra checksums, path style, no
+retries inside boto (the retry decorator has them all).
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3.session
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+)
+
+from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused, StoreUnavailable
+from seawall.repository.store.location import REGION_DEFAULT, S3Credentials, S3Location
+from seawall.repository.store.names import check_length, check_name, check_prefix
+from seawall.repository.store.port import ObjectInfo, SignedPut
+from seawall.repository.store.s3_errors import from_status
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+
+_CONNECT_SECONDS = 10
+_READ_SECONDS = 60
+_CONNECTIONS = 32
+
+
+class S3Store:
+    """A Store. One bucket, optionally below a prefix. The client and its connections are its own."""
+
+    def __init__(
+        self, location: S3Location, credentials: S3Credentials, clock: Clock | None = None, *, page_size: int = 1000
+    ) -> None:
+        self._location = location
+        self._client = _client(location, credentials)
+        self._clock = clock or SystemClock()
+        self._page_size = page_size
+
+    @property
+    def url(self) -> str:
+        return self._location.url
+
+    def put(self, name: str, body: bytes | memoryview, *, create_only: bool = True) -> None:
+        # boto3 takes no memoryview; and a copy keeps the bytes what their MD5 says.
+        content = bytes(body)
+        condition = {"IfNoneMatch": "*"} if create_only else {}
+        digest = hashlib.md5(content, usedforsecurity=False).digest()
+        self._call("put_object", name, Body=content, ContentMD5=b64encode(digest).decode(), **condition)
+
+    def get(self, name: str) -> bytes:
+        return self._get(name)
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        check_length(offset)
+        if check_length(length) == 0:
+            self.head(name)
+            return b""
+        return self._get(name, Range=f"bytes={offset}-{offset + length - 1}")
+
+    def get_suffix(self, name: str, length: int) -> bytes:
+        if check_length(length) == 0:
+            self.head(name)
+            return b""
+        return self._get(name, Range=f"bytes=-{length}")
+
+    def head(self, name: str) -> ObjectInfo:
+        answer = self._call("head_object", name)
+        return ObjectInfo(name, answer["ContentLength"], _us(answer["LastModified"]))
+
+    def delete(self, name: str) -> None:
+        try:
+            self._call("delete_object", name)
+        except ObjectMissing:
+            return
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        check_prefix(prefix)
+        token: dict[str, str] = {}
+        while True:
+            page = self._list_page(prefix, token)
+            for item in page.get("Contents", ()):
+                name = item["Key"].removeprefix(self._location.prefix)
+                yield ObjectInfo(name, item["Size"], _us(item["LastModified"]))
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
+        """Everything that the caller must not choose is in the signature: key, length, MD5 and the condition."""
+        headers = {
+            "Content-Length": str(check_length(length)),
+            "Content-MD5": b64encode(md5).decode(),
+            "If-None-Match": "*",
+        }
+        parameters = {"ContentLength": length, "ContentMD5": headers["Content-MD5"], "IfNoneMatch": "*"}
+        expires_us = self._clock.now_us() + expires_seconds * 1_000_000
+        return SignedPut(self._sign("put_object", name, parameters, expires_seconds), headers, expires_us)
+
+    def sign_get(self, name: str, *, expires_seconds: int) -> str:
+        return self._sign("get_object", name, {}, expires_seconds)
+
+    def _sign(self, method: str, name: str, parameters: dict[str, Any], expires_seconds: int) -> str:
+        with _our_errors(f"signing {name}"):
+            return self._client.generate_presigned_url(
+                method, Params={**self._target(name), **parameters}, ExpiresIn=expires_seconds
+            )
+
+    def _target(self, name: str) -> dict[str, str]:
+        return {"Bucket": self._location.bucket, "Key": self._location.prefix + check_name(name)}
+
+    def _call(self, method: str, name: str, **parameters: Any) -> Any:
+        with _our_errors(f"{name} in {self.url}"):
+            try:
+                return getattr(self._client, method)(**self._target(name), **parameters)
+            except ClientError as error:
+                # A HEAD's 404 has no body that tells a missing object from a missing bucket.
+                if _code(error) == "404" and not self._has_bucket():
+                    raise BucketMissing(f"the bucket of {self.url} does not exist") from error
+                raise
+
+    def _has_bucket(self) -> bool:
+        try:
+            self._client.head_bucket(Bucket=self._location.bucket)
+        except ClientError as error:
+            return _status(error) != 404
+        return True
+
+    def _get(self, name: str, **parameters: Any) -> bytes:
+        with _our_errors(f"{name} in {self.url}"):
+            try:
+                answer = self._client.get_object(**self._target(name), **parameters)
+            except ClientError as error:
+                if _status(error) == 416:  # the range begins at or past the end
+                    return b""
+                raise
+            with answer["Body"] as body:
+                return body.read()
+
+    def _list_page(self, prefix: str, token: dict[str, str]) -> "ListObjectsV2OutputTypeDef":
+        request: dict[str, Any] = {
+            "Bucket": self._location.bucket,
+            "Prefix": self._location.prefix + prefix,
+            "MaxKeys": self._page_size,
+            **token,
+        }
+        with _our_errors(f"the list of {self.url}"):
+            return self._client.list_objects_v2(**request)
+
+
+def create_bucket(location: S3Location, credentials: S3Credentials) -> None:
+    """Makes the bucket. One that is ours already is success. Raises StoreRefused (another's), StoreUnavailable."""
+    client = _client(location, credentials)
+    request: dict[str, Any] = {"Bucket": location.bucket}
+    if location.region != REGION_DEFAULT:
+        request["CreateBucketConfiguration"] = {"LocationConstraint": location.region}
+    with _our_errors(f"creating the bucket of {location.url}"):
+        try:
+            client.create_bucket(**request)
+        except ClientError as error:
+            if _code(error) == "BucketAlreadyExists":
+                client.head_bucket(Bucket=location.bucket)  # 403 where it is another's
+            elif _code(error) != "BucketAlreadyOwnedByYou":
+                raise
+
+
+def _client(location: S3Location, credentials: S3Credentials) -> "S3Client":
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=location.endpoint,
+        region_name=location.region,
+        verify=location.ca_file,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
+        aws_session_token=credentials.session_token,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path", "payload_signing_enabled": False},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=_CONNECTIONS,
+        ),
+    )
+
+
+@contextmanager
+def _our_errors(label: str) -> Iterator[None]:
+    """Turns what boto3 raises inside into one of ours."""
+    try:
+        yield
+    except ClientError as error:
+        raise from_status(_status(error), _code(error), label) from error
+    except (HTTPClientError, ResponseStreamingError, IncompleteReadError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise StoreRefused(f"{label}: the server's certificate is not trusted: set ca_file= in the URL") from error
+        raise StoreUnavailable(f"{label}: {error}") from error
+    except BotoCoreError as error:
+        raise StoreRefused(f"{label}: {error}") from error
+
+
+def _status(error: ClientError) -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _us(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)

@@ -1,0 +1,86 @@
+"""The command line itself: every command explains itself, and mistakes end with the documented code."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from seawall.cli.commands.repo import repository_url
+from seawall.cli.exits import CommandError, Exit
+from seawall.cli.main import app
+
+RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+def commands(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        here = (*path, name)
+        found += commands(command, here) if isinstance(command, typer.core.TyperGroup) else [here]
+    return found
+
+
+ALL = commands(typer.main.get_group(app))
+
+
+def test_the_promised_commands_are_there() -> None:
+    promised = "controller init,controller run,agent join,agent run,agent status,host list,host token,vm list,vm show,backup,run list"
+    promised += (
+        ",run show,run watch,run cancel,point list,point show,restore,repo add,repo list,repo show,repo keys,status"
+    )
+    assert {tuple(line.split()) for line in promised.split(",")} <= set(ALL)
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_help_says_what_it_does(path: tuple[str, ...]) -> None:
+    result = RUNNER.invoke(app, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    serves = path[-1] == "run" and path[0] in ("controller", "agent")
+    assert serves or "--json" in result.output
+
+
+def test_the_exit_codes_stand_in_the_help() -> None:
+    output = RUNNER.invoke(app, ["--help"]).output
+    for word in ("Exit codes:", "the controller cannot be reached", "the run was canceled"):
+        assert word in output
+
+
+@pytest.mark.parametrize("path", [["status"], ["vm", "list"], ["run", "show", "0123abcd"], ["backup", "web1"]])
+def test_without_a_configuration_every_command_says_so(path: list[str], tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.toml")
+    result = RUNNER.invoke(app, [*path, "--config", missing])
+    assert result.exit_code == Exit.USAGE
+    assert missing in result.stderr
+    document = json.loads(RUNNER.invoke(app, [*path, "--config", missing, "--json"]).stdout)
+    assert document["error"]["reason"] == "NO_CONFIG"
+
+
+def test_unknown_options_are_usage_errors() -> None:
+    assert RUNNER.invoke(app, ["vm", "list", "--colour"]).exit_code == Exit.USAGE
+    assert RUNNER.invoke(app, ["backup", "web1", "--freeze", "maybe"]).exit_code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "full"),
+    [
+        ("s3://b", "http://h:1", "s3://b?endpoint=http://h:1&region=us-east-1"),
+        ("s3://b/p/q", "", "s3://b/p/q?region=us-east-1"),
+        ("s3://b?endpoint=http://h:1", "", "s3://b?endpoint=http://h:1"),
+        ("/srv/x y", "", "file:///srv/x%20y"),
+        ("file:///srv/x", "", "file:///srv/x"),
+    ],
+)
+def test_repository_urls(url: str, endpoint: str, full: str) -> None:
+    assert repository_url(url, endpoint, "us-east-1") == full
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"), [("ftp://h/x", ""), ("s3://b?endpoint=http://a", "http://b"), ("file:///x", "http://h")]
+)
+def test_repository_urls_that_make_no_sense(url: str, endpoint: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        repository_url(url, endpoint, "us-east-1")
+    assert caught.value.reason == "BAD_URL"

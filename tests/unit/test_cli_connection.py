@@ -1,0 +1,61 @@
+"""Finding and reading operator.toml: every mistake has a message that names the file."""
+
+from pathlib import Path
+
+import pytest
+
+from seawall.cli.connection import find_config, load_config
+from seawall.cli.exits import MEANING, CommandError, Exit
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_option_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.toml").touch()
+    (tmp_path / "b.toml").touch()
+    monkeypatch.setenv("SEAWALL_CONFIG", str(tmp_path / "b.toml"))
+    assert find_config(tmp_path / "a.toml") == tmp_path / "a.toml"
+    assert find_config(None) == tmp_path / "b.toml"
+
+
+def test_then_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEAWALL_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "seawall").mkdir()
+    (tmp_path / "seawall" / "operator.toml").touch()
+    assert find_config(None) == tmp_path / "seawall" / "operator.toml"
+
+
+def test_a_named_file_that_is_missing_is_not_replaced_by_another(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="There is no operator configuration at") as caught:
+        find_config(tmp_path / "missing.toml")
+    assert caught.value.code == Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("not toml", "not valid TOML"),
+        ('address = "a:1"\nca_pem = "x"\n', "has no `token`"),
+        ('address = "a:1"\nca_pem = "x"\ntoken = 5\n', "has no `token`"),
+        ('address = "a:1"\nca_pem = "x"\ntoken = "t"\ncolour = "red"\n', "unknown keys: colour"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "operator.toml"
+    path.write_text(text)
+    with pytest.raises(CommandError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_the_token_does_not_show(tmp_path: Path) -> None:
+    path = tmp_path / "operator.toml"
+    path.write_text('address = "a:1"\nca_pem = "x"\ntoken = "hush"\n')
+    assert "hush" not in repr(load_config(path))
+
+
+def test_the_exit_codes_in_the_readme_are_these() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for code, meaning in MEANING.items():
+        assert f"| {code.value} | {meaning} |" in readme
