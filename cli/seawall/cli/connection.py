@@ -131,8 +131,10 @@ class Controller:
                 f"The address comes from {self._config.path}."
             )
         if reason == "DEADLINE_EXCEEDED":
-            message = f"The controller at {self._config.address} did not answer in time. "
+            message = (
+                f"The controller at {self._config.address} did not answer in time. "
                 "What was asked may still happen: look before repeating."
+            )
         return CommandError(BY_STATUS.get(code, Exit.FAILED), reason, message)
 
 
