@@ -74,4 +74,5 @@ def main() -> None:
     reap_for_ever()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,7 @@ class NamespaceHost:
         self.directory = directory
         self.log_directory = directory / "log"
         self._outlive_us = outlive_us
+        self._entry: subprocess.Popen[bytes] | None = None
         self.init: ProcessName | None = None
 
     @property
@@ -51,7 +52,7 @@ class NamespaceHost:
         wait_for(f"host {self.name}", lambda: ready.exists() or entry.poll() is not None, 20, lambda: tail(log))
         if entry.poll() is not None:
             raise LabFailed(f"host {self.name} did not come up\n{tail(log)}")
-        self.init = name_process(children(entry.pid)[0])
+        self._entry, self.init = entry, name_process(children(entry.pid)[0])
 
     def _mortal(self) -> list[str]:
         """Dies with the process that started it, however that ends, unless the laboratory is to be kept."""
@@ -110,6 +111,8 @@ class NamespaceHost:
         gone, self.init = self.init, None
         gone.kill()
         wait_for(f"the end of host {self.name}", lambda: not gone.alive(), 20)
+        if self._entry is not None:
+            self._entry.wait(10)
 
     def namespace_ids(self) -> dict[str, int]:
         """Inode numbers, by which leftovers are recognised."""

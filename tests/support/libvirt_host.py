@@ -3,11 +3,15 @@
 Everything in it dies with the process that made it: `unshare` is killed with its parent, and the PID namespace with `unshare`.
 """
 
+import shutil
 import subprocess
+import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import libvirt
 
@@ -20,6 +24,10 @@ _PRIVATE = {
 }
 _QEMU_CONF = 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nnamespaces = []\ncgroup_controllers = []\n'
 
+_OWN_NAMESPACES = (
+    "setpriv --pdeathsig KILL unshare -m -u -n -p --fork --kill-child --mount-proc --propagation private".split()
+)
+
 
 class LibvirtHost:
     """A daemon whose sockets, guest disks and logs lie under `folder`. Use as a context manager."""
@@ -29,6 +37,17 @@ class LibvirtHost:
         self.images = folder / "images"
         self.uri = f"qemu+unix:///system?socket={folder}/sock/libvirt-sock"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    @contextmanager
+    def temporary(cls) -> Iterator["LibvirtHost"]:
+        """In a folder of its own with a short name: paths of unix sockets have 107 bytes."""
+        folder = Path(tempfile.mkdtemp(prefix="swl-", dir="/tmp"))
+        try:
+            with cls(folder) as host:
+                yield host
+        finally:
+            shutil.rmtree(folder)
 
     def __enter__(self) -> "LibvirtHost":
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
@@ -65,6 +84,23 @@ class LibvirtHost:
         self._inside("kill", "-9", pid)
         await_true(lambda: self.virsh("domstate", vm).strip() == "shut off", f"{vm} is off")
 
+    def image(self, name: str, disk_format: str, size_bytes: int, *options: str) -> Path:
+        """A new, empty disk image."""
+        path = self.images / name
+        command = ["qemu-img", "create", "-q", "-f", disk_format, *options, str(path), str(size_bytes)]
+        subprocess.run(command, check=True, capture_output=True)
+        return path
+
+    def truth(self, path: Path, disk_format: str) -> bytes:
+        """The disk's content as the guest sees it now."""
+        out = self.folder / f"truth-{uuid.uuid4()}.raw"
+        subprocess.run(
+            ["qemu-img", "convert", "-U", "-f", disk_format, "-O", "raw", str(path), str(out)], check=True, timeout=60
+        )
+        content = out.read_bytes()
+        out.unlink()
+        return content
+
     def _inside(self, *command: str) -> None:
         init = _only_child(self._running.pid)
         subprocess.run(["nsenter", "-t", str(init), "-m", "-p", *command], check=True, capture_output=True)
@@ -81,8 +117,7 @@ class LibvirtHost:
         script = f"set -e\n{binds}hostname seawall-test\nvirtlogd -d\nlibvirtd &\nwait\n"
         log = (self.folder / "libvirtd.log").open("wb")
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "-m", "-u", "-n", "-p", "--fork", "--kill-child"]
-            + ["--mount-proc", "--propagation", "private", "sh", "-c", script],
+            [*_OWN_NAMESPACES, "sh", "-c", script],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -98,6 +133,18 @@ class LibvirtHost:
         except libvirt.libvirtError:
             return False
         return True
+
+
+def domain_xml(name: str, disks: str, *, extra: str = "") -> str:
+    """A domain that boots nothing: its firmware finds no system and its disks change by qemu_io alone."""
+    return f"""<domain type='qemu'><name>{escape(name)}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='q35'>hvm</type></os><devices>{disks}<serial type='pty'/>{extra}</devices></domain>"""
+
+
+def disk_xml(path: Path, target: str, disk_format: str, inner: str = "") -> str:
+    """A virtio disk with discard, under the alias that qemu_io knows."""
+    return f"""<disk type='file' device='disk'><driver name='qemu' type='{disk_format}' discard='unmap'/>
+<source file='{path}'/><target dev='{target}' bus='virtio'/>{inner}<alias name='ua-{target}'/></disk>"""
 
 
 def await_true(condition: Callable[[], bool], what: str, timeout_seconds: float = 30.0) -> None:

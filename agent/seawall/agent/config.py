@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from seawall.agent.errors import AgentError, FailureKind
 
@@ -29,8 +30,8 @@ class AgentConfig:
     """Sockets: the health socket and, below `nbd/`, those that QEMU serves. Gone after a reboot."""
     scratch_dir: Path = Path("/var/lib/seawall/scratch")
     """Where libvirt puts the old content of blocks that guests overwrite during a backup. QEMU's user must reach it."""
-    scratch_quota_bytes: int = 20 * 1024**3
-    """A backup ends itself when its scratch files reach 80 % of this."""
+    scratch_quota_bytes: int = 0
+    """A backup ends itself when its scratch files reach 80 % of this. 0: a fifth of the VM's disks. Free space always bounds it."""
     hypervisor: str = "qemu:///system"
     """libvirt connection URI."""
     host_name: str = ""
@@ -76,13 +77,14 @@ def _read(path: Path, *, required: bool) -> dict[str, object]:
         raise ConfigError(f"cannot read {path}: {error}") from error
 
 
-def _value(key: str, value: object, default: object) -> "Path | int | str | tuple[str, ...]":
+def _value(key: str, value: object, default: object) -> Any:
+    """The value as the type of its field."""
     if isinstance(default, Path) and isinstance(value, str | Path) and str(value):
         path = Path(value)
         if not path.is_absolute():
             raise ConfigError(f"{key} must be an absolute path, not {str(value)!r}")
         return path
-    if isinstance(default, int) and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(default, int) and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(default, str) and isinstance(value, str):
         return value
@@ -92,7 +94,7 @@ def _value(key: str, value: object, default: object) -> "Path | int | str | tupl
 
 
 def _kind(default: object) -> str:
-    names = {int: "whole number above zero", str: "string", tuple: "list of strings"}
+    names = {int: "whole number, zero or more", str: "string", tuple: "list of strings"}
     return names.get(type(default), "path")
 
 

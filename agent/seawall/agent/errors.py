@@ -80,6 +80,13 @@ class DiskUnreadable(AgentError):
     reason = "DISK_UNREADABLE"
 
 
+class DiskUnwritable(AgentError):
+    """A restored disk could not be written."""
+
+    reason = "DISK_UNWRITABLE"
+    next_step = "See the free space and the health of the target's file system on that host."
+
+
 class RestoreRefused(AgentError):
     """The planner found a clash; nothing was copied."""
 

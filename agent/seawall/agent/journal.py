@@ -6,6 +6,7 @@ thread's choosing (a lock serialises them), so one Journal may be shared between
 
 import sqlite3
 import threading
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,9 +109,16 @@ class Journal:
             (name, keep, name),
         )
 
-    def kept_checkpoints(self) -> set[str]:
-        """Those that a sweep must leave alone."""
-        return {str(row[0]) for row in self._read("SELECT name FROM checkpoints WHERE state <> 'begun'")}
+    def protected_checkpoints(self, live: Collection[str]) -> set[str]:
+        """Those that a sweep must leave alone: kept ones, and whatever a live attempt has begun."""
+        rows = self._read("SELECT name, attempt_id, state FROM checkpoints")
+        return {str(name) for name, attempt_id, state in rows if state != "begun" or attempt_id in live}
+
+    def forget_unborn(self, live: Collection[str]) -> None:
+        """After a sweep: what dead attempts had begun is gone."""
+        for name, attempt_id, state in self._read("SELECT name, attempt_id, state FROM checkpoints"):
+            if state == "begun" and attempt_id not in live:
+                self.forget_checkpoint(name)
 
     def checkpoints(self) -> dict[str, str]:
         """Name -> "begun", "committed" or "unknown"."""

@@ -6,6 +6,7 @@ Heavy packages are imported inside the functions: `seawall vm list` must not pay
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,6 @@ from seawall.cli.exits import CommandError, Exit
 from seawall.repository.clock import SystemClock
 
 if TYPE_CHECKING:
-    from seawall.repository.crypto.keys import RecoveryKey
-
     from seawall.agent.config import AgentConfig
     from seawall.controller.config import ControllerConfig
 
@@ -65,7 +64,12 @@ def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
 
     with _controller_errors():
         made = initialise(config, SystemClock())
-    return {"created": made.created, "state_dir": str(config.state_dir), "operator_file": str(made.operator_file)}
+    return {
+        "created": not made.already,
+        "cluster_id": made.cluster_id,
+        "state_dir": str(config.state_dir),
+        "operator_file": str(made.operator_toml),
+    }
 
 
 def run_controller(config: "ControllerConfig") -> int:
@@ -81,7 +85,7 @@ def agent_config(file: Path | None, **overrides: Any) -> "AgentConfig":
     from seawall.agent.config import load_config
 
     with _agent_errors():
-        return load_config(file, **overrides)
+        return load_config(file, overrides)
 
 
 def join_agent(config: "AgentConfig", token: str, force: bool) -> dict[str, Any]:
@@ -103,38 +107,45 @@ def run_agent(config: "AgentConfig") -> int:
 
 def agent_status(config: "AgentConfig") -> dict[str, Any]:
     """What the running agent says of itself. Raises CommandError when none runs."""
-    from seawall.agent.health import read_status
+    from seawall.agent.health import AgentNotRunning, read_status
 
     try:
-        return dict(read_status(config.run_dir))
-    except OSError as error:
-        raise CommandError(
-            Exit.UNREACHABLE, "AGENT_NOT_RUNNING", f"No agent answers in {config.run_dir}. Start it: seawall agent run"
-        ) from error
+        return asdict(read_status(config.run_dir))
+    except AgentNotRunning as error:
+        raise CommandError(Exit.UNREACHABLE, error.reason, f"{error}. {error.next_step}") from error
 
 
 class RecoveryFile:
-    """A recovery key whose sheet is safe on disk before the repository exists: a crash in between loses nothing."""
+    """A recovery key whose secret is safe on disk before the repository exists: a crash in between loses nothing."""
 
-    def __init__(self, path: Path, key: "RecoveryKey") -> None:
+    def __init__(self, path: Path, secret_key: bytes) -> None:
         self._path = path
-        self._key = key
+        self._secret_key = secret_key
 
     @property
     def public_key(self) -> bytes:
         """X25519, 32 bytes: all that leaves this machine."""
-        return self._key.public_key
+        from seawall.repository.crypto.sealing import public_key_of
 
-    def write_sheet(self, repository: resources_pb2.Repository | None = None) -> None:
-        """Replace the file by the sheet; with what the repository adds to it once that is made."""
-        from seawall.repository.format.recovery_sheet import render_sheet
+        return public_key_of(self._secret_key)
 
-        text = render_sheet(
-            self._key,
-            repository_url=repository.url if repository else "",
-            lineage_id=bytes.fromhex(repository.lineage_id) if repository else b"",
-            signing_public_key=repository.signing_public_key if repository else b"",
+    def write_secret(self) -> None:
+        """The bare key, until the repository is made."""
+        from seawall.repository.crypto.recovery import recovery_key_text
+
+        self._replace(
+            f"Recovery key of a Seawall repository that was being made:\n\n{recovery_key_text(self._secret_key)}\n"
         )
+
+    def write_sheet(self, repository: resources_pb2.Repository) -> None:
+        """The whole sheet, to print."""
+        from seawall.repository.recovery_sheet import RecoverySheet, render_recovery_sheet
+
+        lineage_id = bytes.fromhex(repository.lineage_id)
+        sheet = RecoverySheet(self._secret_key, lineage_id, repository.signing_public_key, repository.url)
+        self._replace(render_recovery_sheet(sheet))
+
+    def _replace(self, text: str) -> None:
         new = self._path.with_name(self._path.name + ".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -150,7 +161,7 @@ def recovery_key_file(path: Path) -> Iterator[RecoveryFile]:
 
     Raises CommandError when the file exists: an old key is never overwritten.
     """
-    from seawall.repository.crypto.keys import RecoveryKey
+    from seawall.repository.crypto.keys import new_secret
 
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -162,8 +173,8 @@ def recovery_key_file(path: Path) -> Iterator[RecoveryFile]:
         ) from error
     except OSError as error:
         raise CommandError(Exit.USAGE, "RECOVERY_FILE", f"{path} cannot be written: {error.strerror}.") from error
-    file = RecoveryFile(path, RecoveryKey.generate())
-    file.write_sheet()
+    file = RecoveryFile(path, new_secret())
+    file.write_secret()
     try:
         yield file
     except CommandError as error:

@@ -1,9 +1,11 @@
 """The `seawall` command: its groups and verbs. One file per group under commands/."""
 
+import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
+import structlog
 import typer
 
 from seawall.cli.commands import agent, backup, controller, host, point, repo, restore, run, status, vm
@@ -40,6 +42,11 @@ def root(
     ] = False,
 ) -> None:
     """The options of `seawall` itself."""
+    # Standard output is for answers. `controller run` and `agent run` set up their own logs.
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
 
 
 def main() -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seawall.controller.errors import InvalidArgument
 from seawall.controller.addresses import join_address, split_address
+from seawall.controller.errors import InvalidArgument
 from seawall.controller.timings import Timings
 
 DEFAULT_CONFIG_FILE = Path("/etc/seawall/controller.toml")

@@ -1,4 +1,4 @@
-"""Errors of the controller. Each class is one gRPC status; `reason` is the stable word that clients switch on. The table is in server/status.py."""
+"""Errors of the controller. Each class is one gRPC status (table: server/status.py); `reason` is the stable word that clients switch on."""
 
 from collections.abc import Mapping
 

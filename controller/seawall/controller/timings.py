@@ -74,7 +74,11 @@ class Timings:
             raise InvalidArgument("BAD_CONFIG", f"{source}: timings must be a table")
         for key, value in table.items():
             if key not in known:
-                raise InvalidArgument("BAD_CONFIG", f"{source}: unknown key 'timings.{key}'; known are {', '.join(sorted(known))}")
+                raise InvalidArgument(
+                    "BAD_CONFIG", f"{source}: unknown key 'timings.{key}'; known are {', '.join(sorted(known))}"
+                )
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise InvalidArgument("BAD_CONFIG", f"{source}: timings.{key} must be a number of seconds, not {value!r}")
+                raise InvalidArgument(
+                    "BAD_CONFIG", f"{source}: timings.{key} must be a number of seconds, not {value!r}"
+                )
         return cls(**{key: float(value) for key, value in table.items()})

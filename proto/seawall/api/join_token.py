@@ -41,5 +41,7 @@ def parse_join_token(text: str) -> JoinToken:
     """Raises ValueError saying what a token looks like; never repeats the secret."""
     match = _TOKEN.fullmatch(text.strip())
     if match is None or int(match["address"].rpartition(":")[2]) not in range(1, 65536):
-        raise ValueError("this is not a join token; it looks like sw1:<host:port>:<id>.<secret>:<64 hexadecimal digits>, in one piece")
+        raise ValueError(
+            "this is not a join token; it looks like sw1:<host:port>:<id>.<secret>:<64 hexadecimal digits>, in one piece"
+        )
     return JoinToken(match["address"], match["token_id"], match["secret"], bytes.fromhex(match["ca_sha256"]))

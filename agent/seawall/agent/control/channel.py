@@ -44,9 +44,7 @@ def _credentials(identity: Identity) -> grpc.ChannelCredentials:
     )
 
 
-def _target(
-    identity: Identity, controllers: Sequence[str]
-) -> tuple[str, tuple[tuple[str, str | int], ...]]:
+def _target(identity: Identity, controllers: Sequence[str]) -> tuple[str, tuple[tuple[str, str | int], ...]]:
     """One address as it is; several (numeric) as one shuffled list, whose certificates all carry the name of the enrolled address."""
     addresses = tuple(controllers) or (identity.address,)
     if len(addresses) == 1:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import grpc
 
 from seawall.agent.control import convert
-from seawall.agent.control.errors import ControllerRefused
+from seawall.agent.control.errors import ControllerRefused, OutcomeUnknown
 from seawall.agent.control.failures import mapped
 from seawall.agent.control.messages import (
     AttemptRef,
@@ -26,12 +26,15 @@ from seawall.agent.control.messages import (
     SealedTargets,
 )
 from seawall.agent.control.retry import Retry
+from seawall.agent.errors import AgentError, ControllerUnreachable
 from seawall.api.v1 import agent_pb2 as wire
 from seawall.api.v1 import agent_pb2_grpc
 
 CALL_SECONDS = 30.0
 COMPLETE_SECONDS = 120.0  # the controller writes two objects before it answers
-COMPLETE_WINDOW_SECONDS = 3_600.0  # the work is done: asking for the answer costs nothing, and no answer costs the next run its base
+COMPLETE_WINDOW_SECONDS = (
+    3_600.0  # the work is done: asking for the answer costs nothing, and no answer costs the next run its base
+)
 FAIL_WINDOW_SECONDS = 60.0
 
 Request = TypeVar("Request", contravariant=True)
@@ -127,8 +130,15 @@ class ControllerClient:
         return [convert.read_url_of(url) for url in answer.urls]
 
     def complete(self, completion: Completion, progress: Progress) -> Completed:
-        """Hand in. Asked until answered: ControllerUnreachable means that the outcome is not known."""
-        answer = self._call(
+        """Hand in. Asked until answered. Raises OutcomeUnknown when no answer came; every other error is an answer: nothing was committed."""
+        try:
+            answer = self._complete(completion, progress)
+        except ControllerUnreachable as error:
+            raise OutcomeUnknown(str(error)) from error
+        return Completed(answer.point_id, tuple((slot.pack_id, slot.slot) for slot in answer.missing_slots))
+
+    def _complete(self, completion: Completion, progress: Progress) -> wire.CompleteAttemptResponse:
+        return self._call(
             self._stub.CompleteAttempt,
             lambda s: wire.CompleteAttemptRequest(
                 session_id=s,
@@ -144,8 +154,14 @@ class ControllerClient:
             ),
             timeout=COMPLETE_SECONDS,
             window=COMPLETE_WINDOW_SECONDS,
+            pause=self._pause_before_asking_again,
         )
-        return Completed(answer.point_id, tuple((slot.pack_id, slot.slot) for slot in answer.missing_slots))
+
+    def _pause_before_asking_again(self, seconds: float) -> None:
+        try:
+            self._retry.pause(seconds)
+        except AgentError as error:
+            raise OutcomeUnknown("told to stop while the answer to the hand-in was outstanding") from error
 
     def fail(self, failure: Failure, progress: Progress, *, canceled: bool) -> None:
         self._call(
@@ -158,6 +174,7 @@ class ControllerClient:
                 progress=convert.progress_to(progress),
             ),
             window=FAIL_WINDOW_SECONDS,
+            pause=self._retry.clock.sleep_seconds,  # a worker that was told to stop still reports
         )
 
     def _call(
@@ -167,6 +184,7 @@ class ControllerClient:
         *,
         timeout: float = CALL_SECONDS,
         window: float | None = None,
+        pause: Callable[[float], None] | None = None,
     ) -> Response:
         def once() -> Response:
             try:
@@ -174,4 +192,4 @@ class ControllerClient:
             except grpc.RpcError as error:
                 raise mapped(error) from error
 
-        return self._retry(once, window)
+        return self._retry(once, window, pause)

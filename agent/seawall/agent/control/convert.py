@@ -189,9 +189,7 @@ def target_of(message: wire.PutTarget) -> own.PutTarget:
 
 
 def read_url_of(message: wire.ReadUrl) -> own.ReadUrl:
-    return own.ReadUrl(
-        message.pack.pack_id, message.pack.generation, message.url, message.expires_at.ToMicroseconds()
-    )
+    return own.ReadUrl(message.pack.pack_id, message.pack.generation, message.url, message.expires_at.ToMicroseconds())
 
 
 def finished_disk_to(disk: own.FinishedDisk) -> resources.PointDisk:

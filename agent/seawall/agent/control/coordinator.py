@@ -3,15 +3,13 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-
 from seawall.agent.control.client import ControllerClient
 from seawall.agent.control.messages import PutTarget, ReadUrl
 from seawall.repository.clock import Clock
-from seawall.repository.errors import ObjectExists, StoreRefused
+from seawall.repository.errors import StoreRefused
 from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.record import Locator
-from seawall.repository.store.port import SignedPut
-from seawall.repository.store.presigned import PresignedClient
+from seawall.repository.store.port import SignedPut, SignedTransfer
 
 SIGNATURES = 3
 """How often an expired URL is signed again before the refusal counts."""
@@ -20,11 +18,10 @@ URL_MARGIN_US = 60_000_000
 URLS_PER_CALL = 256
 
 
-
 class AgentCoordinator:
     """WriteCoordinator of one attempt. Thread-safe."""
 
-    def __init__(self, client: ControllerClient, web: PresignedClient, clock: Clock) -> None:
+    def __init__(self, client: ControllerClient, web: SignedTransfer, clock: Clock) -> None:
         self._client = client
         self._web = web
         self._clock = clock
@@ -60,10 +57,7 @@ class AgentCoordinator:
 
     def _put(self, target: PutTarget, body: bytes | bytearray) -> None:
         """A name that is taken was taken by these very bytes: it is their hash, and the attempt owns it."""
-        try:
-            self._web.put(SignedPut(target.url, target.headers, target.expires_us), memoryview(body))
-        except ObjectExists:
-            return
+        self._web.put(SignedPut(target.url, target.headers, target.expires_us), memoryview(body))
 
     def _expired(self, targets: Sequence[PutTarget]) -> bool:
         now_us = self._clock.now_us()
@@ -73,7 +67,7 @@ class AgentCoordinator:
 class AgentPackReader:
     """PackReader of one attempt: signed GETs, kept until they expire. Thread-safe."""
 
-    def __init__(self, client: ControllerClient, web: PresignedClient, clock: Clock) -> None:
+    def __init__(self, client: ControllerClient, web: SignedTransfer, clock: Clock) -> None:
         self._client = client
         self._web = web
         self._clock = clock

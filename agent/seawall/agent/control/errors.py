@@ -44,3 +44,10 @@ class AlreadyEnrolled(AgentError):
     reason = "ALREADY_ENROLLED"
     kind = FailureKind.PERMANENT
     next_step = "Use --force to replace the identity; the controller will then see a new host."
+
+
+class OutcomeUnknown(AgentError):
+    """CompleteAttempt was sent and its answer never came: the point may be committed or not."""
+
+    reason = "OUTCOME_UNKNOWN"
+    next_step = "Nothing: the controller knows, and the next run follows it."

@@ -5,7 +5,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotTrusted, SessionUnknown
-from seawall.agent.errors import AgentError, Canceled, Fenced, FailureKind
+from seawall.agent.errors import AgentError, Canceled, FailureKind, Fenced
 
 _BY_REASON: dict[str, type[AgentError]] = {
     "FENCED": Fenced,
@@ -56,7 +56,7 @@ def _reason_in(status_bytes: bytes) -> str:
     try:
         for detail in status_pb2.Status.FromString(status_bytes).details:
             if detail.Unpack(info):
-                return info.reason
+                return str(info.reason)
     except DecodeError:
         return ""
     return ""
@@ -73,4 +73,4 @@ def _text(error: grpc.RpcError) -> str:
 def _trailing(error: grpc.RpcError) -> list[tuple[str, str | bytes]]:
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return []
-    return list(error.trailing_metadata() or ())
+    return [(key, value) for key, value in error.trailing_metadata() or ()]

@@ -44,7 +44,9 @@ def _presented_chain(address: str) -> list[bytes]:
         ):
             return _chain(tls)
     except OSError as error:
-        raise ControllerSilent(f"no controller answers at {address}: {error}", next_step="Check the address.") from error
+        raise ControllerSilent(
+            f"no controller answers at {address}: {error}", next_step="Check the address."
+        ) from error
 
 
 def _chain(tls: ssl.SSLSocket) -> list[bytes]:

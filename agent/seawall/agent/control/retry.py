@@ -1,4 +1,4 @@
-"""The retry decorator of a worker's calls: full jitter, counted from the first failure, ended at once by a stop. Only tenacity user here."""
+"""The retry decorator of a worker's calls: full jitter, a window counted from the first failure, ended at once by a stop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,13 +23,18 @@ class Retry:
     first_wait_seconds: float = 0.25
     longest_wait_seconds: float = 5.0
 
-    def __call__(self, call: Callable[[], T], window_seconds: float | None = None) -> T:
+    def __call__(
+        self,
+        call: Callable[[], T],
+        window_seconds: float | None = None,
+        pause: Callable[[float], None] | None = None,
+    ) -> T:
         """The call's answer. Raises ControllerUnreachable once it failed for the whole window, other errors at once.
 
         A session that the controller does not know is waited for too: the supervisor is saying Hello meanwhile.
         """
         retrying = Retrying(
-            sleep=self.pause,
+            sleep=pause or self.pause,
             stop=_Window(self.clock, self.window_seconds if window_seconds is None else window_seconds),
             wait=wait_random_exponential(multiplier=self.first_wait_seconds, max=self.longest_wait_seconds),
             retry=retry_if_exception_type((ControllerSilent, SessionUnknown)),

@@ -1,5 +1,6 @@
 """NBD connections over libnbd, the one module that imports it. Every request has a deadline: a hung QEMU must not hang a worker."""
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import nbd
 
 from seawall.agent.disk.extents import StatusRun
-from seawall.agent.errors import DiskUnreadable
+from seawall.agent.errors import AgentError, DiskUnreadable
 from seawall.repository.clock import Clock
 
 ALLOCATION = "base:allocation"
@@ -24,8 +25,16 @@ class NbdConnection:
     """One connection to one export. Not thread-safe: the pool lends it to one thread at a time."""
 
     def __init__(
-        self, socket: Path, export: str, contexts: Sequence[str], clock: Clock, timeout_seconds: float
+        self,
+        socket: Path,
+        export: str,
+        contexts: Sequence[str],
+        clock: Clock,
+        timeout_seconds: float,
+        failure: type[AgentError] = DiskUnreadable,
     ) -> None:
+        """Connects. Every failure of this connection is raised as `failure`."""
+        self._failure = failure
         self._what = f"NBD export {export!r} at {socket}"
         self._clock = clock
         self._timeout_seconds = timeout_seconds
@@ -99,25 +108,16 @@ class NbdConnection:
         self, length: int, send: Callable[[int, int, Callable[[Any], int]], Any], piece_bytes: int = REQUEST_BYTES
     ) -> None:
         """Send requests for pieces of `length`, a few at once, and wait for all. `send(start, end, completion)`."""
-        errors: list[int] = []
-        pending = 0
-
-        def done(error: Any) -> int:
-            nonlocal pending
-            pending -= 1
-            if error.value:
-                errors.append(int(error.value))
-            return 1  # retire the command
-
+        flight = _Flight()
         for start in range(0, length, piece_bytes):
-            if errors:
+            self._poll_until("answer", lambda: flight.pending < REQUESTS_IN_FLIGHT)
+            if flight.errors:
                 break
-            pending += 1
-            send(start, min(start + piece_bytes, length), done)
-            self._poll_until("answer", lambda: pending < REQUESTS_IN_FLIGHT)
-        self._poll_until("answer", lambda: pending == 0)
-        if errors:
-            raise OSError(errors[0], "the server reported an error")
+            flight.pending += 1
+            send(start, min(start + piece_bytes, length), flight.landed)
+        self._poll_until("answer", lambda: flight.pending == 0)
+        if flight.errors:
+            raise OSError(flight.errors[0], os.strerror(flight.errors[0]))
 
     def _poll_until(self, what: str, condition: Callable[[], bool]) -> None:
         deadline = self._clock.monotonic_seconds() + self._timeout_seconds
@@ -131,7 +131,22 @@ class NbdConnection:
         try:
             yield
         except (nbd.Error, OSError) as error:
-            raise DiskUnreadable(f"{self._what}: {doing} failed: {error}.") from error
+            raise self._failure(f"{self._what}: {doing} failed: {error}.") from error
+
+
+class _Flight:
+    """Requests sent and not yet answered."""
+
+    def __init__(self) -> None:
+        self.pending = 0
+        self.errors: list[int] = []
+
+    def landed(self, error: Any) -> int:
+        """Completion callback of one request."""
+        self.pending -= 1
+        if error.value:
+            self.errors.append(int(error.value))
+        return 1  # libnbd may forget the command
 
 
 class NbdPool:
@@ -172,10 +187,3 @@ class NbdPool:
             return self._idle.get_nowait()
         except queue.Empty:
             return self._connect()
-
-
-def connector(
-    socket: Path, export: str, contexts: Sequence[str], clock: Clock, timeout_seconds: float
-) -> Callable[[], NbdConnection]:
-    """A function that opens one more connection to this export."""
-    return lambda: NbdConnection(socket, export, contexts, clock, timeout_seconds)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seawall.agent.disk.extents import append_joined, clip, merge
-from seawall.agent.disk.nbd import ALLOCATION, STATUS_BYTES, NbdConnection, NbdPool, connector
+from seawall.agent.disk.nbd import ALLOCATION, STATUS_BYTES, NbdConnection, NbdPool
 from seawall.agent.errors import DiskUnreadable
 from seawall.repository.clock import Clock
 from seawall.repository.disks import Extent
@@ -27,7 +27,7 @@ class NbdSource:
         contexts = [ALLOCATION, *([bitmap] if bitmap else [])]
         self._export = export
         self._bitmap = bitmap
-        self._pool = NbdPool(connector(socket, export, contexts, clock, timeout_seconds), connections)
+        self._pool = NbdPool(lambda: NbdConnection(socket, export, contexts, clock, timeout_seconds), connections)
         missing = set(contexts) - self._pool.contexts
         if missing:
             self._pool.close()

@@ -5,6 +5,7 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -166,33 +167,22 @@ class LibvirtHypervisor:
             what, lambda connection: function(connection.lookupByUUIDString(vm_id)), timeout_seconds=timeout_seconds
         )
 
-    def _query(
-        self, what: str, function: Callable[[Any], T], timeout_seconds: float = QUERY_TIMEOUT_SECONDS
-    ) -> T:
+    def _query(self, what: str, function: Callable[[Any], T], timeout_seconds: float = QUERY_TIMEOUT_SECONDS) -> T:
         """Run it on the connection, with a deadline, libvirt's errors mapped."""
         try:
-            return self._runner.run(what, lambda: self._with_connection(function), timeout_seconds)
+            return self._runner.run(what, lambda: function(self._connected()), timeout_seconds)
         except libvirt.libvirtError as error:
             raise mapped(error) from error
 
-    def _with_connection(self, function: Callable[[Any], T]) -> T:
-        connection, fresh = self._connected()
-        try:
-            return function(connection)
-        except libvirt.libvirtError:
-            if fresh or connection.isAlive() == 1:
-                raise
-        # The daemon went away since the last call; nothing of this one reached it.
-        connection, _ = self._connected()
-        return function(connection)
-
-    def _connected(self) -> tuple[Any, bool]:
-        """The connection, and whether it was opened just now."""
+    def _connected(self) -> Any:
+        """The connection; a new one when the daemon went away since the last call, which only asking it can tell."""
         with self._lock:
-            if self._connection is not None and self._connection.isAlive() == 1:
-                return self._connection, False
+            if self._connection is not None:
+                with suppress(libvirt.libvirtError):
+                    self._connection.getLibVersion()
+                    return self._connection
             self._connection = libvirt.open(self._uri)
-            return self._connection, True
+            return self._connection
 
 
 def mapped(error: libvirt.libvirtError) -> AgentError:
@@ -248,17 +238,7 @@ def _with_capacity(domain: Any, disk: DomainDisk) -> DomainDisk:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return disk  # a missing file, or a network disk of a VM that is off
-    return DomainDisk(
-        target=disk.target,
-        device=disk.device,
-        source_type=disk.source_type,
-        source=disk.source,
-        format=disk.format,
-        capacity_bytes=capacity,
-        read_only=disk.read_only,
-        transient=disk.transient,
-        shareable=disk.shareable,
-    )
+    return replace(disk, capacity_bytes=capacity)
 
 
 def _persistent_xml(domain: Any) -> str:

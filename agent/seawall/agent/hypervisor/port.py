@@ -19,6 +19,7 @@ class DomainDisk:
     read_only: bool
     transient: bool
     shareable: bool
+    sector_bytes: int = 512  # the logical block size that the guest sees
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import BackupDisk, DomainDisk
 
 MAX_XML_CHARACTERS = 4 * 1024 * 1024
+DEFAULT_SECTOR_BYTES = 512
 
 
 class XmlRefused(AgentError):
@@ -102,7 +103,13 @@ def _disk(row: ET.Element) -> DomainDisk:
         read_only=row.find("readonly") is not None,
         transient=row.find("transient") is not None,
         shareable=row.find("shareable") is not None,
+        sector_bytes=_sector_bytes(row),
     )
+
+
+def _sector_bytes(row: ET.Element) -> int:
+    size = "" if (block := row.find("blockio")) is None else block.get("logical_block_size", "")
+    return int(size) if size.isascii() and size.isdigit() else DEFAULT_SECTOR_BYTES
 
 
 def _target(row: ET.Element) -> str:

@@ -83,7 +83,9 @@ def reconcile(desired: Iterable[Assignment], local: Mapping[str, Local], ended: 
     return (*stops, *starts)
 
 
-def stop_reported(unknown: Iterable[str], canceled: Iterable[str], local: Mapping[str, Local]) -> tuple[StopWorker, ...]:
+def stop_reported(
+    unknown: Iterable[str], canceled: Iterable[str], local: Mapping[str, Local]
+) -> tuple[StopWorker, ...]:
     """What a heartbeat's answer asks for; unknown outweighs canceled."""
     reasons = dict.fromkeys(canceled, StopReason.CANCELED) | dict.fromkeys(unknown, StopReason.FENCED)
     return tuple(

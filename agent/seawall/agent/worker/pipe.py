@@ -84,9 +84,7 @@ def parse_job(line: bytes) -> Job:
     value = json.loads(line)["job"]
     assignment = value["assignment"]
     ref = AttemptRef(**assignment.pop("ref"))
-    return Job(
-        config_of(value["config"]), value["agent_id"], value["session_id"], Assignment(ref=ref, **assignment)
-    )
+    return Job(config_of(value["config"]), value["agent_id"], value["session_id"], Assignment(ref=ref, **assignment))
 
 
 def order_line(order: Order) -> bytes:

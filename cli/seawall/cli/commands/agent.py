@@ -57,7 +57,6 @@ def run(
         ),
     ] = None,
     hypervisor: Annotated[str | None, typer.Option(help="libvirt URI.", show_default="qemu:///system")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
     config_file: ConfigFile = None,
 ) -> None:
     """Serve this host until SIGTERM or Ctrl-C. Logs go to standard error."""
@@ -67,8 +66,7 @@ def run(
             state_dir=state_dir,
             run_dir=run_dir,
             scratch_dir=scratch_dir,
-            hypervisor_uri=hypervisor,
-            log_level=log_level,
+            hypervisor=hypervisor,
         )
         raise typer.Exit(compose.run_agent(settings))
 

@@ -1,4 +1,4 @@
-"""What enrolment asks of the database. Implemented by the controller's Store and, for tests, in memory; tests/contract holds both to this."""
+"""What enrolment asks of the database. Implemented by the controller's Store and, in tests, in memory; one contract holds both."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,7 +60,9 @@ class EnrolmentStore(Protocol):
 
     def agent(self, agent_id: str) -> AgentRecord | None: ...
 
-    def record_certificate(self, agent_id: str, public_key_sha256: bytes, certificate_pem: bytes, expires_us: int) -> None:
+    def record_certificate(
+        self, agent_id: str, public_key_sha256: bytes, certificate_pem: bytes, expires_us: int
+    ) -> None:
         """The newest certificate of an agent. Raises Unauthenticated/AGENT_REVOKED when the agent is unknown or revoked by now."""
 
     def revoke_agent(self, agent_id: str) -> None:

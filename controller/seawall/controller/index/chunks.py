@@ -131,7 +131,9 @@ class ChunkIndex:
             except OSError as error:
                 with self._change:
                     self._state = _State(self._state.base, (), (*taken, *self._state.recent))
-                raise Unavailable("INDEX_NOT_WRITTEN", f"The chunk index {self._path} cannot be written: {error}") from error
+                raise Unavailable(
+                    "INDEX_NOT_WRITTEN", f"The chunk index {self._path} cannot be written: {error}"
+                ) from error
             with self._change:
                 self._state = _State(base, (), self._state.recent)
 
@@ -171,7 +173,9 @@ class ChunkIndex:
 
 def _checked_segment(pack_id: bytes, generation: int, host_id: str, table: NDArray[np.void]) -> Segment:
     if not set(np.unique(table["codec"]).tolist()) <= CODECS.keys():
-        raise DataLoss("BAD_TABLE", f"The table of pack {pack_id.hex()} names a codec that this controller does not know.")
+        raise DataLoss(
+            "BAD_TABLE", f"The table of pack {pack_id.hex()} names a codec that this controller does not know."
+        )
     try:
         return segment_of_pack(pack_id, generation, host_id, table)
     except ValueError as error:

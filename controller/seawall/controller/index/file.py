@@ -9,10 +9,11 @@ import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from seawall.controller.index.segment import PACK, ROW, U64, Merge, Segment
 
@@ -66,8 +67,15 @@ def _segment(path: Path, mapped: mmap.mmap) -> Segment:
         raise IndexDamaged(f"{path} is not a chunk index of version {VERSION}")
     hosts = tuple(json.loads(mapped[_HEADER.size : _HEADER.size + hosts_bytes]))
     at = _HEADER.size + _padded(hosts_bytes)
-    arrays = []
-    for dtype, count in ((U64, host_count + 1), (U64, entries), (U64, entries), (U64, entries), (PACK, packs), (ROW, rows)):
+    arrays: list[Any] = []
+    for dtype, count in (
+        (U64, host_count + 1),
+        (U64, entries),
+        (U64, entries),
+        (U64, entries),
+        (PACK, packs),
+        (ROW, rows),
+    ):
         arrays.append(np.frombuffer(mapped, dtype, count, at))
         at += _padded(dtype.itemsize * count)
     bounds, high, low, ref, pack_table, row_table = arrays
@@ -110,8 +118,8 @@ def _write(out: _Hashing, merge: Merge) -> None:
     out.finish()
 
 
-def _bytes_of(array: np.ndarray) -> memoryview:  # type: ignore[type-arg]
-    return memoryview(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).view(np.uint8).reshape(-1).data
 
 
 def _padded(length: int) -> int:

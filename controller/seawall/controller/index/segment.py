@@ -1,8 +1,8 @@
-"""A segment: the chunks of some packs, sorted, never changed once built. The index is one large segment in a file and a few small ones in memory.
+"""A segment: the chunks of some packs, sorted, never changed once built. The index is a large one in a file and a few small in memory.
 
 Entries are grouped by host and sorted by chunk id within a host, so that a host's question touches only its own packs and one hash that a
-thousand hosts stored costs nothing. An entry is 24 bytes (id as two words, pack number and slot in a third); what stands once per slot is 14
-bytes in `rows`: 38 bytes per chunk.
+thousand hosts stored costs nothing. An entry is 24 bytes (id as two words, pack number and slot in a third); what stands once per slot is
+14 bytes in `rows`: 38 bytes per chunk.
 """
 
 from collections.abc import Iterator, Mapping
@@ -126,7 +126,7 @@ def segment_of_pack(pack_id: bytes, generation: int, host_id: str, table: NDArra
 
 @dataclass(frozen=True, eq=False)
 class Merge:
-    """Two segments about to become one: `old` keeps its pack numbers, those of `new` follow. Columns come in pieces, to be written or joined."""
+    """Two segments about to be one: `old` keeps its pack numbers, those of `new` follow. Columns come in pieces, to write or to join."""
 
     old: Segment
     new: Segment

@@ -1,4 +1,4 @@
-"""The state machine of runs and attempts. Each function takes a run with its current attempt and an event, and returns both as they are after it.
+"""The state machine of runs and attempts: each function takes a run with its attempt and an event, and returns both as they are after it.
 
     Run:     READY -> ACTIVE -> SUCCEEDED | SUCCEEDED_WITH_WARNINGS | FAILED | CANCELED;  ACTIVE -> READY to try again
     Attempt: ASSIGNED -> PREPARING -> TRANSFERRING -> PUBLISHING -> SUCCEEDED

@@ -1,0 +1,1 @@
+"""Leader's work: what starts where, what is overdue, and who is told."""

@@ -1,12 +1,12 @@
 """An interceptor that runs something around every call: `around` is an asynchronous context manager that sees the method and the context.
 
-What `around` raises before the yield ends the call; what the handler raises comes out of the yield. Unary and server-streaming methods only:
-Seawall has no other.
+What `around` raises before the yield ends the call; what the handler raises comes out of the yield. Unary and server-streaming methods
+only: Seawall has no other.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc import aio
@@ -14,7 +14,10 @@ from grpc import aio
 Around = Callable[[str, "aio.ServicerContext[Any, Any]"], AbstractAsyncContextManager[None]]
 
 
-class AroundInterceptor(aio.ServerInterceptor):
+Interceptor: TypeAlias = "aio.ServerInterceptor[Any, Any]"
+
+
+class AroundInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Interceptors nest in the order in which the server gets them, the first outermost."""
 
     def __init__(self, around: Around) -> None:

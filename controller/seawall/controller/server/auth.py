@@ -10,7 +10,7 @@ from typing import Any
 from grpc import aio
 
 from seawall.controller.errors import Unauthenticated
-from seawall.controller.server.around import AroundInterceptor
+from seawall.controller.server.around import AroundInterceptor, Interceptor
 
 OPEN_METHODS = ("/seawall.api.v1.EnrollService/", "/grpc.health.v1.Health/")
 """Served on the operator port without a token: whoever enrols has none yet; health says nothing secret."""
@@ -21,7 +21,7 @@ AgentCheck = Callable[[str], Awaitable[None]]
 _IDENTITY = re.compile(r"seawall://(?P<cluster>[0-9a-f-]{36})/agent/(?P<agent>[0-9a-f-]{36})")
 
 
-def operator_auth(token_hashes: Collection[bytes]) -> aio.ServerInterceptor:
+def operator_auth(token_hashes: Collection[bytes]) -> Interceptor:
     """Lets calls through whose `authorization: Bearer <token>` has one of these SHA-256 hashes.
 
     Raises Unauthenticated/NO_TOKEN, BAD_TOKEN.
@@ -36,7 +36,7 @@ def operator_auth(token_hashes: Collection[bytes]) -> aio.ServerInterceptor:
     return AroundInterceptor(around)
 
 
-def agent_auth(cluster_id: str, check: AgentCheck) -> aio.ServerInterceptor:
+def agent_auth(cluster_id: str, check: AgentCheck) -> Interceptor:
     """Lets calls through that come with a certificate of this cluster and pass `check`.
 
     Raises Unauthenticated/NO_CERTIFICATE and what `check` raises.
@@ -46,7 +46,9 @@ def agent_auth(cluster_id: str, check: AgentCheck) -> aio.ServerInterceptor:
     async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
         cluster, agent = _identity(context)
         if cluster != cluster_id:
-            raise Unauthenticated("NO_CERTIFICATE", "The certificate is of another Seawall cluster; enrol this host here.")
+            raise Unauthenticated(
+                "NO_CERTIFICATE", "The certificate is of another Seawall cluster; enrol this host here."
+            )
         await check(agent)
         yield
 
@@ -63,19 +65,25 @@ def _identity(context: "aio.ServicerContext[Any, Any]") -> tuple[str, str]:
     names = context.auth_context().get("peer_uri", [])
     matches = [match for match in (_IDENTITY.fullmatch(_text(name)) for name in names) if match]
     if len(matches) != 1:
-        raise Unauthenticated("NO_CERTIFICATE", "This call needs the certificate of an enrolled agent; run `seawall agent join`.")
+        raise Unauthenticated(
+            "NO_CERTIFICATE", "This call needs the certificate of an enrolled agent; run `seawall agent join`."
+        )
     return matches[0]["cluster"], matches[0]["agent"]
 
 
 def _check_token(context: "aio.ServicerContext[Any, Any]", token_hashes: Collection[bytes]) -> None:
     given = [_text(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
     if not given:
-        raise Unauthenticated("NO_TOKEN", "This call needs an operator's token; `controller init` wrote one into operator.toml.")
+        raise Unauthenticated(
+            "NO_TOKEN", "This call needs an operator's token; `controller init` wrote one into operator.toml."
+        )
     scheme, _, token = given[0].partition(" ")
     digest = hashlib.sha256(token.strip().encode()).digest()
     matching = [hmac.compare_digest(digest, known) for known in token_hashes]
     if len(given) != 1 or scheme.lower() != "bearer" or not any(matching):
-        raise Unauthenticated("BAD_TOKEN", "The operator's token is not one of this controller's; copy operator.toml anew.")
+        raise Unauthenticated(
+            "BAD_TOKEN", "The operator's token is not one of this controller's; copy operator.toml anew."
+        )
 
 
 def _text(value: str | bytes) -> str:

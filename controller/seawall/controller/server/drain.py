@@ -32,11 +32,13 @@ class Drain:
             raise Unavailable("DRAINING", "This controller is stopping; try again shortly.")
 
     async def first(self, condition: Awaitable[object], timeout_seconds: float) -> bool:
-        """Wait for a condition as a long-poll does: True when it came, False on the time-out or on the drain. The condition is then cancelled."""
+        """Wait as a long-poll does: True when the condition came, False on the time-out or the drain; the condition is cancelled then."""
         waiting = asyncio.ensure_future(condition)
         draining = asyncio.ensure_future(self._event.wait())
         try:
-            await asyncio.wait({waiting, draining}, timeout=max(0.0, timeout_seconds), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {waiting, draining}, timeout=max(0.0, timeout_seconds), return_when=asyncio.FIRST_COMPLETED
+            )
             if waiting.done():
                 waiting.result()
                 return True

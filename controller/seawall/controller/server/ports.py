@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import grpc
 from grpc import aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from seawall.controller.addresses import join_address, split_address
+from seawall.controller.certificates.server_certificate import TlsFiles
 from seawall.controller.errors import Unavailable
+from seawall.controller.server.around import Interceptor
 from seawall.controller.server.drain import Drain
 from seawall.controller.server.status import status_interceptor
 
@@ -32,17 +33,6 @@ OPTIONS: list[tuple[str, int]] = [
 
 
 @dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """What a handshake needs, PEM."""
-
-    key_pem: bytes
-    chain_pem: bytes
-    """Server certificate first, root last."""
-    client_roots_pem: bytes
-    """Who signs agents' certificates."""
-
-
-@dataclass(frozen=True, slots=True)
 class BoundPorts:
     operator: int
     agent: int
@@ -57,8 +47,8 @@ class Servers:
         operator_listen: str,
         agent_listen: str,
         tls: Callable[[], TlsFiles],
-        operator_interceptors: Sequence[aio.ServerInterceptor],
-        agent_interceptors: Sequence[aio.ServerInterceptor],
+        operator_interceptors: Sequence[Interceptor],
+        agent_interceptors: Sequence[Interceptor],
         drain: Drain,
         drain_grace_seconds: float = 10.0,
     ) -> None:
@@ -69,7 +59,7 @@ class Servers:
         self._tls = tls
         self._drain = drain
         self._grace_seconds = drain_grace_seconds
-        self._health = health_aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.operator)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.agent)
 
@@ -95,7 +85,8 @@ class Servers:
             return server.add_secure_port(join_address(host, port), _credentials(self._tls, mutual=mutual))
         except RuntimeError as error:
             raise Unavailable(
-                "PORT_IN_USE", f"Cannot listen on {address}: in use by another process, or not an address of this machine. See {setting}."
+                "PORT_IN_USE",
+                f"Cannot listen on {address}: in use by another process, or not an address of this machine. See {setting}.",
             ) from error
 
 
@@ -105,6 +96,8 @@ def _credentials(tls: Callable[[], TlsFiles], *, mutual: bool) -> grpc.ServerCre
     def present() -> grpc.ServerCertificateConfiguration:
         files = tls()
         roots = files.client_roots_pem if mutual else None
-        return grpc.ssl_server_certificate_configuration([(files.key_pem, files.chain_pem)], root_certificates=roots)
+        return grpc.ssl_server_certificate_configuration(
+            [(files.key_pem.reveal(), files.chain_pem)], root_certificates=roots
+        )
 
     return grpc.dynamic_ssl_server_credentials(present(), present, require_client_authentication=mutual)

@@ -16,7 +16,7 @@ from grpc import aio
 from grpc_status import rpc_status
 
 from seawall.controller import errors
-from seawall.controller.server.around import AroundInterceptor
+from seawall.controller.server.around import AroundInterceptor, Interceptor
 
 DOMAIN = "seawall"
 MESSAGE_BYTES = 2048
@@ -50,7 +50,7 @@ def internal_status(error_id: str) -> status_pb2.Status:
     return _status(code_pb2.INTERNAL, "INTERNAL", message, {"error_id": error_id})
 
 
-def status_interceptor() -> aio.ServerInterceptor:
+def status_interceptor() -> Interceptor:
     """To be the outermost interceptor of a server."""
     return AroundInterceptor(_mapped)
 
@@ -62,11 +62,15 @@ async def _mapped(method: str, context: "aio.ServicerContext[Any, Any]") -> Asyn
     except aio.AbortError:
         raise
     except errors.ControllerError as error:
-        await context.abort_with_status(rpc_status.to_status(status_of(error)))
+        await _abort(context, status_of(error))
     except Exception:
         error_id = str(uuid.uuid4())
         _log.exception("rpc.failed", method=method, error_id=error_id)
-        await context.abort_with_status(rpc_status.to_status(internal_status(error_id)))
+        await _abort(context, internal_status(error_id))
+
+
+async def _abort(context: Any, status: status_pb2.Status) -> None:
+    await context.abort_with_status(rpc_status.to_status(status))
 
 
 def _status(code: int, reason: str, message: str, metadata: dict[str, str]) -> status_pb2.Status:

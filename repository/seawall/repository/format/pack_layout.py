@@ -34,7 +34,9 @@ TABLE_ENTRY = np.dtype(
 _META_FLAG = 1
 _PACK_HEADER = struct.Struct("<16sIIII")  # lineage, flags, three zeroes; behind the common header
 _RECORD_HEADER = struct.Struct("<4sHBBII16s")  # marker, slot, codec, type, raw, stored, chunk id; then the check
-_FOOTER = struct.Struct("<16sIIQQQ32s16s")  # lineage, flags, slots, table offset, table, hashes; their BLAKE3; then the check
+_FOOTER = struct.Struct(
+    "<16sIIQQQ32s16s"
+)  # lineage, flags, slots, table offset, table, hashes; their BLAKE3; then the check
 
 RECORD_MARKER = b"SWRC"
 RECORD_CHECK_BYTES = 16

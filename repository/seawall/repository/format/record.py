@@ -115,7 +115,9 @@ def open_record(
     if len(plaintext) != raw_bytes:
         raise IntegrityError(f"{what}: holds {len(plaintext)} bytes, not {raw_bytes}")
     if chunk_hash(k_dedup, plaintext) != h:
-        raise IntegrityError(f"{what}: its content is not what its hash says; a writer stored something else under this id")
+        raise IntegrityError(
+            f"{what}: its content is not what its hash says; a writer stored something else under this id"
+        )
     return plaintext
 
 

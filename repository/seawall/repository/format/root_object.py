@@ -1,12 +1,26 @@
 """The two outer shells of a root: what an agent hands in, and the signed `m/` object that the controller makes of it.
 
-root object = header | HPKE-sealed data key | nonce | AES-GCM(encode_root); HPKE info and AAD = lineage, tenant, VM, point, epoch
-m/ object   = header | statement (canonical JSON) | Ed25519 signature | root object, verbatim
+root object = header | names length u32 | names (canonical JSON) | HPKE-sealed data key (80) | nonce (12) | AES-GCM(encode_root)
+  HPKE info = domain + all before the sealed key; AAD = all before the nonce: so lineage, tenant, VM, point and epoch are bound to both
+m/ object   = header | statement length u32 | statement (canonical JSON) | Ed25519 signature (64) | root object, verbatim
 """
 
+import secrets
 from dataclasses import dataclass
 
-from seawall.repository.format.manifest import Root
+from blake3 import blake3
+
+from seawall.repository.crypto.aead import KEY_BYTES, new_nonce, open_box, seal_box
+from seawall.repository.crypto.sealing import SEAL_OVERHEAD_BYTES, open_sealed, public_key_of, recipient_id, seal_to
+from seawall.repository.crypto.signing import MANIFEST_DOMAIN, SIGNATURE_BYTES, sign, verify
+from seawall.repository.errors import IntegrityError, WrongKey
+from seawall.repository.format.canonical import from_canonical, to_canonical
+from seawall.repository.format.descriptor import read_descriptor, with_descriptor
+from seawall.repository.format.header import MANIFEST, ROOT
+from seawall.repository.format.root import Root, decode_root, encode_root
+
+_INFO_DOMAIN = b"seawall v1 root data key\x00"
+_SEALED_KEY_BYTES = SEAL_OVERHEAD_BYTES + KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +39,96 @@ class Statement:
     previous_hash: bytes  # BLAKE3 of the VM's previous m/ object, b"" for the first
 
 
+@dataclass(frozen=True, slots=True)
+class RootNames:
+    """What a root object says of itself in clear; bound to its data key and its body."""
+
+    lineage_id: bytes
+    tenant: str
+    vm_id: str
+    point_id: str
+    key_epoch: int
+    recipient: bytes  # id of the repository's public key, 8 bytes
+
+
 def seal_root(root: Root, repository_public_key: bytes) -> bytes:
-    raise NotImplementedError
+    """The root object: the body under a fresh data key, that key sealed to the repository. Raises ValueError on a malformed root."""
+    data_key = secrets.token_bytes(KEY_BYTES)
+    front = root_front(root, repository_public_key)
+    sealed_key = seal_to(repository_public_key, data_key, _INFO_DOMAIN + front)
+    return assemble_root(root, front, sealed_key, data_key, new_nonce())
+
+
+def root_front(root: Root, repository_public_key: bytes) -> bytes:
+    """Header and names: all that comes before the sealed data key."""
+    recipient = recipient_id(repository_public_key)
+    names = RootNames(root.lineage_id, root.tenant, root.vm_id, root.point_id, root.key_epoch, recipient)
+    return with_descriptor(ROOT, to_canonical(names))
+
+
+def assemble_root(root: Root, front: bytes, sealed_key: bytes, data_key: bytes, nonce: bytes) -> bytes:
+    """The deterministic rest of `seal_root`; golden vectors call it with fixed keys and nonce."""
+    return front + sealed_key + seal_box(data_key, nonce, encode_root(root), front + sealed_key)
+
+
+def root_names(root_object: bytes) -> RootNames:
+    """What the root object says of itself, not yet proven. Raises IntegrityError, FormatUnsupported."""
+    descriptor, _ = read_descriptor(root_object, ROOT, "root object")
+    return from_canonical(RootNames, descriptor, "root object's names")
 
 
 def unseal_data_key(root_object: bytes, repository_secret_key: bytes) -> bytes:
     """The data key of a root: what a PointGrant carries. Raises WrongKey, IntegrityError."""
-    raise NotImplementedError
+    names = root_names(root_object)
+    if names.recipient != recipient_id(public_key_of(repository_secret_key)):
+        raise WrongKey(f"the root of point {names.point_id} is sealed to another repository key")
+    start = _front_bytes(root_object)
+    sealed_key = root_object[start : start + _SEALED_KEY_BYTES]
+    what = f"root of point {names.point_id}"
+    return open_sealed(repository_secret_key, sealed_key, _INFO_DOMAIN + root_object[:start], what)
 
 
 def open_root(root_object: bytes, data_key: bytes) -> Root:
     """Raises IntegrityError when the key, the header's names and the body's names do not agree."""
-    raise NotImplementedError
+    names = root_names(root_object)
+    what = f"root of point {names.point_id}"
+    box_start = _front_bytes(root_object) + _SEALED_KEY_BYTES
+    root = decode_root(open_box(data_key, root_object[box_start:], root_object[:box_start], what))
+    inside = RootNames(root.lineage_id, root.tenant, root.vm_id, root.point_id, root.key_epoch, names.recipient)
+    if inside != names:
+        raise IntegrityError(f"{what}: its body names another lineage, tenant, VM, point or epoch than its front")
+    return root
 
 
 def sign_manifest(statement: Statement, root_object: bytes, signing_secret_key: bytes) -> bytes:
-    raise NotImplementedError
+    """The `m/` object. Raises ValueError when the statement is not about this root object."""
+    try:
+        _check_statement(statement, root_object)
+    except IntegrityError as error:
+        raise ValueError(str(error)) from error
+    front = with_descriptor(MANIFEST, to_canonical(statement))
+    return front + sign(signing_secret_key, MANIFEST_DOMAIN, front) + root_object
 
 
 def open_manifest(body: bytes, signing_public_key: bytes) -> tuple[Statement, bytes]:
     """(statement, root object) of an `m/` object, signature and root hash checked. Raises IntegrityError."""
-    raise NotImplementedError
+    descriptor, start = read_descriptor(body, MANIFEST, "manifest")
+    root_start = start + SIGNATURE_BYTES
+    verify(signing_public_key, MANIFEST_DOMAIN, body[:start], body[start:root_start], "manifest")
+    statement = from_canonical(Statement, descriptor, "manifest's statement")
+    root_object = body[root_start:]
+    _check_statement(statement, root_object)
+    return statement, root_object
+
+
+def _check_statement(statement: Statement, root_object: bytes) -> None:
+    if blake3(root_object).digest() != statement.root_hash:
+        raise IntegrityError(f"manifest of point {statement.point_id}: its root is not the one that was signed")
+    names = root_names(root_object)
+    said = (statement.lineage_id, statement.tenant, statement.vm_id, statement.point_id, statement.key_epoch)
+    if said != (names.lineage_id, names.tenant, names.vm_id, names.point_id, names.key_epoch):
+        raise IntegrityError(f"manifest of point {statement.point_id}: statement and root name different things")
+
+
+def _front_bytes(root_object: bytes) -> int:
+    return read_descriptor(root_object, ROOT, "root object")[1]

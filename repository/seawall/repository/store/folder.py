@@ -68,9 +68,7 @@ class FolderStore:
             return
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        check_prefix(prefix)
-        self._check_root()
-        yield from self._walk(prefix.rpartition("/")[0], prefix)
+        return _Listing(self, check_prefix(prefix))
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
         """The folder of the object is made here: an agent that does not mount the store finds none, and cannot write beside it."""
@@ -149,29 +147,55 @@ class FolderStore:
                 sync_folder(parent)
             parent = folder
 
-    def _walk(self, below: str, prefix: str) -> Iterator[ObjectInfo]:
-        for entry in self._entries(below):
-            name = f"{below}/{entry.name}" if below else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if f"{name}/".startswith(prefix) or prefix.startswith(f"{name}/"):
-                    yield from self._walk(name, prefix)
-            elif name.startswith(prefix):
-                try:
-                    with our_errors(name):
-                        status = entry.stat(follow_symlinks=False)
-                except ObjectMissing:
-                    continue  # deleted since it was listed
-                if S_ISREG(status.st_mode):
-                    yield _info(name, status)
-
-    def _entries(self, below: str) -> Sequence[os.DirEntry[str]]:
-        """One folder's entries in the order of the full names below them: "a-b" comes before "a/…"."""
+    def entries(self, below: str) -> Sequence[os.DirEntry[str]]:
+        """What lies directly in one folder of the store; nothing where the folder is gone. For the listing."""
+        self._check_root()
         try:
             with self._reading(below or "."), os.scandir(self._root / below) as entries:
-                shown = [entry for entry in entries if not entry.name.startswith(".")]
+                return [entry for entry in entries if not entry.name.startswith(".")]
         except ObjectMissing:
             return []
-        return sorted(shown, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False))
+
+
+class _Listing(Iterator[ObjectInfo]):
+    """The objects below a prefix, sorted by name. A folder that could not be read stays on the stack: the next `next` tries again."""
+
+    def __init__(self, store: FolderStore, prefix: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        # The next name last; a folder ends with "/", the root is "".
+        beginning = prefix.rpartition("/")[0]
+        self._stack: list[tuple[str, os.DirEntry[str] | None]] = [(f"{beginning}/" if beginning else "", None)]
+
+    def __next__(self) -> ObjectInfo:
+        while self._stack:
+            name, entry = self._stack[-1]
+            if entry is None or name.endswith("/"):
+                found = sorted(self._below(name), reverse=True, key=lambda pair: pair[0])
+                self._stack.pop()
+                self._stack.extend(found)
+                continue
+            info = _stat(name, entry)
+            self._stack.pop()
+            if info is not None:
+                return info
+        raise StopIteration
+
+    def _below(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        for entry in self._store.entries(folder.removesuffix("/")):
+            name = f"{folder}{entry.name}" + "/" * entry.is_dir(follow_symlinks=False)
+            if name.startswith(self._prefix):
+                yield name, entry
+
+
+def _stat(name: str, entry: os.DirEntry[str]) -> ObjectInfo | None:
+    """None for what is no object: deleted since it was listed, a symbolic link, a socket."""
+    try:
+        with our_errors(name):
+            status = entry.stat(follow_symlinks=False)
+    except ObjectMissing:
+        return None
+    return _info(name, status) if S_ISREG(status.st_mode) else None
 
 
 def create_folder(path: Path) -> None:

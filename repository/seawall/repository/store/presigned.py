@@ -1,15 +1,17 @@
 """The data path of agents: presigned PUTs and GETs over plain HTTP, a third of boto3's CPU per byte and no storage keys.
 
-`https://`, `http://` and `file://` URLs, as `Store.sign_put` and `Store.sign_get` make them. No retries here: `retry.RetryingTransfer` has them.
+`https://`, `http://` and `file://` URLs, as `Store.sign_put` and `Store.sign_get` make them. Retries are
+`retry.RetryingTransfer`'s.
 """
 
 import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.exceptions import HTTPError
 
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.errors import ObjectExists, RepositoryError, StoreRefused, StoreUnavailable
@@ -44,6 +46,7 @@ class PresignedClient:
             if target.url.startswith("file://"):
                 self._files.put(target, body)
             else:
+                _check_length(target, body)
                 self._send("PUT", target.url, target.headers, body)
         except ObjectExists:
             return StoredAs.EXISTS
@@ -77,18 +80,22 @@ class PresignedClient:
         if not url.startswith(("http://", "https://")):
             raise StoreRefused(f"{label}: a signed URL is https://, http:// or file://")
         try:
+            # urllib3 sends any buffer; its types know bytes only.
             response = self._pool.request(
-                method, url, headers=dict(headers), body=body, redirect=False, preload_content=False
+                method, url, headers=dict(headers), body=cast("bytes | None", body), redirect=False
             )
-            try:
-                content = response.read()
-            finally:
-                response.release_conn()
         except HTTPError as error:
             raise _transport_error(error, label) from error
         except ValueError as error:
             raise StoreRefused(f"{label}: the URL or its headers cannot be sent") from error
-        return _judge(response.status, content, "Range" in headers, label)
+        return _judge(response.status, response.data, "Range" in headers, label)
+
+
+def _check_length(target: SignedPut, body: bytes | memoryview) -> None:
+    """A server would wait for the bytes that a short body lacks."""
+    length = str(memoryview(body).nbytes)
+    if target.headers.get("Content-Length", length) != length:
+        raise StoreRefused(f"PUT {_without_signature(target.url)}: the body is not of the length that was signed")
 
 
 def _judge(status: int, content: bytes, ranged: bool, label: str) -> bytes:
@@ -103,10 +110,9 @@ def _judge(status: int, content: bytes, ranged: bool, label: str) -> bytes:
 
 
 def _transport_error(error: HTTPError, label: str) -> RepositoryError:
-    cause = error.reason if isinstance(error, MaxRetryError) else error
-    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return StoreRefused(f"{label}: the server's certificate is not trusted: give its CA file")
-    return StoreUnavailable(f"{label}: {type(cause).__name__}")
+    return StoreUnavailable(f"{label}: {type(error).__name__}")
 
 
 def _without_signature(url: str) -> str:

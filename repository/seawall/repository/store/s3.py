@@ -6,7 +6,8 @@ retries inside boto (the retry decorator has them all).
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from seawall.repository.store.s3_errors import from_status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
@@ -87,15 +88,7 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
-        token: dict[str, str] = {}
-        while True:
-            page = self._list_page(prefix, token)
-            for item in page.get("Contents", ()):
-                name = item["Key"].removeprefix(self._location.prefix)
-                yield ObjectInfo(name, item["Size"], _us(item["LastModified"]))
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+        return _Listing(lambda token: self._list_page(prefix, token), self._location.prefix)
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
         """Everything that the caller must not choose is in the signature: key, length, MD5 and the condition."""
@@ -138,9 +131,10 @@ class S3Store:
         return True
 
     def _get(self, name: str, **parameters: Any) -> bytes:
+        request: dict[str, Any] = {**self._target(name), **parameters}
         with _our_errors(f"{name} in {self.url}"):
             try:
-                answer = self._client.get_object(**self._target(name), **parameters)
+                answer = self._client.get_object(**request)
             except ClientError as error:
                 if _status(error) == 416:  # the range begins at or past the end
                     return b""
@@ -157,6 +151,28 @@ class S3Store:
         }
         with _our_errors(f"the list of {self.url}"):
             return self._client.list_objects_v2(**request)
+
+
+class _Listing(Iterator[ObjectInfo]):
+    """The objects of all pages. A page that could not be had changes nothing here: the next `next` asks for it again."""
+
+    def __init__(self, fetch: Callable[[dict[str, str]], "ListObjectsV2OutputTypeDef"], prefix: str) -> None:
+        self._fetch = fetch
+        self._prefix = prefix
+        self._token: dict[str, str] | None = {}
+        self._page: deque[ObjectInfo] = deque()
+
+    def __next__(self) -> ObjectInfo:
+        while not self._page:
+            if self._token is None:
+                raise StopIteration
+            answer = self._fetch(self._token)
+            self._page.extend(self._info(item) for item in answer.get("Contents", ()))
+            self._token = {"ContinuationToken": answer["NextContinuationToken"]} if answer.get("IsTruncated") else None
+        return self._page.popleft()
+
+    def _info(self, item: "ObjectTypeDef") -> ObjectInfo:
+        return ObjectInfo(item["Key"].removeprefix(self._prefix), item["Size"], _us(item["LastModified"]))
 
 
 def create_bucket(location: S3Location, credentials: S3Credentials) -> None:

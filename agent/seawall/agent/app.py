@@ -1,0 +1,87 @@
+"""The agent's composition root: where its real adapters are built. Called by `seawall agent run`, `join` and `status`."""
+
+import asyncio
+import fcntl
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from seawall.agent.config import AgentConfig
+from seawall.agent.control.identity import Identity, load_identity
+from seawall.agent.errors import AgentError, FailureKind
+from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
+from seawall.agent.hypervisor.port import Hypervisor
+from seawall.agent.join import join_host
+from seawall.agent.journal import Journal
+from seawall.agent.logs import set_up_logs
+from seawall.agent.supervisor.supervisor import Supervisor
+from seawall.agent.supervisor.timing import Timing
+from seawall.repository.clock import SystemClock
+
+WORKER_COMMAND = (sys.executable, "-m", "seawall.agent.worker")
+
+_log = structlog.get_logger("seawall.agent")
+
+
+class AlreadyRunning(AgentError):
+    """Another agent uses this state directory."""
+
+    reason = "AGENT_ALREADY_RUNNING"
+    kind = FailureKind.PERMANENT
+    next_step = "Stop the other one, or give this one a --state-dir of its own."
+
+
+def run(config: AgentConfig) -> int:
+    """Serve until SIGTERM or SIGINT; then 0. Raises NotEnrolled, AlreadyRunning."""
+    set_up_logs()
+    clock = SystemClock()
+    return run_with(config, LibvirtHypervisor(config.hypervisor, clock), WORKER_COMMAND)
+
+
+def run_with(
+    config: AgentConfig, hypervisor: Hypervisor, worker_command: Sequence[str], timing: Timing | None = None
+) -> int:
+    """`run` over other adapters: what tests and laboratories use."""
+    identity = load_identity(config.state_dir)
+    with _only_one(config.state_dir):
+        asyncio.run(_supervise(config, identity, hypervisor, worker_command, timing))
+    return 0
+
+
+def join(config: AgentConfig, token: str, force: bool = False) -> Identity:
+    """Enrol this host. Raises what `join.join_host` raises."""
+    return join_host(config, token, force=force, clock=SystemClock())
+
+
+async def _supervise(
+    config: AgentConfig,
+    identity: Identity,
+    hypervisor: Hypervisor,
+    worker_command: Sequence[str],
+    timing: Timing | None,
+) -> None:
+    clock = SystemClock()
+    journal = Journal(config.state_dir, clock)
+    supervisor = Supervisor(config, identity, hypervisor, journal, clock, worker_command, timing)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop)
+    _log.info("agent_started", agent=identity.agent_id, controller=identity.address)
+    try:
+        await supervisor.run()
+    finally:
+        journal.close()
+
+
+@contextmanager
+def _only_one(state_dir: Path) -> Iterator[None]:
+    with (state_dir / "agent.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(f"another agent runs with {state_dir}") from error
+        yield

@@ -1,0 +1,88 @@
+"""Freezing the guest around the instant of a capture, never for longer than the limit.
+
+Thawed by leaving the block, by a timer thread, and, when this process dies in between, by the sweep that finds the mark.
+"""
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from seawall.agent.errors import AgentError, FreezeFailed
+from seawall.agent.hypervisor.port import Hypervisor
+
+logger = structlog.get_logger(__name__)
+
+THAW_TRIES = 3
+
+
+class GuestFreeze:
+    """Context manager. `frozen` says afterwards whether the guest was frozen, and never by the timer thawed, while inside."""
+
+    def __init__(self, hypervisor: Hypervisor, vm_id: str, policy: str, limit_seconds: int, mark: Path) -> None:
+        """`policy`: "never", "try" (a failure is a warning) or "require" (a failure is FreezeFailed)."""
+        self._hypervisor, self._vm_id, self._policy, self._mark = hypervisor, vm_id, policy, mark
+        self._limit_seconds = limit_seconds
+        self._timer = threading.Timer(limit_seconds, self._too_long)
+        self._timer.daemon = True
+        self._asked = False
+        self._overdue = False
+        self.frozen = False
+        self.warning: tuple[str, str] | None = None
+
+    def __enter__(self) -> Self:
+        if self._policy == "never":
+            return self
+        self._asked = True
+        self._mark.write_text(self._vm_id)
+        self._timer.start()
+        try:
+            self._hypervisor.freeze(self._vm_id, max(1, self._limit_seconds // 2))
+            self.frozen = True
+        except FreezeFailed as error:
+            self._thaw()  # the guest may have frozen and its answer been lost
+            if self._policy == "require":
+                raise
+            self.warning = ("NOT_FROZEN", f"The point is crash-consistent. {error}")
+        except BaseException:
+            self._thaw()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._asked:
+            self._thaw()
+        if self._overdue and self.frozen:
+            self._held_too_long(error)
+
+    def _held_too_long(self, error: BaseException | None) -> None:
+        """The instant may lie behind the timer's thaw, so the point may not be called frozen."""
+        self.frozen = False
+        message = f"The snapshot took longer than the {self._limit_seconds} seconds that a guest may be frozen."
+        self.warning = ("NOT_FROZEN", f"The point is crash-consistent. {message}")
+        if self._policy == "require" and error is None:
+            raise FreezeFailed(message)
+
+    def _too_long(self) -> None:
+        self._overdue = True
+        logger.warning("guest.freeze_overdue", vm_id=self._vm_id, limit_seconds=self._limit_seconds)
+        self._thaw()
+
+    def _thaw(self) -> None:
+        """Thaw and remove the mark; the mark stays when the guest does not answer, and the sweep goes on trying."""
+        self._timer.cancel()
+        for _ in range(THAW_TRIES if self.frozen else 1):
+            try:
+                self._hypervisor.thaw(self._vm_id)
+            except AgentError as error:
+                logger.warning("guest.thaw_failed", vm_id=self._vm_id, error=str(error))
+                continue
+            break
+        else:
+            if self.frozen:
+                return
+        self._mark.unlink(missing_ok=True)

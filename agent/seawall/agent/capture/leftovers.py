@@ -1,0 +1,48 @@
+"""Removing what one attempt left on the host. Called by a capture's end and by the sweep; every step may be repeated."""
+
+import shutil
+from pathlib import Path
+
+from seawall.agent.capture.names import Places
+from seawall.agent.errors import AgentError, VmNotFound
+from seawall.agent.hypervisor.port import Hypervisor
+
+
+def make_places(where: Places, owner: tuple[int, int] | None) -> None:
+    """Folders that QEMU may write to and nobody else reads. Their parents are ours and let QEMU pass through."""
+    for folder in (where.run, where.scratch):
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if owner is not None:
+            shutil.chown(folder, *owner)
+
+
+def remove_places(where: Places) -> None:
+    """Socket, mark and scratch of one attempt; nothing else lies in these folders."""
+    for folder in (where.run, where.scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_job_at(hypervisor: Hypervisor, vm_id: str, socket: Path) -> bool:
+    """End the VM's backup job if it is the one that serves this socket; whether there was one."""
+    try:
+        if not hypervisor.owns_active_job(vm_id, socket):
+            return False
+        hypervisor.end_backup(vm_id)
+    except VmNotFound:
+        return False
+    return True
+
+
+def thaw_marked(hypervisor: Hypervisor, mark: Path) -> str | None:
+    """Thaw the VM that the mark names and remove the mark; the VM's id. None when there is no mark, or the guest is silent."""
+    try:
+        vm_id = mark.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        hypervisor.thaw(vm_id)
+    except AgentError:
+        return None
+    mark.unlink(missing_ok=True)
+    return vm_id

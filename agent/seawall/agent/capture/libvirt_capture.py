@@ -1,0 +1,276 @@
+"""Opening a capture: all disks of a running VM at one instant, through libvirt's pull-mode job. Called by the backup worker."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from seawall.agent.capture.freeze import GuestFreeze
+from seawall.agent.capture.leftovers import end_job_at, make_places, remove_places
+from seawall.agent.capture.names import Places, checkpoint_name, places, repository_prefix
+from seawall.agent.capture.plan import CaptureFacts, CapturePlan, DiskPlan, demote, plan_capture
+from seawall.agent.capture.port import CapturedDisk, CaptureRequest
+from seawall.agent.capture.settings import CaptureSettings
+from seawall.agent.capture.sweep import sweep_vm
+from seawall.agent.capture.watch import JobWatch, free_bytes, limits_for
+from seawall.agent.disk import qcow2
+from seawall.agent.disk.nbd_source import NbdSource, bitmap_context
+from seawall.agent.errors import AgentError, CheckpointBroken, FailureKind, VmBusy, VmNotRunning
+from seawall.agent.hypervisor.port import BackupDisk, Domain, DomainDisk, Hypervisor
+from seawall.agent.hypervisor.xml import checkpoint_targets
+from seawall.repository.clock import Clock
+from seawall.repository.format.manifest import Checkpoint
+
+logger = structlog.get_logger(__name__)
+
+BACKABLE_STATES = ("running", "paused")
+
+
+class NothingToBackUp(AgentError):
+    """Every disk of the VM is left out."""
+
+    reason = "NO_DISKS"
+    kind = FailureKind.PERMANENT
+    next_step = "See which disks the policy excludes and which of the VM's disks are read-only, transient or shareable."
+
+
+def open_capture(
+    request: CaptureRequest, hypervisor: Hypervisor, settings: CaptureSettings, clock: Clock
+) -> "LibvirtCapture":
+    """Capture the VM now. Cleans up after itself when it fails.
+
+    Raises VmNotFound, VmNotRunning, VmBusy, FreezeFailed, NothingToBackUp, DiskUnreadable, HypervisorError.
+    """
+    for sentence in sweep_vm(hypervisor, request.vm_id, settings.run_dir, request.attempt_id):
+        logger.info("capture.leftover_removed", attempt_id=request.attempt_id, what=sentence)
+    domain = hypervisor.domain(request.vm_id)
+    _refuse(hypervisor, domain)
+    plan = _plan(request, hypervisor, domain)
+    where = places(settings.run_dir, settings.scratch_dir, request.attempt_id)
+    make_places(where, hypervisor.capabilities().qemu_owner)
+    capture = LibvirtCapture(request, hypervisor, settings, clock, where)
+    try:
+        capture.begin(plan)
+    except BaseException:
+        capture.close()
+        raise
+    return capture
+
+
+class LibvirtCapture:
+    """A running job; see Capture for the contract."""
+
+    def __init__(
+        self,
+        request: CaptureRequest,
+        hypervisor: Hypervisor,
+        settings: CaptureSettings,
+        clock: Clock,
+        where: Places,
+    ) -> None:
+        self._request, self._hypervisor, self._settings, self._clock = request, hypervisor, settings, clock
+        self._where = where
+        self._name = checkpoint_name(request.repository_id, request.attempt_id)
+        self._sources: list[NbdSource] = []
+        self._watch: JobWatch | None = None
+        self._born = False
+        self._keep = False
+        self.disks: Sequence[CapturedDisk] = ()
+        self.instant_us = 0
+        self.guest_frozen = False
+        self.warnings: Sequence[tuple[str, str]] = ()
+        self.domain_xml = ""
+        self.checkpoint: Checkpoint | None = None
+
+    def begin(self, plan: CapturePlan) -> None:
+        """Take the instant and connect. Called once, by open_capture."""
+        self.domain_xml = self._hypervisor.domain_xml(self._request.vm_id)
+        plan, freeze_warnings = self._begin_until_it_holds(plan)
+        self.warnings = (*plan.warnings, *freeze_warnings)
+        self._watch = self._start_watch(plan)
+        self.disks = tuple(self._connect(one) for one in plan.disks)
+        self.checkpoint = self._described(plan)
+        logger.info(
+            "capture.begun",
+            attempt_id=self._request.attempt_id,
+            vm_id=self._request.vm_id,
+            frozen=self.guest_frozen,
+            disks={one.disk.target: one.how for one in plan.disks},
+        )
+
+    def check(self) -> None:
+        """See Capture."""
+        if self._watch is not None:
+            self._watch.check()
+
+    def keep_checkpoint(self) -> None:
+        """See Capture."""
+        self._keep = True
+
+    def delete_older_checkpoints(self) -> None:
+        """See Capture. A failure is logged alone: the point is committed, and the next backup deletes them."""
+        base = self._request.parent.checkpoint if self._request.parent else None
+        kept = {self._name, base.name if base else ""}
+        prefix = repository_prefix(self._request.repository_id)
+        try:
+            for checkpoint in self._hypervisor.checkpoints(self._request.vm_id):
+                if checkpoint.name.startswith(prefix) and checkpoint.name not in kept:
+                    self._hypervisor.delete_checkpoint(self._request.vm_id, checkpoint.name)
+        except AgentError as error:
+            logger.warning("capture.checkpoint_stays", vm_id=self._request.vm_id, error=str(error))
+
+    def close(self) -> None:
+        """End the job and remove what it left; never raises, as every step is repeated by the sweep."""
+        if self._watch is not None:
+            self._watch.close()
+        for source in self._sources:
+            source.close()
+        self._trying("end_job", lambda: end_job_at(self._hypervisor, self._request.vm_id, self._where.socket))
+        if self._born and not self._keep:
+            self._trying(
+                "delete_checkpoint", lambda: self._hypervisor.delete_checkpoint(self._request.vm_id, self._name)
+            )
+        if not self._where.frozen_mark.exists():
+            remove_places(self._where)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _begin_until_it_holds(self, plan: CapturePlan) -> tuple[CapturePlan, list[tuple[str, str]]]:
+        """Begin; each broken bitmap demotes its disk and begins again, so this ends after as many tries as there are disks."""
+        while True:
+            freeze = GuestFreeze(
+                self._hypervisor,
+                self._request.vm_id,
+                self._request.freeze,
+                self._settings.freeze_seconds,
+                self._where.frozen_mark,
+            )
+            try:
+                with freeze:
+                    self._begin_once(plan)
+            except CheckpointBroken as error:
+                if plan.base is None:
+                    raise
+                plan = self._without_broken(plan, error)
+                continue
+            self.guest_frozen = freeze.frozen
+            return plan, [freeze.warning] if freeze.warning else []
+
+    def _begin_once(self, plan: CapturePlan) -> None:
+        tracked = any(one.tracked for one in plan.disks)
+        disks = [
+            BackupDisk(
+                target=one.disk.target,
+                scratch=self._where.scratch_file(one.disk.target),
+                incremental_from=plan.base if one.how == "bitmap" else None,
+                checkpoint=one.tracked,
+            )
+            for one in plan.disks
+        ]
+        self._born = tracked  # from here on it may exist, whatever the answer
+        self._hypervisor.begin_backup(self._request.vm_id, disks, self._where.socket, self._name if tracked else None)
+        self.instant_us = self._clock.now_us()
+
+    def _without_broken(self, plan: CapturePlan, error: CheckpointBroken) -> CapturePlan:
+        """Demote the disk; once nothing reads from the broken checkpoint, delete it: it would break every later backup."""
+        base = plan.base or ""
+        target = error.disk if any(one.disk.target == error.disk and one.how == "bitmap" for one in plan.disks) else ""
+        logger.warning("capture.bitmap_lost", vm_id=self._request.vm_id, disk=target or "all", error=str(error))
+        reason = f"The dirty bitmap since {base} is missing or inconsistent, as after a power loss or a killed QEMU."
+        plan = demote(plan, target, reason)
+        if plan.base is None:
+            with suppress(AgentError):  # what stays is left to delete_older_checkpoints and the sweep
+                self._hypervisor.delete_checkpoint(self._request.vm_id, base)
+        return plan
+
+    def _start_watch(self, plan: CapturePlan) -> JobWatch:
+        limits = limits_for(
+            self._settings.scratch_quota_bytes,
+            self._settings.scratch_stop_percent,
+            sum(one.disk.capacity_bytes for one in plan.disks),
+            free_bytes(self._where.scratch),
+            self._settings.owner_silence_seconds,
+        )
+        return JobWatch(
+            self._hypervisor,
+            self._request.vm_id,
+            self._where.scratch,
+            limits,
+            self._settings.watch_seconds,
+            self._clock,
+            lambda: end_job_at(self._hypervisor, self._request.vm_id, self._where.socket),
+        )
+
+    def _connect(self, plan: DiskPlan) -> CapturedDisk:
+        target = plan.disk.target
+        source = NbdSource(
+            self._where.socket,
+            target,
+            self._clock,
+            bitmap=bitmap_context(target) if plan.how == "bitmap" else None,
+            connections=self._settings.nbd_connections,
+            timeout_seconds=self._settings.nbd_timeout_seconds,
+        )
+        self._sources.append(source)
+        return CapturedDisk(
+            target=target,
+            size_bytes=source.size_bytes,
+            format=plan.disk.format,
+            source_path=plan.disk.source,
+            sector_bytes=plan.disk.sector_bytes,
+            how=plan.how,
+            why=plan.why,
+            source=source,
+        )
+
+    def _described(self, plan: CapturePlan) -> Checkpoint | None:
+        tracked = tuple(one.disk.target for one in plan.disks if one.tracked)
+        if not tracked:
+            return None
+        text = self._hypervisor.checkpoint_xml(self._request.vm_id, self._name)
+        return Checkpoint(name=self._name, agent_id=self._request.agent_id, xml=text, disks=tracked)
+
+    def _trying(self, what: str, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except AgentError as error:
+            logger.warning("capture.cleanup_failed", attempt_id=self._request.attempt_id, step=what, error=str(error))
+
+
+def _refuse(hypervisor: Hypervisor, domain: Domain) -> None:
+    if domain.state not in BACKABLE_STATES:
+        raise VmNotRunning(f"The VM {domain.name!r} is {domain.state}; only a running VM is backed up.")
+    if hypervisor.job_status(domain.vm_id).active:
+        raise VmBusy(
+            f"A job that is not Seawall's runs on the VM {domain.name!r}.",
+            next_step="See `virsh domjobinfo` on that host: another backup tool, a migration or a snapshot; it is tried again.",
+        )
+
+
+def _plan(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> CapturePlan:
+    bases = {one.name: checkpoint_targets(one.xml) for one in hypervisor.checkpoints(domain.vm_id)}
+    plan = plan_capture(
+        CaptureFacts(
+            domain=domain,
+            keeps_bitmaps={disk.target: _keeps_bitmaps(disk) for disk in domain.disks},
+            parent=request.parent,
+            bases=bases,
+            agent_id=request.agent_id,
+            exclude=request.exclude_disks,
+        )
+    )
+    if not plan.disks:
+        raise NothingToBackUp(f"The VM {domain.name!r} has no disk that can be backed up.")
+    return plan
+
+
+def _keeps_bitmaps(disk: DomainDisk) -> bool:
+    return disk.format == "qcow2" and disk.source_type in ("file", "block") and qcow2.keeps_bitmaps(disk.source)

@@ -1,0 +1,57 @@
+"""Names of what a capture leaves on a host: by them the sweep knows our own from foreign."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKPOINT_PREFIX = "seawall-"
+_REPOSITORY_CHARACTERS = 8
+
+
+def checkpoint_name(repository_id: str, attempt_id: str) -> str:
+    """`seawall-<first 8 of the repository's id>-<attempt>`: unique, never used twice."""
+    return f"{repository_prefix(repository_id)}{attempt_id}"
+
+
+def repository_prefix(repository_id: str) -> str:
+    """What the checkpoints of one repository begin with."""
+    return f"{CHECKPOINT_PREFIX}{repository_id[:_REPOSITORY_CHARACTERS]}-"
+
+
+def attempt_of(checkpoint: str) -> str | None:
+    """The attempt in a checkpoint's name; None when it is not ours."""
+    if not checkpoint.startswith(CHECKPOINT_PREFIX):
+        return None
+    _, _, attempt = checkpoint.removeprefix(CHECKPOINT_PREFIX).partition("-")
+    return attempt or None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where one attempt's files lie."""
+
+    run: Path  # <run_dir>/captures/<attempt>: socket, frozen mark
+    scratch: Path  # <scratch_dir>/<attempt>
+
+    @property
+    def socket(self) -> Path:
+        """Made by QEMU."""
+        return self.run / "nbd.sock"
+
+    @property
+    def frozen_mark(self) -> Path:
+        """Holds the VM's id while its file systems may be frozen."""
+        return self.run / "frozen"
+
+    def scratch_file(self, target: str) -> Path:
+        """Made and removed by libvirt."""
+        return self.scratch / f"{target}.scratch"
+
+
+def captures_dir(run_dir: Path) -> Path:
+    """The folder whose sub-folders are captures, named by attempt."""
+    return run_dir / "captures"
+
+
+def places(run_dir: Path, scratch_dir: Path, attempt_id: str) -> Places:
+    """The places of one attempt."""
+    return Places(captures_dir(run_dir) / attempt_id, scratch_dir / attempt_id)

@@ -1,0 +1,128 @@
+"""Deciding how each disk is read, and why. Pure: facts in, plan out.
+
+`bitmap` reads what QEMU's dirty bitmap names; `compare` reads all and uploads what differs from the parent point; `full` reads all,
+there being no parent. A doubtful bitmap costs local reads of that one disk and never fails a backup.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from seawall.agent.hypervisor.port import Domain, DomainDisk
+from seawall.repository.format.manifest import DiskManifest, Root
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """One disk of the job. `why`: one sentence, "" for "bitmap", as nothing better exists."""
+
+    disk: DomainDisk
+    how: str  # "bitmap", "compare", "full"
+    why: str
+    tracked: bool  # gets a bitmap for the next time
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePlan:
+    """`base`: the parent's checkpoint, when any disk is read by bitmap. `warnings`: disks that the point will lack."""
+
+    disks: tuple[DiskPlan, ...]
+    base: str | None
+    warnings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFacts:
+    """What the plan depends on."""
+
+    domain: Domain
+    keeps_bitmaps: Mapping[str, bool]  # target -> the file is qcow2 of version 3
+    parent: Root | None
+    bases: Mapping[str, Collection[str]]  # checkpoints on this host -> targets with a bitmap in it
+    agent_id: str
+    exclude: Collection[str]
+
+
+def plan_capture(facts: CaptureFacts) -> CapturePlan:
+    """How every disk of the VM takes part, or why it does not."""
+    disks: list[DiskPlan] = []
+    warnings: list[tuple[str, str]] = []
+    for disk in facts.domain.disks:
+        absent = _left_out(disk, facts.exclude)
+        if absent is None:
+            disks.append(_plan_disk(disk, facts))
+        elif absent[0]:
+            warnings.append(absent)
+    base = _base_name(facts.parent) if any(one.how == "bitmap" for one in disks) else None
+    return CapturePlan(tuple(disks), base, tuple(warnings))
+
+
+def demote(plan: CapturePlan, target: str, reason: str) -> CapturePlan:
+    """The same plan without the bitmap of one disk (target "" = of any): it is compared instead."""
+    disks = tuple(
+        replace(one, how="compare", why=reason) if one.how == "bitmap" and target in ("", one.disk.target) else one
+        for one in plan.disks
+    )
+    base = plan.base if any(one.how == "bitmap" for one in disks) else None
+    return CapturePlan(disks, base, plan.warnings)
+
+
+def _left_out(disk: DomainDisk, exclude: Collection[str]) -> tuple[str, str] | None:
+    """A warning (empty when no data is lost) for a disk that takes no part; None for one that does."""
+    if disk.device in ("cdrom", "floppy") or not disk.source:
+        return ("", "")
+    if disk.target in exclude:
+        return ("DISK_EXCLUDED", f"Disk {disk.target} is not in this point: the policy excludes it.")
+    if disk.transient:
+        return (
+            "DISK_TRANSIENT",
+            f"Disk {disk.target} is not in this point: it is transient, its changes end with the VM.",
+        )
+    if disk.shareable:
+        return (
+            "DISK_SHAREABLE",
+            f"Disk {disk.target} is not in this point: it is shareable, another VM may write to it at any instant.",
+        )
+    if disk.device != "disk":
+        return ("DISK_PASSED_THROUGH", f"Disk {disk.target} is not in this point: QEMU cannot back up a {disk.device}.")
+    if disk.read_only:
+        return ("DISK_READ_ONLY", f"Disk {disk.target} is not in this point: it is read-only, the VM never changes it.")
+    return None
+
+
+def _plan_disk(disk: DomainDisk, facts: CaptureFacts) -> DiskPlan:
+    tracked = disk.format == "qcow2" and facts.keeps_bitmaps.get(disk.target, False)
+    before = _in_parent(disk.target, facts.parent)
+    if facts.parent is None:
+        return DiskPlan(disk, "full", "This VM has no earlier point in this repository.", tracked)
+    if before is None:
+        return DiskPlan(disk, "full", "This disk is new: the parent point lacks it.", tracked)
+    doubt = _doubt(disk, before, facts, tracked)
+    return DiskPlan(disk, "compare" if doubt else "bitmap", doubt, tracked)
+
+
+def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, tracked: bool) -> str:
+    """Why the bitmap cannot be used; "" when it can."""
+    checkpoint = facts.parent.checkpoint if facts.parent else None
+    if disk.format != "qcow2":
+        return f"{disk.format} disks store no dirty bitmap."
+    if not tracked:
+        return "The file is qcow2 of version 2, which stores no dirty bitmap; `qemu-img amend -o compat=1.1` lifts it."
+    if checkpoint is None:
+        return "The parent point has no checkpoint."
+    if checkpoint.agent_id != facts.agent_id:
+        return "The parent point's checkpoint was made on another host."
+    if checkpoint.name not in facts.bases:
+        return f"The parent point's checkpoint {checkpoint.name} is gone from this host."
+    if disk.target not in checkpoint.disks or disk.target not in facts.bases[checkpoint.name]:
+        return "The parent point's checkpoint has no bitmap of this disk."
+    if disk.capacity_bytes != before.size_bytes:
+        return f"The disk's size changed from {before.size_bytes} to {disk.capacity_bytes} bytes."
+    return ""
+
+
+def _in_parent(target: str, parent: Root | None) -> DiskManifest | None:
+    return next((one for one in parent.disks if one.disk == target), None) if parent else None
+
+
+def _base_name(parent: Root | None) -> str | None:
+    return parent.checkpoint.name if parent and parent.checkpoint else None

@@ -1,0 +1,36 @@
+"""Settings of captures: one frozen value, built by the agent's composition root."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """Both directories are made when missing; QEMU gets its own sub-directory in each and nothing else."""
+
+    run_dir: Path
+    """Sockets and the journal of captures in progress; emptied by a reboot. Short: a socket's path has 107 bytes."""
+
+    scratch_dir: Path
+    """Old content of blocks that guests overwrite during a backup. Not on a RAM disk, not beside precious data."""
+
+    scratch_quota_bytes: int | None = None
+    """Per capture; None = a fifth of the disks' virtual size. Free space always bounds it."""
+
+    scratch_stop_percent: int = 80
+    """The backup is ended when this much of the quota is used."""
+
+    freeze_seconds: int = 10
+    """The guest's file systems are thawed after this time, whatever happened."""
+
+    owner_silence_seconds: float = 900.0
+    """The job is ended when its owner has not called check() for so long."""
+
+    watch_seconds: float = 1.0
+    """How often scratch and job are looked at."""
+
+    nbd_timeout_seconds: float = 60.0
+    """The longest wait for one answer of QEMU's NBD server."""
+
+    nbd_connections: int = 3
+    """Per disk."""

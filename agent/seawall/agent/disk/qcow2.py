@@ -1,0 +1,101 @@
+"""qcow2 files: their header, making one with qemu-img, and a qemu-nbd that lets us fill it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from seawall.agent.disk.nbd import NbdConnection
+from seawall.agent.errors import DiskUnwritable
+from seawall.repository.clock import Clock
+
+_MAGIC = b"QFI\xfb"
+_TOOL_TIMEOUT_SECONDS = 60
+CONNECTIONS = 4
+
+
+def keeps_bitmaps(path: str) -> bool:
+    """Whether the file is qcow2 of version 3, the only format that stores dirty bitmaps. False when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(8)
+    except OSError:
+        return False
+    return header[:4] == _MAGIC and int.from_bytes(header[4:8], "big") >= 3
+
+
+def create(path: Path, size_bytes: int) -> None:
+    """An empty image, version 3. The path must not exist. Raises DiskUnwritable."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # qemu-img would overwrite what is there
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "--", _as_file(path), str(size_bytes)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_SECONDS)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise DiskUnwritable(f"qemu-img could not create {path}: {_said(error)}.") from error
+
+
+class Qcow2Server:
+    """A qemu-nbd for one image. It ends with its last client, so it does not outlive this process once connected."""
+
+    def __init__(self, path: Path, socket: Path, clock: Clock, timeout_seconds: float = 60.0) -> None:
+        """Starts it. Raises DiskUnwritable."""
+        self._path, self._socket, self._clock = path, socket, clock
+        self._timeout_seconds = timeout_seconds
+        command = ["qemu-nbd", "--format=qcow2", "--discard=unmap", "--detect-zeroes=off", f"--shared={CONNECTIONS}"]
+        try:
+            self._process = subprocess.Popen(
+                [*command, f"--socket={socket}", _as_file(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise DiskUnwritable(
+                f"qemu-nbd could not be started: {error}.", next_step="Install qemu-utils on that host."
+            ) from error
+
+    def connect(self) -> NbdConnection:
+        """A connection; waits for the server to listen."""
+        deadline = self._clock.monotonic_seconds() + self._timeout_seconds
+        while not self._socket.exists() and self._process.poll() is None:
+            if self._clock.monotonic_seconds() > deadline:
+                raise DiskUnwritable(f"qemu-nbd for {self._path} did not listen in time.")
+            self._clock.sleep_seconds(0.01)
+        if self._process.poll() is not None:
+            raise DiskUnwritable(f"qemu-nbd for {self._path} ended: {self._last_words()}")
+        return NbdConnection(self._socket, "", (), self._clock, self._timeout_seconds, DiskUnwritable)
+
+    def wait(self) -> None:
+        """After the last connection was closed: until the image is closed too. Raises DiskUnwritable when that fails."""
+        try:
+            code = self._process.wait(self._timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            self.kill()
+            raise DiskUnwritable(f"qemu-nbd for {self._path} did not end.") from error
+        if code:
+            raise DiskUnwritable(f"qemu-nbd for {self._path} failed: {self._last_words()}")
+        self._close()
+
+    def kill(self) -> None:
+        """End it now; the image may be torn."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def _last_words(self) -> str:
+        stderr = self._process.stderr
+        return "" if stderr is None or stderr.closed else stderr.read(2000).decode(errors="replace").strip()
+
+    def _close(self) -> None:
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        self._socket.unlink(missing_ok=True)
+
+
+def _as_file(path: Path) -> str:
+    """QEMU reads a name with a colon as a protocol; this prefix makes it a file whatever it contains."""
+    return f"file:{path}"
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "stderr", None) or error).strip()

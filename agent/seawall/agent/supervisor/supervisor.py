@@ -1,0 +1,220 @@
+"""The supervisor: one per host, does no data work.
+
+It keeps a session with the controller, starts and ends workers, and clears up after them.
+Built by `app.run`. Everything here runs in one event loop; libvirt, SQLite sweeps and file writes of note go to threads.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import structlog
+
+from seawall.agent.config import AgentConfig
+from seawall.agent.control.errors import ControllerSilent, SessionUnknown
+from seawall.agent.control.identity import Identity
+from seawall.agent.control.messages import Session
+from seawall.agent.errors import AgentError
+from seawall.agent.health import AgentHealth, serve_health
+from seawall.agent.hypervisor.port import Hypervisor
+from seawall.agent.journal import Journal
+from seawall.agent.supervisor.heartbeat import Heartbeat
+from seawall.agent.supervisor.inventory import Inventory
+from seawall.agent.supervisor.leftovers import Leftovers, kill_orphans
+from seawall.agent.supervisor.link import HostFacts, Link
+from seawall.agent.supervisor.poll import Polling
+from seawall.agent.supervisor.renewal import Renewal
+from seawall.agent.supervisor.reports import Reporting
+from seawall.agent.supervisor.state import SupervisorState
+from seawall.agent.supervisor.steps import repeat
+from seawall.agent.supervisor.timing import Backoff, Timing
+from seawall.agent.supervisor.workers import Workers
+from seawall.repository.clock import Clock
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SKEW_WARNING_US = 60_000_000
+
+_log = structlog.get_logger("seawall.agent.supervisor")
+
+
+class Supervisor:
+    """Make it, `await run()`; `stop()` from a signal handler of the same loop ends it in an orderly way."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        identity: Identity,
+        hypervisor: Hypervisor,
+        journal: Journal,
+        clock: Clock,
+        worker_command: Sequence[str],
+        timing: Timing | None = None,
+    ) -> None:
+        self._config = config
+        self._hypervisor = hypervisor
+        self._journal = journal
+        self._clock = clock
+        self._timing = timing or Timing()
+        self._state = SupervisorState(identity)
+        self._leftovers = Leftovers(config, hypervisor, journal)
+        self._workers = Workers(config, identity.agent_id, journal, self._leftovers, self._timing, worker_command)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Until `stop`. On return no worker lives and what they left is swept."""
+        await asyncio.to_thread(kill_orphans, self._journal.open_attempts())
+        swept = await self._sweep()
+        health = await serve_health(self._config.run_dir, self.health)
+        link = Link(self._state.identity, self._config.controllers, self._timing)
+        tasks = [asyncio.create_task(self._sessions(link))]
+        if not swept:
+            tasks.append(asyncio.create_task(self._sweep_until_done()))
+        try:
+            await self._stop.wait()
+            _log.info("agent_stopping")
+        finally:
+            await _cancel(tasks)
+            await self._workers.stop_all()
+            await self._last_reports(link)
+            await self._sweep()
+            health.close()
+            await link.close()
+        _log.info("agent_stopped")
+
+    def health(self) -> AgentHealth:
+        state = self._state
+        return AgentHealth(
+            agent_id=state.identity.agent_id,
+            agent_version=agent_version(),
+            controller=",".join(self._config.controllers) or state.identity.address,
+            connected=self._clock.monotonic_seconds() < state.lease_until,
+            last_heartbeat_us=state.last_heartbeat_us,
+            last_error=state.last_error,
+            hypervisor=state.hypervisor,
+            vm_count=state.vm_count,
+            certificate_expires_us=int(state.identity.lifetime()[1].timestamp() * 1_000_000),
+            attempts=self._workers.health(),
+        )
+
+    async def _sessions(self, link: Link) -> None:
+        """Hello, then the loops, for ever. The one place where an unforeseen error of theirs ends: logged, then a new session."""
+        backoff = Backoff(self._timing.first_backoff, self._timing.longest_backoff)
+        while True:
+            try:
+                session = await self._hello(link)
+                backoff.reset()
+                await self._serve(link, session)
+            except SessionUnknown:
+                _log.info("session_over")
+                pause = backoff.next_seconds()
+            except ControllerSilent as error:
+                pause = self._failed("hello_failed", error, backoff.next_seconds())
+            except AgentError as error:
+                pause = self._failed("hello_refused", error, self._timing.refused_backoff)
+            except Exception as error:
+                _log.exception("session_crashed")
+                pause = self._failed("session_crashed", error, self._timing.longest_backoff)
+            await asyncio.sleep(pause)
+
+    def _failed(self, event: str, error: Exception, pause: float) -> float:
+        self._state.last_error = str(error)
+        if self._state.identity.expired(self._clock.now_us()):
+            self._state.last_error += "; the certificate of this host has expired: join it again with --force"
+        _log.warning(event, error=self._state.last_error, retry_in_seconds=round(pause, 1))
+        return pause
+
+    async def _hello(self, link: Link) -> Session:
+        in_hand = self._workers.in_hand()
+        journalled = await asyncio.to_thread(self._journal.open_attempts)
+        gone = [attempt.ref for attempt in journalled if attempt.ref not in in_hand]
+        sent = self._clock.monotonic_seconds()
+        session = await link.hello(
+            await self._facts(), [(ref, True) for ref in in_hand] + [(ref, False) for ref in gone]
+        )
+        self._state.session = session
+        self._state.lease_until = sent + session.lease_seconds
+        self._state.last_error = ""
+        for ref in gone:
+            self._journal.end_attempt(ref.attempt_id, "the agent restarted")
+        self._warn_of_skew(session)
+        _log.info("session_opened", session=session.session_id, attempts=len(in_hand), lost=len(gone))
+        await self._workers.new_session(session.session_id)
+        return session
+
+    async def _facts(self) -> HostFacts:
+        try:
+            self._state.hypervisor = await asyncio.to_thread(self._hypervisor.version)
+        except AgentError as error:
+            self._state.hypervisor = ""
+            _log.warning("hypervisor_silent", error=str(error))
+        name = self._config.host_name or socket.gethostname()
+        return HostFacts(agent_version(), BOOT_ID.read_text().strip(), name, self._state.hypervisor)
+
+    def _warn_of_skew(self, session: Session) -> None:
+        skew_us = self._clock.now_us() - session.server_time_us
+        if session.server_time_us and abs(skew_us) > SKEW_WARNING_US:
+            _log.warning("clock_differs_from_the_controllers", seconds=skew_us // 1_000_000)
+
+    async def _serve(self, link: Link, session: Session) -> None:
+        """The session's loops until one says that it is over. Raises SessionUnknown, or the group of what else went wrong."""
+        polling = Polling(link, session, self._workers)
+        steps = {
+            "poll": polling.step,
+            "heartbeat": Heartbeat(link, session, self._workers, self._state, self._clock).step,
+            "inventory": Inventory(link, session, self._hypervisor, self._state, self._timing, self._clock).step,
+            "renewal": Renewal(link, self._state, self._config, self._timing, self._clock).step,
+            "reports": Reporting(link, session, self._workers, polling).step,
+        }
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, step in steps.items():
+                    backoff = Backoff(self._timing.first_backoff, self._timing.longest_backoff)
+                    group.create_task(repeat(name, step, backoff, self._state))
+        except ExceptionGroup as failures:
+            if failures.subgroup(SessionUnknown) is not None:
+                raise SessionUnknown("the controller does not know this session") from failures
+            raise
+
+    async def _sweep(self) -> bool:
+        """Whether it could be done."""
+        try:
+            await self._leftovers.sweep(self._workers.live)
+        except AgentError as error:
+            self._state.last_error = str(error)
+            _log.warning("sweep_failed", error=str(error))
+            return False
+        return True
+
+    async def _sweep_until_done(self) -> None:
+        """libvirt did not answer at start: its leftovers still have to go."""
+        while not await self._sweep():
+            await asyncio.sleep(self._timing.inventory)
+
+    async def _last_reports(self, link: Link) -> None:
+        """What was killed at the end, told if the controller answers in time; else it learns from the next Hello."""
+        session = self._state.session
+        if session is None or not self._workers.reports:
+            return
+        try:
+            async with asyncio.timeout(self._timing.final_reports):
+                await Reporting(link, session, self._workers, Polling(link, session, self._workers)).deliver()
+        except (AgentError, TimeoutError) as error:
+            _log.warning("reports_undelivered", count=len(self._workers.reports), error=str(error))
+
+
+def agent_version() -> str:
+    try:
+        return version("seawall")
+    except PackageNotFoundError:
+        return "unpackaged"
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,41 @@
+"""The supervisor's own times, in seconds; those of leases and polls come with Hello. Frozen; tests shorten them."""
+
+import random
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Defaults are what a production agent uses."""
+
+    call: float = 10.0  # deadline of a unary call
+    poll_margin: float = 10.0  # a long-poll's deadline lies this far behind the wait asked for
+    first_backoff: float = 0.5
+    longest_backoff: float = 5.0
+    refused_backoff: float = 30.0  # after a Hello that was refused, not missed
+    inventory: float = 30.0  # a full report at least this often
+    look: float = 5.0  # how often libvirt is asked whether anything changed
+    cancel_grace: float = 60.0  # from a soft cancel to SIGKILL
+    fence_grace: float = 10.0
+    stop_grace: float = 8.0  # of the whole agent
+    finishing_grace: float = 120.0  # a worker that tidies up after its commit
+    renewal_check: float = 600.0
+    final_reports: float = 3.0  # how long a stopping agent tries to say what it killed
+
+
+@dataclass(slots=True)
+class Backoff:
+    """Full jitter between the first and the longest wait, doubling with each failure."""
+
+    first: float
+    longest: float
+    random: random.Random = field(default_factory=random.SystemRandom)
+    failures: int = 0
+
+    def next_seconds(self) -> float:
+        ceiling = min(self.longest, self.first * 2**self.failures)
+        self.failures = min(self.failures + 1, 16)
+        return self.random.uniform(min(self.first, ceiling) / 2, ceiling)
+
+    def reset(self) -> None:
+        self.failures = 0

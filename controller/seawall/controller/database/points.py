@@ -1,0 +1,123 @@
+"""Restore points."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from seawall.controller.database.columns import dump, load_tuple
+from seawall.controller.database.names import named
+from seawall.controller.database.tables import restore_points
+from seawall.controller.errors import Aborted
+from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointState
+from seawall.controller.records.runs import RunWarning
+
+# Intents can be megabytes: lists leave them out.
+LISTED = sa.select(*(column for column in restore_points.c if not column.name.startswith("intent_")))
+WHOLE = sa.select(restore_points)
+AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
+
+
+class PointRows:
+    """`Points` in one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def point(self, point_id: str) -> Point | None:
+        row = self._connection.execute(WHOLE.where(restore_points.c.id == point_id)).one_or_none()
+        return None if row is None else _point(row)
+
+    def points_named(self, text: str) -> Sequence[Point]:
+        return self._all(named(LISTED, text, restore_points.c.id))
+
+    def points(
+        self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = ""
+    ) -> Sequence[Point]:
+        query = LISTED.order_by(restore_points.c.id.desc()).limit(limit)
+        if before:
+            query = query.where(restore_points.c.id < before)
+        if vm_id:
+            query = query.where(restore_points.c.vm_id == vm_id)
+        if repository_id:
+            query = query.where(restore_points.c.repository_id == repository_id)
+        return self._all(query)
+
+    def newest(self, vm_id: str, repository_id: str) -> Point | None:
+        here = sa.and_(restore_points.c.vm_id == vm_id, restore_points.c.repository_id == repository_id)
+        found = self._all(LISTED.where(here, AVAILABLE).order_by(restore_points.c.id.desc()).limit(1))
+        return found[0] if found else None
+
+    def newest_of_vms(self) -> dict[str, Point]:
+        newest = sa.select(sa.func.max(restore_points.c.id)).where(AVAILABLE).group_by(restore_points.c.vm_id)
+        return {point.vm_id: point for point in self._all(LISTED.where(restore_points.c.id.in_(newest)))}
+
+    def unfinished(self, repository_id: str = "") -> Sequence[Point]:
+        query = WHOLE.where(restore_points.c.state == PointState.PUBLISHING.value).order_by(restore_points.c.id)
+        return self._all(query.where(restore_points.c.repository_id == repository_id) if repository_id else query)
+
+    def add_point(self, point: Point) -> None:
+        self._connection.execute(sa.insert(restore_points).values(**_values(point)))
+
+    def make_available(self, point_id: str, published_us: int) -> None:
+        values = {
+            "state": PointState.AVAILABLE.value,
+            "published_us": published_us,
+            "intent_manifest": None,
+            "intent_refmap": None,
+        }
+        mine = sa.and_(restore_points.c.id == point_id, restore_points.c.state == PointState.PUBLISHING.value)
+        if self._connection.execute(sa.update(restore_points).where(mine).values(**values)).rowcount != 1:
+            raise Aborted("CHANGED", f"The point {point_id} is not being published any more.")
+
+    def totals(self) -> tuple[int, int]:
+        sums = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(restore_points.c.virtual_bytes), 0))
+        row = self._connection.execute(sums.where(AVAILABLE)).one()
+        return int(row[0]), int(row[1])
+
+    def _all(self, query: sa.Select[Any]) -> list[Point]:
+        return [_point(row) for row in self._connection.execute(query)]
+
+
+PLAIN = (
+    "id",
+    "vm_id",
+    "vm_name",
+    "tenant",
+    "repository_id",
+    "attempt_id",
+    "host_id",
+    "parent_point_id",
+    "db_epoch",
+    "instant_us",
+    "manifest_hash",
+    "created_us",
+    "published_us",
+)
+
+
+def _values(point: Point) -> dict[str, Any]:
+    return {name: getattr(point, name) for name in PLAIN} | {
+        "state": point.state.value,
+        "guest_frozen": int(point.guest_frozen),
+        "disks": dump(point.disks),
+        "virtual_bytes": point.virtual_bytes,
+        "warnings": dump(point.warnings),
+        "intent_manifest": point.intent.manifest if point.intent else None,
+        "intent_refmap": point.intent.refmap if point.intent else None,
+    }
+
+
+def _point(row: sa.Row[Any]) -> Point:
+    columns = row._mapping
+    intent = None
+    if columns.get("intent_manifest") is not None:
+        intent = Intent(columns["intent_manifest"], columns["intent_refmap"])
+    return Point(
+        **{name: columns[name] for name in PLAIN},
+        state=PointState(row.state),
+        guest_frozen=bool(row.guest_frozen),
+        disks=load_tuple(PointDisk, row.disks),
+        warnings=load_tuple(RunWarning, row.warnings),
+        intent=intent,
+    )

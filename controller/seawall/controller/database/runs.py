@@ -1,0 +1,172 @@
+"""Runs, attempts and progress."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from seawall.controller.database.columns import dump, dump_or_null, load, load_or_none, load_tuple
+from seawall.controller.database.names import named
+from seawall.controller.database.tables import attempt_progress, attempts, runs
+from seawall.controller.errors import Aborted
+from seawall.controller.records.runs import (
+    LIVE_ATTEMPT_STATES,
+    Attempt,
+    AttemptState,
+    BackupSpec,
+    Failure,
+    Progress,
+    RestoreSpec,
+    Run,
+    RunKind,
+    RunState,
+    RunWarning,
+)
+
+OPEN = (RunState.READY.value, RunState.ACTIVE.value)
+LIVE = tuple(state.value for state in LIVE_ATTEMPT_STATES)
+SLICE = 500
+
+
+class RunRows:
+    """`Runs` in one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def run(self, run_id: str) -> Run | None:
+        return next(self._runs(sa.select(runs).where(runs.c.id == run_id)), None)
+
+    def runs_named(self, text: str) -> Sequence[Run]:
+        return list(self._runs(named(sa.select(runs), text, runs.c.id)))
+
+    def runs(
+        self, *, before: str = "", limit: int = 1000, vm_id: str = "", open_only: bool = False, failed_since_us: int = 0
+    ) -> Sequence[Run]:
+        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        if before:
+            query = query.where(runs.c.id < before)
+        if vm_id:
+            query = query.where(runs.c.vm_id == vm_id)
+        if open_only:
+            query = query.where(runs.c.state.in_(OPEN))
+        if failed_since_us:
+            query = query.where(runs.c.state == RunState.FAILED.value, runs.c.ended_us >= failed_since_us)
+        return list(self._runs(query))
+
+    def ready(self, now_us: int) -> Sequence[Run]:
+        due = sa.select(runs).where(runs.c.state == RunState.READY.value, runs.c.not_before_us <= now_us)
+        return list(self._runs(due.order_by(runs.c.id)))
+
+    def open_backup(self, vm_id: str, repository_id: str) -> Run | None:
+        query = sa.select(runs).where(
+            runs.c.vm_id == vm_id,
+            runs.c.repository_id == repository_id,
+            runs.c.kind == RunKind.BACKUP.value,
+            runs.c.state.in_(OPEN),
+        )
+        return next(self._runs(query), None)
+
+    def add_run(self, run: Run) -> None:
+        self._connection.execute(sa.insert(runs).values(**_run_values(run)))
+
+    def save_run(self, before: Run, after: Run) -> Run:
+        if after == before:
+            return before
+        after = dataclasses.replace(after, version=before.version + 1)
+        same = sa.and_(runs.c.id == before.id, runs.c.version == before.version)
+        self._swapped(sa.update(runs).where(same).values(**_run_values(after)), f"run {before.id}")
+        return after
+
+    def attempt(self, attempt_id: str) -> Attempt | None:
+        return next(self._attempts(sa.select(attempts).where(attempts.c.id == attempt_id)), None)
+
+    def attempts_of(self, run_ids: Sequence[str]) -> Sequence[Attempt]:
+        found: list[Attempt] = []
+        for start in range(0, len(run_ids), SLICE):
+            some = attempts.c.run_id.in_(run_ids[start : start + SLICE])
+            found += self._attempts(sa.select(attempts).where(some).order_by(attempts.c.run_id, attempts.c.no))
+        return found
+
+    def live_attempts(self, host_id: str = "") -> Sequence[Attempt]:
+        query = sa.select(attempts).where(attempts.c.state.in_(LIVE)).order_by(attempts.c.id)
+        return list(self._attempts(query.where(attempts.c.host_id == host_id) if host_id else query))
+
+    def publishing_attempts(self) -> Sequence[Attempt]:
+        query = sa.select(attempts).where(attempts.c.state == AttemptState.PUBLISHING.value)
+        return list(self._attempts(query.order_by(attempts.c.id)))
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        self._connection.execute(sa.insert(attempts).values(**_attempt_values(attempt)))
+
+    def save_attempt(self, before: Attempt, after: Attempt) -> Attempt:
+        if after == before:
+            return before
+        after = dataclasses.replace(after, version=before.version + 1)
+        same = sa.and_(attempts.c.id == before.id, attempts.c.version == before.version)
+        self._swapped(sa.update(attempts).where(same).values(**_attempt_values(after)), f"attempt {before.id}")
+        return after
+
+    def progress_of(self, attempt_ids: Sequence[str]) -> dict[str, Progress]:
+        found: dict[str, Progress] = {}
+        for start in range(0, len(attempt_ids), SLICE):
+            some = attempt_progress.c.attempt_id.in_(attempt_ids[start : start + SLICE])
+            for row in self._connection.execute(sa.select(attempt_progress).where(some)):
+                found[row.attempt_id] = load(Progress, row.body)
+        return found
+
+    def save_progress(self, attempt_id: str, progress: Progress, now_us: int) -> None:
+        mine = attempt_progress.c.attempt_id == attempt_id
+        stored = self._connection.execute(sa.select(attempt_progress.c.seq).where(mine)).scalar_one_or_none()
+        values = {"seq": progress.seq, "body": dump(progress), "updated_us": now_us}
+        if stored is None:
+            self._connection.execute(sa.insert(attempt_progress).values(attempt_id=attempt_id, **values))
+        elif progress.seq > stored:
+            self._connection.execute(sa.update(attempt_progress).where(mine).values(**values))
+
+    def _runs(self, query: sa.Select[Any]) -> Iterator[Run]:
+        return (_run(row) for row in self._connection.execute(query))
+
+    def _attempts(self, query: sa.Select[Any]) -> Iterator[Attempt]:
+        return (_attempt(row) for row in self._connection.execute(query))
+
+    def _swapped(self, update: sa.Update, what: str) -> None:
+        if self._connection.execute(update).rowcount != 1:
+            raise Aborted("CHANGED", f"The {what} changed meanwhile; read it again.")
+
+
+def _run_values(run: Run) -> dict[str, Any]:
+    values = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
+    return values | {
+        "backup": dump_or_null(run.backup),
+        "restore": dump_or_null(run.restore),
+        "failure": dump_or_null(run.failure),
+        "warnings": dump(run.warnings),
+    }
+
+
+def _run(row: sa.Row[Any]) -> Run:
+    values = dict(row._mapping) | {
+        "kind": RunKind(row.kind),
+        "state": RunState(row.state),
+        "backup": load_or_none(BackupSpec, row.backup),
+        "restore": load_or_none(RestoreSpec, row.restore),
+        "failure": load_or_none(Failure, row.failure),
+        "warnings": load_tuple(RunWarning, row.warnings),
+    }
+    return Run(**values)
+
+
+def _attempt_values(attempt: Attempt) -> dict[str, Any]:
+    values = {field.name: getattr(attempt, field.name) for field in dataclasses.fields(attempt)}
+    return values | {"failure": dump_or_null(attempt.failure)}
+
+
+def _attempt(row: sa.Row[Any]) -> Attempt:
+    values = dict(row._mapping) | {
+        "state": AttemptState(row.state),
+        "lost_from": AttemptState(row.lost_from) if row.lost_from else None,
+        "failure": load_or_none(Failure, row.failure),
+    }
+    return Attempt(**values)

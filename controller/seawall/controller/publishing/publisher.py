@@ -1,0 +1,227 @@
+"""Commits restore points: validate, write the intent, PUT r/ and m/, make available. Every step may be repeated, by this process or the next.
+
+Blocking: called from worker threads. The order of the steps is what makes it safe (DESIGN.md, "Publication"):
+1. one transaction, begun with the gc row: slots checked, run compared and swapped to PUBLISHING, the point inserted with its exact bytes;
+2. PUT r/; 3. PUT m/ = the commit point, each after another look at the lease; 4. one transaction: AVAILABLE and SUCCEEDED; 5. the answer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from blake3 import blake3
+
+from seawall.controller.errors import Aborted, DataLoss, FailedPrecondition
+from seawall.controller.publishing.handin import HandedIn, HandIn, decoded_refmap, read_hand_in
+from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, check_size, missing_slots
+from seawall.controller.records.catalogue import Intent, PackState, Point, PointState
+from seawall.controller.records.runs import AttemptState
+from seawall.controller.repositories.catalogue import RepositoryCatalogue
+from seawall.controller.repositories.names import manifest_name, refmap_name
+from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.runs.machine import Execution, handing_in, publish, succeed
+from seawall.controller.scheduler.executions import Change, load, load_owned
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.store import Store, Transaction
+from seawall.repository.clock import Clock
+from seawall.repository.errors import ObjectExists
+from seawall.repository.format.root_object import Statement
+
+_log = structlog.get_logger()
+
+OnStep = Callable[[str], None]
+"""Called after each durable step with its name; tests end the process there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptKey:
+    """An attempt as its host names it."""
+
+    host_id: str
+    attempt_id: str
+    attempt_no: int
+    db_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Committed (a point), or slots to store anew first (then nothing was changed)."""
+
+    point_id: str
+    missing: tuple[SlotRef, ...] = ()
+
+
+class Publisher:
+    """Thread-safe: two hand-ins of the same attempt end in the same point."""
+
+    def __init__(
+        self,
+        store: Store,
+        repositories: RepositoryCatalogue,
+        lease: LeaderLease,
+        clock: Clock,
+        on_step: OnStep = lambda step: None,
+    ) -> None:
+        self._store = store
+        self._repositories = repositories
+        self._lease = lease
+        self._clock = clock
+        self._on_step = on_step
+
+    def complete(self, key: AttemptKey, hand_in: HandIn) -> Completion:
+        """The answer to CompleteAttempt of a backup.
+
+        Raises FailedPrecondition/FENCED, CANCELED; InvalidArgument/BAD_ROOT, BAD_REFMAP; DataLoss/HANDED_IN_OBJECT_DIFFERS; Unavailable.
+        """
+        execution = self._store.read_now(lambda transaction: _owned(transaction, key))
+        if not _repeated(execution, hand_in):
+            handing_in(execution)
+            missing = self._validate(key, execution, hand_in)
+            if missing:
+                return Completion("", missing)
+        self.finish(execution.run.id)
+        return Completion(execution.run.id)
+
+    def finish(self, point_id: str) -> None:
+        """Carry a PUBLISHING point through, with the bytes of its intent. An AVAILABLE one is done."""
+        point = self._store.read_now(lambda transaction: transaction.points.point(point_id))
+        if point is None or point.state is PointState.AVAILABLE or point.intent is None:
+            return
+        repository = self._repositories.open(point.repository_id)
+        names = (point.tenant, point.vm_id, point.id)
+        self._put(repository, refmap_name(*names), point.intent.refmap)
+        self._on_step("refmap")
+        self._put(repository, manifest_name(*names), point.intent.manifest)
+        self._on_step("manifest")
+        self._make_available(point)
+        self._on_step("available")
+        _log.info("point.published", point_id=point.id, run_id=point.id, vm_id=point.vm_id, host=point.host_id)
+
+    def unfinished(self) -> list[str]:
+        """Ids of points that a crash or an outage left PUBLISHING."""
+        return [point.id for point in self._store.read_now(lambda transaction: transaction.points.unfinished())]
+
+    def _validate(self, key: AttemptKey, execution: Execution, hand_in: HandIn) -> tuple[SlotRef, ...]:
+        run, attempt = execution.run, execution.attempt
+        repository = self._repositories.open(run.repository_id)
+        handed_in = read_hand_in(repository, run, attempt, hand_in)
+        parent = self._parent_slots(repository, execution)
+        facts = self._facts(repository, execution, handed_in.slots, parent)
+        missing = missing_slots(handed_in.slots, facts)
+        if missing:
+            return missing
+        check_size(handed_in.slots, facts, sum(disk.size_bytes for disk in hand_in.disks))
+        point = self._intended(repository, execution, hand_in, handed_in)
+        missing = self._store.write_now(lambda transaction: self._commit_intent(transaction, key, point, handed_in, facts))
+        if not missing:
+            self._on_step("intent")
+        return missing
+
+    def _parent_slots(self, repository: OpenedRepository, execution: Execution) -> Slots:
+        if not execution.attempt.parent_point_id:
+            return {}
+        return repository.slots_of_point(execution.run.tenant, execution.run.vm_id, execution.attempt.parent_point_id)
+
+    def _facts(self, repository: OpenedRepository, execution: Execution, slots: Slots, parent: Slots) -> PackFacts:
+        ids = list(slots)
+        packs = self._store.read_now(lambda transaction: transaction.packs.packs(repository.record.id, ids))
+        lengths = {}
+        for pack in packs.values():
+            if pack.state is PackState.STORED:
+                lengths[pack.id] = repository.raw_lengths(pack)
+        return PackFacts(execution.run.tenant, execution.attempt.host_id, packs, lengths, parent)
+
+    def _intended(
+        self, repository: OpenedRepository, execution: Execution, hand_in: HandIn, handed_in: HandedIn
+    ) -> Point:
+        """The point with the exact bytes that will be its objects."""
+        run, attempt, root = execution.run, execution.attempt, handed_in.root
+        previous = self._store.read_now(lambda transaction: transaction.points.newest(run.vm_id, run.repository_id))
+        statement = Statement(
+            lineage_id=repository.lineage_id,
+            tenant=run.tenant,
+            vm_id=run.vm_id,
+            point_id=run.id,
+            key_epoch=root.key_epoch,
+            db_epoch=attempt.db_epoch,
+            published_us=self._clock.now_us(),
+            root_hash=hand_in.root_hash,
+            refmap_hash=hand_in.refmap_hash,
+            previous_hash=previous.manifest_hash if previous else b"",
+        )
+        manifest = repository.sign_manifest(statement, handed_in.root_object)
+        return Point(
+            id=run.id,
+            vm_id=run.vm_id,
+            vm_name=root.vm_name,
+            tenant=run.tenant,
+            repository_id=run.repository_id,
+            attempt_id=attempt.id,
+            host_id=attempt.host_id,
+            parent_point_id=root.parent_point_id,
+            state=PointState.PUBLISHING,
+            db_epoch=attempt.db_epoch,
+            instant_us=root.instant_us,
+            guest_frozen=root.guest_frozen,
+            disks=hand_in.disks,
+            warnings=hand_in.warnings,
+            manifest_hash=blake3(manifest).digest(),
+            created_us=statement.published_us,
+            intent=Intent(manifest, handed_in.refmap_object),
+        )
+
+    def _commit_intent(
+        self, transaction: Transaction, key: AttemptKey, point: Point, handed_in: HandedIn, facts: PackFacts
+    ) -> tuple[SlotRef, ...]:
+        """Step 1. The gc row orders it against collection, so what it reads of packs stays true until the intent is visible."""
+        transaction.leadership.order_publication(self._lease.current, point.repository_id)
+        before = _owned(transaction, key)
+        handing_in(before)
+        packs = transaction.packs.packs(point.repository_id, list(handed_in.slots))
+        missing = missing_slots(handed_in.slots, PackFacts(facts.tenant, facts.host_id, packs, facts.raw_lengths, facts.parent))
+        if missing:
+            return missing
+        Change(transaction, set()).save(before, publish(before, blake3(handed_in.root_object).digest(), blake3(handed_in.refmap_object).digest()))
+        transaction.points.add_point(point)
+        return ()
+
+    def _put(self, repository: OpenedRepository, name: str, body: bytes) -> None:
+        leader = self._lease.current
+        self._store.read_now(lambda transaction: transaction.leadership.check(leader))
+        try:
+            repository.store.put(name, body, create_only=True)
+        except ObjectExists as error:
+            if repository.store.get(name) != body:
+                raise DataLoss(
+                    "COMMITTED_OBJECT_DIFFERS", f"{name} exists with other bytes than this point's; nothing was overwritten."
+                ) from error
+
+    def _make_available(self, point: Point) -> None:
+        """Step 4. Whoever comes second finds it done."""
+        leader, now_us = self._lease.current, self._clock.now_us()
+
+        def closure(transaction: Transaction) -> None:
+            transaction.leadership.check(leader)
+            stored = transaction.points.point(point.id)
+            if stored is None or stored.state is PointState.AVAILABLE:
+                return
+            transaction.points.make_available(point.id, now_us)
+            before = load(transaction, point.attempt_id)
+            Change(transaction, set()).save(before, succeed(before, point.warnings, now_us))
+
+        self._store.write_now(closure)
+
+
+def _owned(transaction: Transaction, key: AttemptKey) -> Execution:
+    return load_owned(transaction, key.host_id, key.attempt_id, key.attempt_no, key.db_epoch)
+
+
+def _repeated(execution: Execution, hand_in: HandIn) -> bool:
+    """The same hand-in was validated before. Raises FENCED when another one was."""
+    attempt = execution.attempt
+    if attempt.state not in (AttemptState.PUBLISHING, AttemptState.SUCCEEDED):
+        return False
+    if (attempt.root_hash, attempt.refmap_hash) != (hand_in.root_hash, hand_in.refmap_hash):
+        raise FailedPrecondition("FENCED", f"Attempt {attempt.id} handed in another root before; that one counts.")
+    return True

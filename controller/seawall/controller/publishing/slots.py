@@ -1,0 +1,84 @@
+"""Which slots of a refmap may be committed. Pure: the refmap and what is known of its packs in, a verdict out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.records.catalogue import Pack, PackState
+
+Slots = Mapping[bytes, NDArray[np.uint16]]
+
+# A refmap may name as many plain bytes as the disks have, 2 % for manifests, and this much for small disks' NVRAM and XML.
+ALLOWED_PERCENT = 102
+ALLOWED_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRef:
+    pack_id: bytes
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackFacts:
+    """What is known of the packs that a refmap names.
+
+    `raw_lengths`: plain bytes by slot, 0 where the pack holds none. `parent`: the slots of the point that the attempt was granted to read.
+    """
+
+    tenant: str
+    host_id: str
+    packs: Mapping[bytes, Pack]
+    raw_lengths: Mapping[bytes, NDArray[np.uint32]]
+    parent: Slots
+
+
+def missing_slots(refmap: Slots, facts: PackFacts) -> tuple[SlotRef, ...]:
+    """Those that are not stored, or condemned: to be stored anew. Empty: the refmap may be committed.
+
+    Raises InvalidArgument/BAD_REFMAP when it names another tenant's pack, or another host's that the parent point does not name.
+    """
+    missing: list[SlotRef] = []
+    for pack_id, slots in refmap.items():
+        pack = facts.packs.get(pack_id)
+        if pack is None or pack.state is not PackState.STORED:
+            missing += [SlotRef(pack_id, int(slot)) for slot in slots]
+            continue
+        _check_owner(pack, slots, facts)
+        missing += [SlotRef(pack_id, int(slot)) for slot in slots[~_held(slots, pack, facts)]]
+    return tuple(missing)
+
+
+def check_size(refmap: Slots, facts: PackFacts, disks_bytes: int) -> None:
+    """Raises InvalidArgument/BAD_REFMAP when the refmap names more plain bytes than the disks can hold."""
+    named = sum(int(facts.raw_lengths[pack_id][slots].sum(dtype=np.uint64)) for pack_id, slots in refmap.items())
+    allowed = disks_bytes * ALLOWED_PERCENT // 100 + ALLOWED_BYTES
+    if named > allowed:
+        raise InvalidArgument("BAD_REFMAP", f"The refmap names {named} bytes, the disks allow {allowed}.")
+
+
+def _check_owner(pack: Pack, slots: NDArray[np.uint16], facts: PackFacts) -> None:
+    if pack.tenant != facts.tenant:
+        raise InvalidArgument("BAD_REFMAP", f"The refmap names pack {pack.id.hex()} of another tenant.")
+    if pack.host_id == facts.host_id or pack.verified:
+        return
+    known = facts.parent.get(pack.id)
+    if known is None or not np.isin(slots, known).all():
+        raise InvalidArgument(
+            "BAD_REFMAP", f"The refmap names slots of pack {pack.id.hex()}, which is another host's and not in the parent point."
+        )
+
+
+def _held(slots: NDArray[np.uint16], pack: Pack, facts: PackFacts) -> NDArray[np.bool_]:
+    lengths = facts.raw_lengths.get(pack.id)
+    if lengths is None:
+        return np.zeros(len(slots), dtype=bool)
+    inside = slots < len(lengths)
+    held = np.zeros(len(slots), dtype=bool)
+    held[inside] = lengths[slots[inside]] > 0
+    if pack.condemned:
+        held &= ~np.isin(slots, np.array(pack.condemned, dtype=np.uint16))
+    return held

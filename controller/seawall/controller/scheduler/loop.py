@@ -1,0 +1,26 @@
+"""The leader's loop: a tick when something changed, and every few seconds anyway."""
+
+import structlog
+
+from seawall.controller.errors import ControllerError
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.tick import Tick
+from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.server.drain import Drain
+
+_log = structlog.get_logger()
+
+
+async def schedule(tick: Tick, lease: LeaderLease, wakes: Wakes, drain: Drain, interval_seconds: float) -> None:
+    """Returns when the drain starts."""
+    while not drain.started:
+        seen = wakes.seen()
+        try:
+            await lease.renew()
+            await tick.run_once()
+        except ControllerError as error:
+            _log.warning("scheduler.tick_refused", reason=error.reason, error=str(error))
+        except Exception:
+            # The top of the loop: whatever it was, the next tick reads everything anew.
+            _log.exception("scheduler.tick_failed")
+        await drain.first(wakes.changed(seen), interval_seconds)

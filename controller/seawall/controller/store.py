@@ -1,0 +1,248 @@
+"""The store port: what the controller's parts ask of its database, by role. `database/` implements it; nobody else sees SQL.
+
+Contract, checked by tests/contract/test_controller_store.py:
+- `write` runs a pure closure in one serialised transaction: it sees all earlier writes, and either all of its changes are durable when the
+  call returns, or none is. A closure may run again after a conflict, so it must touch nothing but its transaction.
+- `read` sees one consistent snapshot of the last commit and never waits for a writer.
+- `save_run` and `save_attempt` compare the version that was read: a record that somebody changed since raises Aborted/CHANGED.
+- Errors are ours: Aborted, Unavailable/DATABASE, AlreadyExists. Lists are ordered as their docstrings say.
+- `write` and `read` belong to the event loop; `write_now` and `read_now` are the same for worker threads.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from seawall.controller.records.catalogue import Pack, Point, RepositoryRecord, RepositoryTotals
+from seawall.controller.records.fleet import Host, Session, Vm
+from seawall.controller.records.runs import Attempt, Progress, Run
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """A held leadership: the guard of every leader write. `epoch` grows with each start."""
+
+    holder: str
+    epoch: int
+
+
+class Leadership(Protocol):
+    """The leader row, the database's epoch, and the row that orders publication against collection."""
+
+    def db_epoch(self) -> int: ...
+
+    def raise_db_epoch(self) -> int:
+        """After a roll-back was noticed: every attempt assigned before is fenced."""
+
+    def acquire(self, holder: str, now_us: int, lease_us: int) -> Leader | None:
+        """Take the lease when it is free, over, or the holder's own; the epoch grows. None: somebody else holds it."""
+
+    def raise_epoch(self, leader: Leader, above: int) -> Leader:
+        """The same leadership under an epoch above the given one. Raises Unavailable/NOT_LEADER."""
+
+    def renew(self, leader: Leader, now_us: int, lease_us: int) -> None:
+        """Raises Unavailable/NOT_LEADER."""
+
+    def release(self, leader: Leader) -> None: ...
+
+    def check(self, leader: Leader) -> None:
+        """Raises Unavailable/NOT_LEADER. First call of every leader's transaction."""
+
+    def order_publication(self, leader: Leader, repository_id: str) -> None:
+        """The row update that validation and every condemn slice begin with. Raises Unavailable/NOT_LEADER."""
+
+
+class Fleet(Protocol):
+    """Hosts, sessions, VMs."""
+
+    def host(self, host_id: str) -> Host | None: ...
+
+    def hosts(self, after: str = "", limit: int = 1000) -> Sequence[Host]:
+        """By id."""
+
+    def hosts_named(self, text: str) -> Sequence[Host]:
+        """Those whose id is, or begins with, or whose name is the text."""
+
+    def host_count(self) -> int: ...
+
+    def describe_host(self, host_id: str, name: str, agent_version: str, hypervisor_version: str) -> None: ...
+
+    def bump_generation(self, host_id: str) -> None:
+        """The host's desired set changed."""
+
+    def session(self, agent_id: str) -> Session | None: ...
+
+    def sessions(self) -> Sequence[Session]: ...
+
+    def open_session(self, session: Session) -> None:
+        """Replaces the agent's older one."""
+
+    def renew_session(self, agent_id: str, session_id: str, lease_until_us: int, now_us: int) -> None: ...
+
+    def vm(self, vm_id: str) -> Vm | None: ...
+
+    def vms(self, host_id: str = "", after: str = "", limit: int = 1000) -> Sequence[Vm]:
+        """By id."""
+
+    def vms_named(self, text: str) -> Sequence[Vm]: ...
+
+    def vm_counts(self) -> dict[str, int]:
+        """Host id -> VMs present there."""
+
+    def replace_inventory(self, host_id: str, revision: int, vms: Iterable[Vm]) -> None:
+        """The whole set of a host: its VMs that are not named are no longer present."""
+
+
+class Runs(Protocol):
+    """Runs, attempts and progress."""
+
+    def run(self, run_id: str) -> Run | None: ...
+
+    def runs_named(self, text: str) -> Sequence[Run]: ...
+
+    def runs(
+        self, *, before: str = "", limit: int = 1000, vm_id: str = "", open_only: bool = False, failed_since_us: int = 0
+    ) -> Sequence[Run]:
+        """Newest first; `before`: only ids smaller than this. `failed_since_us`: only FAILED ones that ended since."""
+
+    def ready(self, now_us: int) -> Sequence[Run]:
+        """READY and due, oldest first."""
+
+    def open_backup(self, vm_id: str, repository_id: str) -> Run | None: ...
+
+    def add_run(self, run: Run) -> None: ...
+
+    def save_run(self, before: Run, after: Run) -> Run:
+        """Compare and swap; returns `after` with its new version, or `before` when nothing changed."""
+
+    def attempt(self, attempt_id: str) -> Attempt | None: ...
+
+    def attempts_of(self, run_ids: Sequence[str]) -> Sequence[Attempt]:
+        """By run and number."""
+
+    def live_attempts(self, host_id: str = "") -> Sequence[Attempt]: ...
+
+    def publishing_attempts(self) -> Sequence[Attempt]: ...
+
+    def add_attempt(self, attempt: Attempt) -> None: ...
+
+    def save_attempt(self, before: Attempt, after: Attempt) -> Attempt: ...
+
+    def progress_of(self, attempt_ids: Sequence[str]) -> dict[str, Progress]: ...
+
+    def save_progress(self, attempt_id: str, progress: Progress, now_us: int) -> None:
+        """An older sequence number than the stored one changes nothing."""
+
+
+class Points(Protocol):
+    """Restore points."""
+
+    def point(self, point_id: str) -> Point | None: ...
+
+    def points_named(self, text: str) -> Sequence[Point]: ...
+
+    def points(
+        self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = ""
+    ) -> Sequence[Point]:
+        """Newest first, without their intents."""
+
+    def newest(self, vm_id: str, repository_id: str) -> Point | None:
+        """The newest AVAILABLE point of a VM in a repository: the parent of the next."""
+
+    def newest_of_vms(self) -> dict[str, Point]:
+        """VM id -> its newest AVAILABLE point anywhere."""
+
+    def unfinished(self, repository_id: str = "") -> Sequence[Point]:
+        """PUBLISHING ones, with their intents, oldest first."""
+
+    def add_point(self, point: Point) -> None: ...
+
+    def make_available(self, point_id: str, published_us: int) -> None:
+        """AVAILABLE, its intent dropped: the bucket holds those bytes now."""
+
+    def totals(self) -> tuple[int, int]:
+        """AVAILABLE points, and the virtual bytes of them."""
+
+
+class Packs(Protocol):
+    """Packs: one row each, never a row a chunk."""
+
+    def packs(self, repository_id: str, pack_ids: Sequence[bytes]) -> dict[bytes, Pack]: ...
+
+    def stored(self, repository_id: str) -> Sequence[Pack]: ...
+
+    def add_pack(self, pack: Pack) -> None: ...
+
+    def reopen(self, repository_id: str, pack_id: bytes, attempt_id: str) -> None:
+        """An OPEN pack passes to a later attempt of the same host."""
+
+    def mark_stored(self, repository_id: str, pack_id: bytes, size_bytes: int, slots: int) -> bool:
+        """False: it was not OPEN any more."""
+
+    def void(self, repository_id: str, pack_id: bytes) -> bool:
+        """Given up for ever. False: it was not OPEN."""
+
+
+class Repositories(Protocol):
+    """Repositories and the secrets that they need."""
+
+    def repository(self, repository_id: str) -> RepositoryRecord | None: ...
+
+    def repositories(self) -> Sequence[RepositoryRecord]:
+        """By name."""
+
+    def repositories_named(self, text: str) -> Sequence[RepositoryRecord]: ...
+
+    def add_repository(self, record: RepositoryRecord) -> None:
+        """Raises AlreadyExists/NAME_TAKEN."""
+
+    def totals(self, repository_id: str) -> RepositoryTotals: ...
+
+    def secret(self, secret_id: str) -> bytes | None: ...
+
+    def add_secret(self, secret_id: str, ciphertext: bytes) -> None: ...
+
+
+class Answers(Protocol):
+    """Answers to mutations, by the caller's request id: asked again, the same answer."""
+
+    def answer(self, principal: str, request_id: str, method: str) -> str | None:
+        """Raises InvalidArgument/REQUEST_ID_REUSED when the id belongs to another method."""
+
+    def remember(self, principal: str, request_id: str, method: str, answer: str, expires_us: int) -> None: ...
+
+    def forget(self, now_us: int) -> None:
+        """Those that expired."""
+
+
+class Transaction(Protocol):
+    """One transaction, seen by role."""
+
+    @property
+    def leadership(self) -> Leadership: ...
+    @property
+    def fleet(self) -> Fleet: ...
+    @property
+    def runs(self) -> Runs: ...
+    @property
+    def points(self) -> Points: ...
+    @property
+    def packs(self) -> Packs: ...
+    @property
+    def repositories(self) -> Repositories: ...
+    @property
+    def answers(self) -> Answers: ...
+
+
+class Store(Protocol):
+    """The database."""
+
+    async def write(self, closure: Callable[[Transaction], T]) -> T: ...
+
+    async def read(self, closure: Callable[[Transaction], T]) -> T: ...
+
+    def write_now(self, closure: Callable[[Transaction], T]) -> T: ...
+
+    def read_now(self, closure: Callable[[Transaction], T]) -> T: ...

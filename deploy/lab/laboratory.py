@@ -1,0 +1,204 @@
+"""A whole fleet on one machine: hub (S3 server, controller), alpha and beta (libvirt, agent each). Every part starts, stops and is killed alone.
+
+    with Laboratory("mine") as lab:      # kernel namespaces only
+        lab.start()                      # all services, enrolled, a repository added
+        lab.seawall_json("vm", "list")
+
+Its directory is build/lab/NAME; `leftovers()` says what a stop left behind.
+"""
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from deploy.lab import record as records
+from deploy.lab.answers import Point, Run, parse_point, parse_run
+from deploy.lab.guest_image import GuestImage, build_guest, find_kernel
+from deploy.lab.hypervisor_host import HypervisorHost
+from deploy.lab.namespaces import ADDRESSES, HUB, NamespaceHost, connect
+from deploy.lab.processes import Service
+from deploy.lab.waiting import LabFailed, wait_for
+
+PROJECT = Path(__file__).parents[2]
+BUILD = PROJECT / "build"
+BASE = BUILD / "lab"
+HYPERVISORS = ("alpha", "beta")
+REPOSITORY = "main"
+
+_S3_PORT = 8333
+_BUCKET = "seawall"
+_OPERATOR_FILE = "/etc/seawall/operator.toml"
+_RECOVERY_FILE = "/etc/seawall/recovery-key"
+
+
+class Laboratory:
+    """`keep`: lives on when this process ends, until somebody ends it by `deploy.lab.record.end`."""
+
+    def __init__(self, name: str, *, keep: bool = False, base: Path = BASE) -> None:
+        self.directory = base / name
+        self.swept = records.sweep(base)
+        self._record = records.claim(self.directory, keep)
+        self.hosts = {host: NamespaceHost(host, self.directory / host, outlive_us=keep) for host in ADDRESSES}
+        self.hub = self.hosts[HUB]
+        self.hypervisors = {name: HypervisorHost(self.hosts[name]) for name in HYPERVISORS}
+        self.services: dict[str, Service] = {}
+        self._keys = {"AWS_ACCESS_KEY_ID": "laboratory", "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(24)}
+
+    def __enter__(self) -> "Laboratory":
+        try:
+            self.start_hosts()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    # -- all at once
+
+    def start(self) -> None:
+        """Everything: hypervisors, S3, controller, both hosts enrolled and served, the repository."""
+        for hypervisor in self.hypervisors.values():
+            hypervisor.start()
+        self.start_s3()
+        self.initialise_controller()
+        self.start_controller()
+        for name in HYPERVISORS:
+            self.join(name)
+            self.start_agent(name)
+        self.add_repository()
+        self.await_hosts_online()
+
+    def start_hosts(self) -> None:
+        """Only the namespaces and the network between them."""
+        for host in self.hosts.values():
+            host.start()
+            self._write_down()
+        connect(self.hub, [self.hosts[name] for name in HYPERVISORS])
+
+    def _write_down(self) -> None:
+        up = [records.HostRecord(host.name, host.init, host.namespace_ids()) for host in self.hosts.values() if host.init is not None]
+        self._record = records.Record(self._record.directory, self._record.owner, self._record.keep, up)
+        self._record.write()
+
+    def stop(self, *, remove: bool = True) -> None:
+        """Services politely, then the hosts with all that is in them, then the directory (unless somebody wants the logs)."""
+        for name in reversed(list(self.services)):
+            self.services.pop(name).stop()
+        for hypervisor in self.hypervisors.values():
+            hypervisor.stop()
+        for host in self.hosts.values():
+            host.stop()
+        if remove:
+            records.end(self._record)
+
+    def leftovers(self) -> list[str]:
+        return records.leftovers(self._record)
+
+    # -- part by part; the name in `services` is what kill and stop take
+
+    def start_s3(self) -> None:
+        words = [sys.executable, "-m", "deploy.lab.s3_process", "/var/lib/s3", self.hub.address, str(_S3_PORT), _BUCKET]
+        serving = self.hub.outside("/var/lib/s3/serving")
+        serving.unlink(missing_ok=True)
+        self._serve(self.hub, "s3", words, {**self._keys, "PYTHONPATH": str(PROJECT)})
+        self._await("s3", serving.exists, 60)
+
+    def initialise_controller(self) -> None:
+        self.seawall("controller", "init", *self._listening(), "--config-out", _OPERATOR_FILE)
+
+    def start_controller(self) -> None:
+        self._serve(self.hub, "controller", [seawall_command(), "controller", "run", *self._listening()])
+        self._await("controller", lambda: self.seawall("status", "--json", check=False) is not None, 30)
+
+    def _listening(self) -> list[str]:
+        operators, agents = f"{self.hub.address}:7440", f"{self.hub.address}:7441"
+        named = ["--agent-address", agents, "--enrol-address", operators, "--name", self.hub.address]
+        return ["--operator-listen", operators, "--agent-listen", agents, *named]
+
+    def join(self, name: str) -> None:
+        token = self.seawall_json("host", "token")["token"]
+        self.hosts[name].run([seawall_command(), "agent", "join", token])
+
+    def start_agent(self, name: str) -> None:
+        self._serve(self.hosts[name], f"agent-{name}", [seawall_command(), "agent", "run"])
+
+    def add_repository(self) -> None:
+        endpoint = f"http://{self.hub.address}:{_S3_PORT}"
+        place = [f"s3://{_BUCKET}", "--endpoint", endpoint, "--recovery-key", _RECOVERY_FILE]
+        self.seawall("repo", "add", REPOSITORY, *place, env=self._keys)
+
+    def await_hosts_online(self) -> None:
+        def online() -> bool:
+            return {host["name"] for host in self.seawall_json("host", "list")["hosts"] if host["online"]} >= set(HYPERVISORS)
+
+        wait_for("both hosts to be online", online, 60, self.logs, every_seconds=0.3)
+
+    def stop_service(self, name: str) -> int:
+        """SIGTERM and its exit code."""
+        return self.services.pop(name).stop()
+
+    def kill_service(self, name: str) -> None:
+        """kill -9, as a crash would."""
+        self.services.pop(name).kill()
+
+    def _serve(self, host: NamespaceHost, name: str, argv: list[str], env: Mapping[str, str] | None = None) -> None:
+        self.services[name] = host.serve(name, argv, env=env)
+
+    def _await(self, name: str, ready: Any, timeout_seconds: float) -> None:
+        service = self.services[name]
+
+        def attempt() -> bool:
+            if not service.running():
+                raise LabFailed(f"{service.name} ended by itself\n{service.log_tail()}")
+            return bool(ready())
+
+        wait_for(f"{service.name} to serve", attempt, timeout_seconds, service.log_tail, every_seconds=0.1)
+
+    def logs(self) -> str:
+        """The end of every service's log."""
+        return "\n".join(service.log_tail() for service in self.services.values())
+
+    # -- the public command line, as an operator on the hub uses it
+
+    def seawall(self, *words: str, timeout_seconds: float = 120, env: Mapping[str, str] | None = None, check: bool = True) -> str | None:
+        """Standard output. A command that fails raises LabFailed with the services' logs; with `check=False` it gives None."""
+        operator = {"SEAWALL_CONFIG": _OPERATOR_FILE, **(env or {})}
+        try:
+            return self.hub.run([seawall_command(), *words], timeout_seconds=timeout_seconds, env=operator).stdout
+        except LabFailed as exc:
+            if not check:
+                return None
+            raise LabFailed(f"{exc}\n{self.logs()}") from exc
+
+    def seawall_json(self, *words: str, timeout_seconds: float = 120) -> Any:
+        return json.loads(self.seawall(*words, "--json", timeout_seconds=timeout_seconds) or "")
+
+    def run_of(self, run_id: str) -> Run:
+        return parse_run(self.seawall_json("run", "show", run_id))
+
+    def point_of(self, point_id: str) -> Point:
+        return parse_point(self.seawall_json("point", "show", point_id))
+
+    def restore(self, point_id: str, *words: str, timeout_seconds: float = 180) -> Run:
+        """A restore to its end, `words` being its options."""
+        return parse_run(self.seawall_json("restore", point_id, *words, "--wait", timeout_seconds=timeout_seconds))
+
+    # -- guests
+
+    def guest_image(self) -> GuestImage:
+        """Built once per checkout, then shared by all laboratories."""
+        return build_guest(BUILD / "guest", find_kernel(BUILD / "kernel"))
+
+
+def seawall_command() -> str:
+    """The `seawall` beside this interpreter. Raises LabFailed when the project is not installed there."""
+    command = Path(sys.executable).with_name("seawall")
+    if not command.exists():
+        raise LabFailed(f"{command} does not exist: run `make setup`")
+    return str(command)

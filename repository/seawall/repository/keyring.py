@@ -1,0 +1,80 @@
+"""Key objects in a store: written when a repository is created, read when it is opened. Called by `repository` alone."""
+
+from collections.abc import Mapping
+
+from seawall.repository.crypto.keys import RepositorySecrets, cut_key_commitment
+from seawall.repository.errors import ForeignRepository, IntegrityError, ObjectExists, WrongKey
+from seawall.repository.format.config import RepositoryConfig
+from seawall.repository.format.keyfile import KeyBundle, bundle_id, encode_key_object, key_names, open_key_object
+from seawall.repository.format.layout import KEYS_PREFIX, KeyName, key_name, parse_key_name
+from seawall.repository.naming import naming
+from seawall.repository.store.port import Store
+
+
+def write_keys(store: Store, lineage_id: bytes, recipients: Mapping[str, bytes], secrets: RepositorySecrets) -> None:
+    """One object per tenant, epoch and recipient (wrapper name -> X25519 public key). Repeatable with the same secrets.
+
+    Raises ForeignRepository when an object of that name holds other secrets: it belongs to another, maybe unfinished, creation, and
+    removing it could lock that one's owner out.
+    """
+    for (tenant, epoch), k_dedup in sorted(secrets.dedup_keys.items()):
+        bundle = KeyBundle(secrets.repository_secret_key, secrets.signing_secret_key, secrets.cut_key, k_dedup)
+        for wrapper, public_key in sorted(recipients.items()):
+            name = key_name(tenant, epoch, wrapper)
+            body = encode_key_object(lineage_id, tenant, epoch, wrapper, public_key, bundle)
+            try:
+                store.put(name, body)
+            except ObjectExists as error:
+                _require_same(store, name, body, error)
+
+
+def read_keys(store: Store, config: RepositoryConfig, wrapper: str, secret_key: bytes) -> RepositorySecrets:
+    """All epochs of all tenants that this wrapper's key opens, proven against the config.
+
+    Raises WrongKey (no such wrapper, or another key than it was made for), IntegrityError, FormatUnsupported.
+    """
+    names = key_objects(store)
+    mine = {name: parts for name, parts in names.items() if parts.wrapper == wrapper}
+    if not mine:
+        known = sorted({parts.wrapper for parts in names.values()})
+        raise WrongKey(f"{store.url} has no keys for {wrapper!r}; it has keys for: {', '.join(known) or 'nobody'}")
+    bundles = {
+        (parts.tenant, parts.epoch): _open(store, name, parts, config, secret_key) for name, parts in mine.items()
+    }
+    first = next(iter(bundles.values()))
+    dedup_keys = {place: bundle.k_dedup for place, bundle in bundles.items()}
+    return RepositorySecrets(first.repository_secret_key, first.signing_secret_key, first.cut_key, dedup_keys)
+
+
+def key_objects(store: Store) -> Mapping[str, KeyName]:
+    """Object name -> its parts, sorted by name."""
+    parsed = {info.name: parse_key_name(info.name) for info in store.list(KEYS_PREFIX)}
+    return {name: parts for name, parts in parsed.items() if parts is not None}
+
+
+def _require_same(store: Store, name: str, body: bytes, error: ObjectExists) -> None:
+    """Sealing twice gives different bytes; the clear names tell whether it is the same bundle for the same recipient."""
+    with naming(name):
+        found = key_names(store.get(name))
+    if found != key_names(body):
+        raise ForeignRepository(
+            f"{name}: keys of another repository, or of a creation that never ended, lie here; "
+            f"choose another place, or delete {KEYS_PREFIX} by hand if you know that no config ever stood beside it"
+        ) from error
+
+
+def _open(store: Store, name: str, parts: KeyName, config: RepositoryConfig, secret_key: bytes) -> KeyBundle:
+    with naming(name):
+        names, bundle = open_key_object(store.get(name), secret_key)
+        said = (names.lineage_id, names.tenant, names.epoch, names.wrapper)
+        if said != (config.lineage_id, parts.tenant, parts.epoch, parts.wrapper):
+            raise IntegrityError("it names another lineage, tenant, epoch or wrapper than its place")
+        _require_config_keys(bundle, config)
+    return bundle
+
+
+def _require_config_keys(bundle: KeyBundle, config: RepositoryConfig) -> None:
+    secrets = RepositorySecrets(bundle.repository_secret_key, bundle.signing_secret_key, bundle.cut_key, {})
+    held = (secrets.repository_public_key, secrets.signing_public_key, cut_key_commitment(secrets.cut_key))
+    if held != (config.repository_public_key, config.signing_public_key, config.cut_key_commitment):
+        raise IntegrityError("its keys are not those that config names")

@@ -1,0 +1,112 @@
+"""Reads one point: its nodes, pages and members. Used by restore, by the writer of the next point, and by the verifier."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from threading import Lock
+from typing import TypeVar
+
+from seawall.repository.errors import IntegrityError, ObjectMissing
+from seawall.repository.format.manifest import (
+    PAGE_BYTES,
+    PAGES_PER_NODE,
+    Child,
+    DiskManifest,
+    InnerNode,
+    Leaf,
+    Root,
+    decode_leaf,
+    decode_node,
+)
+from seawall.repository.format.record import ChunkType, Locator, open_record
+from seawall.repository.writing.port import PackReader
+
+_NODES_KEPT = 4
+
+Decoded = TypeVar("Decoded")
+
+
+class PointReader:
+    """One committed point. Thread-safe; keeps a few decoded inner nodes."""
+
+    def __init__(self, root: Root, lineage_id: bytes, k_dedup: bytes, packs: PackReader) -> None:
+        self.root = root
+        self.lineage_id = lineage_id
+        self.k_dedup = k_dedup
+        self.packs = packs
+        self._nodes: OrderedDict[bytes, InnerNode] = OrderedDict()
+        self._lock = Lock()
+
+    def disk(self, name: str) -> DiskManifest | None:
+        return next((disk for disk in self.root.disks if disk.disk == name), None)
+
+    def page(self, disk: DiskManifest, index: int) -> Child:
+        """The child of one page. Raises as `node` does."""
+        return self.node(disk.nodes[index // PAGES_PER_NODE], disk, index // PAGES_PER_NODE).children[
+            index % PAGES_PER_NODE
+        ]
+
+    def pages(self, disk: DiskManifest) -> Iterator[tuple[int, Child]]:
+        """All pages of a disk in order, one node in memory at a time."""
+        for number in range(len(disk.nodes)):
+            for position, child in enumerate(self.node(disk.nodes[number], disk, number).children):
+                yield number * PAGES_PER_NODE + position, child
+
+    def node(self, child: Child, disk: DiskManifest, number: int) -> InnerNode:
+        """Node `number` of a disk. Raises IntegrityError, ObjectMissing, StoreUnavailable."""
+        pages = min(PAGES_PER_NODE, page_count(disk.size_bytes) - number * PAGES_PER_NODE)
+        if child.chunk is None:
+            return InnerNode((Child(b"", None, {}),) * pages)
+        with self._lock:
+            if child.h in self._nodes:
+                self._nodes.move_to_end(child.h)
+                return self._nodes[child.h]
+        node = self._meta(child.h, child.chunk, decode_node)
+        if len(node.children) != pages:
+            raise IntegrityError(
+                f"point {self.root.point_id}, disk {disk.disk}: node {number} has {len(node.children)} pages"
+            )
+        with self._lock:
+            self._nodes[child.h] = node
+            if len(self._nodes) > _NODES_KEPT:
+                self._nodes.popitem(last=False)
+        return node
+
+    def leaf(self, child: Child, disk: DiskManifest, index: int) -> Leaf:
+        """Page `index`, which does not read as zeroes entirely. Raises IntegrityError, ObjectMissing, StoreUnavailable."""
+        if child.chunk is None:
+            raise ValueError("a page of zeroes has no leaf")
+        leaf = self._meta(child.h, child.chunk, decode_leaf)
+        length = int(leaf.entries["length"].sum(dtype="u8"))
+        if length != page_length(disk.size_bytes, index):
+            raise IntegrityError(f"point {self.root.point_id}, disk {disk.disk}: page {index} has {length} bytes")
+        return leaf
+
+    def member(self, name: str) -> bytes | None:
+        """The content of a member, or None where the point has no such member."""
+        for member in self.root.members:
+            if member.name == name:
+                return self._meta(member.h, member.chunk, bytes)
+        return None
+
+    def _meta(self, h: bytes, chunk: Locator, decode: Callable[[bytes], Decoded]) -> Decoded:
+        """A META chunk; a second copy lies in the other generation (0 or 1) of the same pack, at the same place."""
+        try:
+            return decode(self._open(h, chunk, chunk.generation))
+        except (IntegrityError, ObjectMissing) as first:
+            try:
+                return decode(self._open(h, chunk, 1 - chunk.generation if chunk.generation < 2 else 0))
+            except (IntegrityError, ObjectMissing):
+                raise first from None
+
+    def _open(self, h: bytes, chunk: Locator, generation: int) -> bytes:
+        body = self.packs.read(chunk.pack_id, generation, chunk.offset, chunk.stored_bytes)
+        return open_record(self.lineage_id, self.k_dedup, h, ChunkType.META, chunk.codec, chunk.raw_bytes, body)
+
+
+def page_count(size_bytes: int) -> int:
+    return -(-size_bytes // PAGE_BYTES)
+
+
+def page_length(size_bytes: int, index: int) -> int:
+    """Bytes of page `index`; the last page of a disk may be short."""
+    return min(PAGE_BYTES, size_bytes - index * PAGE_BYTES)

@@ -1,0 +1,101 @@
+"""Which ranges of which packs to read for a page. Pure; called by `reading.restore` and `reading.window`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from seawall.repository.format.manifest import Leaf
+from seawall.repository.format.record import Codec
+
+GAP_BYTES = 64 * 1024
+REQUEST_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WantedChunk:
+    """One record, and where in the page its bytes go (more than one place when the page repeats itself)."""
+
+    h: bytes
+    offset: int
+    stored_bytes: int
+    raw_bytes: int
+    codec: Codec
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackRequest:
+    """One ranged read. `chunks` ascend by offset and lie within the range."""
+
+    pack_id: bytes
+    generation: int
+    offset: int
+    length: int
+    chunks: tuple[WantedChunk, ...]
+
+
+def zero_ranges(leaf: Leaf) -> Iterator[tuple[int, int]]:
+    """(start, length) of each run of zeroes in the page."""
+    starts = entry_starts(leaf)
+    for index in np.flatnonzero(leaf.entries["zero"]):
+        yield int(starts[index]), int(leaf.entries["length"][index])
+
+
+def pack_requests(leaf: Leaf, *, first: int = 0, end: int | None = None) -> list[PackRequest]:
+    """Coalesced reads for the entries first..end of a page, in the order of their first place on the disk."""
+    requests: list[PackRequest] = []
+    for pack, wanted in _by_pack(leaf, first, len(leaf.entries) if end is None else end).items():
+        pack_id, generation = leaf.packs[pack]
+        group: list[WantedChunk] = []
+        for chunk in sorted(wanted, key=lambda chunk: chunk.offset):
+            if group and not _joins(group, chunk):
+                requests.append(_request(pack_id, generation, group))
+                group = []
+            group.append(chunk)
+        requests.append(_request(pack_id, generation, group))
+    return sorted(requests, key=lambda request: min(chunk.places[0] for chunk in request.chunks))
+
+
+def entry_starts(leaf: Leaf) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Start of each entry within its page."""
+    lengths = leaf.entries["length"].astype(np.int64)
+    starts: np.ndarray[tuple[int], np.dtype[np.int64]] = np.cumsum(lengths) - lengths
+    return starts
+
+
+def _by_pack(leaf: Leaf, first: int, end: int) -> dict[int, list[WantedChunk]]:
+    """Position in `leaf.packs` -> its records, each once."""
+    records: dict[tuple[int, int], WantedChunk] = {}
+    starts = entry_starts(leaf)
+    for index in range(first, end):
+        entry = leaf.entries[index]
+        if entry["zero"]:
+            continue
+        key = (int(entry["pack"]), int(entry["offset"]))
+        place = int(starts[index])
+        places = (*records[key].places, place) if key in records else (place,)
+        records[key] = WantedChunk(
+            entry["h"].tobytes(),
+            key[1],
+            int(entry["stored_bytes"]),
+            int(entry["length"]),
+            Codec(int(entry["codec"])),
+            places,
+        )
+    packs: dict[int, list[WantedChunk]] = {}
+    for (pack, _), chunk in records.items():
+        packs.setdefault(pack, []).append(chunk)
+    return packs
+
+
+def _joins(group: list[WantedChunk], chunk: WantedChunk) -> bool:
+    behind = group[-1].offset + group[-1].stored_bytes
+    return (
+        chunk.offset - behind <= GAP_BYTES and chunk.offset + chunk.stored_bytes - group[0].offset <= REQUEST_BYTES
+    )
+
+
+def _request(pack_id: bytes, generation: int, group: list[WantedChunk]) -> PackRequest:
+    length = group[-1].offset + group[-1].stored_bytes - group[0].offset
+    return PackRequest(pack_id, generation, group[0].offset, length, tuple(group))

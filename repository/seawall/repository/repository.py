@@ -1,0 +1,198 @@
+"""A repository, opened: its config, its secrets and its store in one place. Used by the controller, the maintenance worker and rescue.
+
+`create_repository` and `open_repository` are the two ways to one. Agents never hold an OpenRepository.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.repository.crypto.keys import RepositorySecrets
+from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError, ObjectExists, ObjectMissing
+from seawall.repository.format.config import RepositoryConfig, encode_config, new_config, parse_config
+from seawall.repository.format.layout import (
+    CONFIG_COPIES,
+    FORMAT_PREFIX,
+    KEYS_PREFIX,
+    PointName,
+    config_name,
+    manifest_name,
+    manifests_prefix,
+    pack_name,
+    parse_point_name,
+    tombstones_prefix,
+)
+from seawall.repository.format.manifest import Root
+from seawall.repository.format.pack import PackTail, parse_tail
+from seawall.repository.format.root_object import (
+    Statement,
+    open_manifest,
+    open_root,
+    root_names,
+    sign_manifest,
+    unseal_data_key,
+)
+from seawall.repository.keyring import read_keys, write_keys
+from seawall.repository.naming import naming
+from seawall.repository.store.port import Store
+
+TAIL_READ_BYTES = 64 * 1024
+"""A first guess at the end of a pack: the table of most packs is in it."""
+
+_RECIPIENTS_LEAST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRepository:
+    """Thread-safe as its store is."""
+
+    store: Store
+    config: RepositoryConfig
+    secrets: RepositorySecrets
+
+    def read_table(self, tenant: str, pack_id: bytes, generation: int) -> NDArray[np.void]:
+        """The table of contents (TABLE_ENTRY) of a stored pack. Raises ObjectMissing, IntegrityError, FormatUnsupported, StoreUnavailable."""
+        return self.read_tail(tenant, pack_id, generation).table
+
+    def read_tail(self, tenant: str, pack_id: bytes, generation: int) -> PackTail:
+        """`read_table` with the pack's length, kind and sealed hashes: one HEAD, one suffix GET, a second one only for a long table."""
+        name = pack_name(tenant, pack_id, generation)
+        with naming(name):
+            size_bytes = self.store.head(name).size_bytes
+            tail = parse_tail(self.store.get_suffix(name, TAIL_READ_BYTES), size_bytes)
+            if isinstance(tail, int):
+                tail = parse_tail(self.store.get_suffix(name, tail), size_bytes)
+            if isinstance(tail, int):
+                raise IntegrityError("the store sent fewer bytes of its end than asked")
+            if tail.footer.lineage_id != self.config.lineage_id:
+                raise IntegrityError("a pack of another repository")
+        return tail
+
+    def unseal_data_key(self, root_object: bytes) -> bytes:
+        """The data key of a root, for a PointGrant. Raises WrongKey, IntegrityError."""
+        return unseal_data_key(root_object, self.secrets.repository_secret_key)
+
+    def open_root(self, root_object: bytes) -> Root:
+        """Raises WrongKey, IntegrityError (also for a root of another repository), FormatUnsupported."""
+        if root_names(root_object).lineage_id != self.config.lineage_id:
+            raise IntegrityError("a root of another repository")
+        return open_root(root_object, self.unseal_data_key(root_object))
+
+    def sign_manifest(self, statement: Statement, root_object: bytes) -> bytes:
+        """The `m/` object. Raises ValueError when the statement is not about this root in this repository, FormatUnsupported."""
+        self.require_writable()
+        if statement.lineage_id != self.config.lineage_id:
+            raise ValueError("a statement about another repository")
+        return sign_manifest(statement, root_object, self.secrets.signing_secret_key)
+
+    def open_manifest(self, body: bytes) -> tuple[Statement, bytes]:
+        """(statement, root object) of an `m/` object. Raises IntegrityError, FormatUnsupported."""
+        statement, root_object = open_manifest(body, self.config.signing_public_key)
+        if statement.lineage_id != self.config.lineage_id:
+            raise IntegrityError("a manifest of another repository")
+        return statement, root_object
+
+    def read_manifest(self, tenant: str, vm_id: str, point_id: str) -> tuple[Statement, bytes]:
+        """`open_manifest` of a committed point, proven to be the one asked for. Raises ObjectMissing too."""
+        name = manifest_name(tenant, vm_id, point_id)
+        with naming(name):
+            statement, root_object = self.open_manifest(self.store.get(name))
+            if (statement.tenant, statement.vm_id, statement.point_id) != (tenant, vm_id, point_id):
+                raise IntegrityError(f"holds the manifest of point {statement.point_id} of VM {statement.vm_id}")
+        return statement, root_object
+
+    def points(self, tenant: str) -> list[PointName]:
+        """Committed points: an `m/` object without a tombstone, sorted by VM and point."""
+        # Tombstones are listed last: one is written before its manifest goes, so no forgotten point shows.
+        committed = [parse_point_name(info.name) for info in self.store.list(manifests_prefix(tenant))]
+        forgotten = {parse_point_name(info.name) for info in self.store.list(tombstones_prefix(tenant))}
+        return sorted(point for point in committed if point is not None and point not in forgotten)
+
+    def require_writable(self) -> None:
+        """Raises FormatUnsupported when the repository uses a feature that forbids this Seawall to write."""
+        unknown = self.config.unknown_for_writing
+        if unknown:
+            raise FormatUnsupported(
+                f"{self.store.url} uses {', '.join(unknown)}: this Seawall may only read it; upgrade it"
+            )
+
+
+def create_repository(
+    store: Store,
+    *,
+    lineage_id: bytes,
+    chunk_nominal_bytes: int,
+    recipients: Mapping[str, bytes],
+    secrets: RepositorySecrets,
+) -> OpenRepository:
+    """Write key objects, then config (the commit point), then its copies. Call it again after a crash, with the same arguments.
+
+    `recipients`: wrapper name -> X25519 public key, at least two (the controller and an offline recovery key), so that no single loss
+    locks everybody out. Raises ForeignRepository when something else lives here; ValueError on bad arguments.
+    """
+    if len(recipients) < _RECIPIENTS_LEAST or not secrets.dedup_keys:
+        raise ValueError(f"a repository needs {_RECIPIENTS_LEAST} recipients of its keys and the keys of a tenant")
+    config = new_config(lineage_id, chunk_nominal_bytes, secrets)
+    body = encode_config(config, secrets.signing_secret_key)
+    if not _is_created(store, body):
+        _require_vacant(store)
+        write_keys(store, lineage_id, recipients, secrets)
+        _put_same(store, config_name(), body)
+    for copy in range(1, CONFIG_COPIES):
+        _put_same(store, config_name(copy), body)
+    return OpenRepository(store, config, secrets)
+
+
+def open_repository(
+    store: Store, wrapper_name: str, wrapper_secret_key: bytes, *, pinned_signing_key: bytes | None = None
+) -> OpenRepository:
+    """Open with the X25519 secret of one recipient ("controller", "recovery").
+
+    `pinned_signing_key`: the Ed25519 public key that the caller remembers (database, recovery sheet). Without it, whoever can write to the
+    bucket could put a repository of his own in its place. Raises ObjectMissing (no repository here), ForeignRepository (not the pinned
+    one), WrongKey, IntegrityError, FormatUnsupported, StoreUnavailable.
+    """
+    config = read_config(store, pinned_signing_key)
+    return OpenRepository(store, config, read_keys(store, config, wrapper_name, wrapper_secret_key))
+
+
+def read_config(store: Store, pinned_signing_key: bytes | None = None) -> RepositoryConfig:
+    """`config`, or the first of its copies that is whole. Raises what the first one met when none is."""
+    first: ObjectMissing | IntegrityError | None = None
+    for copy in range(CONFIG_COPIES):
+        name = config_name(copy)
+        try:
+            with naming(name):
+                return parse_config(store.get(name), pinned_signing_key)
+        except (ObjectMissing, IntegrityError) as error:
+            first = first or error
+    if isinstance(first, ObjectMissing):
+        raise ObjectMissing(f"{store.url}: there is no Seawall repository here ({config_name()} is missing)") from first
+    raise first or AssertionError("config has copies")
+
+
+def _is_created(store: Store, body: bytes) -> bool:
+    """Whether this very repository's config stands here. Ed25519 signs deterministically: same repository, same bytes."""
+    try:
+        found = store.get(config_name())
+    except ObjectMissing:
+        return False
+    if found != body:
+        raise ForeignRepository(f"{store.url}: another repository lives here ({config_name()}); choose another place")
+    return True
+
+
+def _require_vacant(store: Store) -> None:
+    for info in store.list(FORMAT_PREFIX):
+        if not info.name.startswith(KEYS_PREFIX):
+            raise ForeignRepository(f"{store.url}: {info.name} lies here without a config; choose another place")
+
+
+def _put_same(store: Store, name: str, body: bytes) -> None:
+    try:
+        store.put(name, body)
+    except ObjectExists as error:
+        if store.get(name) != body:
+            raise ForeignRepository(f"{store.url}: {name} is another repository's; choose another place") from error

@@ -1,0 +1,108 @@
+"""From sealed records to stored packs, and from there to locators. Driven by the writer's one driving thread.
+
+A chunk's locator is known only when its pack closes, because a pack is named by its bytes; until then a Placement stands for it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from seawall.repository.format.pack import PackBuilder
+from seawall.repository.format.record import Codec, Locator, Record
+from seawall.repository.writing.crew import Crew, Lane
+from seawall.repository.writing.port import WriteCoordinator
+
+MAX_PACKS_UNDER_WAY = 2
+
+
+class OpenPack:
+    """A pack being filled, closed or uploaded. `pack_id` is set once it is closed and hashed."""
+
+    __slots__ = ("builder", "pack_id")
+
+    def __init__(self, builder: PackBuilder) -> None:
+        self.builder: PackBuilder | None = builder
+        self.pack_id: bytes | None = None
+
+
+class Placement:
+    """Where one chunk lies, or will. Resolved once: by a known locator, or by its place in a pack."""
+
+    __slots__ = ("_codec", "_known", "_offset", "_pack", "_raw_bytes", "_slot", "_stored_bytes")
+
+    def __init__(self, known: Locator | None = None) -> None:
+        self._known = known
+        self._pack: OpenPack | None = None
+        self._slot = self._offset = self._stored_bytes = self._raw_bytes = 0
+        self._codec = Codec.RAW
+
+    @property
+    def ready(self) -> bool:
+        """Whether `locator` may be called."""
+        return self._known is not None or (self._pack is not None and self._pack.pack_id is not None)
+
+    def found(self, locator: Locator) -> None:
+        self._known = locator
+
+    def placed(self, pack: OpenPack, record: Record, slot: int, offset: int) -> None:
+        self._pack, self._slot, self._offset = pack, slot, offset
+        self._stored_bytes, self._raw_bytes, self._codec = len(record.body), record.raw_bytes, record.codec
+
+    def locator(self) -> Locator:
+        if self._known is None:
+            if self._pack is None or self._pack.pack_id is None:
+                raise RuntimeError("a chunk's locator was asked for before its pack was closed")
+            self._known = Locator(
+                self._pack.pack_id, 0, self._slot, self._offset, self._stored_bytes, self._raw_bytes, self._codec
+            )
+            self._pack = None
+        return self._known
+
+
+class PackLine:
+    """Fills packs one after the other and uploads each when it is full. At most `MAX_PACKS_UNDER_WAY` are being uploaded."""
+
+    def __init__(self, crew: Crew, coordinator: WriteCoordinator, new_builder: Callable[[], PackBuilder]) -> None:
+        self._crew = crew
+        self._coordinator = coordinator
+        self._new_builder = new_builder
+        self._open: OpenPack | None = None
+        self._under_way: deque[Future[None]] = deque()
+        self.stored_bytes = 0
+        """Record bodies placed so far."""
+
+    def place(self, record: Record, placement: Placement) -> None:
+        if self._open is None:
+            self._open = OpenPack(self._new_builder())
+        pack = self._open
+        if pack.builder is None:
+            raise RuntimeError("an open pack has no builder")
+        slot, offset = pack.builder.add(record)
+        placement.placed(pack, record, slot, offset)
+        self.stored_bytes += len(record.body)
+        if pack.builder.full:
+            self.close()
+
+    def close(self) -> None:
+        """Close the open pack, full or not, and upload it."""
+        if self._open is None:
+            return
+        while len(self._under_way) >= MAX_PACKS_UNDER_WAY:
+            self._crew.result(self._under_way.popleft())
+        self._under_way.append(self._crew.submit(Lane.UPLOAD, self._store, self._open))
+        self._open = None
+
+    def settle(self) -> None:
+        """Close, and wait until all packs are stored."""
+        self.close()
+        while self._under_way:
+            self._crew.result(self._under_way.popleft())
+
+    def _store(self, pack: OpenPack) -> None:
+        """Runs in an upload thread, which owns the builder from here on."""
+        builder, pack.builder = pack.builder, None
+        if builder is None:
+            raise RuntimeError("a pack is stored once")
+        sealed = builder.seal()
+        pack.pack_id = sealed.pack_id
+        self._coordinator.store_pack(sealed)

@@ -1,0 +1,183 @@
+"""The parent point as the writer sees it: may its entries be used at all, which pages does it have, which of its slots are bad."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.repository.chunking.grid import Grid
+from seawall.repository.chunking.incremental import OldCuts, Range, joined
+from seawall.repository.errors import IntegrityError, ObjectMissing
+from seawall.repository.format.manifest import LEAF_ENTRY, PAGES_PER_NODE, Child, DiskManifest, Leaf, entry_offsets
+from seawall.repository.format.record import Codec, Locator
+from seawall.repository.reading.point import PointReader, page_count, page_length
+from seawall.repository.writing.facts import HOW_FULL, DiskToWrite, WriteSettings
+
+Slot = tuple[bytes, int]
+"""(pack id, slot)."""
+
+
+class BadSlots:
+    """Slots that must not be named again: missing, damaged or condemned. Immutable."""
+
+    def __init__(self, slots: Collection[Slot]) -> None:
+        by_pack: dict[bytes, set[int]] = {}
+        for pack_id, slot in slots:
+            by_pack.setdefault(pack_id, set()).add(slot)
+        self._by_pack = by_pack
+
+    def __contains__(self, locator: Locator) -> bool:
+        return locator.slot in self._by_pack.get(locator.pack_id, ())
+
+    def touch(self, child: Child) -> bool:
+        """Whether the page's chunk or any chunk of its data is bad."""
+        if not self._by_pack:
+            return False
+        if child.chunk is not None and child.chunk in self:
+            return True
+        return any(
+            not self._by_pack[pack_id].isdisjoint(child.slots[pack_id].tolist())
+            for pack_id in self._by_pack.keys() & child.slots.keys()
+        )
+
+    def ranges(self, page: "OldPage") -> list[Range]:
+        """The stretches of a page whose entries are bad."""
+        found = []
+        for position, (pack_id, _) in enumerate(page.leaf.packs):
+            if pack_id not in self._by_pack:
+                continue
+            entries = page.leaf.entries
+            here = (entries["zero"] == 0) & (entries["pack"] == position)
+            here &= np.isin(entries["slot"], list(self._by_pack[pack_id]))
+            found += [page.range_of(int(index)) for index in np.flatnonzero(here)]
+        return joined(found)
+
+
+@dataclass(frozen=True, slots=True)
+class OldPage:
+    """A page of the parent point, decoded."""
+
+    child: Child
+    leaf: Leaf
+    starts: NDArray[np.int64]
+    cuts: OldCuts
+
+    def range_of(self, index: int) -> Range:
+        start = int(self.starts[index])
+        return start, start + int(self.leaf.entries["length"][index])
+
+    def chunk_at(self, start: int, end: int) -> tuple[bytes, Locator] | None:
+        """(h, locator) of the chunk that covers exactly this range; None where there is none, or zeroes."""
+        index = int(np.searchsorted(self.starts, start))
+        if index == len(self.starts) or self.range_of(index) != (start, end):
+            return None
+        entry = self.leaf.entries[index]
+        if entry["zero"]:
+            return None
+        pack_id, generation = self.leaf.packs[int(entry["pack"])]
+        return entry["h"].tobytes(), Locator(
+            pack_id,
+            generation,
+            int(entry["slot"]),
+            int(entry["offset"]),
+            int(entry["stored_bytes"]),
+            end - start,
+            Codec(int(entry["codec"])),
+        )
+
+    def entries(self, start: int, end: int) -> NDArray[np.void]:
+        """A copy of the entries of this range, which begins and ends at cuts; an entry of zeroes may be cut short."""
+        first = int(np.searchsorted(self.starts, start, side="right")) - 1
+        behind = int(np.searchsorted(self.starts, end))
+        entries = self.leaf.entries[first:behind].copy()
+        entries["length"][-1] -= self.range_of(behind - 1)[1] - end
+        entries["length"][0] -= start - int(self.starts[first])
+        return entries
+
+
+class ParentDisk:
+    """One disk of the parent point, its grid and key proven to fit. Thread-safe."""
+
+    def __init__(self, reader: PointReader, disk: DiskManifest, grid: Grid, bad: BadSlots) -> None:
+        self._reader = reader
+        self._disk = disk
+        self._grid = grid
+        self.bad = bad
+        self.size_bytes = disk.size_bytes
+
+    def node(self, number: int) -> Child | None:
+        """The inner node, unless the parent has none there or its chunk is bad."""
+        if number >= len(self._disk.nodes):
+            return None
+        child = self._disk.nodes[number]
+        return None if child.chunk is not None and child.chunk in self.bad else child
+
+    def page(self, index: int) -> Child | None:
+        """The page as the parent's node has it. None: beyond the parent's end, or it cannot be read any more."""
+        if index >= page_count(self.size_bytes):
+            return None
+        try:
+            return self._reader.page(self._disk, index)
+        except (IntegrityError, ObjectMissing):
+            return None
+
+    def load(self, index: int, child: Child) -> OldPage | None:
+        """The decoded page, or None where it is bad or cannot be read any more. Raises StoreUnavailable."""
+        length = page_length(self.size_bytes, index)
+        if child.chunk is None:
+            return _old_page(child, _zero_leaf(length), length, self._grid)
+        if child.chunk in self.bad:
+            return None
+        try:
+            return _old_page(child, self._reader.leaf(child, self._disk, index), length, self._grid)
+        except (IntegrityError, ObjectMissing):
+            return None
+
+    def node_pages(self, number: int) -> int:
+        return min(PAGES_PER_NODE, page_count(self.size_bytes) - number * PAGES_PER_NODE)
+
+
+def usable_parent(
+    reader: PointReader | None, wanted: DiskToWrite, settings: WriteSettings, grid: Grid, bad: BadSlots
+) -> tuple[ParentDisk | None, str]:
+    """(the parent's disk, "") or (None, why it is not used). Never raises."""
+    if wanted.how == HOW_FULL:
+        return None, wanted.why
+    if reader is None:
+        return None, wanted.why or "there is no parent point"
+    root, disk = reader.root, reader.disk(wanted.disk)
+    if disk is None:
+        return None, f"the parent point has no disk {wanted.disk}"
+    if (root.lineage_id, root.tenant) != (settings.lineage_id, settings.tenant):
+        return None, "the parent point lies in another repository"
+    if root.key_epoch != settings.key_epoch:
+        return None, f"the parent point was written under key epoch {root.key_epoch}, now it is {settings.key_epoch}"
+    if disk.chunk_nominal_bytes != settings.chunk_nominal_bytes:
+        return None, f"the parent point has chunks of {disk.chunk_nominal_bytes} bytes, now {settings.chunk_nominal_bytes}"
+    if disk.grid_phase:
+        return None, f"the parent point's chunk grid is shifted by {disk.grid_phase} bytes"
+    return ParentDisk(reader, disk, grid, bad), ""
+
+
+def _zero_leaf(length: int) -> Leaf:
+    entries = np.zeros(1, dtype=LEAF_ENTRY)
+    entries["length"] = length
+    entries["zero"] = 1
+    return Leaf(entries, ())
+
+
+def _old_page(child: Child, leaf: Leaf, length: int, grid: Grid) -> OldPage:
+    starts = entry_offsets(leaf)
+    zero = leaf.entries["zero"].tolist()
+    cuts: list[int] = []
+    for start, entry_length, is_zero in zip(starts, leaf.entries["length"].tolist(), zero, strict=True):
+        if is_zero:
+            cuts.extend(range(start + grid.max_bytes, start + entry_length, grid.max_bytes))
+        cuts.append(start + entry_length)
+    return OldPage(child, leaf, np.array(starts, dtype=np.int64), OldCuts(cuts, length))
+
+
+def how_text(wanted: DiskToWrite, parent: ParentDisk | None, why: str) -> Sequence[str]:
+    """(how, why) as the root records them."""
+    return (wanted.how, wanted.why) if parent is not None else (HOW_FULL, why)

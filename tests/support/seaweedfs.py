@@ -1,0 +1,59 @@
+"""A real S3 server for the tests: one SeaweedFS per session, started by the first test that asks, and a prefix of its own per test."""
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deploy.s3.seaweedfs import SeaweedFailed, SeaweedFS, free_ports
+
+from seawall.repository.store.locate import create_place, open_store
+from seawall.repository.store.location import S3Credentials
+from seawall.repository.store.port import Store
+
+_ADDRESS = "127.0.0.1"
+_TRIES = 3
+
+
+@pytest.fixture(scope="session")
+def s3_credentials() -> S3Credentials:
+    return S3Credentials("tester", secrets.token_hex(16))
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_credentials: S3Credentials) -> Iterator[SeaweedFS]:
+    """The server, with the bucket "tests" in it. It is killed with the tests' process, whatever ends that."""
+    with tempfile.TemporaryDirectory(prefix="seawall-s3-") as directory:
+        server = _start(Path(directory), s3_credentials)
+        try:
+            create_place(f"s3://tests?endpoint={server.endpoint}", s3_credentials)
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_server: SeaweedFS) -> str:
+    """An empty place of this test's own, as an operator writes it."""
+    return f"s3://tests/{secrets.token_hex(6)}?endpoint={s3_server.endpoint}"
+
+
+@pytest.fixture
+def s3_store(s3_url: str, s3_credentials: S3Credentials) -> Store:
+    return open_store(s3_url, s3_credentials)
+
+
+def _start(directory: Path, credentials: S3Credentials) -> SeaweedFS:
+    """Others on this machine take ports too: between choosing and using them, one may be gone."""
+    for attempt in range(_TRIES):
+        place = directory / str(attempt)
+        server = SeaweedFS(place, _ADDRESS, free_ports(), credentials.access_key, credentials.secret_key)
+        try:
+            server.start()
+        except SeaweedFailed:
+            if attempt == _TRIES - 1:
+                raise
+        else:
+            return server
+    raise AssertionError("unreachable")

@@ -1,0 +1,327 @@
+"""Captures of real VMs under a real libvirt and QEMU: instants, bitmaps, scratch and what is left behind."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seawall.agent.capture.libvirt_capture import LibvirtCapture, open_capture
+from seawall.agent.capture.names import places
+from seawall.agent.capture.port import CapturedDisk, CaptureRequest
+from seawall.agent.capture.settings import CaptureSettings
+from seawall.agent.capture.sweep import sweep
+from seawall.agent.errors import FreezeFailed, HypervisorError, ScratchFull, VmBusy, VmNotRunning
+from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
+from seawall.agent.hypervisor.port import BackupDisk
+from seawall.repository.clock import SystemClock
+from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
+from support.libvirt_host import LibvirtHost, await_true, disk_xml, domain_xml
+
+pytestmark = pytest.mark.system
+
+MIB = 1024 * 1024
+QCOW2_BYTES = 64 * MIB
+RAW_BYTES = 8 * MIB + 512  # no multiple of 4,096
+REPOSITORY = "abcdef0123456789"
+AGENT = "agent-1"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[LibvirtHost]:
+    with LibvirtHost.temporary() as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def hypervisor(host: LibvirtHost) -> Iterator[LibvirtHypervisor]:
+    hypervisor = LibvirtHypervisor(host.uri)
+    yield hypervisor
+    hypervisor.close()
+
+
+@pytest.fixture
+def settings(host: LibvirtHost) -> CaptureSettings:
+    return CaptureSettings(run_dir=host.folder / "sw", scratch_dir=host.folder / "scratch", watch_seconds=0.05)
+
+
+class Vm:
+    """A running VM with a qcow2 disk vda and a raw disk vdb."""
+
+    def __init__(self, host: LibvirtHost, hypervisor: LibvirtHypervisor, name: str) -> None:
+        self.host, self.hypervisor, self.name = host, hypervisor, name
+        self.qcow2 = host.image(f"{name}.qcow2", "qcow2", QCOW2_BYTES)
+        self.raw = host.image(f"{name}.raw", "raw", RAW_BYTES)
+        disks = disk_xml(self.qcow2, "vda", "qcow2") + disk_xml(self.raw, "vdb", "raw")
+        self.vm_id = hypervisor.define(domain_xml(name, disks))
+        hypervisor.start(self.vm_id)
+
+    def io(self, target: str, command: str) -> None:
+        self.host.qemu_io(self.name, target, command)
+
+    def checkpoint_names(self) -> list[str]:
+        return [one.name for one in self.hypervisor.checkpoints(self.vm_id)]
+
+    def truth(self) -> dict[str, bytes]:
+        return {"vda": self.host.truth(self.qcow2, "qcow2"), "vdb": self.host.truth(self.raw, "raw")}
+
+
+@pytest.fixture
+def vm(host: LibvirtHost, hypervisor: LibvirtHypervisor, request: pytest.FixtureRequest) -> Iterator[Vm]:
+    vm = Vm(host, hypervisor, request.node.name.removeprefix("test_")[:40])
+    yield vm
+    hypervisor.stop(vm.vm_id)
+    hypervisor.undefine(vm.vm_id)
+
+
+def a_request(vm: Vm, attempt: str, parent: Root | None = None) -> CaptureRequest:
+    return CaptureRequest(vm.vm_id, attempt, AGENT, REPOSITORY, "never", parent, ())
+
+
+def capture(vm: Vm, settings: CaptureSettings, attempt: str, parent: Root | None = None) -> LibvirtCapture:
+    return open_capture(a_request(vm, attempt, parent), vm.hypervisor, settings, SystemClock())
+
+
+def content(disk: CapturedDisk) -> bytes:
+    buffer = bytearray(disk.size_bytes)
+    disk.source.read_into(0, memoryview(buffer))
+    return bytes(buffer)
+
+
+def overlaid(before: bytes, disk: CapturedDisk) -> bytes:
+    """The parent's content with the dirty extents laid over it: what an incremental point holds."""
+    image = bytearray(before)
+    for extent in disk.source.extents(0, disk.size_bytes):
+        if extent.dirty and extent.zero:
+            image[extent.offset : extent.offset + extent.length] = bytes(extent.length)
+        elif extent.dirty:
+            disk.source.read_into(extent.offset, memoryview(image)[extent.offset : extent.offset + extent.length])
+    return bytes(image)
+
+
+def root_of(vm: Vm, disks: list[CapturedDisk], checkpoint: Checkpoint | None) -> Root:
+    manifests = tuple(
+        DiskManifest(
+            disk=one.target,
+            size_bytes=one.size_bytes,
+            format=one.format,
+            source=one.source_path,
+            sector_bytes=512,
+            grid_phase=0,
+            chunk_nominal_bytes=65536,
+            how=one.how,
+            why=one.why,
+            nodes=(),
+        )
+        for one in disks
+    )
+    return Root(
+        b"l", "t", vm.vm_id, vm.name, "p", "", 1, 1, False, manifests, members=(), checkpoint=checkpoint, warnings=()
+    )
+
+
+def committed(
+    vm: Vm, settings: CaptureSettings, attempt: str, parent: Root | None = None
+) -> tuple[Root, dict[str, bytes]]:
+    """A point as if it had been committed, and its content."""
+    with capture(vm, settings, attempt, parent) as taken:
+        contents = {one.target: content(one) for one in taken.disks}
+        taken.keep_checkpoint()
+        taken.delete_older_checkpoints()
+        return root_of(vm, list(taken.disks), taken.checkpoint), contents
+
+
+def left_behind(settings: CaptureSettings, attempt: str) -> list[Path]:
+    where = places(settings.run_dir, settings.scratch_dir, attempt)
+    return [path for path in (where.run, where.scratch) if path.exists()]
+
+
+def test_full_reads_one_instant_of_both_disks(vm: Vm, settings: CaptureSettings) -> None:
+    vm.io("vda", "write -P 1 0 3M")
+    vm.io("vdb", "write -P 2 1M 1M")
+    truth = vm.truth()
+    with capture(vm, settings, "a1") as taken:
+        vm.io("vda", "write -P 9 1M 1M")  # the guest goes on writing
+        vm.io("vdb", "write -P 9 0 2M")
+        assert {one.target: (one.how, one.size_bytes) for one in taken.disks} == {
+            "vda": ("full", QCOW2_BYTES),
+            "vdb": ("full", RAW_BYTES),
+        }
+        assert {one.target: content(one) for one in taken.disks} == truth
+        taken.check()
+        assert all(extent.dirty for one in taken.disks for extent in one.source.extents(0, one.size_bytes))
+        vda = taken.disks[0].source.extents(0, QCOW2_BYTES)
+        assert [(e.offset, e.length, e.zero) for e in vda] == [(0, 3 * MIB, False), (3 * MIB, 61 * MIB, True)]
+        assert "<name>" in taken.domain_xml and taken.guest_frozen is False
+    assert vm.checkpoint_names() == []  # it was not kept
+    assert left_behind(settings, "a1") == []
+
+
+def test_incremental_is_exact_with_discards_and_zeroes(vm: Vm, settings: CaptureSettings) -> None:
+    vm.io("vda", "write -P 1 0 8M")
+    vm.io("vdb", "write -P 2 0 4M")
+    first, before = committed(vm, settings, "b1")
+    assert first.checkpoint is not None and first.checkpoint.disks == ("vda",)
+    vm.io("vda", "write -P 3 2M 64k")
+    vm.io("vda", "discard 4M 1M")
+    vm.io("vda", "write -z 6M 128k")
+    vm.io("vdb", "write -z 1M 1M")
+    truth = vm.truth()
+    with capture(vm, settings, "b2", first) as taken:
+        vm.io("vda", "write -P 9 2M 3M")
+        vda, vdb = taken.disks
+        assert (vda.how, vda.why, vdb.how) == ("bitmap", "", "compare")
+        assert "raw disks store no dirty bitmap" in vdb.why
+        dirty = [(e.offset, e.length, e.zero) for e in vda.source.extents(0, vda.size_bytes) if e.dirty]
+        assert dirty == [(2 * MIB, 65536, False), (4 * MIB, MIB, True), (6 * MIB, 131072, True)]
+        assert overlaid(before["vda"], vda) == truth["vda"]
+        assert content(vdb) == truth["vdb"]
+        assert sum(e.length for e in vda.source.extents(2 * MIB + 512, MIB)) == MIB
+        taken.keep_checkpoint()
+        taken.delete_older_checkpoints()
+    assert len(vm.checkpoint_names()) == 2  # the base and the new one
+
+
+def test_older_checkpoints_go_and_foreign_ones_stay(vm: Vm, settings: CaptureSettings) -> None:
+    vm.hypervisor.begin_backup(
+        vm.vm_id, [BackupDisk("vda", vm.host.folder / "f.scratch", None, True)], vm.host.folder / "f.sock", "other"
+    )
+    vm.hypervisor.end_backup(vm.vm_id)
+    first, _ = committed(vm, settings, "c1")
+    second, _ = committed(vm, settings, "c2", first)
+    committed(vm, settings, "c3", second)
+    assert vm.checkpoint_names() == ["other", "seawall-abcdef01-c2", "seawall-abcdef01-c3"]
+    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), {"seawall-abcdef01-c3"})
+    assert any("seawall-abcdef01-c2" in one for one in sentences)
+    assert vm.checkpoint_names() == ["other", "seawall-abcdef01-c3"]
+
+
+def test_failed_capture_leaves_the_base_usable(vm: Vm, settings: CaptureSettings) -> None:
+    vm.io("vda", "write -P 1 0 1M")
+    first, before = committed(vm, settings, "d1")
+    vm.io("vda", "write -P 2 0 512k")
+    with pytest.raises(RuntimeError), capture(vm, settings, "d2", first):
+        raise RuntimeError("the upload failed")
+    assert vm.checkpoint_names() == ["seawall-abcdef01-d1"]
+    truth = vm.truth()
+    with capture(vm, settings, "d3", first) as taken:
+        assert taken.disks[0].how == "bitmap"
+        assert overlaid(before["vda"], taken.disks[0]) == truth["vda"]
+
+
+def test_killed_qemu_costs_a_compare_with_its_reason(vm: Vm, settings: CaptureSettings) -> None:
+    first, _ = committed(vm, settings, "e1")
+    vm.host.kill_qemu(vm.name)
+    with pytest.raises(VmNotRunning):
+        capture(vm, settings, "e2", first)
+    vm.hypervisor.start(vm.vm_id)
+    vm.io("vda", "write -P 5 0 1M")
+    truth = vm.truth()
+    with capture(vm, settings, "e3", first) as taken:
+        vda = taken.disks[0]
+        assert vda.how == "compare" and "inconsistent" in vda.why
+        assert content(vda) == truth["vda"]
+        taken.keep_checkpoint()
+        second = root_of(vm, list(taken.disks), taken.checkpoint)
+    assert vm.checkpoint_names() == ["seawall-abcdef01-e3"]
+    with capture(vm, settings, "e4", second) as taken:
+        assert taken.disks[0].how == "bitmap"
+
+
+def test_clean_stop_keeps_the_bitmap(vm: Vm, settings: CaptureSettings) -> None:
+    vm.io("vda", "write -P 1 0 1M")
+    first, before = committed(vm, settings, "f1")
+    vm.io("vda", "write -P 2 0 64k")
+    vm.hypervisor.stop(vm.vm_id)
+    vm.hypervisor.start(vm.vm_id)
+    truth = vm.truth()
+    with capture(vm, settings, "f2", first) as taken:
+        assert taken.disks[0].how == "bitmap"
+        assert overlaid(before["vda"], taken.disks[0]) == truth["vda"]
+
+
+def test_scratch_limit_ends_the_backup_and_not_the_guest(vm: Vm, settings: CaptureSettings) -> None:
+    vm.io("vda", "write -P 1 0 16M")
+    with capture(vm, replace(settings, scratch_quota_bytes=4 * MIB), "g1") as taken:
+        vm.io("vda", "write -P 2 0 2M")
+        taken.check()
+        vm.io("vda", "write -P 2 2M 8M")
+
+        def ended() -> bool:
+            try:
+                taken.check()
+            except ScratchFull:
+                return True
+            return False
+
+        await_true(ended, "the backup is ended", 5)
+        assert vm.hypervisor.job_status(vm.vm_id).active is False
+        vm.io("vda", "write -P 3 0 16M")  # the guest's writes go on
+    assert left_behind(settings, "g1") == []
+
+
+def test_job_of_a_silent_owner_is_ended(vm: Vm, settings: CaptureSettings) -> None:
+    with capture(vm, replace(settings, owner_silence_seconds=0.2), "h1") as taken:
+        await_true(lambda: not vm.hypervisor.job_status(vm.vm_id).active, "the job is ended", 5)
+        with pytest.raises(HypervisorError) as caught:
+            taken.check()
+    assert caught.value.reason == "OWNER_SILENT"
+
+
+def test_vm_stopped_during_the_backup(vm: Vm, settings: CaptureSettings) -> None:
+    with capture(vm, settings, "i1") as taken:
+        vm.hypervisor.stop(vm.vm_id)
+
+        def noticed() -> bool:
+            try:
+                taken.check()
+            except HypervisorError as error:
+                return error.reason == "VM_STOPPED"
+            return False
+
+        await_true(noticed, "check() notices", 5)
+    assert left_behind(settings, "i1") == []
+    assert vm.checkpoint_names() == ["seawall-abcdef01-i1"]  # libvirt deletes none of a VM that is off
+    sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())
+    vm.hypervisor.start(vm.vm_id)
+    sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())
+    assert vm.checkpoint_names() == []
+
+
+def test_foreign_job_is_left_alone(vm: Vm, settings: CaptureSettings) -> None:
+    socket = vm.host.folder / "foreign.sock"
+    vm.hypervisor.begin_backup(vm.vm_id, [BackupDisk("vda", vm.host.folder / "x.scratch", None, False)], socket, None)
+    with pytest.raises(VmBusy):
+        capture(vm, settings, "j1")
+    sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())
+    assert vm.hypervisor.owns_active_job(vm.vm_id, socket)
+    vm.hypervisor.end_backup(vm.vm_id)
+
+
+def test_leftovers_of_a_dead_worker_are_swept(vm: Vm, settings: CaptureSettings) -> None:
+    dead = capture(vm, settings, "k1")  # never closed, as if its worker had been killed
+    dead._watch.close()  # type: ignore[union-attr]
+    assert sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, {"k1"}, set()) == []
+    assert vm.hypervisor.job_status(vm.vm_id).active
+    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())
+    assert len(sentences) == 3  # job, checkpoint, files
+    assert vm.hypervisor.job_status(vm.vm_id).active is False
+    assert vm.checkpoint_names() == [] and left_behind(settings, "k1") == []
+
+
+def test_next_attempt_ends_the_job_of_a_dead_one(vm: Vm, settings: CaptureSettings) -> None:
+    dead = capture(vm, settings, "l1")
+    dead._watch.close()  # type: ignore[union-attr]
+    with capture(vm, settings, "l2") as taken:
+        taken.check()
+        assert vm.hypervisor.owns_active_job(vm.vm_id, places(settings.run_dir, settings.scratch_dir, "l2").socket)
+
+
+def test_freeze_without_a_guest_agent(vm: Vm, settings: CaptureSettings) -> None:
+    trying = replace(a_request(vm, "m1"), freeze="try")
+    with open_capture(trying, vm.hypervisor, settings, SystemClock()) as taken:
+        assert taken.guest_frozen is False
+        assert [reason for reason, _ in taken.warnings] == ["NOT_FROZEN"]
+    with pytest.raises(FreezeFailed):
+        open_capture(replace(trying, freeze="require", attempt_id="m2"), vm.hypervisor, settings, SystemClock())
+    assert vm.hypervisor.job_status(vm.vm_id).active is False and left_behind(settings, "m2") == []
