@@ -1,1 +1,1 @@
-"""The laboratory: two hypervisor hosts and a hub on one machine, in namespaces of their own, with a real guest. Used by the demo and system tests."""
+"""The laboratory: a hub, two hypervisor hosts and a real guest in namespaces of one machine. Used by the demo and by system tests."""

@@ -3,6 +3,7 @@
 Nothing is mounted to make them: mtools and syslinux write into image files. Needs gcc, cpio, mtools, dosfstools, syslinux and a kernel.
 """
 
+import fcntl
 import gzip
 import os
 import shutil
@@ -19,8 +20,15 @@ VDB_BYTES = 192 * MIB + 3 * 512
 
 _BOOT_MIB = 24
 _SOURCES = Path(__file__).with_name("guest")
-_MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
-_SYSLINUX = "DEFAULT seawall\nPROMPT 0\nTIMEOUT 0\nLABEL seawall\n  KERNEL vmlinuz\n  INITRD initrd\n  APPEND {arguments}\n"
+_MODULES = (
+    *("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"),
+    *("virtio_blk", "virtio_console"),
+)
+"""In the order in which they depend on each other."""
+
+_SYSLINUX = (
+    "DEFAULT seawall\nPROMPT 0\nTIMEOUT 0\nLABEL seawall\n  KERNEL vmlinuz\n  INITRD initrd\n  APPEND {arguments}\n"
+)
 _KERNEL_ARGUMENTS = "console=ttyS0 quiet loglevel=3 panic=1 tsc=unstable no_timer_check"
 
 
@@ -40,6 +48,15 @@ class GuestImage:
     vdb: Path
     tool: Path
 
+    def to_raw(self, targets: dict[str, Path]) -> None:
+        """Write both disks as raw files."""
+        run_tool("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(self.vda), str(targets["vda"]))
+        run_tool("cp", "--sparse=always", str(self.vdb), str(targets["vdb"]))
+
+    def tool_says(self, verb: str, disks: dict[str, Path]) -> str:
+        """What the guest's program prints when it is run here on raw images: `verify` or `advance`."""
+        return subprocess.run([self.tool, verb, disks["vda"], disks["vdb"]], capture_output=True, text=True).stdout
+
 
 def find_kernel(root: Path) -> Kernel:
     """The newest cloud kernel below `root` (what deploy/install/system.sh unpacked), else of this machine. Raises LabFailed."""
@@ -56,8 +73,14 @@ def build_guest(directory: Path, kernel: Kernel) -> GuestImage:
     """Make the disks in `directory`, or take those that are there when they are newer than all they are made of."""
     directory.mkdir(parents=True, exist_ok=True)
     image = GuestImage(directory / "vda.qcow2", directory / "vdb.raw", directory / "guest")
-    if _is_fresh(image, kernel):
-        return image
+    with open(directory / "lock", "w") as lock:  # another laboratory may be building it at this moment
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _is_fresh(image, kernel):
+            _build(directory, image, kernel)
+    return image
+
+
+def _build(directory: Path, image: GuestImage, kernel: Kernel) -> None:
     _compile(image.tool)
     vda = directory / "vda.raw"
     _make_boot(vda, kernel, _make_initrd(directory, image.tool, kernel))
@@ -65,12 +88,22 @@ def build_guest(directory: Path, kernel: Kernel) -> GuestImage:
     image.vdb.unlink(missing_ok=True)
     image.vdb.touch()
     os.truncate(image.vdb, VDB_BYTES)
-    _run(str(image.tool), "format", str(vda), str(image.vdb))
+    run_tool(str(image.tool), "format", str(vda), str(image.vdb))
     unfinished = image.vda.with_suffix(".tmp")
-    _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-o", "compat=1.1,lazy_refcounts=off", str(vda), str(unfinished))
+    run_tool(
+        "qemu-img",
+        "convert",
+        "-f",
+        "raw",
+        "-O",
+        "qcow2",
+        "-o",
+        "compat=1.1,lazy_refcounts=off",
+        str(vda),
+        str(unfinished),
+    )
     vda.unlink()
     unfinished.replace(image.vda)  # last: it marks the set as complete
-    return image
 
 
 def _is_fresh(image: GuestImage, kernel: Kernel) -> bool:
@@ -82,7 +115,7 @@ def _is_fresh(image: GuestImage, kernel: Kernel) -> bool:
 
 def _compile(tool: Path) -> None:
     sources = sorted(str(path) for path in _SOURCES.glob("*.c"))
-    _run("gcc", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(tool), *sources)
+    run_tool("gcc", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(tool), *sources)
 
 
 def _make_initrd(directory: Path, init: Path, kernel: Kernel) -> Path:
@@ -97,7 +130,11 @@ def _make_initrd(directory: Path, init: Path, kernel: Kernel) -> Path:
             shutil.copy(found, tree / "modules" / f"{number:02}-{name}.ko")
     files = "\n".join(sorted(str(path.relative_to(tree)) for path in tree.rglob("*")))
     archive = subprocess.run(
-        ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet"], cwd=tree, input=files.encode(), capture_output=True, check=True
+        ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet"],
+        cwd=tree,
+        input=files.encode(),
+        capture_output=True,
+        check=True,
     )
     initrd = directory / "initrd"
     initrd.write_bytes(gzip.compress(archive.stdout, 6, mtime=0))
@@ -110,13 +147,14 @@ def _make_boot(disk: Path, kernel: Kernel, initrd: Path) -> None:
     disk.unlink(missing_ok=True)
     config = disk.with_name("syslinux.cfg")
     config.write_text(_SYSLINUX.format(arguments=_KERNEL_ARGUMENTS))
-    _run("mkfs.fat", "-C", "-n", "SEAWALL", str(disk), str(_BOOT_MIB * 1024))
+    run_tool("mkfs.fat", "-C", "-n", "SEAWALL", str(disk), str(_BOOT_MIB * 1024))
     for source, name in ((kernel.image, "vmlinuz"), (initrd, "initrd"), (config, "syslinux.cfg")):
-        _run("mcopy", "-i", str(disk), str(source), f"::{name}")
-    _run("syslinux", "--install", str(disk))
+        run_tool("mcopy", "-i", str(disk), str(source), f"::{name}")
+    run_tool("syslinux", "--install", str(disk))
 
 
-def _run(*argv: str) -> None:
+def run_tool(*argv: str) -> None:
+    """Run a program on this machine. Raises LabFailed with what it said."""
     done = subprocess.run(argv, capture_output=True, text=True)
     if done.returncode != 0:
         raise LabFailed(f"{' '.join(argv)} ended with {done.returncode}\n{done.stdout}{done.stderr}")

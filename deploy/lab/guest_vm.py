@@ -2,16 +2,14 @@
 
 import os
 import re
-import shutil
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.lab.guest_image import GuestImage
+from deploy.lab.guest_image import GuestImage, run_tool
 from deploy.lab.hypervisor_host import HypervisorHost
 from deploy.lab.processes import tail
-from deploy.lab.waiting import LabFailed, wait_for
+from deploy.lab.waiting import wait_for
 
 IMAGES = "/var/lib/libvirt/images"
 LOGS = "/var/log/libvirt"
@@ -29,6 +27,7 @@ _DOMAIN = """\
     {disks}
     <serial type='file'><source path='{logs}/{name}.console'/><target port='0'/></serial>
     <serial type='unix'><source mode='bind' path='{images}/{name}.commands'/><target port='1'/></serial>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <controller type='usb' model='none'/>
     <memballoon model='none'/>
   </devices>
@@ -74,8 +73,10 @@ class GuestVm:
     def create(self, image: GuestImage) -> None:
         """Copy the disks, define the VM and start it."""
         for disk, source in (("vda", image.vda), ("vdb", image.vdb)):
-            _copy_sparse(source, self.disk_path(disk))
-        disks = "\n    ".join(_DISK.format(images=IMAGES, name=self.name, disk=disk, format=kind) for disk, kind in DISKS.items())
+            run_tool("cp", "--sparse=always", "--reflink=auto", str(source), str(self.disk_path(disk)))
+        disks = "\n    ".join(
+            _DISK.format(images=IMAGES, name=self.name, disk=disk, format=kind) for disk, kind in DISKS.items()
+        )
         definition = self.host.outside(f"{IMAGES}/{self.name}.xml")
         definition.write_text(_DOMAIN.format(name=self.name, disks=disks, images=IMAGES, logs=LOGS))
         self.hypervisor.virsh("define", f"{IMAGES}/{self.name}.xml")
@@ -101,12 +102,28 @@ class GuestVm:
         for disk in DISKS:
             self.disk_path(disk).unlink()
 
+    def remove_if_present(self) -> None:
+        """Whatever is left of it on this host."""
+        if self.name in self.hypervisor.domains():
+            self.hypervisor.virsh("destroy", self.name, check=False)
+            self.hypervisor.virsh("undefine", self.name, "--checkpoints-metadata")
+        for disk in DISKS:
+            self.disk_path(disk).unlink(missing_ok=True)
+
+    def kill_qemu(self) -> None:
+        """kill -9 of the VM's QEMU, as a power loss would; returns when libvirt knows."""
+        pid = self.host.run(["cat", f"/run/libvirt/qemu/{self.name}.pid"]).stdout.strip()
+        self.host.run(["kill", "-9", pid])
+        wait_for(f"{self.name} to be off", lambda: self.state() == "shut off", 30, self.console_tail)
+
     def state(self) -> str:
         return self.hypervisor.virsh("domstate", self.name)
 
     def await_verdict(self, timeout_seconds: float = 60) -> Verdict:
         """The verdict of the running boot: each start begins a new console file."""
-        found = wait_for(f"the verdict of {self.name} on {self.host.name}", self._find_verdict, timeout_seconds, self.console_tail)
+        found = wait_for(
+            f"the verdict of {self.name} on {self.host.name}", self._find_verdict, timeout_seconds, self.console_tail
+        )
         word, records, bad, seq, generation, _ = found.groups()
         return Verdict(word == "ok", int(records), int(bad), int(seq), int(generation), found.group(0).strip())
 
@@ -120,6 +137,12 @@ class GuestVm:
         """The newest operation that the guest spoke of; 0 before it did. At most about one second old."""
         ticks = _TICK.findall(self._console_text())
         return int(ticks[-1][0]) if ticks else 0
+
+    def await_ticks(self, count: int, timeout_seconds: float = 30) -> None:
+        """Wait until the guest spoke that many times more, whether it writes or not: about a second each."""
+        goal = len(_TICK.findall(self._console_text())) + count
+        what = f"{count} ticks of {self.name}"
+        wait_for(what, lambda: len(_TICK.findall(self._console_text())) >= goal, timeout_seconds, self.console_tail)
 
     def await_writes(self, operations: int, timeout_seconds: float = 60) -> int:
         """Wait until the guest wrote that many operations more; returns its newest."""
@@ -140,7 +163,9 @@ class GuestVm:
                 channel.sendall(line.encode() + b"\n")
                 pattern = re.compile(r"SEAWALL-GUEST-DONE " + re.escape(line) + r".*\n")
                 what = f"{self.name} to obey {line!r}"
-                done = wait_for(what, lambda: pattern.search(self._console_text(), told), timeout_seconds, self.console_tail)
+                done = wait_for(
+                    what, lambda: pattern.search(self._console_text(), told), timeout_seconds, self.console_tail
+                )
         finally:
             os.close(directory)
         return done.group(0).strip()
@@ -158,15 +183,4 @@ class GuestVm:
 
 def convert_to_raw(source: Path, kind: str, target: Path) -> None:
     """qemu-img convert -U: a running QEMU's lock on the image is passed over, which is safe while the VM is suspended."""
-    _qemu_img("convert", "-U", "-f", kind, "-O", "raw", str(source), str(target))
-
-
-def _qemu_img(*words: str) -> None:
-    done = subprocess.run(["qemu-img", *words], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise LabFailed(f"qemu-img {' '.join(words)}: {done.stdout}{done.stderr}")
-
-
-def _copy_sparse(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(source), str(target)], check=True)
-    shutil.copymode(source, target)
+    run_tool("qemu-img", "convert", "-U", "-f", kind, "-O", "raw", str(source), str(target))

@@ -1,6 +1,7 @@
 """A hypervisor host of the laboratory: virtlogd and libvirtd inside a namespace host, and the virsh to speak to them."""
 
 import uuid
+
 from deploy.lab.namespaces import NamespaceHost
 from deploy.lab.processes import Service
 from deploy.lab.waiting import LabFailed, wait_for
@@ -67,4 +68,3 @@ class HypervisorHost:
         """kill -9 of libvirtd alone."""
         if self.libvirtd is not None:
             self.libvirtd.kill()
-

@@ -1,4 +1,6 @@
-"""A whole fleet on one machine: hub (S3 server, controller), alpha and beta (libvirt, agent each). Every part starts, stops and is killed alone.
+"""A whole fleet on one machine: hub (S3 server, controller), alpha and beta (libvirt and an agent each).
+
+Every part starts, stops and is killed alone.
 
     with Laboratory("mine") as lab:      # kernel namespaces only
         lab.start()                      # all services, enrolled, a repository added
@@ -9,6 +11,7 @@ Its directory is build/lab/NAME; `leftovers()` says what a stop left behind.
 
 import json
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +23,7 @@ from deploy.lab.answers import Point, Run, parse_point, parse_run
 from deploy.lab.guest_image import GuestImage, build_guest, find_kernel
 from deploy.lab.hypervisor_host import HypervisorHost
 from deploy.lab.namespaces import ADDRESSES, HUB, NamespaceHost, connect
-from deploy.lab.processes import Service
+from deploy.lab.processes import Service, now_ticks
 from deploy.lab.waiting import LabFailed, wait_for
 
 PROJECT = Path(__file__).parents[2]
@@ -31,7 +34,7 @@ REPOSITORY = "main"
 
 _S3_PORT = 8333
 _BUCKET = "seawall"
-_OPERATOR_FILE = "/etc/seawall/operator.toml"
+OPERATOR_FILE = "/etc/seawall/operator.toml"
 _RECOVERY_FILE = "/etc/seawall/recovery-key"
 
 
@@ -46,6 +49,7 @@ class Laboratory:
         self.hub = self.hosts[HUB]
         self.hypervisors = {name: HypervisorHost(self.hosts[name]) for name in HYPERVISORS}
         self.services: dict[str, Service] = {}
+        self._stopped_ticks = sys.maxsize
         self._keys = {"AWS_ACCESS_KEY_ID": "laboratory", "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(24)}
 
     def __enter__(self) -> "Laboratory":
@@ -56,15 +60,21 @@ class Laboratory:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     # -- all at once
 
     def start(self) -> None:
-        """Everything: hypervisors, S3, controller, both hosts enrolled and served, the repository."""
+        """Everything on the hosts."""
         for hypervisor in self.hypervisors.values():
             hypervisor.start()
+        self.start_services()
+
+    def start_services(self) -> None:
+        """S3, controller, both hosts enrolled and served, the repository; the hypervisors run already."""
         self.start_s3()
         self.initialise_controller()
         self.start_controller()
@@ -82,7 +92,11 @@ class Laboratory:
         connect(self.hub, [self.hosts[name] for name in HYPERVISORS])
 
     def _write_down(self) -> None:
-        up = [records.HostRecord(host.name, host.init, host.namespace_ids()) for host in self.hosts.values() if host.init is not None]
+        up = [
+            records.HostRecord(host.name, host.init, host.namespace_ids())
+            for host in self.hosts.values()
+            if host.init is not None
+        ]
         self._record = records.Record(self._record.directory, self._record.owner, self._record.keep, up)
         self._record.write()
 
@@ -94,11 +108,12 @@ class Laboratory:
             hypervisor.stop()
         for host in self.hosts.values():
             host.stop()
+        self._stopped_ticks = now_ticks()
         if remove:
             records.end(self._record)
 
     def leftovers(self) -> list[str]:
-        return records.leftovers(self._record)
+        return records.leftovers(self._record, self._stopped_ticks)
 
     # -- part by part; the name in `services` is what kill and stop take
 
@@ -110,7 +125,7 @@ class Laboratory:
         self._await("s3", serving.exists, 60)
 
     def initialise_controller(self) -> None:
-        self.seawall("controller", "init", *self._listening(), "--config-out", _OPERATOR_FILE)
+        self.seawall("controller", "init", *self._listening(), "--config-out", OPERATOR_FILE)
 
     def start_controller(self) -> None:
         self._serve(self.hub, "controller", [seawall_command(), "controller", "run", *self._listening()])
@@ -135,9 +150,21 @@ class Laboratory:
 
     def await_hosts_online(self) -> None:
         def online() -> bool:
-            return {host["name"] for host in self.seawall_json("host", "list")["hosts"] if host["online"]} >= set(HYPERVISORS)
+            return {host["name"] for host in self.seawall_json("host", "list")["hosts"] if host["online"]} >= set(
+                HYPERVISORS
+            )
 
         wait_for("both hosts to be online", online, 60, self.logs, every_seconds=0.3)
+
+    def await_vm(self, vm: str, host: str) -> None:
+        """Until the controller has heard of the VM from that host's agent."""
+
+        def known() -> bool:
+            return any(
+                each["name"] == vm and each["host_name"] == host for each in self.seawall_json("vm", "list")["vms"]
+            )
+
+        wait_for(f"{vm} to be known on {host}", known, 60, self.logs, every_seconds=0.3)
 
     def stop_service(self, name: str) -> int:
         """SIGTERM and its exit code."""
@@ -164,11 +191,22 @@ class Laboratory:
         """The end of every service's log."""
         return "\n".join(service.log_tail() for service in self.services.values())
 
+    def save_logs(self, target: Path) -> None:
+        """Copy the logs of services, libvirt, VMs and consoles out of the laboratory's directory, before it is removed."""
+        for name, host in self.hosts.items():
+            for root in (host.log_directory, host.outside("/var/log/libvirt"), host.outside("/var/lib/seawall/agent")):
+                for path in root.rglob("*"):
+                    if path.is_file() and not path.is_symlink() and path.suffix in (".log", ".console"):
+                        (target / name).mkdir(parents=True, exist_ok=True)
+                        shutil.copy(path, target / name / path.name)
+
     # -- the public command line, as an operator on the hub uses it
 
-    def seawall(self, *words: str, timeout_seconds: float = 120, env: Mapping[str, str] | None = None, check: bool = True) -> str | None:
+    def seawall(
+        self, *words: str, timeout_seconds: float = 120, env: Mapping[str, str] | None = None, check: bool = True
+    ) -> str | None:
         """Standard output. A command that fails raises LabFailed with the services' logs; with `check=False` it gives None."""
-        operator = {"SEAWALL_CONFIG": _OPERATOR_FILE, **(env or {})}
+        operator = {"SEAWALL_CONFIG": OPERATOR_FILE, **(env or {})}
         try:
             return self.hub.run([seawall_command(), *words], timeout_seconds=timeout_seconds, env=operator).stdout
         except LabFailed as exc:
@@ -178,6 +216,10 @@ class Laboratory:
 
     def seawall_json(self, *words: str, timeout_seconds: float = 120) -> Any:
         return json.loads(self.seawall(*words, "--json", timeout_seconds=timeout_seconds) or "")
+
+    def start_backup(self, vm: str) -> Run:
+        """Ask for a backup and do not wait for it."""
+        return parse_run(self.seawall_json("backup", vm, "--repo", REPOSITORY))
 
     def run_of(self, run_id: str) -> Run:
         return parse_run(self.seawall_json("run", "show", run_id))

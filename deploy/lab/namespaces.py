@@ -1,7 +1,7 @@
 """Hosts made of namespaces: mounts, host name, network and process ids of their own. When a host's process 1 ends, all of it is gone.
 
-The bridge lies inside the hub's network namespace, so nothing shows up among the machine's own links or mounts, no address range can clash, and
-any number of laboratories run beside each other.
+The bridge lies inside the hub's network namespace: nothing shows up among the machine's own links or mounts, no address range can
+clash, and any number of laboratories run beside each other.
 """
 
 import json
@@ -17,6 +17,7 @@ from deploy.lab.waiting import LabFailed, wait_for
 HUB = "hub"
 ADDRESSES = {HUB: "10.77.0.1", "alpha": "10.77.0.11", "beta": "10.77.0.12"}
 PREFIX_LENGTH = 24
+BRIDGE = "seawall0"
 NAMESPACES = ("mnt", "uts", "net", "pid")
 _HOLDER = Path(__file__).with_name("holder.py")
 
@@ -29,7 +30,7 @@ class NamespaceHost:
         self.directory = directory
         self.log_directory = directory / "log"
         self._outlive_us = outlive_us
-        self._entry: subprocess.Popen[bytes] | None = None
+        self._entered: list[subprocess.Popen[bytes]] = []
         self.init: ProcessName | None = None
 
     @property
@@ -47,12 +48,24 @@ class NamespaceHost:
         hosts_file = "127.0.0.1 localhost\n" + "".join(f"{address} {name}\n" for name, address in ADDRESSES.items())
         plan = json.dumps({"name": self.name, "host_dir": str(self.directory), "hosts_file": hosts_file})
         log = self.log_directory / "holder.log"
-        unshare = ["unshare", "--mount", "--uts", "--net", "--pid", "--fork", "--mount-proc", "--propagation", "private"]
-        entry = self._spawn([*self._mortal(), *unshare, "--kill-child", "/usr/bin/python3", "-I", str(_HOLDER), plan], log)
+        unshare = [
+            "unshare",
+            "--mount",
+            "--uts",
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--propagation",
+            "private",
+        ]
+        entry = self._spawn(
+            [*self._mortal(), *unshare, "--kill-child", "/usr/bin/python3", "-I", str(_HOLDER), plan], log
+        )
         wait_for(f"host {self.name}", lambda: ready.exists() or entry.poll() is not None, 20, lambda: tail(log))
         if entry.poll() is not None:
             raise LabFailed(f"host {self.name} did not come up\n{tail(log)}")
-        self._entry, self.init = entry, name_process(children(entry.pid)[0])
+        self.init = name_process(children(entry.pid)[0])
 
     def _mortal(self) -> list[str]:
         """Dies with the process that started it, however that ends, unless the laboratory is to be kept."""
@@ -60,9 +73,11 @@ class NamespaceHost:
 
     def _spawn(self, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         with open(log, "ab") as output:
-            return subprocess.Popen(
+            entry = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=env
             )
+        self._entered.append(entry)
+        return entry
 
     def enter(self) -> list[str]:
         """The command that runs another command inside this host."""
@@ -77,7 +92,12 @@ class NamespaceHost:
         return {"PATH": path, "HOME": "/var/lib/seawall", "LANG": "C.UTF-8", "TERM": "dumb", **(extra or {})}
 
     def run(
-        self, argv: Sequence[str], *, timeout_seconds: float = 60, env: Mapping[str, str] | None = None, check: bool = True
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_seconds: float = 60,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run to the end inside the host. Raises LabFailed when it fails (and `check`) or takes too long."""
         entry = subprocess.Popen(
@@ -94,7 +114,9 @@ class NamespaceHost:
             for child in children(entry.pid):
                 name_process(child).kill()
             output, errors = entry.communicate()
-            raise LabFailed(f"{self.name}: {' '.join(argv)} took more than {timeout_seconds} s\n{output}{errors}") from exc
+            raise LabFailed(
+                f"{self.name}: {' '.join(argv)} took more than {timeout_seconds} s\n{output}{errors}"
+            ) from exc
         if check and entry.returncode != 0:
             raise LabFailed(f"{self.name}: {' '.join(argv)} ended with {entry.returncode}\n{output}{errors}")
         return subprocess.CompletedProcess(list(argv), entry.returncode, output, errors)
@@ -111,8 +133,9 @@ class NamespaceHost:
         gone, self.init = self.init, None
         gone.kill()
         wait_for(f"the end of host {self.name}", lambda: not gone.alive(), 20)
-        if self._entry is not None:
-            self._entry.wait(10)
+        for entry in self._entered:
+            entry.wait(10)
+        self._entered.clear()
 
     def namespace_ids(self) -> dict[str, int]:
         """Inode numbers, by which leftovers are recognised."""
@@ -123,15 +146,15 @@ class NamespaceHost:
 
 def connect(hub: NamespaceHost, others: Sequence[NamespaceHost]) -> None:
     """A bridge in the hub and a cable from each other host to it."""
-    _ip(hub, "link", "add", "bridge0", "type", "bridge")
-    _ip(hub, "address", "add", f"{hub.address}/{PREFIX_LENGTH}", "dev", "bridge0")
-    _ip(hub, "link", "set", "bridge0", "up")
+    _ip(hub, "link", "add", BRIDGE, "type", "bridge")
+    _ip(hub, "address", "add", f"{hub.address}/{PREFIX_LENGTH}", "dev", BRIDGE)
+    _ip(hub, "link", "set", BRIDGE, "up")
     for host in others:
         if host.init is None:
             raise LabFailed(f"host {host.name} is not running")
         cable = ["link", "add", f"to-{host.name}", "type", "veth", "peer", "name", "eth0", "netns", str(host.init.pid)]
         _ip(hub, *cable)
-        _ip(hub, "link", "set", f"to-{host.name}", "master", "bridge0", "up")
+        _ip(hub, "link", "set", f"to-{host.name}", "master", BRIDGE, "up")
         _ip(host, "address", "add", f"{host.address}/{PREFIX_LENGTH}", "dev", "eth0")
         _ip(host, "link", "set", "eth0", "up")
 

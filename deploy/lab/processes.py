@@ -38,6 +38,11 @@ def start_ticks(pid: int) -> int | None:
     return None if fields is None or fields[0] in ("Z", "X") else int(fields[19])
 
 
+def now_ticks() -> int:
+    """The present, in the same measure."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
 def children(pid: int) -> list[int]:
     """Direct children, from /proc."""
     return [child for child in all_pids() if (fields := _stat(child)) is not None and int(fields[1]) == pid]

@@ -1,4 +1,4 @@
-"""What a laboratory writes down about itself, so that the next run can tell a living one from the remains of a killed one, and sweep those."""
+"""What a laboratory writes down about itself. By that the next run tells a living one from the remains of a killed one, and sweeps."""
 
 import json
 import os
@@ -6,7 +6,8 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from deploy.lab.processes import ProcessName, all_pids, name_process
+from deploy.lab.namespaces import BRIDGE
+from deploy.lab.processes import ProcessName, all_pids, name_process, start_ticks
 from deploy.lab.waiting import LabFailed, wait_for
 
 _FILE = "laboratory.json"
@@ -79,14 +80,18 @@ def claim(directory: Path, keep: bool) -> Record:
     return record
 
 
-def leftovers(record: Record) -> list[str]:
-    """Everything of the laboratory that still is on this machine, a line each. Empty is what a stop must leave."""
-    return [*_processes(record), *_mounts(record), *_sockets(record), *_links(record), *_files(record)]
+def leftovers(record: Record, stopped_ticks: int) -> list[str]:
+    """Everything of the laboratory that still is on this machine, a line each. Empty is what a stop must leave.
+
+    `stopped_ticks` is when its hosts were gone: the kernel gives the inode numbers of their namespaces to whoever comes next.
+    """
+    return [*_processes(record, stopped_ticks), *_mounts(record), *_sockets(record), *_links(record), *_files(record)]
 
 
-def _processes(record: Record) -> list[str]:
+def _processes(record: Record, stopped_ticks: int) -> list[str]:
     spaces = {inode for host in record.hosts for inode in host.namespaces.values()}
-    return [f"process {pid}: {_command(pid)}" for pid in all_pids() if spaces & _spaces_of(pid)]
+    suspects = [pid for pid in all_pids() if spaces & _spaces_of(pid)]
+    return [f"process {pid}: {_command(pid)}" for pid in suspects if (start_ticks(pid) or 0) <= stopped_ticks]
 
 
 def _spaces_of(pid: int) -> set[int]:
@@ -117,7 +122,7 @@ def _sockets(record: Record) -> list[str]:
 
 
 def _links(record: Record) -> list[str]:
-    names = {f"to-{host.name}" for host in record.hosts} | {"bridge0"}
+    names = {f"to-{host.name}" for host in record.hosts} | {BRIDGE}
     return [f"link {name}" for name in os.listdir("/sys/class/net") if name in names]
 
 

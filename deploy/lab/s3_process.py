@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from deploy.s3.seaweedfs import SeaweedFS
+
 from seawall.repository.store.location import S3Credentials, S3Location
 from seawall.repository.store.s3 import create_bucket
 

@@ -3,15 +3,17 @@
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.enrolment_memory import MemoryEnrolmentStore
 
+from seawall.controller.database.enrolment import DatabaseEnrolment
+from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, AgentStatus, EnrolmentStore, JoinTokenRecord
 from seawall.controller.errors import AlreadyExists, ControllerError, NotFound, Unauthenticated
+from support.enrolment_memory import MemoryEnrolmentStore
 
 Factory = Callable[[Path], AbstractContextManager[EnrolmentStore]]
 
@@ -21,7 +23,13 @@ def memory(_: Path) -> Iterator[EnrolmentStore]:
     yield MemoryEnrolmentStore()
 
 
-FACTORIES: list[Factory] = [memory]
+@contextmanager
+def sqlite(directory: Path) -> Iterator[EnrolmentStore]:
+    with closing(SqliteDatabase(directory / "controller.sqlite")) as database:
+        yield DatabaseEnrolment(database)
+
+
+FACTORIES: list[Factory] = [memory, sqlite]
 
 
 @pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
@@ -139,9 +147,7 @@ def test_a_renewed_certificate_replaces_the_old_but_not_the_first_key(store: Enr
     store.add_join_token(a_token())
     agent = store.enrol(an_agent())
     store.record_certificate(agent.agent_id, bytes([9]) * 32, b"PEM 9", 8_000)
-    renewed = replace(
-        agent, public_key_sha256=bytes([9]) * 32, certificate_pem=b"PEM 9", certificate_expires_us=8_000
-    )
+    renewed = replace(agent, public_key_sha256=bytes([9]) * 32, certificate_pem=b"PEM 9", certificate_expires_us=8_000)
     assert store.agent(agent.agent_id) == renewed
     assert store.enrolled_with("t1", agent.public_key_sha256) == renewed
     assert store.enrolled_with("t1", bytes([9]) * 32) is None

@@ -44,7 +44,9 @@ class MemoryEnrolmentStore:
     def agent(self, agent_id: str) -> AgentRecord | None:
         return self._agents.get(agent_id)
 
-    def record_certificate(self, agent_id: str, public_key_sha256: bytes, certificate_pem: bytes, expires_us: int) -> None:
+    def record_certificate(
+        self, agent_id: str, public_key_sha256: bytes, certificate_pem: bytes, expires_us: int
+    ) -> None:
         with self._lock:
             agent = self._agents.get(agent_id)
             if agent is None or agent.status is AgentStatus.REVOKED:

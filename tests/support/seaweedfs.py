@@ -11,6 +11,7 @@ from deploy.s3.seaweedfs import SeaweedFailed, SeaweedFS, free_ports
 from seawall.repository.store.locate import create_place, open_store
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import Store
+from seawall.repository.store.s3 import S3Store
 
 _ADDRESS = "127.0.0.1"
 _TRIES = 3
@@ -33,15 +34,24 @@ def s3_server(s3_credentials: S3Credentials) -> Iterator[SeaweedFS]:
             server.stop()
 
 
-@pytest.fixture
-def s3_url(s3_server: SeaweedFS) -> str:
-    """An empty place of this test's own, as an operator writes it."""
-    return f"s3://tests/{secrets.token_hex(6)}?endpoint={s3_server.endpoint}"
+@pytest.fixture(scope="session")
+def s3_bucket(s3_server: SeaweedFS, s3_credentials: S3Credentials) -> S3Store:
+    """All of the bucket: for making the store of each test."""
+    store = open_store(f"s3://tests?endpoint={s3_server.endpoint}", s3_credentials)
+    assert isinstance(store, S3Store)
+    return store
 
 
 @pytest.fixture
-def s3_store(s3_url: str, s3_credentials: S3Credentials) -> Store:
-    return open_store(s3_url, s3_credentials)
+def s3_store(s3_bucket: S3Store) -> Store:
+    """An empty place of this test's own."""
+    return s3_bucket.below(secrets.token_hex(6))
+
+
+@pytest.fixture
+def s3_url(s3_store: Store) -> str:
+    """The URL of that place, as an operator writes it."""
+    return s3_store.url
 
 
 def _start(directory: Path, credentials: S3Credentials) -> SeaweedFS:

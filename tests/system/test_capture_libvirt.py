@@ -63,12 +63,14 @@ class Vm:
         return [one.name for one in self.hypervisor.checkpoints(self.vm_id)]
 
     def truth(self) -> dict[str, bytes]:
+        for target in ("vda", "vdb"):
+            self.io(target, "flush")  # else QEMU's cached tables are not in the file yet
         return {"vda": self.host.truth(self.qcow2, "qcow2"), "vdb": self.host.truth(self.raw, "raw")}
 
 
 @pytest.fixture
 def vm(host: LibvirtHost, hypervisor: LibvirtHypervisor, request: pytest.FixtureRequest) -> Iterator[Vm]:
-    vm = Vm(host, hypervisor, request.node.name.removeprefix("test_")[:40])
+    vm = Vm(host, hypervisor, request.node.name.removeprefix("test_"))
     yield vm
     hypervisor.stop(vm.vm_id)
     hypervisor.undefine(vm.vm_id)
@@ -209,8 +211,12 @@ def test_failed_capture_leaves_the_base_usable(vm: Vm, settings: CaptureSettings
         assert overlaid(before["vda"], taken.disks[0]) == truth["vda"]
 
 
-def test_killed_qemu_costs_a_compare_with_its_reason(vm: Vm, settings: CaptureSettings) -> None:
+@pytest.mark.parametrize("stored", [False, True], ids=["bitmap absent", "bitmap inconsistent"])
+def test_killed_qemu_costs_a_compare(vm: Vm, settings: CaptureSettings, stored: bool) -> None:
     first, _ = committed(vm, settings, "e1")
+    if stored:  # QEMU writes bitmaps to the file only when it closes it
+        vm.hypervisor.stop(vm.vm_id)
+        vm.hypervisor.start(vm.vm_id)
     vm.host.kill_qemu(vm.name)
     with pytest.raises(VmNotRunning):
         capture(vm, settings, "e2", first)

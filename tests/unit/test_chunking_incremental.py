@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
@@ -193,7 +194,7 @@ def test_range_algebra(first: list[Range], second: list[Range]) -> None:
 
     a, b = joined(first), joined(second)
     assert members(a) == members(first)
-    assert all(one[1] < two[0] for one, two in zip(a, a[1:], strict=False))
+    assert all(one[1] < two[0] for one, two in pairwise(a))
     assert members(without(a, b)) == members(a) - members(b)
     assert all(start < end for start, end in without(a, b))
 

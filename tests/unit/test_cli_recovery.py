@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from seawall.api.v1 import resources_pb2
 from seawall.cli.compose import recovery_key_file
 from seawall.cli.exits import CommandError, Exit

@@ -18,7 +18,8 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_file_then_overrides(tmp_path: Path) -> None:
-    path = written(tmp_path, f'state_dir = "{tmp_path}"\nagent_listen = "127.0.0.1:1"\nlog_level = "debug"\n[timings]\npoll_wait_seconds = 2\n')
+    lines = [f'state_dir = "{tmp_path}"', 'agent_listen = "127.0.0.1:1"', 'log_level = "debug"']
+    path = written(tmp_path, "\n".join([*lines, "[timings]", "poll_wait_seconds = 2"]))
     config = load_config(path, agent_listen="127.0.0.1:2", operator_listen=None)
     assert config.state_dir == tmp_path
     assert config.agent_listen == "127.0.0.1:2"
@@ -42,6 +43,8 @@ def test_file_then_overrides(tmp_path: Path) -> None:
         ("agent_listen = 7441", "agent_listen"),
         ('log_level = "loud"', "log_level"),
         ('server_names = "one"', "server_names"),
+        ('server_names = ["bücher.example"]', "server_names"),
+        ('server_names = ["one two"]', "server_names"),
         ("state_dir = 3", "state_dir"),
         ("timings = 3", "timings"),
         ("= 3", "controller.toml"),
@@ -74,6 +77,11 @@ def test_advertised_addresses_win_and_are_in_the_certificate() -> None:
     assert {"a.example", "b.example", "fd00::1"} <= set(config.certificate_names)
 
 
+def test_what_is_advertised_follows_the_ports_that_were_bound() -> None:
+    config = ControllerConfig(operator_listen="127.0.0.1:0", agent_listen="[::1]:0").with_bound_ports(5, 6)
+    assert (config.dialled_to_enrol, config.dialled_by_agents) == ("127.0.0.1:5", "[::1]:6")
+
+
 def test_operator_toml_stays_with_a_state_of_its_own(tmp_path: Path) -> None:
     assert ControllerConfig().operator_toml == SYSTEM_OPERATOR_FILE
     assert ControllerConfig(state_dir=tmp_path).operator_toml == tmp_path / "operator.toml"
@@ -85,7 +93,9 @@ def test_addresses_survive_a_round_trip(host: str, port: int) -> None:
     assert split_address(join_address(host, port)) == (host, port)
 
 
-@pytest.mark.parametrize("text", ["", "host", ":1", "host:", "host:x", "host:-1", "host:65536", "::1:7", "[nonsense]:1"])
+@pytest.mark.parametrize(
+    "text", ["", "host", ":1", "host:", "host:x", "host:-1", "host:65536", "::1:7", "[nonsense]:1"]
+)
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"is not host:port|brackets|IPv6|Expected|permitted|Exactly|At least"):
         split_address(text)

@@ -98,6 +98,10 @@ class Journal:
         """Its point is committed, or nobody knows: a sweep leaves it alone."""
         self._write("UPDATE checkpoints SET state = ? WHERE name = ?", ("committed" if committed else "unknown", name))
 
+    def doubt_checkpoint(self, name: str) -> None:
+        """The controller refused: the point is not committed, so a sweep may delete the checkpoint again."""
+        self._write("UPDATE checkpoints SET state = 'begun' WHERE name = ?", (name,))
+
     def forget_checkpoint(self, name: str) -> None:
         self._write("DELETE FROM checkpoints WHERE name = ?", (name,))
 

@@ -94,7 +94,7 @@ def join_agent(config: "AgentConfig", token: str, force: bool) -> dict[str, Any]
 
     with _agent_errors():
         identity = join(config, token, force)
-    return {"agent_id": identity.agent_id, "agent_address": identity.agent_address}
+    return {"agent_id": identity.agent_id, "agent_address": identity.address}
 
 
 def run_agent(config: "AgentConfig") -> int:

@@ -58,6 +58,9 @@ class ControllerConfig:
         for name in ("agent_address", "enrol_address", "operator_address"):
             if getattr(self, name):
                 _check_address(name, getattr(self, name))
+        for name in self.server_names:
+            if not name or not name.isascii() or any(character.isspace() for character in name):
+                raise InvalidArgument("BAD_CONFIG", f"server_names: {name!r} is no DNS name or IP address")
         if self.log_level not in LOG_LEVELS:
             raise InvalidArgument("BAD_CONFIG", f"log_level is {self.log_level!r}; it may be {', '.join(LOG_LEVELS)}")
 
@@ -79,6 +82,14 @@ class ControllerConfig:
     def dialled_by_operators(self) -> str:
         """host:port of the operator port, as seen by operators."""
         return self.operator_address or self.dialled_to_enrol
+
+    def with_bound_ports(self, operator: int, agent: int) -> "ControllerConfig":
+        """The same, listening on the ports that were really bound: what is advertised follows where port 0 was asked for."""
+        return dataclasses.replace(
+            self,
+            operator_listen=join_address(split_address(self.operator_listen)[0], operator),
+            agent_listen=join_address(split_address(self.agent_listen)[0], agent),
+        )
 
     @property
     def operator_toml(self) -> Path:

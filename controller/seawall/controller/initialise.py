@@ -174,11 +174,9 @@ def _operator_access(making: _Making) -> None:
 
 
 def _operator_token_hash(making: _Making) -> None:
-    def made() -> bytes:
-        token = OperatorAccess.parse(making.config.operator_toml.read_text()).token
-        return hashlib.sha256(token.reveal()).hexdigest().encode() + b"\n"
-
-    _once(making.paths.operator_token_hash, made, 0o600)
+    """Always of the file that was written last: a run that is continued may name another place for it."""
+    token = OperatorAccess.parse(making.config.operator_toml.read_text()).token
+    write_file(making.paths.operator_token_hash, hashlib.sha256(token.reveal()).hexdigest().encode() + b"\n", 0o600)
 
 
 def _marker(making: _Making) -> None:

@@ -40,8 +40,8 @@ class Secret:
 class SecretBox:
     """AES-256-GCM under one KEK. Thread-safe.
 
-    Sealed = magic, kek id, nonce, ciphertext with tag. The context says what the secret is ("ca/root", "repository/<id>/s3"): what was sealed
-    as one thing does not open as another, so rows and files cannot be swapped.
+    Sealed = magic, kek id, nonce, ciphertext with tag. The context says what the secret is ("ca/root", "repository/<id>/s3"): what was
+    sealed as one thing does not open as another, so rows and files cannot be swapped.
     """
 
     def __init__(self, kek: Secret) -> None:

@@ -81,4 +81,7 @@ class Timings:
                 raise InvalidArgument(
                     "BAD_CONFIG", f"{source}: timings.{key} must be a number of seconds, not {value!r}"
                 )
-        return cls(**{key: float(value) for key, value in table.items()})
+        try:
+            return cls(**{key: float(value) for key, value in table.items()})
+        except InvalidArgument as error:
+            raise InvalidArgument("BAD_CONFIG", f"{source}: {error}") from error

@@ -3,6 +3,7 @@
  *   guest                    as process 1: load modules, verify /dev/vda and /dev/vdb, say the verdict on the console, write for ever
  *   guest format VDA VDB     write a first whole pass into raw image files
  *   guest verify VDA VDB     the same verdict on raw image files; exit 0 when good, 1 when bad
+ *   guest advance VDA VDB    what the guest does in a while, at once: two trim rounds among 2,000 operations
  *
  * Console (first serial port): SEAWALL-GUEST-VERDICT, then SEAWALL-GUEST-TICK each second, SEAWALL-GUEST-DONE per command.
  * Commands (second serial port, a line each): trim | hold | go | rate N (operations a second) | off.
@@ -22,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "disks.h"
 
 #define DEFAULT_RATE 24
@@ -30,7 +32,7 @@ struct writer {
   struct disks disks;
   uint64_t seq;
   uint32_t generation;
-  bool holding;
+  bool holding, frozen;
   unsigned rate;
 };
 
@@ -116,22 +118,28 @@ static void obey(struct writer *writer, const char *command) {
   printf("SEAWALL-GUEST-DONE %s seq=%llu generation=%u\n", command, (unsigned long long)writer->seq, writer->generation);
 }
 
-static void take_commands(struct writer *writer, int fd, int64_t until_ms) {
+/* Commands come byte by byte through a port that may have no reader's end: false when there was nothing. */
+static bool take_command_byte(struct writer *writer, int fd) {
   static char line[64];
   static size_t length;
   char byte;
-  for (int64_t left; (left = until_ms - now_ms()) > 0;) {
-    struct pollfd ready = {.fd = fd, .events = POLLIN};
-    if (poll(&ready, 1, (int)left) <= 0) continue;
-    if (read(fd, &byte, 1) != 1) {
-      usleep(10000);
-      continue;
-    }
-    if (byte != '\n' && length < sizeof line - 1) line[length++] = byte;
-    if (byte != '\n') continue;
+  if (read(fd, &byte, 1) != 1) return false;
+  if (byte != '\n' && length < sizeof line - 1) line[length++] = byte;
+  if (byte == '\n') {
     line[length] = 0;
     length = 0;
     obey(writer, line);
+  }
+  return true;
+}
+
+static void listen_until(struct writer *writer, int commands, int agent, int64_t until_ms) {
+  for (int64_t left; (left = until_ms - now_ms()) > 0;) {
+    struct pollfd ready[] = {{.fd = commands, .events = POLLIN}, {.fd = agent, .events = POLLIN}};
+    if (poll(ready, 2, (int)left) <= 0) continue;
+    bool any = agent_answer(agent, &writer->frozen);
+    any = take_command_byte(writer, commands) || any;
+    if (!any) usleep(10000); /* a hung-up end is always ready and never has anything */
   }
 }
 
@@ -141,32 +149,41 @@ static void run_guest(void) {
   boot();
   disks_open(&writer.disks, devices, true, true);
   struct verdict verdict = disks_verify(&writer.disks);
-  int commands = open_commands();
+  int commands = open_commands(), agent = agent_open();
   writer.seq = verdict.seq;
   writer.generation = verdict.generation;
   writer.holding = say_verdict(verdict) != 0; /* bad disks are left as they are found */
   if (!writer.holding) disks_write(&writer.disks, writer.seq, writer.generation); /* it may have been cut short */
   if (!writer.holding && writer.generation % 2 == 1) trim(&writer);
   for (int64_t next_tick = 0, next = now_ms();; next += 1000 / writer.rate) {
-    if (!writer.holding) write_one(&writer);
+    if (!writer.holding && !writer.frozen) write_one(&writer);
     if (now_ms() >= next_tick) {
       printf("SEAWALL-GUEST-TICK seq=%llu generation=%u\n", (unsigned long long)writer.seq, writer.generation);
       next_tick = now_ms() + 1000;
     }
     if (now_ms() > next + 1000) next = now_ms(); /* suspended or slow: do not catch up in a burst */
-    take_commands(&writer, commands, next + 1000 / writer.rate);
+    listen_until(&writer, commands, agent, next + 1000 / writer.rate);
   }
+}
+
+static void advance(const struct disks *disks) {
+  struct verdict start = disks_verify(disks);
+  struct writer writer = {.disks = *disks, .seq = start.seq, .generation = start.generation};
+  for (int step = 0; step < 2000; step++)
+    if (step == 500 || step == 1500) trim(&writer);
+    else write_one(&writer);
 }
 
 int main(int count, char **words) {
   struct disks disks;
   if (getpid() == 1) run_guest();
   if (count != 4) {
-    fprintf(stderr, "usage: guest format|verify VDA VDB\n");
+    fprintf(stderr, "usage: guest format|verify|advance VDA VDB\n");
     return 2;
   }
-  bool format = strcmp(words[1], "format") == 0;
-  disks_open(&disks, (const char *const *)(words + 2), format, false);
+  bool format = strcmp(words[1], "format") == 0, forward = strcmp(words[1], "advance") == 0;
+  disks_open(&disks, (const char *const *)(words + 2), format || forward, false);
   if (format) disks_format(&disks);
+  else if (forward) advance(&disks);
   return format ? 0 : say_verdict(disks_verify(&disks));
 }

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from seawall.repository.crypto.keys import RepositorySecrets, cut_key_commitment
 from seawall.repository.errors import ForeignRepository, IntegrityError, ObjectExists, WrongKey
 from seawall.repository.format.config import RepositoryConfig
-from seawall.repository.format.keyfile import KeyBundle, bundle_id, encode_key_object, key_names, open_key_object
+from seawall.repository.format.keyfile import KeyBundle, encode_key_object, key_names, open_key_object
 from seawall.repository.format.layout import KEYS_PREFIX, KeyName, key_name, parse_key_name
 from seawall.repository.naming import naming
 from seawall.repository.store.port import Store
@@ -49,7 +49,7 @@ def read_keys(store: Store, config: RepositoryConfig, wrapper: str, secret_key: 
 def key_objects(store: Store) -> Mapping[str, KeyName]:
     """Object name -> its parts, sorted by name."""
     parsed = {info.name: parse_key_name(info.name) for info in store.list(KEYS_PREFIX)}
-    return {name: parts for name, parts in parsed.items() if parts is not None}
+    return {name: parts for name, parts in sorted(parsed.items()) if parts is not None}
 
 
 def _require_same(store: Store, name: str, body: bytes, error: ObjectExists) -> None:

@@ -37,6 +37,7 @@ from seawall.repository.format.root_object import (
 from seawall.repository.keyring import read_keys, write_keys
 from seawall.repository.naming import naming
 from seawall.repository.store.port import Store
+from seawall.repository.store.probe import PROBE_PREFIX
 
 TAIL_READ_BYTES = 64 * 1024
 """A first guess at the end of a pack: the table of most packs is in it."""
@@ -53,7 +54,10 @@ class OpenRepository:
     secrets: RepositorySecrets
 
     def read_table(self, tenant: str, pack_id: bytes, generation: int) -> NDArray[np.void]:
-        """The table of contents (TABLE_ENTRY) of a stored pack. Raises ObjectMissing, IntegrityError, FormatUnsupported, StoreUnavailable."""
+        """The table of contents (TABLE_ENTRY) of a stored pack.
+
+        Raises ObjectMissing, IntegrityError, FormatUnsupported, StoreUnavailable.
+        """
         return self.read_tail(tenant, pack_id, generation).table
 
     def read_tail(self, tenant: str, pack_id: bytes, generation: int) -> PackTail:
@@ -186,7 +190,7 @@ def _is_created(store: Store, body: bytes) -> bool:
 
 def _require_vacant(store: Store) -> None:
     for info in store.list(FORMAT_PREFIX):
-        if not info.name.startswith(KEYS_PREFIX):
+        if not info.name.startswith((KEYS_PREFIX, PROBE_PREFIX)):
             raise ForeignRepository(f"{store.url}: {info.name} lies here without a config; choose another place")
 
 

@@ -1,6 +1,7 @@
 """Removing what one attempt left on the host. Called by a capture's end and by the sweep; every step may be repeated."""
 
 import shutil
+import stat
 from pathlib import Path
 
 from seawall.agent.capture.names import Places
@@ -9,10 +10,12 @@ from seawall.agent.hypervisor.port import Hypervisor
 
 
 def make_places(where: Places, owner: tuple[int, int] | None) -> None:
-    """Folders that QEMU may write to and nobody else reads. Their parents are ours and let QEMU pass through."""
+    """Folders that QEMU may write to and nobody else reads. Those above are ours, and QEMU may pass through."""
     for folder in (where.run, where.scratch):
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        for ours in (folder.parent, folder.parent.parent) if folder is where.run else (folder.parent,):
+            ours.chmod(stat.S_IMODE(ours.stat().st_mode) | stat.S_IXGRP | stat.S_IXOTH)
         if owner is not None:
             shutil.chown(folder, *owner)
 

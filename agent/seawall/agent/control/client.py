@@ -130,7 +130,7 @@ class ControllerClient:
         return [convert.read_url_of(url) for url in answer.urls]
 
     def complete(self, completion: Completion, progress: Progress) -> Completed:
-        """Hand in. Asked until answered. Raises OutcomeUnknown when no answer came; every other error is an answer: nothing was committed."""
+        """Hand in; asked until answered. Raises OutcomeUnknown when no answer came; any other error says that nothing was committed."""
         try:
             answer = self._complete(completion, progress)
         except ControllerUnreachable as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from seawall.agent.control.client import ControllerClient
 from seawall.agent.control.messages import PutTarget, ReadUrl
 from seawall.repository.clock import Clock
-from seawall.repository.errors import StoreRefused
+from seawall.repository.errors import IntegrityError, StoreRefused
 from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.record import Locator
 from seawall.repository.store.port import SignedPut, SignedTransfer
@@ -25,6 +25,11 @@ class AgentCoordinator:
         self._client = client
         self._web = web
         self._clock = clock
+
+    @property
+    def transfer(self) -> SignedTransfer:
+        """For what is granted by URL alone: the manifest of a point."""
+        return self._web
 
     def lookup(self, chunk_ids: Sequence[bytes]) -> Mapping[bytes, Locator]:
         found = self._client.lookup(chunk_ids)
@@ -82,7 +87,12 @@ class AgentPackReader:
 
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
         """Raises ObjectMissing, StoreUnavailable, StoreRefused, IntegrityError (a short answer), and the client's errors."""
-        pack = (pack_id, generation)
+        body = self._read((pack_id, generation), offset, length)
+        if len(body) != length:
+            raise IntegrityError(f"pack {pack_id.hex()}.{generation} ends before {offset + length}")
+        return body
+
+    def _read(self, pack: tuple[bytes, int], offset: int, length: int) -> bytes:
         url = self._known(pack) or self._sign([pack])[0]
         try:
             return self._web.get_range(url.url, offset, length)

@@ -1,5 +1,8 @@
 """gRPC errors become ours here, and nowhere else: one table from (status, reason) to the class. Used by the client, the link and join."""
 
+from collections.abc import Iterable
+from typing import cast
+
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
@@ -73,4 +76,4 @@ def _text(error: grpc.RpcError) -> str:
 def _trailing(error: grpc.RpcError) -> list[tuple[str, str | bytes]]:
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return []
-    return [(key, value) for key, value in error.trailing_metadata() or ()]
+    return list(cast(Iterable[tuple[str, str | bytes]], error.trailing_metadata() or ()))

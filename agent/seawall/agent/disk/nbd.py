@@ -50,8 +50,8 @@ class NbdConnection:
             self.contexts = frozenset(name for name in contexts if self._handle.can_meta_context(name))
 
     def close(self) -> None:
-        """Drop the connection; what was not flushed may be lost."""
-        self._handle.close()
+        """Drop the connection; what was not flushed may be lost. libnbd's handle closes with its last reference."""
+        self._handle = None
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill the buffer with requests in flight side by side."""

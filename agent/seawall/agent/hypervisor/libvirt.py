@@ -290,10 +290,22 @@ def _checkpoint_xml(domain: Any, name: str) -> str:
 
 def _delete_checkpoint(domain: Any, name: str) -> None:
     try:
-        domain.checkpointLookupByName(name).delete(0)
+        checkpoint = domain.checkpointLookupByName(name)
+        try:
+            checkpoint.delete(0)
+        except libvirt.libvirtError as error:
+            if not _bitmap_absent(error):
+                raise
+            # Killed before QEMU ever wrote the bitmap to the file: there is nothing but metadata left to delete.
+            checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT:
             raise
+
+
+def _bitmap_absent(error: libvirt.libvirtError) -> bool:
+    """libvirt has no code of its own for it."""
+    return error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and "not found in backing chain" in str(error)
 
 
 def _identity(text: str) -> tuple[str, str]:

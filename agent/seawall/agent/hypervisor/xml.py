@@ -3,12 +3,15 @@
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import BackupDisk, DomainDisk
 
 MAX_XML_CHARACTERS = 4 * 1024 * 1024
+MAX_DEPTH = 64
 DEFAULT_SECTOR_BYTES = 512
+_PIECE_CHARACTERS = 4096
 
 
 class XmlRefused(AgentError):
@@ -24,7 +27,7 @@ def parse(text: str) -> ET.Element:
     if "<!DOCTYPE" in text.upper() or "<!ENTITY" in text.upper():
         raise XmlRefused("An XML document with a document type declaration was refused.")
     try:
-        return ET.fromstring(text)  # noqa: S314  # entities need a document type, refused above
+        return _parse_bounded(text)
     except (ET.ParseError, ValueError) as error:
         raise XmlRefused(f"An XML document could not be parsed: {error}.") from error
 
@@ -89,6 +92,25 @@ def mac_addresses(domain: ET.Element) -> tuple[str, ...]:
     """Lower case, in the order of the interfaces."""
     rows = domain.iterfind("devices/interface/mac")
     return tuple(row.get("address", "").lower() for row in rows if row.get("address"))
+
+
+def _parse_bounded(text: str) -> ET.Element:
+    """Piece by piece, so that a document made of depth alone is refused before anything recurses into it."""
+    parser: ET.XMLPullParser[Any] = ET.XMLPullParser(("start", "end"))  # entities need a document type, refused before
+    root: ET.Element | None = None
+    depth = 0
+    for start in range(0, len(text), _PIECE_CHARACTERS):
+        parser.feed(text[start : start + _PIECE_CHARACTERS])
+        for item in parser.read_events():
+            event, element = cast(tuple[str, ET.Element], item)
+            root = element if root is None else root
+            depth += 1 if event == "start" else -1
+            if depth > MAX_DEPTH:
+                raise XmlRefused(f"An XML document nested deeper than {MAX_DEPTH} elements was refused.")
+    parser.close()
+    if root is None:
+        raise XmlRefused("An empty XML document was refused.")
+    return root
 
 
 def _disk(row: ET.Element) -> DomainDisk:

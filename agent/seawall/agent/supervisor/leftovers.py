@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import structlog
-from seawall.agent.capture.sweep import sweep
 
+from seawall.agent.capture.sweep import sweep
 from seawall.agent.config import AgentConfig
 from seawall.agent.hypervisor.port import Hypervisor
 from seawall.agent.journal import Journal, JournalledAttempt
@@ -36,7 +36,7 @@ class Leftovers:
             self._hypervisor,
             self._config.run_dir,
             self._config.scratch_dir,
-            live,
+            set(live),
             self._journal.protected_checkpoints(live),
         )
         self._journal.forget_unborn(live)

@@ -1,7 +1,7 @@
 """The supervisor's own times, in seconds; those of leases and polls come with Hello. Frozen; tests shorten them."""
 
-import random
 from dataclasses import dataclass, field
+from random import Random, SystemRandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Backoff:
 
     first: float
     longest: float
-    random: random.Random = field(default_factory=random.SystemRandom)
+    jitter: Random = field(default_factory=SystemRandom)
     failures: int = 0
 
     def next_seconds(self) -> float:
         ceiling = min(self.longest, self.first * 2**self.failures)
         self.failures = min(self.failures + 1, 16)
-        return self.random.uniform(min(self.first, ceiling) / 2, ceiling)
+        return self.jitter.uniform(min(self.first, ceiling) / 2, ceiling)
 
     def reset(self) -> None:
         self.failures = 0

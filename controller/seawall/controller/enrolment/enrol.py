@@ -2,7 +2,7 @@
 
 import hmac
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seawall.controller.certificates.authority import CertificateAuthority, IssuedCertificate
 from seawall.controller.certificates.csr import public_key_of_request, public_key_sha256
@@ -19,7 +19,7 @@ class Application:
     """What a host hands in."""
 
     token_id: str
-    token_secret: str
+    token_secret: str = field(repr=False)
     csr_der: bytes
     host_name: str
 

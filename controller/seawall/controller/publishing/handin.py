@@ -8,11 +8,11 @@ from seawall.controller.errors import DataLoss, InvalidArgument
 from seawall.controller.publishing.slots import Slots
 from seawall.controller.records.catalogue import PointDisk
 from seawall.controller.records.runs import Attempt, Progress, Run, RunWarning
-from seawall.controller.repositories.names import hand_in_name
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
+from seawall.repository.format.layout import HandInKind, hand_in_name
+from seawall.repository.format.manifest import Root
 from seawall.repository.format.refmap import decode_refmap
-from seawall.repository.format.root import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def decoded_refmap(refmap_object: bytes, tenant: str) -> Slots:
     return refmap.slots()
 
 
-def _fetch(repository: OpenedRepository, attempt_id: str, what: str, digest: bytes, reason: str) -> bytes:
+def _fetch(repository: OpenedRepository, attempt_id: str, what: HandInKind, digest: bytes, reason: str) -> bytes:
     if len(digest) != 32:
         raise InvalidArgument(reason, f"The hash of the {what} must have 32 bytes.")
     name = hand_in_name(attempt_id, what, digest)

@@ -1,4 +1,4 @@
-"""Commits restore points: validate, write the intent, PUT r/ and m/, make available. Every step may be repeated, by this process or the next.
+"""Commits restore points: validate, write the intent, PUT r/ and m/, make available. This process or the next may repeat every step.
 
 Blocking: called from worker threads. The order of the steps is what makes it safe (DESIGN.md, "Publication"):
 1. one transaction, begun with the gc row: slots checked, run compared and swapped to PUBLISHING, the point inserted with its exact bytes;
@@ -8,17 +8,15 @@ Blocking: called from worker threads. The order of the steps is what makes it sa
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import structlog
 from blake3 import blake3
 
-from seawall.controller.errors import Aborted, DataLoss, FailedPrecondition
-from seawall.controller.publishing.handin import HandedIn, HandIn, decoded_refmap, read_hand_in
+from seawall.controller.errors import DataLoss, FailedPrecondition
+from seawall.controller.publishing.handin import HandedIn, HandIn, read_hand_in
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, check_size, missing_slots
 from seawall.controller.records.catalogue import Intent, PackState, Point, PointState
 from seawall.controller.records.runs import AttemptState
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
-from seawall.controller.repositories.names import manifest_name, refmap_name
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.runs.machine import Execution, handing_in, publish, succeed
 from seawall.controller.scheduler.executions import Change, load, load_owned
@@ -26,6 +24,7 @@ from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store import Store, Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectExists
+from seawall.repository.format.layout import manifest_name, refmap_name
 from seawall.repository.format.root_object import Statement
 
 _log = structlog.get_logger()
@@ -113,7 +112,9 @@ class Publisher:
             return missing
         check_size(handed_in.slots, facts, sum(disk.size_bytes for disk in hand_in.disks))
         point = self._intended(repository, execution, hand_in, handed_in)
-        missing = self._store.write_now(lambda transaction: self._commit_intent(transaction, key, point, handed_in, facts))
+        missing = self._store.write_now(
+            lambda transaction: self._commit_intent(transaction, key, point, handed_in, facts)
+        )
         if not missing:
             self._on_step("intent")
         return missing
@@ -121,7 +122,8 @@ class Publisher:
     def _parent_slots(self, repository: OpenedRepository, execution: Execution) -> Slots:
         if not execution.attempt.parent_point_id:
             return {}
-        return repository.slots_of_point(execution.run.tenant, execution.run.vm_id, execution.attempt.parent_point_id)
+        run = execution.run
+        return repository.refmap_of_point(run.tenant, run.vm_id, execution.attempt.parent_point_id).slots()
 
     def _facts(self, repository: OpenedRepository, execution: Execution, slots: Slots, parent: Slots) -> PackFacts:
         ids = list(slots)
@@ -179,10 +181,14 @@ class Publisher:
         before = _owned(transaction, key)
         handing_in(before)
         packs = transaction.packs.packs(point.repository_id, list(handed_in.slots))
-        missing = missing_slots(handed_in.slots, PackFacts(facts.tenant, facts.host_id, packs, facts.raw_lengths, facts.parent))
+        missing = missing_slots(
+            handed_in.slots, PackFacts(facts.tenant, facts.host_id, packs, facts.raw_lengths, facts.parent)
+        )
         if missing:
             return missing
-        Change(transaction, set()).save(before, publish(before, blake3(handed_in.root_object).digest(), blake3(handed_in.refmap_object).digest()))
+        Change(transaction, set()).save(
+            before, publish(before, blake3(handed_in.root_object).digest(), blake3(handed_in.refmap_object).digest())
+        )
         transaction.points.add_point(point)
         return ()
 
@@ -194,7 +200,8 @@ class Publisher:
         except ObjectExists as error:
             if repository.store.get(name) != body:
                 raise DataLoss(
-                    "COMMITTED_OBJECT_DIFFERS", f"{name} exists with other bytes than this point's; nothing was overwritten."
+                    "COMMITTED_OBJECT_DIFFERS",
+                    f"{name} exists with other bytes than this point's; nothing was overwritten.",
                 ) from error
 
     def _make_available(self, point: Point) -> None:

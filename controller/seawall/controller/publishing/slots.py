@@ -68,7 +68,8 @@ def _check_owner(pack: Pack, slots: NDArray[np.uint16], facts: PackFacts) -> Non
     known = facts.parent.get(pack.id)
     if known is None or not np.isin(slots, known).all():
         raise InvalidArgument(
-            "BAD_REFMAP", f"The refmap names slots of pack {pack.id.hex()}, which is another host's and not in the parent point."
+            "BAD_REFMAP",
+            f"The refmap names slots of pack {pack.id.hex()}, which is another host's and not in the parent point.",
         )
 
 

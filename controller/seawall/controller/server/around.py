@@ -5,7 +5,7 @@ only: Seawall has no other.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -58,8 +58,11 @@ def _streaming(behaviour: Any, around: Around, method: str) -> Any:
         async with around(method, context):
             answers = behaviour(request, context)
             if hasattr(answers, "__aiter__"):
-                async for answer in answers:
-                    yield answer
+                async with aclosing(
+                    answers
+                ):  # a caller that goes away ends the handler now, not at the next collection
+                    async for answer in answers:
+                        yield answer
             else:  # a handler that writes by itself
                 await answers
 

@@ -23,8 +23,8 @@ _CONTEXT = "seawall v1 cut function"
 class Grid:
     """Where chunks may end, for one cut key and one nominal size.
 
-    `nominal_bytes`: a power of two, 8 KiB to 4 MiB. Chunks have nominal/8 (at least one block) to 4 x nominal bytes; only the last chunk of a
-    page may be shorter. Raises ValueError on other sizes.
+    `nominal_bytes`: a power of two, 8 KiB to 4 MiB. Chunks have nominal/8 (at least one block) to 4 x nominal bytes; only the last chunk
+    of a page may be shorter. Raises ValueError on other sizes.
     """
 
     cut_key: bytes = field(repr=False)
@@ -37,7 +37,9 @@ class Grid:
     def __post_init__(self) -> None:
         nominal = self.nominal_bytes
         if not NOMINAL_MIN_BYTES <= nominal <= NOMINAL_MAX_BYTES or nominal & (nominal - 1):
-            raise ValueError(f"chunk size {nominal} is not a power of two from {NOMINAL_MIN_BYTES} to {NOMINAL_MAX_BYTES}")
+            raise ValueError(
+                f"chunk size {nominal} is not a power of two from {NOMINAL_MIN_BYTES} to {NOMINAL_MAX_BYTES}"
+            )
         first, second = np.frombuffer(blake3(self.cut_key, derive_key_context=_CONTEXT).digest(16), dtype="<u8") | 1
         for name, value in (
             ("min_bytes", max(BLOCK_BYTES, nominal // 8)),
@@ -53,7 +55,8 @@ class Grid:
         mixed ^= mixed >> np.uint64(32)
         mixed *= self.second_multiplier
         ones = self.nominal_bytes // BLOCK_BYTES - 1
-        return (mixed >> np.uint64(64 - ones.bit_length())) == ones
+        ends: NDArray[np.bool_] = (mixed >> np.uint64(64 - ones.bit_length())) == ones
+        return ends
 
     def cuts(self, boundaries: NDArray[np.bool_], length: int) -> Iterator[int]:
         """Ends of all chunks of a stretch that begins at a cut and ends with its page. `boundaries` covers its `length` bytes."""

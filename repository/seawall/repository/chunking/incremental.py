@@ -1,8 +1,8 @@
-"""Cutting a page again where it changed. Pure: the caller supplies boundaries on demand. Called by `writing.scan`.
+"""Cutting a page again where it changed. Pure: the caller supplies boundaries on demand. Called by `writing.disk`.
 
-Invariant (property-tested): the cuts equal those of cutting the whole new page afresh. They do because a cut depends only on the blocks since
-the previous cut: from an old cut before a change on, the cuts are found anew, and the first new cut that is also an old one behind the
-change is followed by the old cuts again.
+Invariant (property-tested): the cuts equal those of cutting the whole new page afresh. They do because a cut depends only on the blocks
+since the previous cut: from an old cut before a change on, the cuts are found anew, and the first new cut that is also an old one behind
+the change is followed by the old cuts again.
 """
 
 from bisect import bisect_left, bisect_right

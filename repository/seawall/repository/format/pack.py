@@ -6,7 +6,7 @@ The writing pipeline builds them, the controller reads their tables into the ind
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,18 +115,25 @@ class PackBuilder:
 
     def seal(self) -> SealedPack:
         """Close it. Raises ValueError when it is empty or sealed already."""
+        return self.seal_with(self._seal_hashes)
+
+    def seal_with(self, sealed_hashes: Callable[[bytes], bytes]) -> SealedPack:
+        """`seal` with the sealed list of h given, from the table's hash: for golden vectors."""
         if self._sealed or not self._rows:
             raise ValueError("a pack is sealed once, and not empty")
         self._sealed = True
         table = table_of(self._rows)
-        self._finish(table)
+        self._finish(table, sealed_hashes)
         md5 = hashlib.md5(self._body, usedforsecurity=False).digest()  # Content-MD5 of the signed PUT, nothing else
         return SealedPack(pack_id_of(self._body), self._body, md5, table, self._meta)
 
-    def _finish(self, table: NDArray[np.void]) -> None:
+    def _seal_hashes(self, table_hash: bytes) -> bytes:
+        return seal_hashes(self._hashes, self._lineage_id, table_hash, self._public_key)
+
+    def _finish(self, table: NDArray[np.void], seal: Callable[[bytes], bytes]) -> None:
         table_bytes = table.tobytes()
         table_hash = blake3(table_bytes).digest()
-        sealed_hashes = seal_hashes(self._hashes, self._lineage_id, table_hash, self._public_key)
+        sealed_hashes = seal(table_hash)
         if len(sealed_hashes) != hashes_bytes_of(len(table)):
             raise AssertionError("the sealed list of hashes has not the length that the footer promises")
         footer = Footer(

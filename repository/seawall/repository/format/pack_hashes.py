@@ -17,15 +17,27 @@ _SEALED_KEY_BYTES = SEAL_OVERHEAD_BYTES + KEY_BYTES
 
 
 def seal_hashes(hashes: Sequence[bytes], lineage_id: bytes, table_hash: bytes, public_key: bytes) -> bytes:
-    """`table_hash`: BLAKE3 of the table of contents, 32 bytes."""
+    """The list as it stands in the pack, under a fresh key."""
     key = secrets.token_bytes(KEY_BYTES)
-    binding = _DOMAIN + lineage_id + table_hash
-    return seal_to(public_key, key, binding) + seal_box(key, new_nonce(), b"".join(hashes), binding)
+    sealed_key = seal_to(public_key, key, hashes_binding(lineage_id, table_hash))
+    return assemble_hashes(hashes, lineage_id, table_hash, sealed_key, key, new_nonce())
+
+
+def hashes_binding(lineage_id: bytes, table_hash: bytes) -> bytes:
+    """HPKE info and AAD: `table_hash` is BLAKE3 of the table of contents, 32 bytes."""
+    return _DOMAIN + lineage_id + table_hash
+
+
+def assemble_hashes(
+    hashes: Sequence[bytes], lineage_id: bytes, table_hash: bytes, sealed_key: bytes, key: bytes, nonce: bytes
+) -> bytes:
+    """The deterministic rest of `seal_hashes`; golden vectors call it with fixed key and nonce."""
+    return sealed_key + seal_box(key, nonce, b"".join(hashes), hashes_binding(lineage_id, table_hash))
 
 
 def unseal_hashes(sealed: bytes, lineage_id: bytes, table_hash: bytes, secret_key: bytes) -> list[bytes]:
     """In table order. Raises IntegrityError."""
-    binding = _DOMAIN + lineage_id + table_hash
+    binding = hashes_binding(lineage_id, table_hash)
     what = "pack's list of hashes"
     key = open_sealed(secret_key, sealed[:_SEALED_KEY_BYTES], binding, what)
     flat = open_box(key, sealed[_SEALED_KEY_BYTES:], binding, what)

@@ -51,11 +51,16 @@ class RootNames:
     recipient: bytes  # id of the repository's public key, 8 bytes
 
 
+def object_hash(body: bytes) -> bytes:
+    """BLAKE3, 32 bytes: how statements, hand-ins and grants name an object."""
+    return blake3(body).digest()
+
+
 def seal_root(root: Root, repository_public_key: bytes) -> bytes:
     """The root object: the body under a fresh data key, that key sealed to the repository. Raises ValueError on a malformed root."""
     data_key = secrets.token_bytes(KEY_BYTES)
     front = root_front(root, repository_public_key)
-    sealed_key = seal_to(repository_public_key, data_key, _INFO_DOMAIN + front)
+    sealed_key = seal_to(repository_public_key, data_key, data_key_binding(front))
     return assemble_root(root, front, sealed_key, data_key, new_nonce())
 
 
@@ -64,6 +69,11 @@ def root_front(root: Root, repository_public_key: bytes) -> bytes:
     recipient = recipient_id(repository_public_key)
     names = RootNames(root.lineage_id, root.tenant, root.vm_id, root.point_id, root.key_epoch, recipient)
     return with_descriptor(ROOT, to_canonical(names))
+
+
+def data_key_binding(front: bytes) -> bytes:
+    """HPKE info of the sealed data key: everything before it."""
+    return _INFO_DOMAIN + front
 
 
 def assemble_root(root: Root, front: bytes, sealed_key: bytes, data_key: bytes, nonce: bytes) -> bytes:
@@ -85,7 +95,7 @@ def unseal_data_key(root_object: bytes, repository_secret_key: bytes) -> bytes:
     start = _front_bytes(root_object)
     sealed_key = root_object[start : start + _SEALED_KEY_BYTES]
     what = f"root of point {names.point_id}"
-    return open_sealed(repository_secret_key, sealed_key, _INFO_DOMAIN + root_object[:start], what)
+    return open_sealed(repository_secret_key, sealed_key, data_key_binding(root_object[:start]), what)
 
 
 def open_root(root_object: bytes, data_key: bytes) -> Root:
@@ -121,8 +131,19 @@ def open_manifest(body: bytes, signing_public_key: bytes) -> tuple[Statement, by
     return statement, root_object
 
 
+def manifest_root(body: bytes, trusted_hash: bytes) -> bytes:
+    """The root object of an `m/` object that somebody trusted named by its hash; for readers without the signing key.
+
+    Raises IntegrityError when these are not the bytes that were named, FormatUnsupported.
+    """
+    if object_hash(body) != trusted_hash:
+        raise IntegrityError("manifest: not the one that was committed")
+    _, start = read_descriptor(body, MANIFEST, "manifest")
+    return body[start + SIGNATURE_BYTES :]
+
+
 def _check_statement(statement: Statement, root_object: bytes) -> None:
-    if blake3(root_object).digest() != statement.root_hash:
+    if object_hash(root_object) != statement.root_hash:
         raise IntegrityError(f"manifest of point {statement.point_id}: its root is not the one that was signed")
     names = root_names(root_object)
     said = (statement.lineage_id, statement.tenant, statement.vm_id, statement.point_id, statement.key_epoch)

@@ -91,9 +91,7 @@ def _by_pack(leaf: Leaf, first: int, end: int) -> dict[int, list[WantedChunk]]:
 
 def _joins(group: list[WantedChunk], chunk: WantedChunk) -> bool:
     behind = group[-1].offset + group[-1].stored_bytes
-    return (
-        chunk.offset - behind <= GAP_BYTES and chunk.offset + chunk.stored_bytes - group[0].offset <= REQUEST_BYTES
-    )
+    return chunk.offset - behind <= GAP_BYTES and chunk.offset + chunk.stored_bytes - group[0].offset <= REQUEST_BYTES
 
 
 def _request(pack_id: bytes, generation: int, group: list[WantedChunk]) -> PackRequest:

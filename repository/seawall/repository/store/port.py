@@ -60,11 +60,12 @@ class Store(Protocol):
       (see StoreCapabilities), it overwrites; nothing's safety may depend on it alone.
     - No name may be the beginning of another at a "/" ("a" beside "a/b"): folders and some servers cannot hold both.
     - Every call may be repeated. `delete` of a missing object is success.
-    - `list` yields each object whose name begins with the prefix once, whatever the page size, in an order of the store's own (S3 servers do
-      not agree on one: sort what must be sorted). Objects put or deleted meanwhile may or may not show. After a TemporaryError the same
+    - `list` yields each object whose name begins with the prefix once, whatever the page size, in an order of the store's own (S3 servers
+      do not agree on one: sort what must be sorted). Objects put or deleted meanwhile may or may not show. After a TemporaryError the same
       iterator may be asked again: it goes on where it was.
     - Errors are ours: StoreUnavailable (temporary), StoreRefused, BucketMissing, ObjectMissing, ObjectExists. No call waits for ever.
-      A name outside the rules, a negative offset or length: StoreRefused. The bucket gone: BucketMissing, from every call but signing.
+      A name outside the rules, a negative offset or length: StoreRefused. The bucket gone: BucketMissing, from every call
+      but signing and, on servers that make buckets unasked, `put`.
     - Buffers passed in belong to the caller again when the call returns. Thread-safe.
     """
 

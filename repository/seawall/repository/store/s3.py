@@ -4,11 +4,13 @@ Tuned for a third of boto3's default CPU: payloads unsigned (Content-MD5 is sign
 retries inside boto (the retry decorator has them all).
 """
 
+import copy
 import hashlib
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from botocore.exceptions import (
     IncompleteReadError,
     ResponseStreamingError,
 )
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused, StoreUnavailable
@@ -48,6 +51,12 @@ class S3Store:
         self._client = _client(location, credentials)
         self._clock = clock or SystemClock()
         self._page_size = page_size
+
+    def below(self, prefix: str) -> "S3Store":
+        """The store of a part of this one, over the same client: making a client takes boto3 a tenth of a second."""
+        part = copy.copy(self)
+        part._location = replace(self._location, prefix=f"{self._location.prefix}{check_name(prefix)}/")
+        return part
 
     @property
     def url(self) -> str:
@@ -139,7 +148,8 @@ class S3Store:
                 if _status(error) == 416:  # the range begins at or past the end
                     return b""
                 raise
-            with answer["Body"] as body:
+            # `with answer["Body"]` would hand out the raw stream, whose errors boto3 does not map.
+            with closing(answer["Body"]) as body:
                 return body.read()
 
     def _list_page(self, prefix: str, token: dict[str, str]) -> "ListObjectsV2OutputTypeDef":
@@ -220,7 +230,7 @@ def _our_errors(label: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise from_status(_status(error), _code(error), label) from error
-    except (HTTPClientError, ResponseStreamingError, IncompleteReadError) as error:
+    except (BotoConnectionError, HTTPClientError, ResponseStreamingError, IncompleteReadError) as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise StoreRefused(f"{label}: the server's certificate is not trusted: set ca_file= in the URL") from error
         raise StoreUnavailable(f"{label}: {error}") from error

@@ -6,7 +6,7 @@ from threading import Lock
 class DiskCounters:
     """Bytes. Reading the attributes needs no lock; a set of them read together may be some chunks apart.
 
-    `planned`: what will be read at least; an incremental reads a little more around each change, and `planned` follows when the disk is done.
+    `planned`: what will be read at least; an incremental reads a little more around each change, and `planned` follows when all is read.
     """
 
     def __init__(self) -> None:

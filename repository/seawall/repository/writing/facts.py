@@ -57,7 +57,7 @@ class PointFacts:
 
 @dataclass(frozen=True, slots=True)
 class DiskStats:
-    """What became of one disk. `read`: from the source; `new`: plain bytes of chunks that had to be stored; `stored`: their record bodies."""
+    """What became of one disk. `read`: from the source; `new`: plain bytes of chunks that had to be stored; `stored`: their records."""
 
     disk: str
     virtual_bytes: int

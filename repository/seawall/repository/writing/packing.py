@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from seawall.repository.format.pack import PackBuilder
+from seawall.repository.format.pack import PackBuilder, SealedPack
 from seawall.repository.format.record import Codec, Locator, Record
 from seawall.repository.writing.crew import Crew, Lane
 from seawall.repository.writing.port import WriteCoordinator
@@ -28,34 +28,34 @@ class OpenPack:
 class Placement:
     """Where one chunk lies, or will. Resolved once: by a known locator, or by its place in a pack."""
 
-    __slots__ = ("_codec", "_known", "_offset", "_pack", "_raw_bytes", "_slot", "_stored_bytes")
+    __slots__ = ("_codec", "_known", "_offset", "_raw_bytes", "_slot", "_stored_bytes", "pack")
 
     def __init__(self, known: Locator | None = None) -> None:
         self._known = known
-        self._pack: OpenPack | None = None
+        self.pack: OpenPack | None = None
         self._slot = self._offset = self._stored_bytes = self._raw_bytes = 0
         self._codec = Codec.RAW
 
     @property
     def ready(self) -> bool:
         """Whether `locator` may be called."""
-        return self._known is not None or (self._pack is not None and self._pack.pack_id is not None)
+        return self._known is not None or (self.pack is not None and self.pack.pack_id is not None)
 
     def found(self, locator: Locator) -> None:
         self._known = locator
 
     def placed(self, pack: OpenPack, record: Record, slot: int, offset: int) -> None:
-        self._pack, self._slot, self._offset = pack, slot, offset
+        self.pack, self._slot, self._offset = pack, slot, offset
         self._stored_bytes, self._raw_bytes, self._codec = len(record.body), record.raw_bytes, record.codec
 
     def locator(self) -> Locator:
         if self._known is None:
-            if self._pack is None or self._pack.pack_id is None:
+            if self.pack is None or self.pack.pack_id is None:
                 raise RuntimeError("a chunk's locator was asked for before its pack was closed")
             self._known = Locator(
-                self._pack.pack_id, 0, self._slot, self._offset, self._stored_bytes, self._raw_bytes, self._codec
+                self.pack.pack_id, 0, self._slot, self._offset, self._stored_bytes, self._raw_bytes, self._codec
             )
-            self._pack = None
+            self.pack = None
         return self._known
 
 
@@ -67,6 +67,7 @@ class PackLine:
         self._coordinator = coordinator
         self._new_builder = new_builder
         self._open: OpenPack | None = None
+        self._closing: deque[Future[SealedPack]] = deque()
         self._under_way: deque[Future[None]] = deque()
         self.stored_bytes = 0
         """Record bodies placed so far."""
@@ -89,20 +90,39 @@ class PackLine:
             return
         while len(self._under_way) >= MAX_PACKS_UNDER_WAY:
             self._crew.result(self._under_way.popleft())
-        self._under_way.append(self._crew.submit(Lane.UPLOAD, self._store, self._open))
+        while self._closing and self._closing[0].done():
+            self._closing.popleft()
+        sealing = self._crew.submit(Lane.COMPUTE, _seal, self._open)
+        self._closing.append(sealing)
+        self._under_way.append(self._crew.submit(Lane.UPLOAD, self._store, sealing))
         self._open = None
+
+    def holds(self, placement: Placement) -> bool:
+        """Whether the chunk lies in the open pack: its locator stays unknown until that is closed."""
+        return self._open is not None and placement.pack is self._open
+
+    def identify(self) -> None:
+        """Close, and wait until every pack has its id: all placements are ready then."""
+        self.close()
+        while self._closing:
+            self._crew.result(self._closing.popleft())
 
     def settle(self) -> None:
         """Close, and wait until all packs are stored."""
-        self.close()
+        self.identify()
         while self._under_way:
             self._crew.result(self._under_way.popleft())
 
-    def _store(self, pack: OpenPack) -> None:
-        """Runs in an upload thread, which owns the builder from here on."""
-        builder, pack.builder = pack.builder, None
-        if builder is None:
-            raise RuntimeError("a pack is stored once")
-        sealed = builder.seal()
-        pack.pack_id = sealed.pack_id
-        self._coordinator.store_pack(sealed)
+    def _store(self, sealing: "Future[SealedPack]") -> None:
+        """Runs in an upload thread. The one job that waits for another: for a computing one, which waits for none."""
+        self._coordinator.store_pack(sealing.result())
+
+
+def _seal(pack: OpenPack) -> SealedPack:
+    """Runs in a computing thread, which owns the builder from here on."""
+    builder, pack.builder = pack.builder, None
+    if builder is None:
+        raise RuntimeError("a pack is sealed once")
+    sealed = builder.seal()
+    pack.pack_id = sealed.pack_id
+    return sealed

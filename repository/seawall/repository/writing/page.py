@@ -84,7 +84,9 @@ def _entry_count(piece: NDArray[np.void] | int | NewChunk) -> int:
     return len(piece) if isinstance(piece, np.ndarray) else 1
 
 
-def _entry_of(chunk: NewChunk, numbers: dict[tuple[bytes, int], int]) -> tuple[int, int, int, int, int, int, int, bytes]:
+def _entry_of(
+    chunk: NewChunk, numbers: dict[tuple[bytes, int], int]
+) -> tuple[int, int, int, int, int, int, int, bytes]:
     if chunk.placement is None:
         raise RuntimeError("a chunk without a place")
     found = chunk.placement.locator()

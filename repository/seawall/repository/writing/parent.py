@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from seawall.repository.chunking.grid import Grid
 from seawall.repository.chunking.incremental import OldCuts, Range, joined
 from seawall.repository.errors import IntegrityError, ObjectMissing
-from seawall.repository.format.manifest import LEAF_ENTRY, PAGES_PER_NODE, Child, DiskManifest, Leaf, entry_offsets
+from seawall.repository.format.manifest import LEAF_ENTRY, Child, DiskManifest, Leaf, entry_offsets
 from seawall.repository.format.record import Codec, Locator
 from seawall.repository.reading.point import PointReader, page_count, page_length
 from seawall.repository.writing.facts import HOW_FULL, DiskToWrite, WriteSettings
@@ -106,16 +106,31 @@ class ParentDisk:
         self.bad = bad
         self.size_bytes = disk.size_bytes
 
-    def node(self, number: int) -> Child | None:
-        """The inner node, unless the parent has none there or its chunk is bad."""
+    def unchanged_node(self, number: int, children: Sequence[Child]) -> Child | None:
+        """The parent's inner node, if it has exactly these children and its own chunk is not bad."""
         if number >= len(self._disk.nodes):
             return None
-        child = self._disk.nodes[number]
-        return None if child.chunk is not None and child.chunk in self.bad else child
+        node = self._disk.nodes[number]
+        if node.chunk is None or node.chunk in self.bad:
+            return None
+        try:
+            old = self._reader.node(node, self._disk, number).children
+        except (IntegrityError, ObjectMissing):
+            return None
+        same = len(old) == len(children) and all(
+            one.h == other.h and one.chunk == other.chunk for one, other in zip(old, children, strict=True)
+        )
+        return node if same else None
+
+    def covers(self, index: int) -> bool:
+        return index < page_count(self.size_bytes)
+
+    def length_of(self, index: int) -> int:
+        return page_length(self.size_bytes, index)
 
     def page(self, index: int) -> Child | None:
         """The page as the parent's node has it. None: beyond the parent's end, or it cannot be read any more."""
-        if index >= page_count(self.size_bytes):
+        if not self.covers(index):
             return None
         try:
             return self._reader.page(self._disk, index)
@@ -134,9 +149,6 @@ class ParentDisk:
         except (IntegrityError, ObjectMissing):
             return None
 
-    def node_pages(self, number: int) -> int:
-        return min(PAGES_PER_NODE, page_count(self.size_bytes) - number * PAGES_PER_NODE)
-
 
 def usable_parent(
     reader: PointReader | None, wanted: DiskToWrite, settings: WriteSettings, grid: Grid, bad: BadSlots
@@ -154,7 +166,10 @@ def usable_parent(
     if root.key_epoch != settings.key_epoch:
         return None, f"the parent point was written under key epoch {root.key_epoch}, now it is {settings.key_epoch}"
     if disk.chunk_nominal_bytes != settings.chunk_nominal_bytes:
-        return None, f"the parent point has chunks of {disk.chunk_nominal_bytes} bytes, now {settings.chunk_nominal_bytes}"
+        return (
+            None,
+            f"the parent point has chunks of {disk.chunk_nominal_bytes} bytes, now {settings.chunk_nominal_bytes}",
+        )
     if disk.grid_phase:
         return None, f"the parent point's chunk grid is shifted by {disk.grid_phase} bytes"
     return ParentDisk(reader, disk, grid, bad), ""
@@ -178,6 +193,6 @@ def _old_page(child: Child, leaf: Leaf, length: int, grid: Grid) -> OldPage:
     return OldPage(child, leaf, np.array(starts, dtype=np.int64), OldCuts(cuts, length))
 
 
-def how_text(wanted: DiskToWrite, parent: ParentDisk | None, why: str) -> Sequence[str]:
+def recorded_how(wanted: DiskToWrite, parent: ParentDisk | None, why: str) -> tuple[str, str]:
     """(how, why) as the root records them."""
     return (wanted.how, wanted.why) if parent is not None else (HOW_FULL, why)

@@ -6,6 +6,7 @@ Only whole stretches that may hold data are read; what the source calls zero is 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ class Piece:
         return self.end - self.start
 
 
+Plan = TypeVar("Plan")
+
 Filled = tuple[Piece, "Future[NDArray[np.uint8]]"]
 
 
@@ -61,7 +64,7 @@ def read_piece(source: DiskSource, piece: Piece, counters: DiskCounters) -> NDAr
 
 
 class SourceWindow:
-    """Serves the cutter of one page. `feed` gives the page's pieces in order; `now` reads one at once; `wait` waits for a reading thread."""
+    """Serves the cutter of one page. `feed` gives the page's pieces in order; `now` begins to read one; `wait` waits for it."""
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class SourceWindow:
         page: int,
         length: int,
         zeros: Sequence[Range],
-        feed: "PieceFeed",
+        feed: "PieceFeed[Any]",
         now: Callable[[Piece], "Future[NDArray[np.uint8]]"],
         wait: Callable[["Future[NDArray[np.uint8]]"], NDArray[np.uint8]],
     ) -> None:
@@ -127,15 +130,15 @@ class SourceWindow:
         return piece, self._now(piece)
 
 
-class PieceFeed:
-    """The pieces that were read ahead, of all pages, in order; other items of the same stream pass through `next_item`."""
+class PieceFeed(Generic[Plan]):
+    """What was read ahead: a stream of plans (of pages), each followed by its pieces with their reads under way."""
 
-    def __init__(self, stream: Iterator[tuple[object, "Future[NDArray[np.uint8]] | None"]]) -> None:
+    def __init__(self, stream: Iterator[tuple[Plan | Piece, "Future[NDArray[np.uint8]] | None"]]) -> None:
         self._stream = stream
-        self._head: tuple[object, Future[NDArray[np.uint8]] | None] | None = next(stream, None)
+        self._head = next(stream, None)
 
-    def next_item(self) -> object | None:
-        """The next thing that is not a piece. Pieces before it were not needed after all and are dropped."""
+    def next_plan(self) -> Plan | None:
+        """The next plan. Pieces before it were not needed after all and are dropped."""
         while self._head is not None:
             item = self._head[0]
             self._head = next(self._stream, None)

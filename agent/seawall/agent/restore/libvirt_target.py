@@ -1,0 +1,192 @@
+"""Opening a restore: checks, files to fill, and at the end the VM. Called by the restore worker; plans come from restore.planner."""
+
+import os
+import secrets
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from seawall.agent.disk.target import DiskTarget, create_target
+from seawall.agent.errors import AgentError, DiskUnwritable, RestoreRefused
+from seawall.agent.hypervisor.port import Hypervisor
+from seawall.agent.restore.domain import Identity
+from seawall.agent.restore.planner import Clash, HostFacts, PlannedDisk, RestorePlan, choose_disks, plan_restore
+from seawall.agent.restore.port import RestoreRequest, TargetDisk
+from seawall.agent.restore.settings import RestoreSettings
+from seawall.agent.restore.unfinished import forget, note_unfinished, put_in_place, restores_dir, unfinished_path
+from seawall.repository.clock import Clock, SystemClock
+
+logger = structlog.get_logger(__name__)
+
+QEMU_MAC_PREFIX = "52:54:00"
+
+
+def open_target(
+    request: RestoreRequest,
+    hypervisor: Hypervisor,
+    settings: RestoreSettings | None = None,
+    clock: Clock | None = None,
+) -> "LibvirtTarget":
+    """Plan, and make the empty disks. Raises RestoreRefused before anything is made, DiskUnwritable, HypervisorError."""
+    settings = settings or RestoreSettings()
+    plan = make_plan(request, hypervisor, settings)
+    if not isinstance(plan, RestorePlan):
+        raise _refused(plan)
+    target = LibvirtTarget(request, hypervisor, settings, clock or SystemClock(), plan)
+    try:
+        target.open()
+    except BaseException:
+        target.roll_back()
+        raise
+    return target
+
+
+def make_plan(
+    request: RestoreRequest, hypervisor: Hypervisor, settings: RestoreSettings
+) -> RestorePlan | tuple[Clash, ...]:
+    """The plan for this host, or what is in its way. Makes nothing."""
+    disks = choose_disks(request, settings)
+    facts = HostFacts(
+        capabilities=hypervisor.capabilities(),
+        domains=hypervisor.domains(),
+        existing={one.path for one in disks if os.path.lexists(one.path)},
+        free_bytes={one.path.parent: _free_bytes(one.path.parent) for one in disks},
+    )
+    return plan_restore(request, disks, _identity(request), facts, settings, _new_mac)
+
+
+class LibvirtTarget:
+    """The files of one restore, then its VM; see RestoreTarget for the contract."""
+
+    def __init__(
+        self,
+        request: RestoreRequest,
+        hypervisor: Hypervisor,
+        settings: RestoreSettings,
+        clock: Clock,
+        plan: RestorePlan,
+    ) -> None:
+        self._request, self._hypervisor, self._clock, self._plan = request, hypervisor, clock, plan
+        self._run = restores_dir(settings.run_dir) / request.attempt_id
+        self._sinks: list[DiskTarget] = []
+        self._made: list[Path] = []
+        self._folders: list[Path] = []
+        self._vm_id = ""
+        self._finished = False
+        self.disks: Sequence[TargetDisk] = ()
+        self.warnings: Sequence[tuple[str, str]] = plan.warnings
+
+    def open(self) -> None:
+        """Make the empty disks under their unfinished names. Called once, by open_target."""
+        note_unfinished(self._run, [self._unfinished(one) for one in self._plan.disks])
+        self.disks = tuple(self._create(one) for one in self._plan.disks)
+
+    def finish(self) -> str:
+        """See RestoreTarget."""
+        for sink in self._sinks:
+            sink.close()
+        for one in self._plan.disks:
+            put_in_place(self._unfinished(one), one.path)
+            self._made.append(one.path)
+            _sync_folder(one.path.parent)
+        if self._plan.xml:
+            self._vm_id = self._hypervisor.define(self._plan.xml)
+            if self._request.start:
+                self._hypervisor.start(self._vm_id)
+        self._finished = True
+        forget(self._run)
+        logger.info("restore.finished", attempt_id=self._request.attempt_id, vm_id=self._vm_id)
+        return self._vm_id
+
+    def roll_back(self) -> None:
+        """Remove everything that was made, and nothing else. Never raises."""
+        if self._vm_id:
+            self._remove_vm()
+        for sink in self._sinks:
+            sink.abandon()
+        for path in reversed(self._made):
+            path.unlink(missing_ok=True)
+        for folder in reversed(self._folders):
+            _remove_empty(folder)
+        forget(self._run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._finished:
+            self.roll_back()
+
+    def _create(self, disk: PlannedDisk) -> TargetDisk:
+        self._make_folder(disk.path.parent)
+        path = self._unfinished(disk)
+        path.unlink(missing_ok=True)  # of this very attempt, whose first worker died
+        self._made.append(path)
+        sink = create_target(path, disk.format, disk.size_bytes, self._run / f"{len(self._sinks)}.sock", self._clock)
+        self._sinks.append(sink)
+        return TargetDisk(disk.target, str(disk.path), sink)
+
+    def _unfinished(self, disk: PlannedDisk) -> Path:
+        return unfinished_path(disk.path, self._request.attempt_id)
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        try:
+            for one in reversed(missing):
+                one.mkdir(mode=0o711)
+                self._folders.append(one)
+        except OSError as error:
+            raise DiskUnwritable(f"The folder {folder} could not be made: {error.strerror}.") from error
+
+    def _remove_vm(self) -> None:
+        try:
+            self._hypervisor.stop(self._vm_id)
+            self._hypervisor.undefine(self._vm_id)
+        except AgentError as error:
+            logger.error("restore.vm_stays", vm_id=self._vm_id, error=str(error))
+
+
+def _refused(clashes: Sequence[Clash]) -> RestoreRefused:
+    return RestoreRefused(
+        " ".join(one.message for one in clashes),
+        reason=clashes[0].reason if len(clashes) == 1 else None,
+        next_step=" ".join(dict.fromkeys(one.fix for one in clashes)),
+    )
+
+
+def _identity(request: RestoreRequest) -> Identity:
+    vm_id = str(uuid.uuid4()) if request.new_identity else request.root.vm_id
+    return Identity(request.vm_name or request.root.vm_name, vm_id, request.new_identity)
+
+
+def _new_mac() -> str:
+    return ":".join([QEMU_MAC_PREFIX, *(f"{byte:02x}" for byte in secrets.token_bytes(3))])
+
+
+def _free_bytes(folder: Path) -> int:
+    """Of the file system where the folder is, or will be."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    state = os.statvfs(there)
+    return state.f_bavail * state.f_frsize
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name is durable when this returns."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:  # somebody else put something in
+        logger.info("restore.folder_stays", folder=str(folder))

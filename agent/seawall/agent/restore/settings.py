@@ -1,0 +1,21 @@
+"""Settings of restores: one frozen value."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSettings:
+    """Where a restore may put things on this host."""
+
+    run_dir: Path = Path("/run/seawall/agent")
+    """Sockets of qemu-nbd and the list of unfinished files, in `restores/<attempt>`."""
+
+    images_dir: Path = Path("/var/lib/libvirt/images")
+    """Disks go here when the point's own paths cannot be used."""
+
+    trusted_dirs: tuple[Path, ...] = (Path("/var/lib/libvirt/images"),)
+    """Folders in which a point's own paths are used again. The point is hostile: elsewhere the operator must name the directory."""
+
+    console_dir: Path = Path("/var/log/libvirt")
+    """Serial consoles that write to a file directly in here keep doing so; others become pseudo terminals."""

@@ -1,0 +1,24 @@
+"""What a worker needs of this host and of the store, as ports. Built once per process, by `__main__` over libvirt, by tests over fakes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from seawall.agent.capture.port import Capture, CaptureRequest
+from seawall.agent.config import AgentConfig
+from seawall.agent.restore.port import RestoreRequest, RestoreTarget
+from seawall.repository.clock import Clock
+from seawall.repository.store.port import SignedTransfer
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """`checkpoint_name`: repository id, attempt id -> the name that `open_capture` will give its checkpoint."""
+
+    open_capture: Callable[[CaptureRequest], Capture]
+    open_target: Callable[[RestoreRequest], RestoreTarget]
+    checkpoint_name: Callable[[str, str], str]
+    transfer: SignedTransfer
+
+
+BuildAdapters: TypeAlias = Callable[[AgentConfig, Clock], Adapters]

@@ -1,0 +1,207 @@
+"""A backup: capture the VM at one instant, write its disks as a point, hand the point in. Called by `main`.
+
+A checkpoint is journalled before libvirt makes it, and counts once its point is committed; when that is not known it is kept as well.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from seawall.agent.capture.port import Capture, CapturedDisk, CaptureRequest
+from seawall.agent.control.errors import OutcomeUnknown
+from seawall.agent.control.messages import TRANSFERRING, BackupGrant, Completion
+from seawall.agent.errors import AgentError
+from seawall.agent.worker.backup_progress import WrittenDisk, watched
+from seawall.agent.worker.hand_in import HandedIn, hand_in
+from seawall.agent.worker.point import parent_root
+from seawall.agent.worker.task import Task
+from seawall.repository.errors import RepositoryError
+from seawall.repository.format.manifest import Root
+from seawall.repository.reading.point import PointReader
+from seawall.repository.writing.facts import DiskToWrite, PointFacts, WriteSettings, WrittenPoint
+from seawall.repository.writing.point import PointWriter
+
+DOMAIN_MEMBER = "domain.xml"
+ROUNDS = 4
+"""How often a point is written: once, and again for each answer that names missing slots."""
+
+Warnings = Sequence[tuple[str, str]]
+
+_log = structlog.get_logger("seawall.agent.worker")
+
+
+class SlotsKeepMissing(AgentError):
+    """The controller named missing chunks again and again."""
+
+    reason = "SLOTS_KEEP_MISSING"
+    next_step = "It is tried again; if this stays, check the repository's store."
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """The point to compare with. No root: there is none, or it cannot be used, and the warnings say why."""
+
+    root: Root | None
+    warnings: tuple[tuple[str, str], ...]
+
+
+def back_up(task: Task, grant: BackupGrant) -> None:
+    """Returns once the point is committed. Raises AgentError and RepositoryError; OutcomeUnknown when no answer came."""
+    parent = _open_parent(task, grant)
+    name = task.adapters.checkpoint_name(grant.repository_id, task.attempt_id)
+    task.journal.note_checkpoint(name, grant.vm_id, grant.repository_id, task.attempt_id)
+    task.reporter.phase("taking the snapshot")
+    with task.adapters.open_capture(_request(task, grant, parent)) as capture:
+        task.reporter.phase("reading", TRANSFERRING)
+        _log.info("captured", disks={disk.target: disk.how for disk in capture.disks}, frozen=capture.guest_frozen)
+        _commit(task, grant, capture, parent, name)
+        task.reporter.finishing()
+        capture.keep_checkpoint()
+        task.journal.keep_checkpoint(name, committed=True)
+        capture.delete_older_checkpoints()
+        base = parent.root.checkpoint if parent.root is not None else None
+        task.journal.forget_superseded(name, base.name if base is not None else "")
+
+
+def _open_parent(task: Task, grant: BackupGrant) -> _Parent:
+    """A parent that cannot be read costs time, not the backup."""
+    if grant.parent is None:
+        return _Parent(None, ())
+    task.reporter.phase("reading the parent point")
+    try:
+        return _Parent(parent_root(grant.parent, task.coordinator.transfer), ())
+    except RepositoryError as error:
+        _log.warning("parent_not_readable", point=grant.parent.point_id, error=str(error))
+        message = f"the parent point {grant.parent.point_id} could not be read ({error}); everything was read anew"
+        return _Parent(None, (("PARENT_NOT_READABLE", message),))
+
+
+def _request(task: Task, grant: BackupGrant, parent: _Parent) -> CaptureRequest:
+    return CaptureRequest(
+        vm_id=grant.vm_id,
+        attempt_id=task.attempt_id,
+        agent_id=task.job.agent_id,
+        repository_id=grant.repository_id,
+        freeze=grant.freeze,
+        parent=parent.root,
+        exclude_disks=grant.exclude_disks,
+    )
+
+
+def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str) -> None:
+    """Write and hand in until the controller has everything. On return the point is committed."""
+    bad: set[tuple[bytes, int]] = set()
+    progress: dict[str, WrittenDisk] = {}
+    for _ in range(ROUNDS):
+        point = _write(task, grant, capture, parent, bad, progress)
+        capture.check()
+        task.stop.check()
+        completed = _complete(task, capture, point, hand_in(task, point), checkpoint, progress)
+        if not completed:
+            return
+        _log.warning("slots_missing", count=len(completed))
+        bad.update(completed)
+    raise SlotsKeepMissing(f"after {ROUNDS} rounds the repository still lacks chunks of this point")
+
+
+def _write(
+    task: Task,
+    grant: BackupGrant,
+    capture: Capture,
+    parent: _Parent,
+    bad: set[tuple[bytes, int]],
+    progress: dict[str, WrittenDisk],
+) -> WrittenPoint:
+    reader = PointReader(parent.root, grant.lineage_id, grant.k_dedup, task.packs) if parent.root else None
+    with PointWriter(_settings(grant), task.coordinator, parent=reader, bad=bad, stop=_stop(task, capture)) as writer:
+        for disk in capture.disks:
+            progress[disk.target] = WrittenDisk(
+                disk.target, disk.size_bytes, disk.format, disk.how, disk.why, task.clock
+            )
+        task.reporter.watch(watched(progress.values()))
+        for disk in capture.disks:
+            task.reporter.phase(f"reading {disk.target}")
+            with progress[disk.target].timed() as counters:
+                writer.write_disk(_to_write(disk), counters)
+        task.reporter.phase("writing the manifest")
+        writer.add_member(DOMAIN_MEMBER, capture.domain_xml.encode())
+        return writer.finish(_facts(task, grant, capture, parent.warnings))
+
+
+def _stop(task: Task, capture: Capture) -> Callable[[], None]:
+    def stop() -> None:
+        task.stop.check()
+        capture.check()
+
+    return stop
+
+
+def _settings(grant: BackupGrant) -> WriteSettings:
+    return WriteSettings(
+        lineage_id=grant.lineage_id,
+        tenant=grant.tenant,
+        key_epoch=grant.key_epoch,
+        k_dedup=grant.k_dedup,
+        cut_key=grant.cut_key,
+        repository_public_key=grant.repository_public_key,
+        chunk_nominal_bytes=grant.chunk_nominal_bytes,
+        compression_level=grant.compression_level,
+        pack_target_bytes=grant.pack_target_bytes,
+    )
+
+
+def _to_write(disk: CapturedDisk) -> DiskToWrite:
+    return DiskToWrite(
+        disk=disk.target,
+        format=disk.format,
+        source_path=disk.source_path,
+        sector_bytes=disk.sector_bytes,
+        how=disk.how,
+        why=disk.why,
+        source=disk.source,
+    )
+
+
+def _facts(task: Task, grant: BackupGrant, capture: Capture, warnings: Warnings) -> PointFacts:
+    return PointFacts(
+        vm_id=grant.vm_id,
+        vm_name=task.job.assignment.vm_name,
+        point_id=grant.run_id,
+        instant_us=capture.instant_us,
+        guest_frozen=capture.guest_frozen,
+        checkpoint=capture.checkpoint,
+        warnings=(*capture.warnings, *warnings),
+    )
+
+
+def _complete(
+    task: Task,
+    capture: Capture,
+    point: WrittenPoint,
+    handed_in: HandedIn,
+    checkpoint: str,
+    progress: dict[str, WrittenDisk],
+) -> tuple[tuple[bytes, int], ...]:
+    """The missing slots; none: the point is committed. From the first call on, a death leaves the checkpoint in place."""
+    task.reporter.phase("committing")
+    task.journal.keep_checkpoint(checkpoint, committed=False)
+    completion = Completion(
+        root_hash=handed_in.root_hash,
+        refmap_hash=handed_in.refmap_hash,
+        instant_us=capture.instant_us,
+        guest_frozen=capture.guest_frozen,
+        disks=tuple(progress[stats.disk].finished(stats) for stats in point.disks),
+        warnings=point.root.warnings,
+    )
+    try:
+        completed = task.client.complete(completion, task.reporter.now())
+    except OutcomeUnknown:
+        capture.keep_checkpoint()
+        raise
+    except AgentError:
+        task.journal.doubt_checkpoint(checkpoint)
+        raise
+    if completed.missing:
+        task.journal.doubt_checkpoint(checkpoint)
+    return completed.missing

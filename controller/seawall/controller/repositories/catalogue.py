@@ -1,0 +1,133 @@
+"""Opens repositories when they are first needed and keeps them. The controller starts although a bucket cannot be reached."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from seawall.controller.config import StatePaths
+from seawall.controller.errors import NotFound
+from seawall.controller.index.chunks import ChunkIndex
+from seawall.controller.records.catalogue import RepositoryRecord
+from seawall.controller.repositories.credentials import open_credentials
+from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.outside import told
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.secrets import Secret, SecretBox
+from seawall.controller.store import Store as Database
+from seawall.repository.clock import Clock
+from seawall.repository.errors import ObjectExists, RepositoryError
+from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
+from seawall.repository.format.layout import EPOCHS_PREFIX, epoch_name, parse_epoch_name
+from seawall.repository.repository import OpenRepository, open_repository
+from seawall.repository.store.location import S3Credentials
+from seawall.repository.store.port import Store
+from seawall.repository.store.retry import RetryingStore, RetryPolicy
+
+# Calls wait for the store no longer than their callers wait for them; background work comes again by itself.
+RETRIES = RetryPolicy(deadline_seconds=8.0, last_bound_seconds=2.0)
+
+OpenStore = Callable[[str, S3Credentials | None, Clock | None], Store]
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What the controller opens its repositories with."""
+
+    wrapper_secret: Secret
+    box: SecretBox
+
+
+class RepositoryCatalogue:
+    """Thread-safe. `open` blocks on the store the first time."""
+
+    def __init__(
+        self, database: Database, keys: Keys, paths: StatePaths, lease: LeaderLease, clock: Clock, open_store: OpenStore
+    ) -> None:
+        self._database = database
+        self.keys = keys
+        self._paths = paths
+        self._lease = lease
+        self._clock = clock
+        self._open_store = open_store
+        self._opened: dict[str, OpenedRepository] = {}
+        self._lock = threading.Lock()
+        self._opening: dict[str, threading.Lock] = {}
+
+    def open(self, repository_id: str) -> OpenedRepository:
+        """Raises NotFound/REPOSITORY_UNKNOWN, Unavailable/STORE_UNAVAILABLE, FailedPrecondition/FOREIGN_REPOSITORY, ..."""
+        with self._lock:
+            if repository_id in self._opened:
+                return self._opened[repository_id]
+            opening = self._opening.setdefault(repository_id, threading.Lock())
+        with opening, told():
+            with self._lock:
+                if repository_id in self._opened:
+                    return self._opened[repository_id]
+            opened = self._open(self._record(repository_id))
+            with self._lock:
+                self._opened[repository_id] = opened
+            return opened
+
+    def store_of(self, url: str, credentials: S3Credentials | None) -> Store:
+        """The store with retries."""
+        return RetryingStore(self._open_store(url, credentials, self._clock), self._clock, RETRIES)
+
+    def bare_store_of(self, url: str, credentials: S3Credentials | None) -> Store:
+        """The store alone: for the probe."""
+        return self._open_store(url, credentials, self._clock)
+
+    def close(self) -> None:
+        """Writes the indexes down."""
+        with self._lock:
+            for opened in self._opened.values():
+                opened.index.close()
+            self._opened.clear()
+
+    def _record(self, repository_id: str) -> RepositoryRecord:
+        record = self._database.read_now(lambda transaction: transaction.repositories.repository(repository_id))
+        if record is None:
+            raise NotFound("REPOSITORY_UNKNOWN", f"There is no repository {repository_id}.")
+        return record
+
+    def _open(self, record: RepositoryRecord) -> OpenedRepository:
+        store = self.store_of(record.url, self._credentials(record))
+        pinned = bytes.fromhex(record.signing_public_key_hex)
+        secret = self.keys.wrapper_secret.reveal()
+        repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
+        self._announce(repository)
+        opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)))
+        self._rebuild(opened)
+        _log.info("repository.opened", repository=record.name, url=record.url)
+        return opened
+
+    def _credentials(self, record: RepositoryRecord) -> S3Credentials | None:
+        if not record.secret_id:
+            return None
+        sealed = self._database.read_now(lambda transaction: transaction.repositories.secret(record.secret_id))
+        return None if sealed is None else open_credentials(self.keys.box, record.id, sealed)
+
+    def _announce(self, repository: OpenRepository) -> None:
+        """Tell the bucket who leads. A higher epoch there than here: the database is older than the bucket."""
+        seen = [parse_epoch_name(info.name) or 0 for info in repository.store.list(EPOCHS_PREFIX)]
+        if max(seen, default=0) >= self._lease.current.epoch:
+            self._lease.rise_above(max(seen))
+        name = epoch_name(self._lease.current.epoch, str(uuid.uuid4()))
+        try:
+            repository.store.put(name, b"")
+        except ObjectExists as error:
+            raise RepositoryError(f"{name} exists although nobody else could know it") from error
+
+    def _rebuild(self, opened: OpenedRepository) -> None:
+        """The index is a cache: packs that it lost are read again from their tables."""
+        known = opened.index.known_packs()
+        stored = self._database.read_now(lambda transaction: transaction.packs.stored(opened.record.id))
+        lost = [pack for pack in stored if pack.id not in known]
+        for pack in lost:
+            opened.raw_lengths(pack)
+        if lost:
+            _log.info("index.rebuilt", repository=opened.record.name, packs=len(lost))

@@ -1,0 +1,210 @@
+"""AgentService on the wire: who calls, words to records, records to words. What happens is in sessions, attempts and transfers."""
+
+import asyncio
+from typing import Any, cast
+
+from grpc import aio
+
+from seawall.api.v1 import agent_pb2, agent_pb2_grpc
+from seawall.controller.enrolment.enrol import Enrolment
+from seawall.controller.errors import FailedPrecondition, InvalidArgument
+from seawall.controller.publishing.slots import SlotRef
+from seawall.controller.records.runs import RunKind
+from seawall.controller.runs.timing import Timing
+from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.server.auth import agent_id_of
+from seawall.controller.server.drain import Drain
+from seawall.controller.services.attempts import Attempts
+from seawall.controller.services.blocking import Blocking
+from seawall.controller.services.convert_agent import (
+    HAND_INS,
+    accepted_message,
+    assignment_message,
+    attempt_key,
+    hand_in_of,
+    location_message,
+    put_target,
+    read_url,
+)
+from seawall.controller.services.convert_fleet import vm_of
+from seawall.controller.services.convert_runs import failure_of, progress_of, warnings_of
+from seawall.controller.services.convert_time import duration, seconds_of, timestamp
+from seawall.controller.services.sessions import Desired, Greeting, Sessions
+from seawall.controller.services.transfers import Transfers
+from seawall.repository.clock import Clock
+from seawall.repository.format.layout import HandInKind
+
+PROTOCOL = 1
+MOST_VMS = 200
+MOST_MISSING = 10_000  # of 24 bytes each: well under the 4 MiB of a message; the next hand-in names the rest
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
+    """Errors leave as ControllerError; the status interceptor maps them."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        attempts: Attempts,
+        transfers: Transfers,
+        enrolment: Enrolment,
+        ca_bundle_pem: bytes,
+        blocking: Blocking,
+        wakes: Wakes,
+        drain: Drain,
+        clock: Clock,
+        timing: Timing,
+    ) -> None:
+        self._sessions = sessions
+        self._attempts = attempts
+        self._transfers = transfers
+        self._enrolment = enrolment
+        self._ca_bundle_pem = ca_bundle_pem
+        self._blocking = blocking
+        self._wakes = wakes
+        self._drain = drain
+        self._clock = clock
+        self._timing = timing
+
+    async def Hello(self, request: agent_pb2.HelloRequest, context: Context) -> agent_pb2.HelloResponse:
+        if not request.protocol_min <= PROTOCOL <= request.protocol_max:
+            spoken = f"{request.protocol_min} to {request.protocol_max}"
+            raise FailedPrecondition(
+                "NEEDS_UPGRADE",
+                f"The agent speaks protocols {spoken}, this controller {PROTOCOL}; upgrade the older one.",
+            )
+        attempts = {each.attempt.attempt_id: each.worker_running for each in request.attempts}
+        greeting = Greeting(
+            request.agent_version, request.boot_id, request.host_name, request.hypervisor_version, attempts
+        )
+        welcome = await self._sessions.hello(agent_id_of(context), greeting)
+        return agent_pb2.HelloResponse(
+            session_id=welcome.session_id,
+            protocol=PROTOCOL,
+            heartbeat_interval=duration(self._timing.heartbeat_seconds),
+            lease_ttl=duration(self._timing.lease_seconds),
+            poll_wait=duration(self._timing.poll_wait_seconds),
+            abandon_attempt_ids=welcome.abandoned,
+            server_time=timestamp(self._clock.now_us()),
+        )
+
+    async def Poll(self, request: agent_pb2.PollRequest, context: Context) -> agent_pb2.PollResponse:
+        agent_id = agent_id_of(context)
+        wait = min(seconds_of(request.wait), self._timing.poll_wait_seconds)
+        deadline = self._clock.monotonic_seconds() + wait
+        while True:
+            seen = self._wakes.seen(agent_id)
+            desired = await self._sessions.poll(agent_id, request.session_id)
+            left = deadline - self._clock.monotonic_seconds()
+            if desired.generation != request.known_generation or self._drain.started or left <= 0:
+                return _poll_message(desired)
+            await self._drain.first(self._wakes.changed(seen, agent_id), left)
+
+    async def Heartbeat(self, request: agent_pb2.HeartbeatRequest, context: Context) -> agent_pb2.HeartbeatResponse:
+        reports = {each.attempt_id: progress_of(each) for each in request.attempts}
+        beat = await self._sessions.heartbeat(agent_id_of(context), request.session_id, reports)
+        return agent_pb2.HeartbeatResponse(
+            lease_ttl=duration(self._timing.lease_seconds),
+            generation=beat.generation,
+            unknown_attempt_ids=beat.unknown,
+            cancel_attempt_ids=beat.cancel,
+        )
+
+    async def AcceptAttempt(
+        self, request: agent_pb2.AcceptAttemptRequest, context: Context
+    ) -> agent_pb2.AcceptAttemptResponse:
+        key = attempt_key(agent_id_of(context), request.attempt)
+        return accepted_message(await self._attempts.accept(key, request.session_id))
+
+    async def FailAttempt(
+        self, request: agent_pb2.FailAttemptRequest, context: Context
+    ) -> agent_pb2.FailAttemptResponse:
+        key = attempt_key(agent_id_of(context), request.attempt)
+        progress = progress_of(request.progress) if request.HasField("progress") else None
+        await self._attempts.fail(key, request.session_id, failure_of(request.failure), request.canceled, progress)
+        return agent_pb2.FailAttemptResponse()
+
+    async def CompleteAttempt(
+        self, request: agent_pb2.CompleteAttemptRequest, context: Context
+    ) -> agent_pb2.CompleteAttemptResponse:
+        key = attempt_key(agent_id_of(context), request.attempt)
+        hand_in = hand_in_of(request)
+        if await self._attempts.kind_of(key, request.session_id) is RunKind.RESTORE:
+            point_id = await self._attempts.complete_restore(
+                key, request.session_id, warnings_of(request.warnings), request.restored_vm_id, hand_in.progress
+            )
+            return agent_pb2.CompleteAttemptResponse(point_id=point_id)
+        completion = await self._attempts.complete_backup(key, hand_in)
+        missing = [_slot_message(each) for each in completion.missing[:MOST_MISSING]]
+        return agent_pb2.CompleteAttemptResponse(point_id=completion.point_id, missing_slots=missing)
+
+    async def Lookup(self, request: agent_pb2.LookupRequest, context: Context) -> agent_pb2.LookupResponse:
+        key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id
+        found = await self._blocking.run(lambda: self._transfers.lookup(key, session_id, request.chunk_ids))
+        return agent_pb2.LookupResponse(found=[location_message(index, each) for index, each in found.items()])
+
+    async def SealPack(self, request: agent_pb2.SealPackRequest, context: Context) -> agent_pb2.SealPackResponse:
+        key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id
+        sealed = await self._blocking.run(
+            lambda: self._transfers.seal_pack(
+                key, session_id, request.pack_id, request.length_bytes, request.content_md5, request.meta
+            )
+        )
+        targets = [put_target(each) for each in sealed.targets]
+        return agent_pb2.SealPackResponse(targets=targets, already_stored=sealed.already_stored)
+
+    async def PackStored(self, request: agent_pb2.PackStoredRequest, context: Context) -> agent_pb2.PackStoredResponse:
+        key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id
+        await self._blocking.run(lambda: self._transfers.pack_stored(key, session_id, request.pack_id))
+        return agent_pb2.PackStoredResponse()
+
+    async def SealHandIn(self, request: agent_pb2.SealHandInRequest, context: Context) -> agent_pb2.SealHandInResponse:
+        key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id
+        if request.what not in HAND_INS:
+            raise InvalidArgument("BAD_HAND_IN", "A hand-in is a root, a refmap or a log.")
+        what = cast(HandInKind, HAND_INS[request.what])
+        signed = await self._blocking.run(
+            lambda: self._transfers.seal_hand_in(
+                key, session_id, what, request.length_bytes, request.content_md5, request.content_hash
+            )
+        )
+        return agent_pb2.SealHandInResponse(target=put_target(signed))
+
+    async def GetReadUrls(
+        self, request: agent_pb2.GetReadUrlsRequest, context: Context
+    ) -> agent_pb2.GetReadUrlsResponse:
+        key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id
+        packs = [(each.pack_id, each.generation) for each in request.packs]
+        urls = await self._blocking.run(lambda: self._transfers.read_urls(key, session_id, packs))
+        return agent_pb2.GetReadUrlsResponse(urls=[read_url(each) for each in urls])
+
+    async def ReportInventory(
+        self, request: agent_pb2.ReportInventoryRequest, context: Context
+    ) -> agent_pb2.ReportInventoryResponse:
+        if len(request.vms) > MOST_VMS:
+            raise InvalidArgument("TOO_MANY_VMS", f"At most {MOST_VMS} VMs a page.")
+        agent_id, now_us = agent_id_of(context), self._clock.now_us()
+        vms = [vm_of(each, agent_id, now_us) for each in request.vms]
+        await self._sessions.inventory(agent_id, request.session_id, request.revision, request.page, request.last, vms)
+        return agent_pb2.ReportInventoryResponse()
+
+    async def RenewCertificate(
+        self, request: agent_pb2.RenewCertificateRequest, context: Context
+    ) -> agent_pb2.RenewCertificateResponse:
+        issued = await asyncio.to_thread(self._enrolment.renew, agent_id_of(context), request.csr_der)
+        return agent_pb2.RenewCertificateResponse(
+            certificate_pem=issued.chain_pem,
+            ca_bundle_pem=self._ca_bundle_pem,
+            expires_at=timestamp(issued.expires_us),
+        )
+
+
+def _poll_message(desired: Desired) -> agent_pb2.PollResponse:
+    assignments = [assignment_message(each) for each in desired.executions]
+    return agent_pb2.PollResponse(generation=desired.generation, assignments=assignments)
+
+
+def _slot_message(slot: SlotRef) -> agent_pb2.SlotRef:
+    return agent_pb2.SlotRef(pack_id=slot.pack_id, slot=slot.slot)

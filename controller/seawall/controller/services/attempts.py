@@ -1,0 +1,133 @@
+"""The life of an attempt as its agent drives it: accept, fail, complete. No wire types here."""
+
+import random
+from dataclasses import replace
+
+import structlog
+
+from seawall.controller.publishing.handin import HandIn
+from seawall.controller.publishing.publisher import AttemptKey, Completion, Publisher
+from seawall.controller.records.runs import Failure, Progress, RunKind, RunWarning
+from seawall.controller.runs.machine import Execution, accept, fail, finish_restore
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.runs.timing import Timing
+from seawall.controller.scheduler.executions import Change, Executions, load_owned
+from seawall.controller.services.blocking import Blocking
+from seawall.controller.services.grants import BackupAccess, Grants, RestoreAccess
+from seawall.controller.services.sessions import require_session
+from seawall.controller.store import Transaction
+
+_log = structlog.get_logger()
+
+
+class Attempts:
+    """Belongs to one event loop."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        grants: Grants,
+        publisher: Publisher,
+        blocking: Blocking,
+        clock: SteadyClock,
+        timing: Timing,
+        rng: random.Random,
+    ) -> None:
+        self._executions = executions
+        self._grants = grants
+        self._publisher = publisher
+        self._blocking = blocking
+        self._clock = clock
+        self._timing = timing
+        self._random = rng
+
+    async def accept(self, key: AttemptKey, session_id: str) -> BackupAccess | RestoreAccess:
+        """PREPARING from here. The grant is made first: an attempt whose repository cannot be reached stays ASSIGNED."""
+        seen = await self._executions.store.read(lambda transaction: self._acceptable(transaction, key, session_id))
+        if seen.run.kind is RunKind.RESTORE:
+            restore = await self._blocking.run(lambda: self._grants.restore(seen.run))
+            await self._accepted(key, session_id, "")
+            return restore
+        parent = seen.attempt.parent_point_id or await self._blocking.run(lambda: self._grants.parent_of(seen.run))
+        access = await self._blocking.run(lambda: self._grants.backup(seen.run, parent))
+        await self._accepted(key, session_id, access.parent.point_id if access.parent else "")
+        return access
+
+    def _acceptable(self, transaction: Transaction, key: AttemptKey, session_id: str) -> Execution:
+        before = owned(transaction, key, session_id)
+        accept(before, session_id, self._clock.now_us(), self._timing)
+        return before
+
+    async def _accepted(self, key: AttemptKey, session_id: str, parent_point_id: str) -> None:
+        now_us = self._clock.now_us()
+
+        def closure(change: Change) -> None:
+            before = owned(change.transaction, key, session_id)
+            after = accept(before, session_id, now_us, self._timing)
+            change.save(before, replace(after, attempt=replace(after.attempt, parent_point_id=parent_point_id)))
+
+        await self._executions.change(closure)
+        _log.info("attempt.accepted", attempt_id=key.attempt_id, host=key.host_id, parent=parent_point_id)
+
+    async def fail(
+        self, key: AttemptKey, session_id: str, failure: Failure, canceled: bool, progress: Progress | None
+    ) -> None:
+        now_us, jitter = self._clock.now_us(), self._random.random()
+
+        def closure(change: Change) -> Execution:
+            before = owned(change.transaction, key, session_id)
+            after = change.save(before, fail(before, failure, canceled, now_us, self._timing, jitter))
+            _keep(change.transaction, key.attempt_id, progress, now_us)
+            return after
+
+        after = await self._executions.change(closure)
+        _log.info(
+            "attempt.failed",
+            attempt_id=key.attempt_id,
+            run_id=after.run.id,
+            host=key.host_id,
+            reason=failure.reason,
+            run_state=after.run.state.value,
+        )
+
+    async def kind_of(self, key: AttemptKey, session_id: str) -> RunKind:
+        """What the attempt does; checks session and fence."""
+        execution = await self._executions.store.read(lambda transaction: owned(transaction, key, session_id))
+        return execution.run.kind
+
+    async def complete_backup(self, key: AttemptKey, hand_in: HandIn) -> Completion:
+        completion = await self._blocking.run(lambda: self._publisher.complete(key, hand_in))
+        now_us = self._clock.now_us()
+        await self._executions.change(
+            lambda change: _keep(change.transaction, key.attempt_id, hand_in.progress, now_us)
+        )
+        if completion.missing:
+            _log.warning("attempt.slots_missing", attempt_id=key.attempt_id, slots=len(completion.missing))
+        return completion
+
+    async def complete_restore(
+        self, key: AttemptKey, session_id: str, warnings: tuple[RunWarning, ...], vm_id: str, progress: Progress | None
+    ) -> str:
+        """The id of the point that was restored."""
+        now_us = self._clock.now_us()
+
+        def closure(change: Change) -> Execution:
+            before = owned(change.transaction, key, session_id)
+            after = change.save(before, finish_restore(before, warnings, vm_id, now_us))
+            _keep(change.transaction, key.attempt_id, progress, now_us)
+            return after
+
+        after = await self._executions.change(closure)
+        _log.info("restore.done", run_id=after.run.id, attempt_id=key.attempt_id, host=key.host_id, vm_id=vm_id)
+        return after.run.point_id
+
+
+def owned(transaction: Transaction, key: AttemptKey, session_id: str) -> Execution:
+    """The attempt that the session's host names. Raises SESSION_UNKNOWN, ATTEMPT_UNKNOWN, NOT_YOUR_ATTEMPT, FENCED."""
+    require_session(transaction, key.host_id, session_id)
+    return load_owned(transaction, key.host_id, key.attempt_id, key.attempt_no, key.db_epoch)
+
+
+def _keep(transaction: Transaction, attempt_id: str, progress: Progress | None, now_us: int) -> None:
+    if progress is not None:
+        transaction.runs.save_progress(attempt_id, progress, now_us)

@@ -1,0 +1,238 @@
+"""BackupService on the wire: what operators see and order."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
+
+from grpc import aio
+
+from seawall.api.v1 import operator_pb2, operator_pb2_grpc, resources_pb2
+from seawall.controller.repositories.add import Addition, RepositoryAdder
+from seawall.controller.runs.timing import Timing
+from seawall.controller.scheduler.executions import Executions
+from seawall.controller.services.blocking import Blocking
+from seawall.controller.services.convert_catalogue import point_message, repository_message
+from seawall.controller.services.convert_fleet import host_message, vm_message
+from seawall.controller.services.convert_runs import backup_of, restore_of, run_message
+from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
+from seawall.controller.services.once import Once
+from seawall.controller.services.orders import Orders
+from seawall.controller.services.paging import cut, page_size, start_of
+from seawall.controller.services.status import status_message
+from seawall.controller.services.views import (
+    RunView,
+    host_views,
+    point_views,
+    repository_views,
+    run_views,
+    vm_views,
+)
+from seawall.controller.services.watching import Watching
+from seawall.controller.store import Transaction
+from seawall.repository.store.location import S3Credentials
+
+Context = aio.ServicerContext[Any, Any]
+T = TypeVar("T")
+
+
+class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
+    """Errors leave as ControllerError; the status interceptor maps them."""
+
+    def __init__(
+        self,
+        executions: Executions,
+        orders: Orders,
+        once: Once,
+        watching: Watching,
+        adder: RepositoryAdder,
+        blocking: Blocking,
+        timing: Timing,
+        version: str,
+    ) -> None:
+        self._executions = executions
+        self._orders = orders
+        self._once = once
+        self._watching = watching
+        self._adder = adder
+        self._blocking = blocking
+        self._timing = timing
+        self._version = version
+
+    async def GetStatus(
+        self, request: operator_pb2.GetStatusRequest, context: Context
+    ) -> operator_pb2.GetStatusResponse:
+        now_us = self._orders.clock.now_us()
+        return await self._read(lambda transaction: status_message(transaction, now_us, self._version))
+
+    async def ListHosts(
+        self, request: operator_pb2.ListHostsRequest, context: Context
+    ) -> operator_pb2.ListHostsResponse:
+        size, after, now_us = page_size(request.page_size), start_of(request.page_token), self._orders.clock.now_us()
+
+        def closure(transaction: Transaction) -> operator_pb2.ListHostsResponse:
+            page, token = cut(transaction.fleet.hosts(after, size + 1), size)
+            hosts = [host_message(view) for view in host_views(transaction, page, now_us)]
+            return operator_pb2.ListHostsResponse(hosts=hosts, next_page_token=token)
+
+        return await self._read(closure)
+
+    async def ListVms(self, request: operator_pb2.ListVmsRequest, context: Context) -> operator_pb2.ListVmsResponse:
+        size, after = page_size(request.page_size), start_of(request.page_token)
+
+        def closure(transaction: Transaction) -> operator_pb2.ListVmsResponse:
+            host_id = find_host(transaction, request.host).id if request.host else ""
+            page, token = cut(transaction.fleet.vms(host_id, after, size + 1), size)
+            vms = [vm_message(view) for view in vm_views(transaction, page)]
+            return operator_pb2.ListVmsResponse(vms=vms, next_page_token=token)
+
+        return await self._read(closure)
+
+    async def GetVm(self, request: operator_pb2.GetVmRequest, context: Context) -> operator_pb2.GetVmResponse:
+        def closure(transaction: Transaction) -> operator_pb2.GetVmResponse:
+            (view,) = vm_views(transaction, [find_vm(transaction, request.vm)])
+            return operator_pb2.GetVmResponse(vm=vm_message(view))
+
+        return await self._read(closure)
+
+    async def StartBackup(
+        self, request: operator_pb2.StartBackupRequest, context: Context
+    ) -> operator_pb2.StartBackupResponse:
+        spec = backup_of(request)
+        answer = await self._executions.change(
+            lambda change: self._once.within(
+                change.transaction,
+                "StartBackup",
+                request.request_id,
+                lambda: json.dumps(self._orders.backup(change, request.vms, request.repository, spec)),
+            )
+        )
+        views = await self._views(json.loads(answer))
+        return operator_pb2.StartBackupResponse(runs=[run_message(view) for view in views])
+
+    async def StartRestore(
+        self, request: operator_pb2.StartRestoreRequest, context: Context
+    ) -> operator_pb2.StartRestoreResponse:
+        spec = restore_of(request.spec)
+        run_id = await self._executions.change(
+            lambda change: self._once.within(
+                change.transaction, "StartRestore", request.request_id, lambda: self._orders.restore(change, spec)
+            )
+        )
+        (view,) = await self._views([run_id])
+        return operator_pb2.StartRestoreResponse(run=run_message(view))
+
+    async def ListRuns(self, request: operator_pb2.ListRunsRequest, context: Context) -> operator_pb2.ListRunsResponse:
+        size, before = page_size(request.page_size), start_of(request.page_token)
+
+        def closure(transaction: Transaction) -> operator_pb2.ListRunsResponse:
+            vm_id = find_vm(transaction, request.vm).id if request.vm else ""
+            found = transaction.runs.runs(before=before, limit=size + 1, vm_id=vm_id, open_only=request.open_only)
+            page, token = cut(found, size)
+            runs = [run_message(view) for view in run_views(transaction, page)]
+            return operator_pb2.ListRunsResponse(runs=runs, next_page_token=token)
+
+        return await self._read(closure)
+
+    async def GetRun(self, request: operator_pb2.GetRunRequest, context: Context) -> operator_pb2.GetRunResponse:
+        def closure(transaction: Transaction) -> operator_pb2.GetRunResponse:
+            (view,) = run_views(transaction, [find_run(transaction, request.run)])
+            return operator_pb2.GetRunResponse(run=run_message(view))
+
+        return await self._read(closure)
+
+    async def CancelRun(
+        self, request: operator_pb2.CancelRunRequest, context: Context
+    ) -> operator_pb2.CancelRunResponse:
+        run_id = await self._executions.change(
+            lambda change: self._once.within(
+                change.transaction, "CancelRun", request.request_id, lambda: self._orders.cancel(change, request.run)
+            )
+        )
+        (view,) = await self._views([run_id])
+        return operator_pb2.CancelRunResponse(run=run_message(view))
+
+    async def WatchRuns(
+        self, request: operator_pb2.WatchRunsRequest, context: Context
+    ) -> AsyncIterator[operator_pb2.WatchRunsResponse]:
+        async for view in self._watching.watch(request.runs):
+            yield operator_pb2.WatchRunsResponse(run=run_message(view))
+
+    async def ListPoints(
+        self, request: operator_pb2.ListPointsRequest, context: Context
+    ) -> operator_pb2.ListPointsResponse:
+        size, before = page_size(request.page_size), start_of(request.page_token)
+
+        def closure(transaction: Transaction) -> operator_pb2.ListPointsResponse:
+            vm_id = find_vm(transaction, request.vm).id if request.vm else ""
+            repository_id = find_repository(transaction, request.repository).id if request.repository else ""
+            found = transaction.points.points(before=before, limit=size + 1, vm_id=vm_id, repository_id=repository_id)
+            page, token = cut(found, size)
+            points = [point_message(view) for view in point_views(transaction, page)]
+            return operator_pb2.ListPointsResponse(points=points, next_page_token=token)
+
+        return await self._read(closure)
+
+    async def GetPoint(self, request: operator_pb2.GetPointRequest, context: Context) -> operator_pb2.GetPointResponse:
+        def closure(transaction: Transaction) -> operator_pb2.GetPointResponse:
+            (view,) = point_views(transaction, [find_point(transaction, request.point)])
+            return operator_pb2.GetPointResponse(point=point_message(view))
+
+        return await self._read(closure)
+
+    async def AddRepository(
+        self, request: operator_pb2.AddRepositoryRequest, context: Context
+    ) -> operator_pb2.AddRepositoryResponse:
+        addition = _addition(request)
+
+        async def act() -> str:
+            record = await self._blocking.run(lambda: self._adder.add(addition))
+            return record.id
+
+        repository_id = await self._once.around("AddRepository", request.request_id, act)
+        return await self._read(
+            lambda transaction: operator_pb2.AddRepositoryResponse(repository=_repository(transaction, repository_id))
+        )
+
+    async def ListRepositories(
+        self, request: operator_pb2.ListRepositoriesRequest, context: Context
+    ) -> operator_pb2.ListRepositoriesResponse:
+        def closure(transaction: Transaction) -> operator_pb2.ListRepositoriesResponse:
+            views = repository_views(transaction, transaction.repositories.repositories())
+            return operator_pb2.ListRepositoriesResponse(repositories=[repository_message(view) for view in views])
+
+        return await self._read(closure)
+
+    async def GetRepository(
+        self, request: operator_pb2.GetRepositoryRequest, context: Context
+    ) -> operator_pb2.GetRepositoryResponse:
+        return await self._read(
+            lambda transaction: operator_pb2.GetRepositoryResponse(
+                repository=_repository(transaction, request.repository)
+            )
+        )
+
+    async def _read(self, closure: Callable[[Transaction], T]) -> T:
+        return await self._executions.store.read(closure)
+
+    async def _views(self, run_ids: Sequence[str]) -> list[RunView]:
+        def closure(transaction: Transaction) -> list[RunView]:
+            return run_views(transaction, [find_run(transaction, run_id) for run_id in run_ids])
+
+        return await self._read(closure)
+
+
+def _repository(transaction: Transaction, text: str) -> resources_pb2.Repository:
+    (view,) = repository_views(transaction, [find_repository(transaction, text)])
+    return repository_message(view)
+
+
+def _addition(request: operator_pb2.AddRepositoryRequest) -> Addition:
+    keys = request.access_key or request.secret_key
+    return Addition(
+        name=request.name,
+        url=request.url,
+        credentials=S3Credentials(request.access_key, request.secret_key) if keys else None,
+        chunk_nominal_bytes=request.chunk_nominal_bytes,
+        recovery_public_key=request.recovery_public_key,
+        accept_unsafe_store=request.accept_unsafe_store,
+    )

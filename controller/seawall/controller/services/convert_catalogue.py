@@ -1,0 +1,84 @@
+"""Points and repositories: records to messages and back."""
+
+from seawall.api.v1 import resources_pb2
+from seawall.controller.records.catalogue import PointDisk
+from seawall.controller.records.runs import ReadMethod
+from seawall.controller.services.convert_runs import READ_METHOD, read_method_of, warning_messages
+from seawall.controller.services.convert_time import timestamp
+from seawall.controller.services.views import PointView, RepositoryView
+
+
+def point_message(view: PointView) -> resources_pb2.Point:
+    point = view.point
+    return resources_pb2.Point(
+        point_id=point.id,
+        vm_id=point.vm_id,
+        vm_name=point.vm_name,
+        repository=view.repository_name,
+        state=resources_pb2.PointState.Value(f"POINT_STATE_{point.state}"),
+        parent_point_id=point.parent_point_id,
+        incremental=any(disk.how is ReadMethod.BITMAP for disk in point.disks),
+        guest_frozen=point.guest_frozen,
+        disks=[_disk_message(disk) for disk in point.disks],
+        warnings=warning_messages(point.warnings),
+        instant=timestamp(point.instant_us),
+        published_at=timestamp(point.published_us),
+        host_name=view.host_name,
+    )
+
+
+def _disk_message(disk: PointDisk) -> resources_pb2.PointDisk:
+    return resources_pb2.PointDisk(
+        disk=disk.disk,
+        size_bytes=disk.size_bytes,
+        format=disk.format,
+        read_bytes=disk.read_bytes,
+        new_bytes=disk.new_bytes,
+        stored_bytes=disk.stored_bytes,
+        how=resources_pb2.ReadMethod.Value(READ_METHOD + disk.how),
+        why=disk.why,
+        milliseconds=disk.milliseconds,
+    )
+
+
+def point_disk_of(message: resources_pb2.PointDisk) -> PointDisk:
+    return PointDisk(
+        disk=message.disk,
+        size_bytes=message.size_bytes,
+        format=message.format,
+        read_bytes=message.read_bytes,
+        new_bytes=message.new_bytes,
+        stored_bytes=message.stored_bytes,
+        how=read_method_of(message.how),
+        why=message.why,
+        milliseconds=message.milliseconds,
+    )
+
+
+def repository_message(view: RepositoryView) -> resources_pb2.Repository:
+    record, found = view.record, view.record.capabilities
+    return resources_pb2.Repository(
+        repository_id=record.id,
+        name=record.name,
+        url=record.url,
+        lineage_id=record.lineage_hex,
+        signing_public_key=bytes.fromhex(record.signing_public_key_hex),
+        wrappers=[
+            resources_pb2.KeyWrapper(
+                name=each.name, epoch=each.epoch, recipient_public_key=bytes.fromhex(each.public_key_hex)
+            )
+            for each in record.wrappers
+        ],
+        capabilities=resources_pb2.StoreCapabilities(
+            conditional_put=found.conditional_put,
+            conditional_put_atomic=found.conditional_put_atomic,
+            checks_content_md5=found.checks_content_md5,
+            presigned_requires_condition=found.presigned_requires_condition,
+            warnings=found.warnings,
+        ),
+        created_at=timestamp(record.created_us),
+        point_count=view.totals.points,
+        pack_count=view.totals.packs,
+        stored_bytes=view.totals.stored_bytes,
+        chunk_size=f"{record.chunk_nominal_bytes // 1024}KiB",
+    )

@@ -1,0 +1,56 @@
+"""Hosts and VMs: records to messages and back."""
+
+from seawall.api.v1 import resources_pb2
+from seawall.controller.records.fleet import Vm, VmDisk
+from seawall.controller.services.convert_time import timestamp
+from seawall.controller.services.views import HostView, VmView
+
+
+def host_message(view: HostView) -> resources_pb2.Host:
+    host = view.host
+    return resources_pb2.Host(
+        host_id=host.id,
+        name=host.name,
+        online=view.online,
+        last_seen_at=timestamp(view.session.last_seen_us if view.session else 0),
+        agent_version=host.agent_version,
+        hypervisor_version=host.hypervisor_version,
+        vm_count=view.vm_count,
+        certificate_expires_at=timestamp(host.certificate_expires_us),
+    )
+
+
+def vm_message(view: VmView) -> resources_pb2.Vm:
+    vm, newest = view.vm, view.newest
+    return resources_pb2.Vm(
+        vm_id=vm.id,
+        name=vm.name,
+        host_id=vm.host_id,
+        host_name=view.host_name,
+        state=vm.state,
+        disks=[_disk_message(disk) for disk in vm.disks],
+        last_seen_at=timestamp(vm.last_seen_us),
+        last_point_at=timestamp(newest.instant_us if newest else 0),
+        last_point_id=newest.id if newest else "",
+        present=vm.present,
+    )
+
+
+def _disk_message(disk: VmDisk) -> resources_pb2.VmDisk:
+    return resources_pb2.VmDisk(
+        disk=disk.disk,
+        size_bytes=disk.size_bytes,
+        format=disk.format,
+        source=disk.source,
+        read_only=disk.read_only,
+        device=disk.device,
+    )
+
+
+def vm_of(message: resources_pb2.Vm, host_id: str, now_us: int) -> Vm:
+    """As a host reports it: the host and the time are ours."""
+    disks = tuple(
+        VmDisk(disk.disk, disk.size_bytes, disk.format, disk.source, disk.read_only, disk.device)
+        for disk in message.disks
+    )
+    return Vm(message.vm_id, message.name, host_id, message.state, disks, now_us, True)

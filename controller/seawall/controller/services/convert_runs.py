@@ -1,0 +1,189 @@
+"""Runs, attempts and progress: records to messages and back."""
+
+from collections.abc import Iterable, Sequence
+
+from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.controller.records.runs import (
+    Attempt,
+    AttemptState,
+    BackupSpec,
+    DiskProgress,
+    Failure,
+    FailureKind,
+    FreezePolicy,
+    Progress,
+    ReadMethod,
+    RestoreSpec,
+    RunWarning,
+)
+from seawall.controller.services.convert_time import timestamp
+from seawall.controller.services.views import RunView
+
+ATTEMPT_STATE = "ATTEMPT_STATE_"
+READ_METHOD = "READ_METHOD_"
+
+
+def run_message(view: RunView) -> resources_pb2.Run:
+    run = view.run
+    return resources_pb2.Run(
+        run_id=run.id,
+        kind=resources_pb2.RunKind.Value(f"RUN_KIND_{run.kind}"),
+        vm_id=run.vm_id,
+        vm_name=run.vm_name,
+        state=resources_pb2.RunState.Value(f"RUN_STATE_{run.state}"),
+        blocked_on=run.blocked_on,
+        repository=view.repository_name,
+        point_id=run.point_id,
+        attempts=[_attempt(each, view) for each in view.attempts],
+        cancel_requested=run.cancel_us > 0,
+        warnings=warning_messages(run.warnings),
+        failure=_failure(run.failure),
+        created_at=timestamp(run.created_us),
+        ended_at=timestamp(run.ended_us),
+        restore=_restore(run.restore),
+        version=sum(view.mark),  # each part only ever grows
+    )
+
+
+def _attempt(attempt: Attempt, view: RunView) -> resources_pb2.Attempt:
+    return resources_pb2.Attempt(
+        attempt_id=attempt.id,
+        attempt_no=attempt.no,
+        host_id=attempt.host_id,
+        host_name=view.host_names.get(attempt.host_id, ""),
+        state=resources_pb2.AttemptState.Value(ATTEMPT_STATE + attempt.state),
+        failure=_failure(attempt.failure),
+        created_at=timestamp(attempt.created_us),
+        ended_at=timestamp(attempt.ended_us),
+        progress=_progress(attempt.id, view.progress.get(attempt.id)),
+    )
+
+
+def _progress(attempt_id: str, progress: Progress | None) -> resources_pb2.AttemptProgress | None:
+    if progress is None:
+        return None
+    return resources_pb2.AttemptProgress(
+        attempt_id=attempt_id,
+        seq=progress.seq,
+        state=resources_pb2.AttemptState.Value(ATTEMPT_STATE + progress.state),
+        phase=progress.phase,
+        disks=[_disk(each) for each in progress.disks],
+        waiting_on=progress.waiting_on,
+        bottleneck=progress.bottleneck,
+        rate_bytes_per_second=progress.rate_bytes_per_second,
+        eta_seconds=progress.eta_seconds,
+    )
+
+
+def _disk(disk: DiskProgress) -> resources_pb2.DiskProgress:
+    return resources_pb2.DiskProgress(
+        disk=disk.disk,
+        size_bytes=disk.size_bytes,
+        planned_bytes=disk.planned_bytes,
+        read_bytes=disk.read_bytes,
+        new_bytes=disk.new_bytes,
+        stored_bytes=disk.stored_bytes,
+        how=resources_pb2.ReadMethod.Value(READ_METHOD + disk.how),
+        why=disk.why,
+        done=disk.done,
+    )
+
+
+def progress_of(message: resources_pb2.AttemptProgress) -> Progress:
+    """An unspecified state counts as PREPARING."""
+    state = AttemptState.PREPARING
+    if message.state:
+        state = AttemptState(resources_pb2.AttemptState.Name(message.state).removeprefix(ATTEMPT_STATE))
+    return Progress(
+        seq=message.seq,
+        state=state,
+        phase=message.phase,
+        disks=tuple(_disk_of(each) for each in message.disks),
+        waiting_on=message.waiting_on,
+        bottleneck=message.bottleneck,
+        rate_bytes_per_second=message.rate_bytes_per_second,
+        eta_seconds=message.eta_seconds,
+    )
+
+
+def _disk_of(message: resources_pb2.DiskProgress) -> DiskProgress:
+    return DiskProgress(
+        disk=message.disk,
+        size_bytes=message.size_bytes,
+        planned_bytes=message.planned_bytes,
+        read_bytes=message.read_bytes,
+        new_bytes=message.new_bytes,
+        stored_bytes=message.stored_bytes,
+        how=read_method_of(message.how),
+        why=message.why,
+        done=message.done,
+    )
+
+
+def read_method_of(value: "resources_pb2.ReadMethod.ValueType") -> ReadMethod:
+    return ReadMethod(resources_pb2.ReadMethod.Name(value).removeprefix(READ_METHOD))
+
+
+def warning_messages(warnings: Sequence[RunWarning]) -> list[resources_pb2.Warning]:
+    return [resources_pb2.Warning(reason=each.reason, message=each.message) for each in warnings]
+
+
+def warnings_of(messages: Iterable[resources_pb2.Warning]) -> tuple[RunWarning, ...]:
+    return tuple(RunWarning(each.reason, each.message) for each in messages)
+
+
+def failure_of(message: resources_pb2.Failure) -> Failure:
+    """An unspecified kind is worth another try."""
+    kind = FailureKind.TRANSIENT
+    if message.kind:
+        kind = FailureKind(resources_pb2.FailureKind.Name(message.kind).removeprefix("FAILURE_KIND_"))
+    return Failure(message.reason or "UNKNOWN", message.message, message.next_step, kind)
+
+
+def _failure(failure: Failure | None) -> resources_pb2.Failure | None:
+    if failure is None:
+        return None
+    kind = resources_pb2.FailureKind.Value(f"FAILURE_KIND_{failure.kind}")
+    return resources_pb2.Failure(reason=failure.reason, message=failure.message, next_step=failure.next_step, kind=kind)
+
+
+def _restore(spec: RestoreSpec | None) -> resources_pb2.RestoreSpec | None:
+    return None if spec is None else restore_message(spec)
+
+
+def restore_message(spec: RestoreSpec) -> resources_pb2.RestoreSpec:
+    return resources_pb2.RestoreSpec(
+        point_id=spec.point_id,
+        host_id=spec.host_id,
+        vm_name=spec.vm_name,
+        new_identity=spec.new_identity,
+        start=spec.start,
+        directory=spec.directory,
+        disks=spec.disks,
+    )
+
+
+def restore_of(message: resources_pb2.RestoreSpec) -> RestoreSpec:
+    return RestoreSpec(
+        point_id=message.point_id,
+        host_id=message.host_id,
+        vm_name=message.vm_name,
+        new_identity=message.new_identity,
+        start=message.start,
+        directory=message.directory,
+        disks=tuple(message.disks),
+    )
+
+
+def backup_of(request: operator_pb2.StartBackupRequest) -> BackupSpec:
+    return BackupSpec(_freeze_of(request.freeze), tuple(request.exclude_disks))
+
+
+def _freeze_of(value: "resources_pb2.FreezePolicy.ValueType") -> FreezePolicy:
+    if not value:
+        return FreezePolicy.TRY
+    return FreezePolicy(resources_pb2.FreezePolicy.Name(value).removeprefix("FREEZE_POLICY_"))
+
+
+def freeze_value(freeze: FreezePolicy) -> "resources_pb2.FreezePolicy.ValueType":
+    return resources_pb2.FreezePolicy.Value(f"FREEZE_POLICY_{freeze}")

@@ -1,0 +1,51 @@
+"""What an operator's word means: an id, a unique prefix of one, or a name."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from seawall.controller.errors import InvalidArgument, NotFound
+from seawall.controller.records.catalogue import Point, RepositoryRecord
+from seawall.controller.records.fleet import Host, Vm
+from seawall.controller.records.runs import Run
+from seawall.controller.store import Transaction
+
+
+class Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=Identified)
+
+
+def find_vm(transaction: Transaction, text: str) -> Vm:
+    """Raises NotFound/VM_UNKNOWN, InvalidArgument/AMBIGUOUS. The same for its siblings."""
+    return _only(transaction.fleet.vms_named(text), text, "VM", lambda vm: vm.name)
+
+
+def find_host(transaction: Transaction, text: str) -> Host:
+    return _only(transaction.fleet.hosts_named(text), text, "HOST", lambda host: host.name)
+
+
+def find_run(transaction: Transaction, text: str) -> Run:
+    return _only(transaction.runs.runs_named(text), text, "RUN", lambda run: f"{run.kind.lower()} of {run.vm_name}")
+
+
+def find_point(transaction: Transaction, text: str) -> Point:
+    return _only(transaction.points.points_named(text), text, "POINT", lambda point: f"of {point.vm_name}")
+
+
+def find_repository(transaction: Transaction, text: str) -> RepositoryRecord:
+    return _only(transaction.repositories.repositories_named(text), text, "REPOSITORY", lambda record: record.name)
+
+
+def _only(found: Sequence[T], text: str, kind: str, label: Callable[[T], str]) -> T:
+    """An exact id wins over names and prefixes."""
+    exact = [each for each in found if each.id == text]
+    if len(exact or found) == 1:
+        return (exact or list(found))[0]
+    word = kind if kind == "VM" else kind.lower()
+    if not found:
+        raise NotFound(f"{kind}_UNKNOWN", f"There is no {word} {text!r}.")
+    candidates = {each.id: label(each) for each in found}
+    raise InvalidArgument("AMBIGUOUS", f"{text!r} may mean {len(found)} things; give an id.", candidates)

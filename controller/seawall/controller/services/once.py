@@ -1,0 +1,62 @@
+"""Mutations that happen once: the same request id of the same caller gets the same answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.runs.timing import Timing, microseconds
+from seawall.controller.store import Store, Transaction
+from seawall.repository.clock import Clock
+
+PRINCIPAL = "operator"
+LONGEST_ID = 128
+
+
+class Once:
+    """Answers are short texts (ids). Belongs to one event loop."""
+
+    def __init__(self, store: Store, clock: Clock, timing: Timing) -> None:
+        self._store = store
+        self._clock = clock
+        self._life_us = microseconds(timing.remember_answers_seconds)
+        self._running: dict[str, asyncio.Lock] = {}
+
+    def within(self, transaction: Transaction, method: str, request_id: str, act: Callable[[], str]) -> str:
+        """For mutations of the database alone: act and answer commit together.
+
+        Raises InvalidArgument/BAD_REQUEST_ID, REQUEST_ID_REUSED.
+        """
+        known = transaction.answers.answer(PRINCIPAL, _checked(request_id), method)
+        if known is not None:
+            return known
+        answer = act()
+        self._remember(transaction, method, request_id, answer)
+        return answer
+
+    async def around(self, method: str, request_id: str, act: Callable[[], Awaitable[str]]) -> str:
+        """For mutations that reach further. Requests of one id wait for each other; after a crash in between, `act` meets its own work."""
+        lock = self._running.setdefault(_checked(request_id), asyncio.Lock())
+        try:
+            async with lock:
+                known = await self._store.read(
+                    lambda transaction: transaction.answers.answer(PRINCIPAL, request_id, method)
+                )
+                if known is not None:
+                    return known
+                answer = await act()
+                await self._store.write(lambda transaction: self._remember(transaction, method, request_id, answer))
+                return answer
+        finally:
+            if not lock.locked():
+                self._running.pop(request_id, None)
+
+    def _remember(self, transaction: Transaction, method: str, request_id: str, answer: str) -> None:
+        now_us = self._clock.now_us()
+        transaction.answers.forget(now_us)
+        transaction.answers.remember(PRINCIPAL, request_id, method, answer, now_us + self._life_us)
+
+
+def _checked(request_id: str) -> str:
+    if not 0 < len(request_id) <= LONGEST_ID:
+        raise InvalidArgument("BAD_REQUEST_ID", "A mutation needs a request id: a UUID of the caller.")
+    return request_id

@@ -1,0 +1,129 @@
+"""What operators order: backups, restores, cancellations. Each is one transaction and returns ids of runs; no wire types here."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from seawall.controller.errors import FailedPrecondition, InvalidArgument
+from seawall.controller.records.catalogue import Point, PointState, RepositoryRecord
+from seawall.controller.records.fleet import Vm
+from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKind, RunState
+from seawall.controller.records.uuid7 import uuid7
+from seawall.controller.runs.machine import cancel, cancel_waiting
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.runs.timing import Timing, microseconds
+from seawall.controller.scheduler.executions import Change
+from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
+from seawall.controller.store import Transaction
+
+TENANT = "default"
+WAITS = "waits for the scheduler"
+VM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}")
+BACKED_UP_DEVICES = ("", "disk", "lun")
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Pure but for the transactions that it is given."""
+
+    clock: SteadyClock
+    timing: Timing
+
+    def backup(self, change: Change, vms: Sequence[str], repository: str, spec: BackupSpec) -> list[str]:
+        """One run a VM; an open one into the same repository is returned instead of a second.
+
+        Raises NotFound/VM_UNKNOWN, REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES, NO_DISKS.
+        """
+        if not vms:
+            raise InvalidArgument("NO_VMS", "Name at least one VM.")
+        target = _repository(change.transaction, repository)
+        found = [find_vm(change.transaction, text) for text in vms]
+        return [self._backup(change, vm, target, spec) for vm in found]
+
+    def _backup(self, change: Change, vm: Vm, repository: RepositoryRecord, spec: BackupSpec) -> str:
+        _check_disks(vm, spec)
+        opened = change.transaction.runs.open_backup(vm.id, repository.id)
+        if opened is not None:
+            return opened.id
+        run = self._run(RunKind.BACKUP, vm.id, vm.name, TENANT, repository.id)
+        change.transaction.runs.add_run(replace(run, point_id=run.id, backup=spec))
+        return run.id
+
+    def restore(self, change: Change, spec: RestoreSpec) -> str:
+        """Raises NotFound/POINT_UNKNOWN, HOST_UNKNOWN; FailedPrecondition/POINT_NOT_AVAILABLE; InvalidArgument/DISK_UNKNOWN, BAD_NAME, ..."""
+        point = find_point(change.transaction, spec.point_id)
+        host = find_host(change.transaction, spec.host_id)
+        _check_restore(point, spec)
+        run = self._run(RunKind.RESTORE, point.vm_id, spec.vm_name or point.vm_name, point.tenant, point.repository_id)
+        exact = replace(spec, point_id=point.id, host_id=host.id)
+        change.transaction.runs.add_run(replace(run, point_id=point.id, restore=exact))
+        return run.id
+
+    def cancel(self, change: Change, text: str) -> str:
+        """A desired flag; a run that nobody works on is over at once. Raises NotFound/RUN_UNKNOWN, FailedPrecondition/RUN_OVER."""
+        run = find_run(change.transaction, text)
+        if run.state.over:
+            raise FailedPrecondition("RUN_OVER", f"Run {run.id} is over: {run.state.replace('_', ' ').lower()}.")
+        now_us = self.clock.now_us()
+        execution = change.of_run(run) if run.state is RunState.ACTIVE else None
+        if execution is None:
+            change.transaction.runs.save_run(run, cancel_waiting(run, now_us))
+        else:
+            change.save(execution, cancel(execution, now_us, self.timing))
+        return run.id
+
+    def _run(self, kind: RunKind, vm_id: str, vm_name: str, tenant: str, repository_id: str) -> Run:
+        now_us = self.clock.now_us()
+        return Run(
+            id=uuid7(self.clock),
+            kind=kind,
+            vm_id=vm_id,
+            vm_name=vm_name,
+            tenant=tenant,
+            repository_id=repository_id,
+            point_id="",
+            backup=None,
+            restore=None,
+            state=RunState.READY,
+            created_us=now_us,
+            not_before_us=now_us,
+            deadline_us=now_us + microseconds(self.timing.longest_run_seconds),
+            blocked_on=WAITS,
+        )
+
+
+def _repository(transaction: Transaction, text: str) -> RepositoryRecord:
+    if text:
+        return find_repository(transaction, text)
+    every = transaction.repositories.repositories()
+    if not every:
+        raise FailedPrecondition("NO_REPOSITORY", "There is no repository yet; add one: seawall repo add.")
+    if len(every) > 1:
+        names = ", ".join(record.name for record in every)
+        raise FailedPrecondition("SEVERAL_REPOSITORIES", f"There are several repositories; name one of {names}.")
+    return every[0]
+
+
+def _check_disks(vm: Vm, spec: BackupSpec) -> None:
+    kept = [disk for disk in vm.disks if disk.device in BACKED_UP_DEVICES and disk.disk not in spec.exclude_disks]
+    if not kept:
+        raise FailedPrecondition("NO_DISKS", f"VM {vm.name} has no disk to back up.")
+
+
+def _check_restore(point: Point, spec: RestoreSpec) -> None:
+    if point.state is not PointState.AVAILABLE:
+        raise FailedPrecondition("POINT_NOT_AVAILABLE", f"Point {point.id} is still being published.")
+    unknown = sorted(set(spec.disks) - {disk.disk for disk in point.disks})
+    if unknown:
+        known = ", ".join(disk.disk for disk in point.disks)
+        raise InvalidArgument("DISK_UNKNOWN", f"The point has no disk {', '.join(unknown)}; it has {known}.")
+    if spec.vm_name and not VM_NAME.fullmatch(spec.vm_name):
+        raise InvalidArgument(
+            "BAD_NAME", "A VM's name begins with a letter or digit and goes on with those or . _ + @ -"
+        )
+    path = PurePosixPath(spec.directory)
+    if spec.directory and (not path.is_absolute() or ".." in path.parts):
+        raise InvalidArgument(
+            "BAD_DIRECTORY", "The directory must be an absolute path on the target host, without '..'."
+        )

@@ -1,0 +1,31 @@
+"""Pages of lists. A token is the id after which the next page begins; opaque to callers."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import TypeVar
+
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.services.naming import Identified
+
+T = TypeVar("T", bound=Identified)
+DEFAULT_SIZE = 500
+LARGEST_SIZE = 1000
+
+
+def page_size(asked: int) -> int:
+    return min(asked or DEFAULT_SIZE, LARGEST_SIZE)
+
+
+def start_of(token: str) -> str:
+    """The id after which the page begins. Raises InvalidArgument/BAD_PAGE_TOKEN."""
+    try:
+        return urlsafe_b64decode(token.encode()).decode()
+    except ValueError as error:
+        raise InvalidArgument("BAD_PAGE_TOKEN", "The page token is not one of ours; begin again.") from error
+
+
+def cut(found: Sequence[T], size: int) -> tuple[Sequence[T], str]:
+    """(the page, the token of the next one or ""). `found` was read with one more than the size."""
+    if len(found) <= size:
+        return found, ""
+    return found[:size], urlsafe_b64encode(found[size - 1].id.encode()).decode()

@@ -1,0 +1,190 @@
+"""Sessions of agents: Hello, the lease, the desired set, inventory. No wire types here."""
+
+import random
+from dataclasses import dataclass
+
+import structlog
+
+from seawall.controller.errors import Aborted, FailedPrecondition
+from seawall.controller.records.fleet import Session, Vm
+from seawall.controller.records.runs import Attempt, AttemptState, Progress, Run
+from seawall.controller.records.uuid7 import uuid7
+from seawall.controller.runs.machine import Execution, adopt, report, restarted, wanted
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.runs.timing import Timing, microseconds
+from seawall.controller.scheduler.executions import Change, Executions
+from seawall.controller.store import Transaction
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What Hello says. `attempts`: id -> its worker still runs."""
+
+    agent_version: str
+    boot_id: str
+    host_name: str
+    hypervisor_version: str
+    attempts: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    session_id: str
+    abandoned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The full desired set of a host."""
+
+    generation: int
+    executions: tuple[Execution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a heartbeat."""
+
+    generation: int
+    unknown: tuple[str, ...]
+    cancel: tuple[str, ...]
+
+
+class Sessions:
+    """Belongs to one event loop."""
+
+    def __init__(self, executions: Executions, clock: SteadyClock, timing: Timing, rng: random.Random) -> None:
+        self._executions = executions
+        self._store = executions.store
+        self._clock = clock
+        self._timing = timing
+        self._random = rng
+        self._pages: dict[str, tuple[int, list[Vm]]] = {}
+
+    async def hello(self, agent_id: str, greeting: Greeting) -> Welcome:
+        """Ends the agent's older session, and its attempts that run no more."""
+        now_us, jitter, session_id = self._clock.now_us(), self._random.random(), uuid7(self._clock)
+        lease_until_us = now_us + microseconds(self._timing.lease_seconds)
+
+        def closure(change: Change) -> tuple[str, ...]:
+            fleet = change.transaction.fleet
+            name = greeting.host_name
+            fleet.describe_host(agent_id, name, greeting.agent_version, greeting.hypervisor_version)
+            fleet.open_session(Session(agent_id, session_id, greeting.boot_id, lease_until_us, now_us))
+            for attempt in change.transaction.runs.live_attempts(agent_id):
+                self._reconcile(change, attempt, session_id, greeting, now_us, jitter)
+            return tuple(each for each in greeting.attempts if not _goes_on(change.transaction, each, agent_id))
+
+        self._pages.pop(agent_id, None)
+        abandoned = await self._executions.change(closure)
+        _log.info("session.opened", host=agent_id, session_id=session_id, abandoned=abandoned)
+        return Welcome(session_id, abandoned)
+
+    def _reconcile(
+        self, change: Change, attempt: Attempt, session_id: str, greeting: Greeting, now_us: int, jitter: float
+    ) -> None:
+        before = change.load(attempt.id)
+        if attempt.state is AttemptState.ASSIGNED or attempt.state is AttemptState.PUBLISHING:
+            return
+        if greeting.attempts.get(attempt.id, False):
+            change.save(before, adopt(before, session_id, now_us, self._timing))
+        else:
+            change.save(before, restarted(before, now_us, self._timing, jitter))
+
+    async def poll(self, agent_id: str, session_id: str) -> Desired:
+        """Raises FailedPrecondition/SESSION_UNKNOWN."""
+
+        def closure(transaction: Transaction) -> Desired:
+            require_session(transaction, agent_id, session_id)
+            host = transaction.fleet.host(agent_id)
+            live = transaction.runs.live_attempts(agent_id)
+            found = [Execution(run, each) for each in live if (run := transaction.runs.run(each.run_id)) is not None]
+            due = tuple(each for each in found if wanted(each) is not None)
+            return Desired(host.generation if host else 0, due)
+
+        return await self._store.read(closure)
+
+    async def heartbeat(self, agent_id: str, session_id: str, reports: dict[str, Progress]) -> Beat:
+        """Renews the lease, stores what moved. Raises FailedPrecondition/SESSION_UNKNOWN."""
+        now_us = self._clock.now_us()
+        lease_until_us = now_us + microseconds(self._timing.lease_seconds)
+
+        def closure(change: Change) -> Beat:
+            require_session(change.transaction, agent_id, session_id)
+            change.transaction.fleet.renew_session(agent_id, session_id, lease_until_us, now_us)
+            return self._reported(change, agent_id, reports, now_us)
+
+        return await self._executions.change(closure)
+
+    def _reported(self, change: Change, agent_id: str, reports: dict[str, Progress], now_us: int) -> Beat:
+        unknown: list[str] = []
+        cancel: list[str] = []
+        for attempt_id, progress in reports.items():
+            attempt = change.transaction.runs.attempt(attempt_id)
+            before = change.load(attempt_id) if attempt and attempt.host_id == agent_id else None
+            if before is None or not before.current:
+                unknown.append(attempt_id)
+                continue
+            self._progress(change, before, progress, now_us)
+            if before.run.cancel_us and before.attempt.state is not AttemptState.PUBLISHING:
+                cancel.append(attempt_id)
+        host = change.transaction.fleet.host(agent_id)
+        return Beat(host.generation if host else 0, tuple(unknown), tuple(cancel))
+
+    def _progress(self, change: Change, before: Execution, progress: Progress, now_us: int) -> None:
+        runs = change.transaction.runs
+        known = runs.progress_of([before.attempt.id]).get(before.attempt.id)
+        if known is not None and progress.seq <= known.seq:
+            change.save(before, report(before, progress.state, False, now_us, self._timing))
+            return
+        change.save(before, report(before, progress.state, _moved(known, progress), now_us, self._timing))
+        runs.save_progress(before.attempt.id, progress, now_us)
+
+    async def inventory(
+        self, agent_id: str, session_id: str, revision: int, page: int, last: bool, vms: list[Vm]
+    ) -> None:
+        """Raises FailedPrecondition/SESSION_UNKNOWN, Aborted/INVENTORY_GAP (begin again with page 0)."""
+        if page == 0:
+            self._pages[agent_id] = (revision, [])
+        have = self._pages.get(agent_id)
+        if have is None or have[0] != revision:
+            raise Aborted(
+                "INVENTORY_GAP", "Earlier pages of this inventory are not known here; begin again with page 0."
+            )
+        have[1].extend(vms)
+        await self._store.read(lambda transaction: require_session(transaction, agent_id, session_id))
+        if not last:
+            return
+        self._pages.pop(agent_id, None)
+
+        def closure(change: Change) -> None:
+            require_session(change.transaction, agent_id, session_id)
+            change.transaction.fleet.replace_inventory(agent_id, revision, have[1])
+
+        await self._executions.change(closure)
+
+
+def require_session(transaction: Transaction, agent_id: str, session_id: str) -> None:
+    """Raises FailedPrecondition/SESSION_UNKNOWN."""
+    session = transaction.fleet.session(agent_id)
+    if session is None or session.session_id != session_id:
+        raise FailedPrecondition("SESSION_UNKNOWN", "This session is over or unknown; call Hello again.")
+
+
+def _goes_on(transaction: Transaction, attempt_id: str, agent_id: str) -> bool:
+    """A journalled attempt that is not over: of this host, current, live."""
+    attempt = transaction.runs.attempt(attempt_id)
+    run: Run | None = transaction.runs.run(attempt.run_id) if attempt else None
+    if attempt is None or run is None or attempt.host_id != agent_id:
+        return False
+    return Execution(run, attempt).current
+
+
+def _moved(before: Progress | None, after: Progress) -> bool:
+    return before is None or _bytes(after) > _bytes(before) or after.phase != before.phase
+
+
+def _bytes(progress: Progress) -> int:
+    return sum(disk.read_bytes + disk.stored_bytes for disk in progress.disks)

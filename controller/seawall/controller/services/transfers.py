@@ -1,0 +1,197 @@
+"""The data path as an agent may walk it: look up chunks, sign PUTs of packs and hand-ins, sign GETs. Blocking; no wire types here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from seawall.controller.errors import (
+    AlreadyExists,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+)
+from seawall.controller.publishing.publisher import AttemptKey
+from seawall.controller.records.catalogue import Pack, PackState
+from seawall.controller.records.runs import RunKind
+from seawall.controller.repositories.catalogue import RepositoryCatalogue
+from seawall.controller.repositories.opened import META_GENERATIONS, OpenedRepository
+from seawall.controller.runs.machine import Execution, fence
+from seawall.controller.runs.timing import Timing
+from seawall.controller.services.attempts import owned
+from seawall.controller.store import Store, Transaction
+from seawall.repository.clock import Clock
+from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing
+from seawall.repository.format.layout import HandInKind, hand_in_name, pack_name
+from seawall.repository.format.record import Locator
+from seawall.repository.store.port import SignedPut
+
+MOST_IDS = 4096
+MOST_PACKS = 256
+ID_BYTES = 16
+LONGEST_PACK_BYTES = 256 * 1024 * 1024
+LONGEST_HAND_IN_BYTES = 2 * 1024 * 1024 * 1024
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    targets: tuple[SignedPut, ...]
+    already_stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignedGet:
+    pack_id: bytes
+    generation: int
+    url: str
+    expires_us: int
+
+
+class Transfers:
+    """Thread-safe. Each method checks session, owner and fence first."""
+
+    def __init__(self, store: Store, repositories: RepositoryCatalogue, clock: Clock, timing: Timing) -> None:
+        self._store = store
+        self._repositories = repositories
+        self._clock = clock
+        self._timing = timing
+
+    def lookup(self, key: AttemptKey, session_id: str, chunk_ids: bytes) -> dict[int, Locator]:
+        """Position -> where the chunk lies, from this host's own packs only. Raises InvalidArgument/TOO_MANY_IDS, BAD_IDS."""
+        if len(chunk_ids) % ID_BYTES:
+            raise InvalidArgument("BAD_IDS", f"A chunk id has {ID_BYTES} bytes.")
+        if len(chunk_ids) > MOST_IDS * ID_BYTES:
+            raise InvalidArgument("TOO_MANY_IDS", f"At most {MOST_IDS} chunk ids a call.")
+        _, repository = self._writing(key, session_id)
+        ids = [chunk_ids[start : start + ID_BYTES] for start in range(0, len(chunk_ids), ID_BYTES)]
+        return repository.index.lookup(key.host_id, ids)
+
+    def seal_pack(
+        self, key: AttemptKey, session_id: str, pack_id: bytes, length_bytes: int, md5: bytes, meta: bool
+    ) -> Sealed:
+        """Reserve the id, sign its PUTs. Raises AlreadyExists/PACK_FOREIGN, FailedPrecondition/PACK_VOID, InvalidArgument/BAD_PACK."""
+        if len(pack_id) != ID_BYTES or len(md5) != 16 or not 0 < length_bytes <= LONGEST_PACK_BYTES:
+            raise InvalidArgument("BAD_PACK", "A pack has an id and an MD5 of 16 bytes and at most 256 MiB.")
+        execution, repository = self._writing(key, session_id)
+        tenant = execution.run.tenant
+        wanted = Pack(
+            pack_id, repository.record.id, tenant, key.host_id, key.attempt_id, PackState.OPEN, meta, length_bytes
+        )
+        if self._store.write_now(lambda transaction: _reserve(transaction, wanted)):
+            return Sealed((), True)
+        generations = META_GENERATIONS if meta else META_GENERATIONS[:1]
+        names = [pack_name(tenant, pack_id, generation) for generation in generations]
+        seconds = self._timing.url_seconds
+        targets = [repository.store.sign_put(name, length_bytes, md5, expires_seconds=seconds) for name in names]
+        return Sealed(tuple(targets), False)
+
+    def pack_stored(self, key: AttemptKey, session_id: str, pack_id: bytes) -> None:
+        """Read the pack's table back, mark it STORED, index it. Repeatable.
+
+        Raises FailedPrecondition/PACK_VOID; NotFound/PACK_NOT_IN_STORE; DataLoss/BAD_TABLE; AlreadyExists/PACK_FOREIGN.
+        """
+        _, repository = self._writing(key, session_id)
+        pack = self._reserved(repository, key, pack_id)
+        if pack.state is PackState.STORED:
+            repository.raw_lengths(pack)
+            return
+        try:
+            size_bytes, slots = repository.index_pack(pack)
+        except ObjectMissing as error:
+            raise NotFound("PACK_NOT_IN_STORE", f"Pack {pack_id.hex()} is not in the store; PUT it first.") from error
+        except (IntegrityError, FormatUnsupported) as error:
+            raise DataLoss("BAD_TABLE", f"The table of pack {pack_id.hex()} cannot be read back: {error}") from error
+
+        def closure(transaction: Transaction) -> None:
+            stored = transaction.packs.mark_stored(repository.record.id, pack_id, size_bytes, slots)
+            again = transaction.packs.packs(repository.record.id, [pack_id])[pack_id]
+            if not stored and again.state is not PackState.STORED:
+                raise FailedPrecondition("PACK_VOID", f"Pack {pack_id.hex()} was given up; make a new one.")
+
+        self._store.write_now(closure)
+        _log.debug("pack.stored", pack=pack_id.hex(), attempt_id=key.attempt_id, host=key.host_id, bytes=size_bytes)
+
+    def seal_hand_in(
+        self, key: AttemptKey, session_id: str, what: HandInKind, length_bytes: int, md5: bytes, digest: bytes
+    ) -> SignedPut:
+        """Sign one PUT under v1/a/<attempt>/. Raises InvalidArgument/BAD_HAND_IN."""
+        if len(md5) != 16 or len(digest) != 32 or not 0 < length_bytes <= LONGEST_HAND_IN_BYTES:
+            raise InvalidArgument("BAD_HAND_IN", "A hand-in has an MD5 of 16 bytes, a BLAKE3 of 32, and at most 2 GiB.")
+        _, repository = self._writing(key, session_id)
+        name = hand_in_name(key.attempt_id, what, digest)
+        return repository.store.sign_put(name, length_bytes, md5, expires_seconds=self._timing.url_seconds)
+
+    def read_urls(self, key: AttemptKey, session_id: str, packs: Sequence[tuple[bytes, int]]) -> list[SignedGet]:
+        """Sign GETs of packs that the attempt's point names: the one it restores, or its parent.
+
+        Raises InvalidArgument/TOO_MANY_PACKS; PermissionDenied/PACK_NOT_READABLE.
+        """
+        if len(packs) > MOST_PACKS:
+            raise InvalidArgument("TOO_MANY_PACKS", f"At most {MOST_PACKS} packs a call.")
+        execution, repository = self._opened(key, session_id)
+        readable = self._readable(repository, execution)
+        seconds = self._timing.url_seconds
+        expires_us = self._clock.now_us() + seconds * 1_000_000
+        urls = []
+        for pack_id, generation in packs:
+            tenant = readable.get(pack_id)
+            if tenant is None:
+                raise PermissionDenied(
+                    "PACK_NOT_READABLE", f"Attempt {key.attempt_id} may not read pack {pack_id.hex()}."
+                )
+            url = repository.store.sign_get(pack_name(tenant, pack_id, generation), expires_seconds=seconds)
+            urls.append(SignedGet(pack_id, generation, url, expires_us))
+        return urls
+
+    def _readable(self, repository: OpenedRepository, execution: Execution) -> dict[bytes, str]:
+        """Pack id -> tenant."""
+        run, attempt = execution.run, execution.attempt
+        point_id = run.point_id if run.kind is RunKind.RESTORE else attempt.parent_point_id
+        if not point_id:
+            return {}
+        refmap = repository.refmap_of_point(run.tenant, run.vm_id, point_id)
+        return dict.fromkeys(refmap.slots(), run.tenant)
+
+    def _writing(self, key: AttemptKey, session_id: str) -> tuple[Execution, OpenedRepository]:
+        """For calls of backups alone."""
+        execution, repository = self._opened(key, session_id)
+        if execution.run.kind is not RunKind.BACKUP:
+            raise PermissionDenied("NOT_YOUR_ATTEMPT", f"Attempt {key.attempt_id} restores; it may not write.")
+        return execution, repository
+
+    def _opened(self, key: AttemptKey, session_id: str) -> tuple[Execution, OpenedRepository]:
+        execution = self._store.read_now(lambda transaction: owned(transaction, key, session_id))
+        fence(execution)
+        return execution, self._repositories.open(execution.run.repository_id)
+
+    def _reserved(self, repository: OpenedRepository, key: AttemptKey, pack_id: bytes) -> Pack:
+        found = self._store.read_now(lambda transaction: transaction.packs.packs(repository.record.id, [pack_id]))
+        pack = found.get(pack_id)
+        if pack is None:
+            raise NotFound("PACK_NOT_IN_STORE", f"Pack {pack_id.hex()} was never sealed; call SealPack first.")
+        _check(pack, key.host_id)
+        return pack
+
+
+def _reserve(transaction: Transaction, wanted: Pack) -> bool:
+    """True: stored already. A later attempt of the same host takes over an OPEN one."""
+    known = transaction.packs.packs(wanted.repository_id, [wanted.id]).get(wanted.id)
+    if known is None:
+        transaction.packs.add_pack(wanted)
+        return False
+    _check(known, wanted.host_id)
+    if known.state is PackState.STORED:
+        return True
+    transaction.packs.reopen(wanted.repository_id, wanted.id, wanted.attempt_id)
+    return False
+
+
+def _check(pack: Pack, host_id: str) -> None:
+    if pack.host_id != host_id:
+        raise AlreadyExists("PACK_FOREIGN", f"Pack {pack.id.hex()} belongs to another host.")
+    if pack.state is PackState.VOID:
+        raise FailedPrecondition("PACK_VOID", f"Pack {pack.id.hex()} was given up; make a new one.")

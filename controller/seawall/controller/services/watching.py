@@ -1,0 +1,52 @@
+"""WatchRuns: a snapshot, then each change, at most one a second and run, until all of the runs are over."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.runs.timing import Timing
+from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.server.drain import Drain
+from seawall.controller.services.naming import find_run
+from seawall.controller.services.views import RunView, run_views
+from seawall.controller.store import Store, Transaction
+
+MOST_RUNS = 1000
+
+
+class Watching:
+    """Belongs to one event loop. Reads state, never messages: a slow watcher misses steps in between, never the end."""
+
+    def __init__(self, store: Store, wakes: Wakes, drain: Drain, timing: Timing) -> None:
+        self._store = store
+        self._wakes = wakes
+        self._drain = drain
+        self._timing = timing
+
+    async def watch(self, texts: Sequence[str]) -> AsyncIterator[RunView]:
+        """Raises NotFound/RUN_UNKNOWN, InvalidArgument/NO_RUNS; Unavailable/DRAINING when the controller stops: watch again."""
+        if not 0 < len(texts) <= MOST_RUNS:
+            raise InvalidArgument("NO_RUNS", f"Name 1 to {MOST_RUNS} runs to watch.")
+        run_ids = await self._store.read(lambda transaction: _ids(transaction, texts))
+        shown: dict[str, tuple[int, ...]] = {}
+        while True:
+            seen = self._wakes.seen()
+            views = await self._store.read(lambda transaction: _views(transaction, run_ids))
+            for view in views:
+                if shown.get(view.run.id) != view.mark:
+                    shown[view.run.id] = view.mark
+                    yield view
+            if all(view.run.state.over for view in views):
+                return
+            self._drain.refuse_if_started()
+            await self._drain.first(self._wakes.changed(seen), self._timing.tick_seconds)
+            await self._drain.first(asyncio.sleep(self._timing.watch_seconds), self._timing.watch_seconds)
+
+
+def _ids(transaction: Transaction, texts: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(find_run(transaction, text).id for text in texts))
+
+
+def _views(transaction: Transaction, run_ids: Sequence[str]) -> list[RunView]:
+    found = (transaction.runs.run(run_id) for run_id in run_ids)
+    return run_views(transaction, [run for run in found if run is not None])

@@ -1,0 +1,209 @@
+"""The flow of new chunks: hash -> known? -> seal -> pack. Batches of some MiB pass each stage in order, so packs fill in disk order.
+
+Owned by the driving thread. A batch's bytes are held until its records lie in a pack; their sum is bounded.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from seawall.repository.crypto.chunk import chunk_hash, chunk_id
+from seawall.repository.format.record import ChunkType, Locator, Record, seal_record
+from seawall.repository.writing.counters import DiskCounters
+from seawall.repository.writing.crew import Crew, Lane
+from seawall.repository.writing.facts import WriteSettings
+from seawall.repository.writing.packing import PackLine, Placement
+from seawall.repository.writing.page import NewChunk
+from seawall.repository.writing.parent import BadSlots
+from seawall.repository.writing.port import WriteCoordinator
+
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_CHUNKS = 4096
+"""No batch has more: it is also the most ids of one Lookup."""
+HELD_BYTES = 24 * 1024 * 1024
+SEAL_BYTES = 1024 * 1024
+"""Plain bytes sealed by one job."""
+RECENT_CHUNKS = 65_536
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A chunk on its way. `same_place`: what the parent has at exactly this place."""
+
+    chunk: NewChunk
+    data: memoryview | None
+    same_place: tuple[bytes, Locator] | None
+
+
+@dataclass(slots=True)
+class Batch:
+    counters: DiskCounters
+    candidates: list[Candidate] = field(default_factory=list)
+    length: int = 0
+    hashing: "Future[list[bytes]] | None" = None
+    unknown: list[Candidate] = field(default_factory=list)
+    looking: "Future[list[Locator | None]] | None" = None
+    missing: list[Candidate] = field(default_factory=list)
+    sealing: "list[Future[list[Record]]]" = field(default_factory=list)
+
+
+class ChunkFlow:
+    """One for a point: its cache of recent chunks spans all disks."""
+
+    def __init__(
+        self, crew: Crew, coordinator: WriteCoordinator, settings: WriteSettings, line: PackLine, bad: BadSlots
+    ) -> None:
+        self._crew = crew
+        self._coordinator = coordinator
+        self._settings = settings
+        self._line = line
+        self._bad = bad
+        self._recent: OrderedDict[bytes, Placement] = OrderedDict()
+        self._filling: Batch | None = None
+        self._batches: deque[Batch] = deque()
+        self._held = 0
+
+    def add(
+        self, chunk: NewChunk, data: memoryview, same_place: tuple[bytes, Locator] | None, counters: DiskCounters
+    ) -> None:
+        """Takes one chunk; blocks while too much is under way."""
+        batch = self._filling
+        if batch is None:
+            batch = self._filling = Batch(counters)
+        batch.candidates.append(Candidate(chunk, data, same_place))
+        batch.length += len(data)
+        if batch.length >= BATCH_BYTES or len(batch.candidates) == BATCH_CHUNKS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send off what was collected."""
+        batch = self._filling
+        if batch is None:
+            return
+        self._filling = None
+        batch.hashing = self._crew.submit(Lane.COMPUTE, self._hash, [one.data for one in batch.candidates])
+        self._batches.append(batch)
+        self._held += batch.length
+        self.advance()
+        while self._held > HELD_BYTES:
+            self._finish_first()
+
+    def settle(self) -> None:
+        """Returns when every chunk that was added is known or lies in a pack; the last pack may still be open."""
+        self.flush()
+        while self._batches:
+            self._finish_first()
+
+    def advance(self) -> None:
+        """Move every batch on as far as it goes without waiting, in order: no batch overtakes another in any stage."""
+        self._crew.check()
+        for batch in self._batches:
+            if batch.hashing is not None:
+                if not batch.hashing.done():
+                    break
+                hashes = self._crew.result(batch.hashing)
+                self._classify(batch, hashes)
+        for batch in self._batches:
+            if batch.hashing is not None or (batch.looking is not None and not batch.looking.done()):
+                break
+            self._send_to_seal(batch)
+        while self._batches and self._is_sealed(self._batches[0]):
+            self._pack(self._batches[0])
+
+    def _finish_first(self) -> None:
+        batch = self._batches[0]
+        if batch.hashing is not None:
+            self._crew.result(batch.hashing)
+            self.advance()
+        elif batch.looking is not None:
+            self._crew.result(batch.looking)
+            self.advance()
+        else:
+            self._pack(batch)
+            self.advance()
+
+    def _hash(self, pieces: Sequence[memoryview | None]) -> list[bytes]:
+        return [chunk_hash(self._settings.k_dedup, piece) for piece in pieces if piece is not None]
+
+    def _classify(self, batch: Batch, hashes: Sequence[bytes]) -> None:
+        """Parent at the same place, else a recent chunk of this point, else unknown."""
+        batch.hashing = None
+        for one, h in zip(batch.candidates, hashes, strict=True):
+            one.chunk.h = h
+            if one.same_place is not None and one.same_place[0] == h and one.same_place[1] not in self._bad:
+                one.chunk.placement = Placement(one.same_place[1])
+                continue
+            recent = self._recent.get(h)
+            if recent is not None:
+                self._recent.move_to_end(h)
+                one.chunk.placement = recent
+                continue
+            one.chunk.placement = self._recent[h] = Placement()
+            batch.unknown.append(one)
+        while len(self._recent) > RECENT_CHUNKS:
+            self._recent.popitem(last=False)
+        batch.candidates = []
+        if batch.unknown:
+            batch.looking = self._crew.submit(Lane.LOOKUP, self._look_up, [one.chunk for one in batch.unknown])
+
+    def _look_up(self, chunks: Sequence[NewChunk]) -> list[Locator | None]:
+        ids = [chunk_id(chunk.h) for chunk in chunks]
+        known = self._coordinator.lookup(ids)
+        found = [known.get(one) for one in ids]
+        return [
+            locator if locator is not None and locator.raw_bytes == chunk.length and locator not in self._bad else None
+            for locator, chunk in zip(found, chunks, strict=True)
+        ]
+
+    def _send_to_seal(self, batch: Batch) -> None:
+        if batch.looking is None:
+            return
+        located = self._crew.result(batch.looking)
+        batch.looking = None
+        for one, locator in zip(batch.unknown, located, strict=True):
+            if locator is None:
+                batch.missing.append(one)
+            elif one.chunk.placement is not None:
+                one.chunk.placement.found(locator)
+        batch.unknown = []
+        jobs = _groups(batch.missing, SEAL_BYTES)
+        batch.sealing = [self._crew.submit(Lane.COMPUTE, self._seal, job) for job in jobs]
+        batch.counters.add(new=sum(one.chunk.length for one in batch.missing))
+
+    def _seal(self, group: Sequence[Candidate]) -> list[Record]:
+        records = []
+        for one in group:
+            if one.data is not None:
+                level = self._settings.compression_level
+                records.append(seal_record(self._settings.lineage_id, one.chunk.h, one.data, ChunkType.DATA, level))
+                one.data = None
+        return records
+
+    def _is_sealed(self, batch: Batch) -> bool:
+        return batch.hashing is None and batch.looking is None and all(job.done() for job in batch.sealing)
+
+    def _pack(self, batch: Batch) -> None:
+        missing = iter(batch.missing)
+        for job in batch.sealing:
+            for record in self._crew.result(job):
+                placement = next(missing).chunk.placement
+                if placement is None:
+                    raise RuntimeError("a chunk was sealed before it was classified")
+                self._line.place(record, placement)
+                batch.counters.add(stored=len(record.body))
+        self._batches.popleft()
+        self._held -= batch.length
+
+
+def _groups(candidates: Sequence[Candidate], limit: int) -> list[list[Candidate]]:
+    """Neighbours together, about `limit` plain bytes a group."""
+    groups: list[list[Candidate]] = []
+    length = limit
+    for one in candidates:
+        if length >= limit:
+            groups.append([])
+            length = 0
+        groups[-1].append(one)
+        length += one.chunk.length
+    return groups

@@ -1,0 +1,153 @@
+"""Damage: any object with a byte changed or its end missing is refused, never read as something else."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from seawall.repository.errors import FormatUnsupported, IntegrityError, RefmapInvalid, RepositoryError, WrongKey
+from seawall.repository.format.config import parse_config
+from seawall.repository.format.keyfile import open_key_object
+from seawall.repository.format.manifest import (
+    decode_leaf,
+    decode_node,
+    decode_root,
+    encode_leaf,
+    encode_node,
+    encode_root,
+)
+from seawall.repository.format.pack import FOOTER_BYTES, open_pack_hashes, parse_table
+from seawall.repository.format.pack_scan import scan_records
+from seawall.repository.format.record import ChunkType, Codec, open_record
+from seawall.repository.format.refmap import decode_refmap
+from seawall.repository.format.root_object import open_manifest, open_root, unseal_data_key
+from support import format_golden
+from support import format_samples as samples
+
+GOLDEN = format_golden.load()
+REFUSALS = (IntegrityError, RefmapInvalid, FormatUnsupported, WrongKey)
+TAIL_BYTES = 3 * 48 + (80 + 28 + 3 * 32) + FOOTER_BYTES  # of the golden pack: table, hashes, footer
+
+Reader = Callable[[bytes], object]
+
+
+def read_record(body: bytes) -> object:
+    plaintext = samples.PLAINTEXTS[1]
+    h = samples.record(plaintext, 0).h
+    return open_record(samples.LINEAGE, samples.K_DEDUP, h, ChunkType.DATA, Codec.ZSTD, len(plaintext), body)
+
+
+def read_root(body: bytes) -> object:
+    return open_root(body, unseal_data_key(body, samples.SECRETS.repository_secret_key))
+
+
+def read_table(tail: bytes) -> object:
+    return parse_table(tail, len(GOLDEN["data_pack"]))
+
+
+SEALED: dict[str, tuple[bytes, Reader]] = {
+    "record": (GOLDEN["record_zstd_body"], read_record),
+    "pack tail": (GOLDEN["data_pack"][-TAIL_BYTES:], read_table),
+    "pack hashes": (GOLDEN["data_pack"][-TAIL_BYTES:], lambda tail: open_pack_hashes(tail, b"\x22" * 32)),
+    "root object": (GOLDEN["root_object"], read_root),
+    "manifest": (GOLDEN["manifest"], lambda body: open_manifest(body, samples.SECRETS.signing_public_key)),
+    "refmap": (GOLDEN["refmap"], decode_refmap),
+    "config": (GOLDEN["config"], parse_config),
+    "key object": (GOLDEN["key_object"], lambda body: open_key_object(body, b"\x55" * 32)),
+}
+BARE: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
+    "leaf": (GOLDEN["leaf"], lambda body: encode_leaf(decode_leaf(body))),
+    "node": (GOLDEN["node"], lambda body: encode_node(decode_node(body))),
+    "root": (GOLDEN["root"], lambda body: encode_root(decode_root(body))),
+}
+
+
+def flips(body: bytes) -> Iterator[bytes]:
+    """Each byte changed, one at a time, by another bit each."""
+    for position in range(len(body)):
+        yield body[:position] + bytes([body[position] ^ (1 << position % 8)]) + body[position + 1 :]
+
+
+def truncations(body: bytes) -> Iterator[bytes]:
+    yield from (body[:length] for length in range(len(body)))
+
+
+@pytest.mark.parametrize("kind", SEALED)
+def test_every_flipped_byte_is_refused(kind: str) -> None:
+    body, read = SEALED[kind]
+    read(body)
+    for damaged in flips(body):
+        with pytest.raises(REFUSALS):
+            read(damaged)
+
+
+@pytest.mark.parametrize("kind", SEALED)
+def test_every_truncation_is_refused(kind: str) -> None:
+    body, read = SEALED[kind]
+    for cut in truncations(body):
+        if kind == "pack tail" and len(cut) < FOOTER_BYTES:
+            assert read(cut) == FOOTER_BYTES  # too little to tell: the footer is asked for
+            continue
+        with pytest.raises(REFUSALS):
+            read(cut)
+    if not kind.startswith("pack"):
+        with pytest.raises(REFUSALS):
+            read(body + b"\0")
+
+
+@pytest.mark.parametrize("kind", BARE)
+def test_pages_have_one_encoding_and_no_other_is_read(kind: str) -> None:
+    """Pages travel inside sealed chunks. Alone, a changed hash is another page; but whatever is read must be what was written."""
+    body, again = BARE[kind]
+    assert again(body) == body
+    refused = 0
+    for damaged in [*flips(body), *truncations(body), body + b"\0"]:
+        try:
+            assert again(damaged) == damaged
+        except REFUSALS:
+            refused += 1
+    assert refused >= len(body)  # each truncation at least
+
+
+@pytest.mark.parametrize("kind", [kind for kind in [*SEALED, *BARE] if kind not in ("record", "root")])
+def test_a_future_version_or_suite_is_named_as_such(kind: str) -> None:
+    """Records and root bodies have no header of their own: the object around them has."""
+    body, read = (SEALED | BARE)[kind]
+    at = len(body) - FOOTER_BYTES if kind.startswith("pack") else 0
+    for position, word in ((8, "version 2"), (10, "suite 2")):
+        future = body[: at + position] + b"\x02" + body[at + position + 1 :]
+        with pytest.raises(FormatUnsupported, match=word):
+            read(future)
+
+
+def test_a_scan_finds_every_record_without_table_or_footer() -> None:
+    body = GOLDEN["data_pack"]
+    table = parse_table(body, len(body))
+    assert isinstance(table, np.ndarray)
+    for length in range(len(body) - TAIL_BYTES, len(body), 7):
+        assert scan_records(body[:length]).tobytes() == table.tobytes()
+
+
+def test_a_scan_leaves_out_exactly_the_damaged_record() -> None:
+    body = GOLDEN["data_pack"]
+    table = parse_table(body, len(body))
+    assert isinstance(table, np.ndarray)
+    for damaged_slot, row in enumerate(table):
+        for position in (int(row["offset"]) - 48, int(row["offset"]) - 30, int(row["offset"]) + 3):
+            damaged = bytearray(body[:-TAIL_BYTES])
+            damaged[position] ^= 0x40
+            found = scan_records(damaged)["slot"].tolist()
+            assert found == [slot for slot in range(3) if slot != damaged_slot]
+
+
+def test_a_scan_of_false_headers_gives_up() -> None:
+    body = GOLDEN["data_pack"]
+    header = body[48:96]
+    false = header[:12] + (2000).to_bytes(4, "little") + header[16:]
+    false = false[:8] + (1972).to_bytes(4, "little") + false[12:]
+    with pytest.raises(IntegrityError, match="false record headers"):
+        scan_records(body[:48] + false * 500)
+
+
+def test_errors_are_of_one_family() -> None:
+    assert all(issubclass(error, RepositoryError) for error in REFUSALS)
