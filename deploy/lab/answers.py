@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-LIVE_TRANSFER = "transferring"
-AFTER_TRANSFER = ("publishing", "succeeded")
+TRANSFERRING_OR_LATER = ("transferring", "publishing", "succeeded")
+"""States of an attempt whose instant is fixed: what the guest writes from now on is not in the point."""
 
 
 @dataclass(frozen=True)

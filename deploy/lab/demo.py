@@ -99,7 +99,8 @@ class Demo:
             witnessed = take_point(lab, guest, lab.guest_image(), lab.directory / f"truth-{number}")
             self.summary.points.append(witnessed.point)
             result(
-                f"point {witnessed.point.point_id}: the guest at operation {witnessed.seq}, {witnessed.written_during} more meanwhile"
+                f"point {witnessed.point.point_id}: the guest was at operation {witnessed.seq}, went on while the run was "
+                f"{witnessed.resumed_while}, and wrote {witnessed.written_during} more before it was over"
             )
         return witnessed
 

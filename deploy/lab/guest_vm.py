@@ -134,12 +134,12 @@ class GuestVm:
         return _VERDICT.search(self._console_text())
 
     def seq(self) -> int:
-        """The newest operation that the guest spoke of; 0 before it did. At most about one second old."""
+        """The newest operation that the guest spoke of; 0 before it did. At most about a quarter of a second old."""
         ticks = _TICK.findall(self._console_text())
         return int(ticks[-1][0]) if ticks else 0
 
     def await_ticks(self, count: int, timeout_seconds: float = 30) -> None:
-        """Wait until the guest spoke that many times more, whether it writes or not: about a second each."""
+        """Wait until the guest spoke that many times more, whether it writes or not: four times a second."""
         goal = len(_TICK.findall(self._console_text())) + count
         what = f"{count} ticks of {self.name}"
         wait_for(what, lambda: len(_TICK.findall(self._console_text())) >= goal, timeout_seconds, self.console_tail)

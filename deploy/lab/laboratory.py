@@ -217,9 +217,9 @@ class Laboratory:
     def seawall_json(self, *words: str, timeout_seconds: float = 120) -> Any:
         return json.loads(self.seawall(*words, "--json", timeout_seconds=timeout_seconds) or "")
 
-    def start_backup(self, vm: str) -> Run:
-        """Ask for a backup and do not wait for it."""
-        return parse_run(self.seawall_json("backup", vm, "--repo", REPOSITORY))
+    def start_backup(self, vm: str, *words: str) -> Run:
+        """Ask for a backup, `words` being its options, and do not wait for it."""
+        return parse_run(self.seawall_json("backup", vm, "--repo", REPOSITORY, *words))
 
     def run_of(self, run_id: str) -> Run:
         return parse_run(self.seawall_json("run", "show", run_id))

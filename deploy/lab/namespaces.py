@@ -159,6 +159,14 @@ def connect(hub: NamespaceHost, others: Sequence[NamespaceHost]) -> None:
         _ip(host, "link", "set", "eth0", "up")
 
 
+def limit_upload(host: NamespaceHost, megabits_per_second: int) -> None:
+    """Make the host's cable slow in the direction away from it; 0 makes it as fast as the machine again."""
+    host.run(["tc", "qdisc", "del", "dev", "eth0", "root"], check=False)
+    if megabits_per_second:
+        bucket = ["tbf", "rate", f"{megabits_per_second}mbit", "burst", "256kbit", "latency", "50ms"]
+        host.run(["tc", "qdisc", "add", "dev", "eth0", "root", *bucket])
+
+
 def _ip(host: NamespaceHost, *words: str) -> None:
     """`ip` in the host's network, but among the machine's process ids: `netns PID` names a process of the machine."""
     if host.init is None:

@@ -6,47 +6,55 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.lab.answers import AFTER_TRANSFER, LIVE_TRANSFER, Point, Run
+from deploy.lab.answers import TRANSFERRING_OR_LATER, Point, Run
 from deploy.lab.guest_image import GuestImage
 from deploy.lab.guest_vm import IMAGES, GuestVm, convert_to_raw
 from deploy.lab.laboratory import Laboratory
+from deploy.lab.namespaces import limit_upload
 from deploy.lab.waiting import LabFailed, wait_for
 
 BACKUP_SECONDS = 150
+SLOW_MEGABITS = 64
+"""The network of a witnessed backup: slow enough that the guest is writing again before the last chunk is on its way."""
 
 
 @dataclass(frozen=True)
 class WitnessedPoint:
     """A restore point with the truth about its instant. `seq` is the guest's newest operation in it, `written_during` how many followed
-    while the backup was being transferred."""
+    before the backup was over, `resumed_while` the state of the backup when the guest went on."""
 
     point: Point
     truth: dict[str, Path]
     seq: int
     written_during: int
+    resumed_while: str
 
 
 def take_point(lab: Laboratory, guest: GuestVm, image: GuestImage, directory: Path) -> WitnessedPoint:
     """Suspend, copy the disks, start the backup, let the guest write on once the run transfers, wait for the point."""
     truth = guest.copy_truth(directory)
-    run = lab.start_backup(guest.name)
-    _await_transfer(lab, run.run_id)
-    guest.resume()
-    seq = judge_images(image, truth)
-    finished = _await_end(lab, run.run_id)
+    limit_upload(guest.host, SLOW_MEGABITS)
+    try:
+        run = lab.start_backup(guest.name, "--freeze", "never")  # suspended, it could not answer
+        state = _await_transfer(lab, run.run_id)
+        guest.resume()
+        seq = judge_images(image, truth)
+        finished = _await_end(lab, run.run_id)
+    finally:
+        limit_upload(guest.host, 0)
     if not finished.succeeded:
         raise LabFailed(f"the backup {finished.state}: {finished.failure}\n{lab.logs()}")
-    return WitnessedPoint(lab.point_of(finished.point_id), truth, seq, guest.seq() - seq)
+    return WitnessedPoint(lab.point_of(finished.point_id), truth, seq, guest.seq() - seq, state)
 
 
-def _await_transfer(lab: Laboratory, run_id: str) -> None:
-    def reads() -> bool:
+def _await_transfer(lab: Laboratory, run_id: str) -> str:
+    def transfers() -> str | None:
         run = lab.run_of(run_id)
         if run.over and not run.succeeded:
             raise LabFailed(f"the backup {run.state}: {run.failure}\n{lab.logs()}")
-        return run.attempt_state == LIVE_TRANSFER or run.attempt_state in AFTER_TRANSFER
+        return run.attempt_state if run.attempt_state in TRANSFERRING_OR_LATER else None
 
-    wait_for(f"run {run_id} to transfer", reads, BACKUP_SECONDS, lab.logs)
+    return wait_for(f"run {run_id} to transfer", transfers, BACKUP_SECONDS, lab.logs)
 
 
 def _await_end(lab: Laboratory, run_id: str) -> Run:

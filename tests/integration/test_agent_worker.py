@@ -50,7 +50,7 @@ class World:
 
     async def completed(self, attempt: str) -> wire.CompleteAttemptRequest:
         """Until the worker is through, its tidying up included."""
-        await self.controller.until(lambda: self._completion(attempt) is not None or bool(self.controller.failures))
+        await self.controller.until(lambda: bool(self._completion(attempt) or self.controller.failure_of(attempt)))
         completion = self._completion(attempt)
         assert completion is not None, self.controller.failures
         while self._journalled_open(attempt):

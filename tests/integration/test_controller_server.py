@@ -189,6 +189,18 @@ async def test_without_a_certificate_of_this_cluster_nobody_reaches_the_agent_po
             assert (await failure(stub.Hello(agent_pb2.HelloRequest())))[0] == grpc.StatusCode.UNAVAILABLE
 
 
+async def test_the_name_in_the_certificate_is_looked_at_even_where_the_handshake_let_it_in(tmp_path: Path) -> None:
+    async with shell(tmp_path, cluster_id=str(uuid.uuid4())) as made:
+        agent_pb2_grpc.add_AgentServiceServicer_to_server(
+            Agents(made.drain),  # type: ignore[abstract]
+            made.servers.agent,
+        )
+        await made.start()
+        async with made.agent_channel(str(uuid.uuid4())) as channel:
+            told = await failure(agent_pb2_grpc.AgentServiceStub(channel).Hello(agent_pb2.HelloRequest()))
+            assert told[:2] == (grpc.StatusCode.UNAUTHENTICATED, "NO_CERTIFICATE")
+
+
 async def test_the_server_certificate_opens_no_door_for_agents(edge: tuple[Shell, Agents]) -> None:
     made, _ = edge
     assert made.ports is not None

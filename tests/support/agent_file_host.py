@@ -1,7 +1,7 @@
 """Capture and restore over plain image files, for tests of workers: a VM is a folder of `<disk>.img`, an instant is a copy of it.
 
-`file:///<folder>` as the hypervisor's URI names the folder of VMs. A checkpoint is the copy that was taken with it; the dirty blocks since a
-checkpoint are those that differ from it. A file `slow` in the VM's folder makes every read take a while.
+`file:///<folder>` as the hypervisor's URI names the folder of VMs. A checkpoint is the copy that was taken with it; dirty since a
+checkpoint are the blocks that differ from it. A file `slow` in the VM's folder makes every read take a while.
 """
 
 import shutil
@@ -85,7 +85,9 @@ class FileCapture:
         self.guest_frozen = False
         self.warnings: Sequence[tuple[str, str]] = ()
         self.domain_xml = (self._vm / "domain.xml").read_text()
-        self.disks = tuple(self._disk(path) for path in sorted((self._marks / self._name).glob("*.img")))
+        self.disks: Sequence[CapturedDisk] = tuple(
+            self._disk(path) for path in sorted((self._marks / self._name).glob("*.img"))
+        )
         self.checkpoint: Checkpoint | None = Checkpoint(
             self._name, request.agent_id, f"<domaincheckpoint><name>{self._name}</name></domaincheckpoint>", ("vda",)
         )
@@ -160,7 +162,7 @@ class FileTarget:
         self._request = request
         self._finished = False
         self.warnings: Sequence[tuple[str, str]] = ()
-        self.disks = tuple(
+        self.disks: Sequence[TargetDisk] = tuple(
             TargetDisk(disk.disk, str(path), FileSink(path, disk.size_bytes))
             for disk in request.root.disks
             for path in [self._folder / f"{disk.disk}.img"]

@@ -1,4 +1,4 @@
-"""The repository behind a scripted controller: grants, a chunk index, signed URLs of a folder store, and commits, as the protocol promises."""
+"""The repository behind a scripted controller: grants, a chunk index, signed URLs of a folder store, and commits."""
 
 import uuid
 from dataclasses import dataclass, field

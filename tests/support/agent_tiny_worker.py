@@ -15,8 +15,8 @@ from seawall.agent.worker.pipe import (
     End,
     Ended,
     Event,
-    Finishing,
     NewSession,
+    Step,
     StopReason,
     event_line,
     parse_job,
@@ -40,7 +40,7 @@ def main() -> int:
         print("the disk is on fire", file=sys.stderr)
         return 3
     if behaviour == "done":
-        say(Finishing())
+        say(Step.FINISHING)
         say(Ended(End.SUCCEEDED))
         return 0
     seq = 1

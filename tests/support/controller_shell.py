@@ -81,9 +81,9 @@ def authority_of(config: ControllerConfig) -> CertificateAuthority:
 
 @asynccontextmanager
 async def shell(
-    state_dir: Path, agent_listen: str = "127.0.0.1:0", remember_seconds: float = 0.0
+    state_dir: Path, agent_listen: str = "127.0.0.1:0", remember_seconds: float = 0.0, cluster_id: str | None = None
 ) -> AsyncIterator[Shell]:
-    """Not started; stopped at the end without grace."""
+    """Not started; stopped at the end without grace. `cluster_id`: whose agents it lets in; its own if None."""
     clock = SystemClock()
     config = ControllerConfig(
         state_dir=state_dir,
@@ -103,7 +103,7 @@ async def shell(
         agent_listen=config.agent_listen,
         tls=certificate.current,
         operator_interceptors=[operator_auth(load_operator_token_hashes(config.paths))],
-        agent_interceptors=[agent_auth(authority.cluster_id, check)],
+        agent_interceptors=[agent_auth(cluster_id or authority.cluster_id, check)],
         drain=drain,
     )
     servicer = EnrollServicer(

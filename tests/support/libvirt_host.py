@@ -4,6 +4,7 @@ Everything in it dies with the process that made it: `unshare` is killed with it
 """
 
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -80,9 +81,21 @@ class LibvirtHost:
 
     def kill_qemu(self, vm: str) -> None:
         """SIGKILL, as a power loss would; returns when libvirt knows."""
-        pid = (self.folder / f"run/libvirt/qemu/{vm}.pid").read_text().strip()
-        self._inside("kill", "-9", pid)
+        self.signal_qemu(vm, signal.SIGKILL)
         await_true(lambda: self.virsh("domstate", vm).strip() == "shut off", f"{vm} is off")
+
+    def signal_qemu(self, vm: str, number: signal.Signals) -> None:
+        """Stop, go on or die."""
+        pid = (self.folder / f"run/libvirt/qemu/{vm}.pid").read_text().strip()
+        self._inside("kill", f"-{number.value}", pid)
+
+    def restart_daemon(self) -> None:
+        """Another libvirtd in the same namespaces; the VMs run on."""
+        pid = (self.folder / "run/libvirtd.pid").read_text().strip()
+        self._inside("kill", pid)
+        await_true(lambda: not self._answers(), "libvirtd is down")
+        self._inside("libvirtd", "-d")
+        await_true(self._answers, "libvirtd answers again")
 
     def image(self, name: str, disk_format: str, size_bytes: int, *options: str) -> Path:
         """A new, empty disk image."""
@@ -114,7 +127,7 @@ class LibvirtHost:
     def _start(self) -> None:
         binds = "".join(f"mount --bind {self.folder}/{name} {place}\n" for place, name in _PRIVATE.items())
         # A shell stays as PID 1: libvirtd would not reap the QEMUs that it has seen daemonize, and waits for them to vanish.
-        script = f"set -e\n{binds}hostname seawall-test\nvirtlogd -d\nlibvirtd &\nwait\n"
+        script = f"set -e\n{binds}hostname seawall-test\nvirtlogd -d\nlibvirtd -d\nsleep infinity &\nwait\n"
         log = (self.folder / "libvirtd.log").open("wb")
         self._process = subprocess.Popen(
             [*_OWN_NAMESPACES, "sh", "-c", script],

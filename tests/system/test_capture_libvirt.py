@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.agent.capture.libvirt_capture import LibvirtCapture, open_capture
+from seawall.agent.capture.libvirt_capture import LibvirtCapture, NothingToBackUp, open_capture
 from seawall.agent.capture.names import places
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
@@ -331,3 +331,39 @@ def test_freeze_without_a_guest_agent(vm: Vm, settings: CaptureSettings) -> None
     with pytest.raises(FreezeFailed):
         open_capture(replace(trying, freeze="require", attempt_id="m2"), vm.hypervisor, settings, SystemClock())
     assert vm.hypervisor.job_status(vm.vm_id).active is False and left_behind(settings, "m2") == []
+
+
+def test_grown_disk_is_compared(vm: Vm, settings: CaptureSettings) -> None:
+    vm.io("vda", "write -P 1 0 1M")
+    first, _ = committed(vm, settings, "n1")
+    vm.host.virsh("blockresize", vm.name, "vda", f"{QCOW2_BYTES + MIB}B")
+    truth = vm.truth()
+    with capture(vm, settings, "n2", first) as taken:
+        vda = taken.disks[0]
+        assert (vda.how, vda.size_bytes) == ("compare", QCOW2_BYTES + MIB) and "size changed" in vda.why
+        assert content(vda) == truth["vda"]
+
+
+def test_excluded_disk_takes_no_part(vm: Vm, settings: CaptureSettings) -> None:
+    request = replace(a_request(vm, "o1"), exclude_disks=("vda",))
+    with open_capture(request, vm.hypervisor, settings, SystemClock()) as taken:
+        assert [one.target for one in taken.disks] == ["vdb"] and taken.checkpoint is None
+        assert [reason for reason, _ in taken.warnings] == ["DISK_EXCLUDED"]
+    assert vm.checkpoint_names() == []
+    with pytest.raises(NothingToBackUp):
+        open_capture(replace(request, exclude_disks=("vda", "vdb")), vm.hypervisor, settings, SystemClock())
+
+
+def test_old_qcow2_is_read_without_a_checkpoint(
+    host: LibvirtHost, hypervisor: LibvirtHypervisor, settings: CaptureSettings
+) -> None:
+    image = host.image("old.qcow2", "qcow2", 4 * MIB, "-o", "compat=0.10")
+    vm_id = hypervisor.define(domain_xml("old", disk_xml(image, "vda", "qcow2")))
+    hypervisor.start(vm_id)
+    host.qemu_io("old", "vda", "write -P 6 1M 1M")
+    request = CaptureRequest(vm_id, "p1", AGENT, REPOSITORY, "never", None, ())
+    with open_capture(request, hypervisor, settings, SystemClock()) as taken:
+        assert taken.checkpoint is None
+        assert content(taken.disks[0]) == bytes(MIB) + b"\6" * MIB + bytes(2 * MIB)
+    hypervisor.stop(vm_id)
+    hypervisor.undefine(vm_id)

@@ -35,7 +35,7 @@ def test_a_guest_finds_its_writes_and_discards_again_after_a_restart(
     assert "VERDICT ok" in guest_image.tool_says("verify", copy_and_resume(guest, tmp_path))
     guest.hypervisor.virsh("domfsfreeze", guest.name)
     at_freeze = guest_image.tool_says("verify", copy_and_resume(guest, tmp_path))
-    guest.await_ticks(2)
+    guest.await_ticks(6)
     later = guest_image.tool_says("verify", copy_and_resume(guest, tmp_path))
     assert later == at_freeze, "a frozen guest must not write"
     guest.hypervisor.virsh("domfsthaw", guest.name)

@@ -29,7 +29,7 @@ def test_a_lost_vm_comes_back_on_another_host_as_it_was(
     assert {disk.disk: disk.how for disk in incremental.point.disks} == {"vda": "bitmap", "vdb": "compare"}
     before, after = ({disk.disk: disk for disk in taken.point.disks} for taken in (full, incremental))
     assert after["vda"].read_bytes < before["vda"].read_bytes
-    assert after["vdb"].read_bytes == after["vdb"].size_bytes, "a disk without a bitmap is read whole"
+    assert after["vdb"].read_bytes > after["vdb"].new_bytes, "a disk without a bitmap is read whole, its holes apart"
     assert all(after[disk].new_bytes < before[disk].new_bytes for disk in ("vda", "vdb"))
     assert guest.hypervisor.virsh("checkpoint-list", guest.name, "--name").split(), (
         "the next run starts from a checkpoint"

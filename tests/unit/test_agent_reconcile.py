@@ -53,8 +53,8 @@ def test_what_is_not_wanted_is_fenced_and_a_cancel_turns_into_a_fence() -> None:
     assert reconcile([], {"a": worker("a", phase=Phase.STOPPING, reason=StopReason.FENCED)}, set()) == ()
 
 
-def test_a_finishing_worker_is_left_to_tidy_up() -> None:
-    local = {"a": worker("a", phase=Phase.FINISHING)}
+def test_a_worker_that_has_handed_in_is_left_alone() -> None:
+    local = {"a": worker("a", phase=Phase.SETTLING)}
     assert reconcile([], local, set()) == ()
     assert reconcile([wanted("a", cancel=True)], local, set()) == ()
     assert stop_reported(["a"], [], local) == ()
@@ -87,7 +87,7 @@ LOCAL: list[tuple[Phase, StopReason | None] | None] = [
     (Phase.RUNNING, None),
     (Phase.STOPPING, StopReason.CANCELED),
     (Phase.STOPPING, StopReason.FENCED),
-    (Phase.FINISHING, None),
+    (Phase.SETTLING, None),
 ]
 
 
@@ -114,7 +114,7 @@ def check_rules(desired: list[Assignment], local: dict[str, Local], ended: set[s
     busy = [item.vm_id for item in local.values()] + [item.vm_id for item in starts]
     assert all(busy.count(start.vm_id) == 1 for start in starts)
     assert all(not s.cancel and s.ref.attempt_id not in ended and s.ref.attempt_id not in local for s in starts)
-    assert all(local[attempt_id].phase is not Phase.FINISHING for attempt_id in stops)
+    assert all(local[attempt_id].phase is not Phase.SETTLING for attempt_id in stops)
     names = {item.ref.attempt_id for item in desired if not item.cancel}
     assert all(attempt_id not in names for attempt_id in stops)
     for attempt_id, there in local.items():

@@ -1,5 +1,7 @@
 """Records: what was sealed comes back, and nothing else ever does."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -34,6 +36,18 @@ def test_round_trip(part: bytes, repeats: int, kind: ChunkType, level: int) -> N
     assert record.raw_bytes == len(plaintext)
     assert record.chunk_id == chunk_id(record.h)
     assert open_record(LINEAGE, K_DEDUP, record.h, kind, record.codec, record.raw_bytes, record.body) == plaintext
+
+
+def test_threads_share_nothing() -> None:
+    """Compressors are not thread-safe: each thread has its own."""
+    plaintexts = [bytes([number]) * 50_000 + PAYLOAD for number in range(64)]
+
+    def there_and_back(plaintext: bytes) -> bytes:
+        record = seal_record(LINEAGE, chunk_hash(K_DEDUP, plaintext), plaintext, ChunkType.DATA, 3)
+        return read(record.body, record.codec, record.raw_bytes, record.h)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(there_and_back, plaintexts)) == plaintexts
 
 
 def test_compression_is_kept_only_where_it_gains() -> None:

@@ -51,7 +51,7 @@ def test_every_entry_is_served_once(leaf: Leaf) -> None:
                 assert place not in served
                 served[place] = ((request.pack_id, request.generation), chunk.offset, chunk.h)
     assert served == expected
-    zeroes = {start: length for start, length in zero_ranges(leaf)}
+    zeroes = dict(zero_ranges(leaf))
     assert set(zeroes) | set(served) == set(starts.tolist())
 
 

@@ -83,12 +83,12 @@ def test_a_missing_pack_names_the_disk_and_the_place(
     assert not sink.flushed
 
 
-def test_chunks_swapped_within_a_pack_are_noticed(model: ModelDisk, coordinator: DirectCoordinator) -> None:
+def test_another_dedup_key_proves_nothing(model: ModelDisk, coordinator: DirectCoordinator) -> None:
     point = write_point(coordinator, [disk(model.source(), "full")])
     reader = read_point(point, coordinator)
-    swapped = PointReader(reader.root, reader.lineage_id, b"x" * 32, coordinator)
+    stranger = PointReader(reader.root, reader.lineage_id, b"x" * 32, coordinator)
     with pytest.raises(IntegrityError):
-        restore_disk(swapped, manifest_of(reader), MemorySink(model.size_bytes))
+        restore_disk(stranger, manifest_of(reader), MemorySink(model.size_bytes))
 
 
 def test_a_sink_that_fails_ends_the_restore(model: ModelDisk, reader: PointReader) -> None:

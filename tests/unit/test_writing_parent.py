@@ -147,6 +147,35 @@ def test_a_disk_that_the_parent_lacks_is_read_in_full(coordinator: DirectCoordin
     assert (point.disks[0].how, point.disks[0].why) == ("full", "the parent point has no disk vdb")
 
 
+@pytest.mark.parametrize("change", [-20 * MIB - 512, -3 * MIB, -512, 512, 4096, MIB + 512, 44 * MIB, PAGE_BYTES])
+def test_a_disk_of_another_size_keeps_what_it_can(
+    coordinator: DirectCoordinator, model: ModelDisk, change: int
+) -> None:
+    """Nothing is marked dirty: the new range counts as changed all the same, and the end is cut again."""
+    model.write(model.size_bytes - 70_000, b"end" * 20_000)
+    _, parent = first_point(coordinator, model)
+    model.resize(model.size_bytes + change)
+    if change > 4096:
+        model.write(model.size_bytes - 500, b"new end" * 70)
+        model.forget_changes()
+    source = model.source()
+    reader = read_point(write_point(coordinator, [disk(source, "bitmap")], number=2, parent=parent), coordinator)
+    assert restored(reader) == model.blocks
+    assert source.read_bytes <= 600_000
+    fresh = DirectCoordinator(MemoryStore())
+    again = write_point(fresh, [disk(model.source(), "full")])
+    assert chunk_list(reader) == chunk_list(read_point(again, fresh))
+
+
+def test_dirty_and_zero_is_a_change(coordinator: DirectCoordinator, model: ModelDisk) -> None:
+    _, parent = first_point(coordinator, model)
+    model.discard(6 * MIB // BLOCK, 100)
+    source = model.source()
+    reader = read_point(write_point(coordinator, [disk(source, "bitmap")], number=2, parent=parent), coordinator)
+    assert source.zero_bytes_read == 0
+    assert restored(reader) == model.blocks
+
+
 def test_bad_slots_are_read_and_stored_again_whatever_the_bitmap_says(
     coordinator: DirectCoordinator, model: ModelDisk
 ) -> None:

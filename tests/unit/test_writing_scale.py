@@ -4,6 +4,7 @@ import tracemalloc
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from seawall.repository.disks import Extent
 from seawall.repository.format.manifest import PAGE_BYTES, PAGES_PER_NODE
@@ -63,7 +64,6 @@ def test_a_sparse_disk_of_two_terabytes_takes_seconds_and_little_memory() -> Non
     point = write_point(coordinator, [disk(model.source(), "bitmap")], number=2, parent=parent)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    print("PEAK", peak / MIB)
     assert peak < 40 * MIB
     assert point.meta_stored_bytes < 64 * 1024
     reader = read_point(point, coordinator)
@@ -79,7 +79,6 @@ def test_memory_is_bounded_whatever_the_disk_size() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert point.disks[0].read_bytes == 320 * MIB
-    print("PEAK", peak / MIB)
     assert peak < 220 * MIB
 
 
@@ -120,3 +119,14 @@ def test_lookups_are_batched() -> None:
     write_point(coordinator, [disk(model.source(), "full")])
     assert sum(coordinator.lookups) >= 64
     assert len(coordinator.lookups) <= 5
+
+
+def test_packs_close_early_when_too_many_pages_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seawall.repository.writing.point.DRAFTS_BYTES", 1000)
+    coordinator = DirectCoordinator(MemoryStore())
+    model = ModelDisk(20 * PAGE_BYTES)
+    for page in range(20):
+        model.write(page * PAGE_BYTES, np.random.default_rng(page).bytes(9000))
+    reader = read_point(write_point(coordinator, [disk(model.source(), "full")]), coordinator)
+    assert len([one for one in coordinator.packs if not one.meta]) >= 3
+    assert restored(reader) == model.blocks

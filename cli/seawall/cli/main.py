@@ -44,7 +44,7 @@ def root(
     """The options of `seawall` itself."""
     # Standard output is for answers. `controller run` and `agent run` set up their own logs.
     structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
 

@@ -5,7 +5,7 @@
  *   guest verify VDA VDB     the same verdict on raw image files; exit 0 when good, 1 when bad
  *   guest advance VDA VDB    what the guest does in a while, at once: two trim rounds among 2,000 operations
  *
- * Console (first serial port): SEAWALL-GUEST-VERDICT, then SEAWALL-GUEST-TICK each second, SEAWALL-GUEST-DONE per command.
+ * Console (first serial port): SEAWALL-GUEST-VERDICT, then SEAWALL-GUEST-TICK four times a second, SEAWALL-GUEST-DONE per command.
  * Commands (second serial port, a line each): trim | hold | go | rate N (operations a second) | off.
  */
 #define _GNU_SOURCE
@@ -159,7 +159,7 @@ static void run_guest(void) {
     if (!writer.holding && !writer.frozen) write_one(&writer);
     if (now_ms() >= next_tick) {
       printf("SEAWALL-GUEST-TICK seq=%llu generation=%u\n", (unsigned long long)writer.seq, writer.generation);
-      next_tick = now_ms() + 1000;
+      next_tick = now_ms() + 250;
     }
     if (now_ms() > next + 1000) next = now_ms(); /* suspended or slow: do not catch up in a burst */
     listen_until(&writer, commands, agent, next + 1000 / writer.rate);

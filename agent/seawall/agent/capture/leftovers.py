@@ -2,11 +2,16 @@
 
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
-from seawall.agent.capture.names import Places
-from seawall.agent.errors import AgentError, VmNotFound
+import structlog
+
+from seawall.agent.capture.names import SCRATCH_SUFFIX, Places
+from seawall.agent.errors import AgentError, VmNotFound, VmNotRunning
 from seawall.agent.hypervisor.port import Hypervisor
+
+logger = structlog.get_logger(__name__)
 
 
 def make_places(where: Places, owner: tuple[int, int] | None) -> None:
@@ -21,9 +26,14 @@ def make_places(where: Places, owner: tuple[int, int] | None) -> None:
 
 
 def remove_places(where: Places) -> None:
-    """Socket, mark and scratch of one attempt; nothing else lies in these folders."""
+    """Socket, mark and scratch of one attempt; a folder with anything else in it stays. Never raises."""
+    ours = [where.socket, where.frozen_mark, *where.scratch.glob(f"*{SCRATCH_SUFFIX}")]
+    with suppress(OSError):
+        for path in ours:
+            path.unlink(missing_ok=True)
     for folder in (where.run, where.scratch):
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def end_job_at(hypervisor: Hypervisor, vm_id: str, socket: Path) -> bool:
@@ -41,11 +51,14 @@ def thaw_marked(hypervisor: Hypervisor, mark: Path) -> str | None:
     """Thaw the VM that the mark names and remove the mark; the VM's id. None when there is no mark, or the guest is silent."""
     try:
         vm_id = mark.read_text()
-    except FileNotFoundError:
+    except OSError:
         return None
     try:
         hypervisor.thaw(vm_id)
-    except AgentError:
+    except (VmNotFound, VmNotRunning):
+        logger.info("guest.frozen_no_more", vm_id=vm_id)  # what is off or gone is not frozen
+    except AgentError as error:
+        logger.warning("guest.thaw_failed", vm_id=vm_id, error=str(error))
         return None
     mark.unlink(missing_ok=True)
     return vm_id

@@ -19,7 +19,7 @@ from seawall.agent.disk import qcow2
 from seawall.agent.disk.nbd_source import NbdSource, bitmap_context
 from seawall.agent.errors import AgentError, CheckpointBroken, FailureKind, VmBusy, VmNotRunning
 from seawall.agent.hypervisor.port import BackupDisk, Domain, DomainDisk, Hypervisor
-from seawall.agent.hypervisor.xml import checkpoint_targets
+from seawall.agent.hypervisor.xml import checkpoint_targets, parse, state_outside_disks
 from seawall.repository.clock import Clock
 from seawall.repository.format.manifest import Checkpoint
 
@@ -88,7 +88,7 @@ class LibvirtCapture:
         """Take the instant and connect. Called once, by open_capture."""
         self.domain_xml = self._hypervisor.domain_xml(self._request.vm_id)
         plan, freeze_warnings = self._begin_until_it_holds(plan)
-        self.warnings = (*plan.warnings, *freeze_warnings)
+        self.warnings = (*plan.warnings, *freeze_warnings, *state_outside_disks(parse(self.domain_xml)))
         self._watch = self._start_watch(plan)
         self.disks = tuple(self._connect(one) for one in plan.disks)
         self.checkpoint = self._described(plan)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKPOINT_PREFIX = "seawall-"
+SCRATCH_SUFFIX = ".scratch"
 _REPOSITORY_CHARACTERS = 8
 
 
@@ -30,7 +31,7 @@ class Places:
     """Where one attempt's files lie."""
 
     run: Path  # <run_dir>/captures/<attempt>: socket, frozen mark
-    scratch: Path  # <scratch_dir>/<attempt>
+    scratch: Path  # <scratch_dir>/seawall-captures/<attempt>
 
     @property
     def socket(self) -> Path:
@@ -44,7 +45,7 @@ class Places:
 
     def scratch_file(self, target: str) -> Path:
         """Made and removed by libvirt."""
-        return self.scratch / f"{target}.scratch"
+        return self.scratch / f"{target}{SCRATCH_SUFFIX}"
 
 
 def captures_dir(run_dir: Path) -> Path:
@@ -52,6 +53,11 @@ def captures_dir(run_dir: Path) -> Path:
     return run_dir / "captures"
 
 
+def scratches_dir(scratch_dir: Path) -> Path:
+    """The same for scratch. Of a name of our own, as an operator may point `scratch_dir` at a folder that holds other things."""
+    return scratch_dir / "seawall-captures"
+
+
 def places(run_dir: Path, scratch_dir: Path, attempt_id: str) -> Places:
     """The places of one attempt."""
-    return Places(captures_dir(run_dir) / attempt_id, scratch_dir / attempt_id)
+    return Places(captures_dir(run_dir) / attempt_id, scratches_dir(scratch_dir) / attempt_id)

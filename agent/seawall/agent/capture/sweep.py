@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from seawall.agent.capture.leftovers import end_job_at, remove_places, thaw_marked
-from seawall.agent.capture.names import attempt_of, captures_dir, places
+from seawall.agent.capture.names import attempt_of, captures_dir, places, scratches_dir
 from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import Domain, Hypervisor
 
@@ -26,7 +26,11 @@ def sweep(
         done += _trying(domain, _end_dead_job(hypervisor, domain, run_dir, live_attempts))
         done += _trying(domain, _delete_orphans(hypervisor, domain, live_attempts, keep_checkpoints))
     for attempt in sorted(dead):
-        remove_places(places(run_dir, scratch_dir, attempt))
+        where = places(run_dir, scratch_dir, attempt)
+        if where.frozen_mark.exists():
+            done.append(f"The guest that attempt {attempt} froze does not answer; it is thawed at the next sweep.")
+            continue
+        remove_places(where)
         done.append(f"Removed socket and scratch of attempt {attempt}.")
     return done
 
@@ -39,7 +43,10 @@ def sweep_vm(hypervisor: Hypervisor, vm_id: str, run_dir: Path, attempt_id: str)
 
 def _dead_attempts(run_dir: Path, scratch_dir: Path, live: Collection[str]) -> set[str]:
     found = {
-        path.name for folder in (captures_dir(run_dir), scratch_dir) if folder.is_dir() for path in folder.iterdir()
+        path.name
+        for folder in (captures_dir(run_dir), scratches_dir(scratch_dir))
+        if folder.is_dir()
+        for path in folder.iterdir()
     }
     return found - set(live)
 

@@ -138,7 +138,13 @@ class LibvirtHypervisor:
             ) from error
 
     def thaw(self, vm_id: str) -> None:
-        self._on_domain("thaw", vm_id, lambda domain: domain.fsThaw(), timeout_seconds=CHANGE_TIMEOUT_SECONDS)
+        def run(domain: Any) -> None:
+            try:
+                domain.fsThaw()
+            finally:  # freeze() set it, and libvirt keeps it for everybody who talks to this guest's agent
+                domain.agentSetResponseTimeout(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT, 0)
+
+        self._on_domain("thaw", vm_id, run, timeout_seconds=CHANGE_TIMEOUT_SECONDS)
 
     def define(self, text: str) -> str:
         name, vm_id = _identity(text)

@@ -88,6 +88,23 @@ def disks_of(domain: ET.Element) -> tuple[DomainDisk, ...]:
     return tuple(_disk(row) for row in domain.iterfind("devices/disk") if _target(row))
 
 
+def state_outside_disks(domain: ET.Element) -> tuple[tuple[str, str], ...]:
+    """Warnings (REASON, message) about what such a VM keeps outside its disks."""
+    found = []
+    if domain.find("os/nvram") is not None:
+        found.append(
+            ("NVRAM_NOT_CAPTURED", "UEFI variables are not in this point; a restored VM starts with fresh ones.")
+        )
+    if domain.find("devices/tpm/backend[@type='emulator']") is not None:
+        found.append(
+            (
+                "TPM_NOT_CAPTURED",
+                "The TPM's content is not in this point; keys that the guest sealed in it are not restored.",
+            )
+        )
+    return tuple(found)
+
+
 def mac_addresses(domain: ET.Element) -> tuple[str, ...]:
     """Lower case, in the order of the interfaces."""
     rows = domain.iterfind("devices/interface/mac")

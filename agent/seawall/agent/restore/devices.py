@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 from seawall.agent.hypervisor.port import Capabilities
 from seawall.agent.restore.inert import attributes, copy_children, inert_copy, is_inert
 
-_ADDRESS = ("type", "domain", "bus", "slot", "function", "multifunction", "controller", "target", "unit", "port")
+_ADDRESS = frozenset(
+    "type domain bus slot function multifunction controller target unit port cssid ssid devno iobase irq reg".split()
+)
 _CONSOLE_NAME = re.compile(r"[\w. -]{1,128}")
 _INPUTS = frozenset({"mouse", "tablet", "keyboard"})
 _INERT = frozenset({"controller", "sound", "video", "watchdog", "memballoon", "panic", "iommu", "hub"})
@@ -194,6 +196,28 @@ def _graphics(device: ET.Element, _around: Surroundings, warnings: Warnings) -> 
     return built
 
 
+def _audio(device: ET.Element, _around: Surroundings, _warnings: Warnings) -> ET.Element | None:
+    """libvirt adds one to every VM with a display; the host's loudspeakers are not for restored guests."""
+    kind = "spice" if device.get("type") == "spice" else "none"
+    return ET.Element("audio", {**attributes(device, ("id",)), "type": kind})
+
+
+def _redirection(device: ET.Element, _around: Surroundings, warnings: Warnings) -> ET.Element | None:
+    """USB over the SPICE display; other ways name sockets and devices of a host."""
+    if device.get("type") != "spicevmc":
+        warnings.append(("DEVICE_DROPPED", "A USB redirection of the other host was left out."))
+        return None
+    built = ET.Element("redirdev", bus="usb", type="spicevmc")
+    copy_children(device, built, {"address": _ADDRESS})
+    return built
+
+
+def _vsock(_device: ET.Element, _around: Surroundings, _warnings: Warnings) -> ET.Element | None:
+    built = ET.Element("vsock", model="virtio")
+    ET.SubElement(built, "cid", auto="yes")
+    return built
+
+
 def _rng(device: ET.Element, _around: Surroundings, _warnings: Warnings) -> ET.Element | None:
     built = ET.Element("rng", model="virtio")
     copy_children(device, built, {"rate": ("bytes", "period")})
@@ -232,6 +256,9 @@ _BUILDERS: Mapping[str, Builder] = {
     "channel": _channel,
     "input": _input,
     "graphics": _graphics,
+    "audio": _audio,
+    "redirdev": _redirection,
+    "vsock": _vsock,
     "rng": _rng,
     "tpm": _tpm,
 }

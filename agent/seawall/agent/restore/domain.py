@@ -17,15 +17,13 @@ _INERT_TOP = frozenset({"features", "clock", "pm"})
 _TEXT_TOP: Mapping[str, tuple[str, ...]] = {
     "memory": ("unit",),
     "currentMemory": ("unit",),
-    "maxMemory": ("unit", "slots"),
     "vcpu": ("current",),
-    "iothreads": (),
     "on_poweroff": (),
     "on_reboot": (),
     "on_crash": (),
 }
 _BORING_TOP = frozenset(
-    {"name", "uuid", "title", "description", "metadata", "genid", "devices", "os", "cpu", "sysinfo", "vcpus"}
+    "name uuid title description metadata genid devices os cpu sysinfo vcpus iothreads maxMemory".split()
 )
 _DIRECT_BOOT = frozenset({"kernel", "initrd", "cmdline", "dtb", "init", "initarg"})
 _SYSINFO = frozenset({"bios", "system", "baseBoard", "chassis", "oemStrings"})

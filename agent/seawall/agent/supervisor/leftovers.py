@@ -1,4 +1,5 @@
-"""Clearing up what dead workers left: their processes, backup jobs, sockets, scratch files and uncommitted checkpoints."""
+"""Clearing up what dead workers left: their processes, backup jobs, sockets, scratch files, uncommitted
+checkpoints and half-restored disks."""
 
 import asyncio
 import os
@@ -13,6 +14,7 @@ from seawall.agent.capture.sweep import sweep
 from seawall.agent.config import AgentConfig
 from seawall.agent.hypervisor.port import Hypervisor
 from seawall.agent.journal import Journal, JournalledAttempt
+from seawall.agent.restore.unfinished import sweep_restores
 
 _log = structlog.get_logger("seawall.agent.supervisor")
 
@@ -39,6 +41,7 @@ class Leftovers:
             set(live),
             self._journal.protected_checkpoints(live),
         )
+        removed += sweep_restores(self._config.run_dir, live)
         self._journal.forget_unborn(live)
         if removed:
             _log.info("swept", removed=removed)

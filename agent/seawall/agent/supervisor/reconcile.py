@@ -3,7 +3,8 @@
 Rules, in the order in which they matter:
 - An attempt is started once per life of the supervisor; what ended here is not started again by a desired set that has not heard of it yet.
 - One worker per VM: a newer attempt waits until the older worker is gone.
-- A worker that is not wanted any more is fenced: asked to stop, killed after a short grace. One that is finishing is left to tidy up.
+- A worker that is not wanted any more is fenced: asked to stop, killed after a short grace. One that has handed in is left alone: a commit
+  leaves the desired set before its answer reaches the worker, and a fenced hand-in is answered so.
 - A cancel before the start is answered without starting; later it is soft first, killed after its grace.
 """
 
@@ -21,7 +22,7 @@ class Phase(Enum):
 
     RUNNING = "running"
     STOPPING = "stopping"  # asked to stop
-    FINISHING = "finishing"  # the controller answered for good; the worker tidies up
+    SETTLING = "settling"  # it handed in, or tidies up after the answer: the answer decides, nothing else
 
 
 @dataclass(frozen=True, slots=True)

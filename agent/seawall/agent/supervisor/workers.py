@@ -24,7 +24,7 @@ from seawall.agent.supervisor.reconcile import (
     StopWorker,
 )
 from seawall.agent.supervisor.timing import Timing
-from seawall.agent.worker.pipe import End, Event, Finishing, Job, NewSession, Stop, StopReason
+from seawall.agent.worker.pipe import End, Event, Job, NewSession, Step, Stop, StopReason
 
 _log = structlog.get_logger("seawall.agent.supervisor")
 
@@ -48,6 +48,7 @@ class _Worker:
     progress: Progress
     phase: Phase = Phase.RUNNING
     stop_reason: StopReason | None = None
+    answered: bool = False  # the controller answered its hand-in for good
     kill_timer: asyncio.TimerHandle | None = None
 
 
@@ -87,8 +88,8 @@ class Workers:
         }
 
     def progress(self) -> list[Progress]:
-        """The newest report of each worker that is not finishing: once the controller answered, it needs no more."""
-        return [worker.progress for worker in self._workers.values() if worker.phase is not Phase.FINISHING]
+        """The newest report of each worker, but of those that the controller has answered for good."""
+        return [worker.progress for worker in self._workers.values() if not worker.answered]
 
     def in_hand(self) -> list[AttemptRef]:
         """Attempts that a new session must not count as lost: running ones, and those whose end is still to be reported."""
@@ -164,17 +165,27 @@ class Workers:
             worker = self._workers.get(attempt_id)
             if worker is None:
                 return
-            if isinstance(event, Finishing):
-                worker.phase = Phase.FINISHING
-                self._kill_after(worker, self._timing.finishing_grace)
+            if isinstance(event, Step):
+                self._stepped(worker, event)
             elif isinstance(event, Progress) and event.attempt_id == attempt_id:
                 worker.progress = event
 
         return listen
 
+    def _stepped(self, worker: _Worker, step: Step) -> None:
+        worker.answered = step is Step.FINISHING
+        if step is Step.RESUMED:
+            worker.phase = Phase.STOPPING if worker.stop_reason else Phase.RUNNING
+            return
+        worker.phase = Phase.SETTLING
+        if worker.kill_timer is not None:
+            worker.kill_timer.cancel()
+        if worker.answered:
+            self._kill_after(worker, self._timing.finishing_grace)
+
     async def _stop(self, attempt_id: str, reason: StopReason) -> None:
         worker = self._workers.get(attempt_id)
-        if worker is None or worker.phase is Phase.FINISHING:
+        if worker is None or (worker.phase is Phase.SETTLING and reason is not StopReason.AGENT):
             return
         _log.info("worker_told_to_stop", attempt=attempt_id, reason=reason.value)
         worker.phase, worker.stop_reason = Phase.STOPPING, reason
@@ -217,7 +228,7 @@ class Workers:
             _log.warning("sweep_failed", attempt=attempt_id, error=str(error))
 
     def _owe_for(self, worker: _Worker, ended: Exit) -> None:
-        if worker.stop_reason is StopReason.FENCED or worker.phase is Phase.FINISHING:
+        if worker.stop_reason is StopReason.FENCED or worker.answered:
             return
         if worker.stop_reason is StopReason.CANCELED:
             self._owe(worker.assignment, _CANCELED, canceled=True, progress=worker.progress)

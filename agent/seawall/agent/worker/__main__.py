@@ -9,6 +9,7 @@ from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.config import AgentConfig
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
 from seawall.agent.restore.libvirt_target import open_target
+from seawall.agent.restore.settings import RestoreSettings
 from seawall.agent.worker.adapters import Adapters
 from seawall.agent.worker.main import main
 from seawall.repository.clock import Clock
@@ -21,7 +22,9 @@ def libvirt_adapters(config: AgentConfig, clock: Clock) -> Adapters:
     settings = CaptureSettings(config.run_dir, config.scratch_dir, config.scratch_quota_bytes or None)
     return Adapters(
         open_capture=lambda request: open_capture(request, hypervisor, settings, clock),
-        open_target=partial(open_target, hypervisor=hypervisor),
+        open_target=partial(
+            open_target, hypervisor=hypervisor, settings=RestoreSettings(run_dir=config.run_dir), clock=clock
+        ),
         checkpoint_name=checkpoint_name,
         transfer=PresignedClient(clock=clock),
     )

@@ -14,6 +14,7 @@ from seawall.agent.control.messages import TRANSFERRING, BackupGrant, Completion
 from seawall.agent.errors import AgentError
 from seawall.agent.worker.backup_progress import WrittenDisk, watched
 from seawall.agent.worker.hand_in import HandedIn, hand_in
+from seawall.agent.worker.pipe import Step
 from seawall.agent.worker.point import parent_root
 from seawall.agent.worker.task import Task
 from seawall.repository.errors import RepositoryError
@@ -56,7 +57,7 @@ def back_up(task: Task, grant: BackupGrant) -> None:
         task.reporter.phase("reading", TRANSFERRING)
         _log.info("captured", disks={disk.target: disk.how for disk in capture.disks}, frozen=capture.guest_frozen)
         _commit(task, grant, capture, parent, name)
-        task.reporter.finishing()
+        task.reporter.step(Step.FINISHING)
         capture.keep_checkpoint()
         task.journal.keep_checkpoint(name, committed=True)
         capture.delete_older_checkpoints()
@@ -185,6 +186,7 @@ def _complete(
 ) -> tuple[tuple[bytes, int], ...]:
     """The missing slots; none: the point is committed. From the first call on, a death leaves the checkpoint in place."""
     task.reporter.phase("committing")
+    task.reporter.step(Step.COMMITTING)
     task.journal.keep_checkpoint(checkpoint, committed=False)
     completion = Completion(
         root_hash=handed_in.root_hash,
@@ -203,5 +205,6 @@ def _complete(
         task.journal.doubt_checkpoint(checkpoint)
         raise
     if completed.missing:
+        task.reporter.step(Step.RESUMED)
         task.journal.doubt_checkpoint(checkpoint)
     return completed.missing

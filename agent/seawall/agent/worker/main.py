@@ -4,7 +4,6 @@ Keys and signed URLs live in this process' memory alone: never in arguments, the
 """
 
 import sys
-from typing import BinaryIO
 
 import structlog
 
@@ -21,6 +20,7 @@ from seawall.agent.logs import set_up_logs
 from seawall.agent.worker.adapters import BuildAdapters
 from seawall.agent.worker.backup import back_up
 from seawall.agent.worker.failure import failure_of
+from seawall.agent.worker.lines import LineReader
 from seawall.agent.worker.orders import listen
 from seawall.agent.worker.parent_death import end_with_parent
 from seawall.agent.worker.pipe import End, Job, parse_job
@@ -35,19 +35,20 @@ from seawall.repository.store.retry import RetryingTransfer
 _log = structlog.get_logger("seawall.agent.worker")
 
 
-def main(build: BuildAdapters, stdin: BinaryIO = sys.stdin.buffer, stdout: BinaryIO = sys.stdout.buffer) -> int:
+def main(build: BuildAdapters) -> int:
     """Exit code 0 whenever the end was told to the supervisor, however the attempt ended."""
     set_up_logs()
     if not end_with_parent():
         return 1
-    job = parse_job(stdin.readline())
+    lines = LineReader(sys.stdin.fileno())
+    job = parse_job(lines.line())
     structlog.contextvars.bind_contextvars(
         attempt=job.assignment.ref.attempt_id, run=job.assignment.run_id, vm=job.assignment.vm_id
     )
     clock = SystemClock()
     stop, session = StopFlag(), CurrentSession(job.session_id)
-    listen(stdin, stop, session)
-    reporter = Reporter(job.assignment.ref.attempt_id, stdout, clock)
+    listen(lines, stop, session)
+    reporter = Reporter(job.assignment.ref.attempt_id, sys.stdout.buffer, clock)
     with reporter.running():
         end = _attempt(job, build, stop, session, reporter, clock)
     reporter.end(end)

@@ -3,11 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from typing import BinaryIO
 
 import structlog
 
+from seawall.agent.worker.lines import LineReader
 from seawall.agent.worker.pipe import NewSession, StopReason, parse_order
 from seawall.agent.worker.session import CurrentSession
 from seawall.agent.worker.stop import StopFlag
@@ -19,15 +18,15 @@ ORPHAN_EXIT_CODE = 70
 _log = structlog.get_logger("seawall.agent.worker")
 
 
-def listen(lines: BinaryIO, stop: StopFlag, session: CurrentSession) -> None:
+def listen(lines: LineReader, stop: StopFlag, session: CurrentSession) -> None:
     """Start listening; returns at once. SIGTERM, sent when the whole agent stops, means the same as that order."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.request(StopReason.AGENT))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor, which decides
     threading.Thread(target=_listen, args=(lines, stop, session), name="orders", daemon=True).start()
 
 
-def _listen(lines: BinaryIO, stop: StopFlag, session: CurrentSession) -> None:
-    for line in _until_end(lines):
+def _listen(lines: LineReader, stop: StopFlag, session: CurrentSession) -> None:
+    for line in lines:
         try:
             order = parse_order(line)
         except (ValueError, KeyError, TypeError) as error:
@@ -41,8 +40,3 @@ def _listen(lines: BinaryIO, stop: StopFlag, session: CurrentSession) -> None:
     stop.request(StopReason.AGENT)
     threading.Event().wait(ORPHAN_SECONDS)
     os._exit(ORPHAN_EXIT_CODE)
-
-
-def _until_end(lines: BinaryIO) -> Iterator[bytes]:
-    while line := lines.readline():
-        yield line

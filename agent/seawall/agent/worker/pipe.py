@@ -1,7 +1,8 @@
 """What passes between supervisor and worker: one JSON object a line. Assignment and orders go in on stdin, events come out on stdout.
 
 in:  {"assignment": {...}}  {"session": "..."}  {"stop": "canceled" | "fenced" | "agent"}
-out: {"progress": {...}}    {"finishing": true}  {"end": "succeeded" | "failed" | "canceled" | "fenced" | "unreported"}
+out: {"progress": {...}}    {"step": "committing" | "resumed" | "finishing"}
+     {"end": "succeeded" | "failed" | "canceled" | "fenced" | "unreported"}
 """
 
 import dataclasses
@@ -48,12 +49,15 @@ class Ended:
     end: End
 
 
-@dataclass(frozen=True, slots=True)
-class Finishing:
-    """The controller has answered for good: from here on the worker only tidies up. Not to be killed in haste."""
+class Step(Enum):
+    """Where a worker is with its commit. The controller drops a committed attempt from what it wants before its answer arrives here."""
+
+    COMMITTING = "committing"  # asks until answered; what it hears decides, not what the desired set says meanwhile
+    RESUMED = "resumed"  # the answer was: chunks are missing; it goes on writing
+    FINISHING = "finishing"  # answered for good: it only tidies up, and is not to be killed in haste
 
 
-Event: TypeAlias = Progress | Finishing | Ended
+Event: TypeAlias = Progress | Step | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,8 @@ def parse_order(line: bytes) -> Order:
 def event_line(event: Event) -> bytes:
     if isinstance(event, Progress):
         return _line({"progress": dataclasses.asdict(event)})
-    if isinstance(event, Finishing):
-        return _line({"finishing": True})
+    if isinstance(event, Step):
+        return _line({"step": event.value})
     return _line({"end": event.end.value})
 
 
@@ -115,7 +119,7 @@ def parse_event(line: bytes) -> Event:
         fields = value["progress"]
         disks = tuple(DiskProgress(**disk) for disk in fields.pop("disks"))
         return Progress(**fields, disks=disks)
-    return Finishing() if "finishing" in value else Ended(End(value["end"]))
+    return Step(value["step"]) if "step" in value else Ended(End(value["end"]))
 
 
 def _line(value: Mapping[str, object]) -> bytes:

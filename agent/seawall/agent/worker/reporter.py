@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from seawall.agent.control.messages import DiskProgress, Progress
 from seawall.agent.worker.meter import Meter
-from seawall.agent.worker.pipe import End, Ended, Event, Finishing, event_line
+from seawall.agent.worker.pipe import End, Ended, Event, Step, event_line
 from seawall.repository.clock import Clock
 
 INTERVAL_SECONDS = 0.5
@@ -58,8 +58,8 @@ class Reporter:
         with self._lock:
             return self._next()
 
-    def finishing(self) -> None:
-        self._write(Finishing())
+    def step(self, step: Step) -> None:
+        self._write(step)
 
     def end(self, end: End) -> None:
         self._write(Ended(end))

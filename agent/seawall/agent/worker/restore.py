@@ -8,6 +8,7 @@ from seawall.agent.control.messages import TRANSFERRING, Completion, DiskProgres
 from seawall.agent.errors import AgentError, FailureKind
 from seawall.agent.restore.port import RestoreRequest, RestoreTarget, TargetDisk
 from seawall.agent.worker.backup import DOMAIN_MEMBER
+from seawall.agent.worker.pipe import Step
 from seawall.agent.worker.point import signed_root
 from seawall.agent.worker.task import Task
 from seawall.repository.errors import IntegrityError
@@ -85,8 +86,9 @@ def restore(task: Task, grant: RestoreGrant) -> None:
     completion = Completion(
         disks=tuple(disk.finished() for disk in disks), warnings=tuple(target.warnings), restored_vm_id=vm_id
     )
+    task.reporter.step(Step.COMMITTING)
     task.client.complete(completion, task.reporter.now())
-    task.reporter.finishing()
+    task.reporter.step(Step.FINISHING)
 
 
 def _request(task: Task, grant: RestoreGrant, reader: PointReader, domain_xml: bytes) -> RestoreRequest:

@@ -6,7 +6,7 @@ Blocking: called from worker threads. The order of the steps is what makes it sa
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from blake3 import blake3
@@ -113,7 +113,7 @@ class Publisher:
         check_size(handed_in.slots, facts, sum(disk.size_bytes for disk in hand_in.disks))
         point = self._intended(repository, execution, hand_in, handed_in)
         missing = self._store.write_now(
-            lambda transaction: self._commit_intent(transaction, key, point, handed_in, facts)
+            lambda transaction: self._commit_intent(transaction, key, hand_in, point, handed_in.slots, facts)
         )
         if not missing:
             self._on_step("intent")
@@ -174,21 +174,19 @@ class Publisher:
         )
 
     def _commit_intent(
-        self, transaction: Transaction, key: AttemptKey, point: Point, handed_in: HandedIn, facts: PackFacts
+        self, transaction: Transaction, key: AttemptKey, hand_in: HandIn, point: Point, slots: Slots, facts: PackFacts
     ) -> tuple[SlotRef, ...]:
         """Step 1. The gc row orders it against collection, so what it reads of packs stays true until the intent is visible."""
         transaction.leadership.order_publication(self._lease.current, point.repository_id)
         before = _owned(transaction, key)
-        handing_in(before)
-        packs = transaction.packs.packs(point.repository_id, list(handed_in.slots))
-        missing = missing_slots(
-            handed_in.slots, PackFacts(facts.tenant, facts.host_id, packs, facts.raw_lengths, facts.parent)
-        )
+        if _repeated(before, hand_in):  # the same hand-in, validated at the same time
+            return ()
+        after = publish(before, hand_in.root_hash, hand_in.refmap_hash)
+        packs = transaction.packs.packs(point.repository_id, list(slots))
+        missing = missing_slots(slots, replace(facts, packs=packs))
         if missing:
             return missing
-        Change(transaction, set()).save(
-            before, publish(before, blake3(handed_in.root_object).digest(), blake3(handed_in.refmap_object).digest())
-        )
+        Change(transaction, set()).save(before, after)
         transaction.points.add_point(point)
         return ()
 

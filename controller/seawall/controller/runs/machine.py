@@ -177,6 +177,8 @@ def handing_in(execution: Execution) -> None:
         raise FailedPrecondition("CANCELED", f"Run {execution.run.id} was canceled; clean up.")
     if execution.attempt.state is AttemptState.ASSIGNED:
         raise FailedPrecondition("FENCED", f"Attempt {execution.attempt.id} was never accepted.")
+    if execution.attempt.state is AttemptState.PUBLISHING:
+        raise FailedPrecondition("FENCED", f"Attempt {execution.attempt.id} was handed in already.")
 
 
 def publish(execution: Execution, root_hash: bytes, refmap_hash: bytes) -> Execution:

@@ -1,5 +1,7 @@
 """The leader's loop: a tick when something changed, and every few seconds anyway."""
 
+import asyncio
+
 import structlog
 
 from seawall.controller.errors import ControllerError
@@ -7,6 +9,8 @@ from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.server.drain import Drain
+
+DEBOUNCE_SECONDS = 0.1
 
 _log = structlog.get_logger()
 
@@ -24,3 +28,5 @@ async def schedule(tick: Tick, lease: LeaderLease, wakes: Wakes, drain: Drain, i
             # The top of the loop: whatever it was, the next tick reads everything anew.
             _log.exception("scheduler.tick_failed")
         await drain.first(wakes.changed(seen), interval_seconds)
+        # Heartbeats wake it too: one look is enough for all that comes within a moment.
+        await drain.first(asyncio.sleep(DEBOUNCE_SECONDS), DEBOUNCE_SECONDS)

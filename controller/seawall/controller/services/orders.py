@@ -51,7 +51,9 @@ class Orders:
         return run.id
 
     def restore(self, change: Change, spec: RestoreSpec) -> str:
-        """Raises NotFound/POINT_UNKNOWN, HOST_UNKNOWN; FailedPrecondition/POINT_NOT_AVAILABLE; InvalidArgument/DISK_UNKNOWN, BAD_NAME, ..."""
+        """Raises NotFound/POINT_UNKNOWN, HOST_UNKNOWN; FailedPrecondition/POINT_NOT_AVAILABLE;
+        InvalidArgument/DISK_UNKNOWN, BAD_NAME, BAD_DIRECTORY.
+        """
         point = find_point(change.transaction, spec.point_id)
         host = find_host(change.transaction, spec.host_id)
         _check_restore(point, spec)

@@ -34,9 +34,8 @@ TABLE_ENTRY = np.dtype(
 _META_FLAG = 1
 _PACK_HEADER = struct.Struct("<16sIIII")  # lineage, flags, three zeroes; behind the common header
 _RECORD_HEADER = struct.Struct("<4sHBBII16s")  # marker, slot, codec, type, raw, stored, chunk id; then the check
-_FOOTER = struct.Struct(
-    "<16sIIQQQ32s16s"
-)  # lineage, flags, slots, table offset, table, hashes; their BLAKE3; then the check
+# Lineage, flags, slots, table offset, table length, hash list length, BLAKE3 of the two; then the check.
+_FOOTER = struct.Struct("<16sIIQQQ32s16s")
 
 RECORD_MARKER = b"SWRC"
 RECORD_CHECK_BYTES = 16

@@ -18,7 +18,7 @@ from seawall.repository.format.manifest import (
     decode_node,
 )
 from seawall.repository.format.record import ChunkType, Locator, open_record
-from seawall.repository.writing.port import PackReader
+from seawall.repository.reading.port import PackReader
 
 _NODES_KEPT = 4
 

@@ -23,7 +23,7 @@ class Lane(Enum):
 
     READ = ("read", 3)
     COMPUTE = ("compute", 2)
-    LOOKUP = ("lookup", 2)
+    LOOKUP = ("lookup", 4)
     FETCH = ("fetch", 4)
     """Pages of the parent point."""
     UPLOAD = ("upload", 2)

@@ -21,7 +21,7 @@ from seawall.repository.writing.port import WriteCoordinator
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_CHUNKS = 4096
 """No batch has more: it is also the most ids of one Lookup."""
-HELD_BYTES = 24 * 1024 * 1024
+HELD_BYTES = 16 * 1024 * 1024
 SEAL_BYTES = 1024 * 1024
 """Plain bytes sealed by one job."""
 RECENT_CHUNKS = 65_536

@@ -16,13 +16,14 @@ MAX_PACKS_UNDER_WAY = 2
 
 
 class OpenPack:
-    """A pack being filled, closed or uploaded. `pack_id` is set once it is closed and hashed."""
+    """A pack being filled, closed or uploaded. `pack_id` is set once it is closed and hashed; the bytes are let go once they are stored."""
 
-    __slots__ = ("builder", "pack_id")
+    __slots__ = ("builder", "pack_id", "sealed")
 
     def __init__(self, builder: PackBuilder) -> None:
         self.builder: PackBuilder | None = builder
         self.pack_id: bytes | None = None
+        self.sealed: SealedPack | None = None
 
 
 class Placement:
@@ -67,7 +68,7 @@ class PackLine:
         self._coordinator = coordinator
         self._new_builder = new_builder
         self._open: OpenPack | None = None
-        self._closing: deque[Future[SealedPack]] = deque()
+        self._closing: deque[Future[None]] = deque()
         self._under_way: deque[Future[None]] = deque()
         self.stored_bytes = 0
         """Record bodies placed so far."""
@@ -94,7 +95,7 @@ class PackLine:
             self._closing.popleft()
         sealing = self._crew.submit(Lane.COMPUTE, _seal, self._open)
         self._closing.append(sealing)
-        self._under_way.append(self._crew.submit(Lane.UPLOAD, self._store, sealing))
+        self._under_way.append(self._crew.submit(Lane.UPLOAD, self._store, self._open, sealing))
         self._open = None
 
     def holds(self, placement: Placement) -> bool:
@@ -113,16 +114,19 @@ class PackLine:
         while self._under_way:
             self._crew.result(self._under_way.popleft())
 
-    def _store(self, sealing: "Future[SealedPack]") -> None:
+    def _store(self, pack: OpenPack, sealing: "Future[None]") -> None:
         """Runs in an upload thread. The one job that waits for another: for a computing one, which waits for none."""
-        self._coordinator.store_pack(sealing.result())
+        sealing.result()
+        sealed, pack.sealed = pack.sealed, None
+        if sealed is None:
+            raise RuntimeError("a pack is stored once")
+        self._coordinator.store_pack(sealed)
 
 
-def _seal(pack: OpenPack) -> SealedPack:
+def _seal(pack: OpenPack) -> None:
     """Runs in a computing thread, which owns the builder from here on."""
     builder, pack.builder = pack.builder, None
     if builder is None:
         raise RuntimeError("a pack is sealed once")
-    sealed = builder.seal()
-    pack.pack_id = sealed.pack_id
-    return sealed
+    pack.sealed = builder.seal()
+    pack.pack_id = pack.sealed.pack_id

@@ -1,5 +1,6 @@
 """The parent point as the writer sees it: may its entries be used at all, which pages does it have, which of its slots are bad."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -60,16 +61,16 @@ class OldPage:
 
     child: Child
     leaf: Leaf
-    starts: NDArray[np.int64]
+    starts: list[int]  # of the entries; a list, because bisecting it keeps the interpreter's lock
     cuts: OldCuts
 
     def range_of(self, index: int) -> Range:
-        start = int(self.starts[index])
+        start = self.starts[index]
         return start, start + int(self.leaf.entries["length"][index])
 
     def chunk_at(self, start: int, end: int) -> tuple[bytes, Locator] | None:
         """(h, locator) of the chunk that covers exactly this range; None where there is none, or zeroes."""
-        index = int(np.searchsorted(self.starts, start))
+        index = bisect_left(self.starts, start)
         if index == len(self.starts) or self.range_of(index) != (start, end):
             return None
         entry = self.leaf.entries[index]
@@ -88,11 +89,11 @@ class OldPage:
 
     def entries(self, start: int, end: int) -> NDArray[np.void]:
         """A copy of the entries of this range, which begins and ends at cuts; an entry of zeroes may be cut short."""
-        first = int(np.searchsorted(self.starts, start, side="right")) - 1
-        behind = int(np.searchsorted(self.starts, end))
+        first = bisect_right(self.starts, start) - 1
+        behind = bisect_left(self.starts, end)
         entries = self.leaf.entries[first:behind].copy()
         entries["length"][-1] -= self.range_of(behind - 1)[1] - end
-        entries["length"][0] -= start - int(self.starts[first])
+        entries["length"][0] -= start - self.starts[first]
         return entries
 
 
@@ -183,14 +184,14 @@ def _zero_leaf(length: int) -> Leaf:
 
 
 def _old_page(child: Child, leaf: Leaf, length: int, grid: Grid) -> OldPage:
-    starts = entry_offsets(leaf)
+    starts = list(entry_offsets(leaf))
     zero = leaf.entries["zero"].tolist()
     cuts: list[int] = []
     for start, entry_length, is_zero in zip(starts, leaf.entries["length"].tolist(), zero, strict=True):
         if is_zero:
             cuts.extend(range(start + grid.max_bytes, start + entry_length, grid.max_bytes))
         cuts.append(start + entry_length)
-    return OldPage(child, leaf, np.array(starts, dtype=np.int64), OldCuts(cuts, length))
+    return OldPage(child, leaf, starts, OldCuts(cuts, length))
 
 
 def recorded_how(wanted: DiskToWrite, parent: ParentDisk | None, why: str) -> tuple[str, str]:

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.record import Locator
+from seawall.repository.reading.port import PackReader
+
+__all__ = ["PackReader", "WriteCoordinator"]
 
 
 class WriteCoordinator(Protocol):
@@ -15,10 +18,3 @@ class WriteCoordinator(Protocol):
 
     def store_pack(self, pack: SealedPack) -> None:
         """Returns when the pack is stored and known to the index. A meta pack is stored twice (generations 0 and 1)."""
-
-
-class PackReader(Protocol):
-    """Ranged reads of packs. Thread-safe."""
-
-    def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
-        """Raises ObjectMissing, StoreUnavailable, IntegrityError (a short answer)."""

@@ -17,7 +17,7 @@ from seawall.repository.disks import DiskSource
 from seawall.repository.format.manifest import PAGE_BYTES
 from seawall.repository.writing.counters import DiskCounters
 
-PIECE_BYTES = 8 * 1024 * 1024
+PIECE_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,8 @@ class SourceWindow:
 
     def is_zero(self, start: int, end: int) -> bool:
         """Whether a range, whose boundaries were asked for, is all zeroes. A chunk shorter than the minimum is read for it."""
-        if self._folds[start // BLOCK_BYTES : -(-end // BLOCK_BYTES)].any():
+        first = start // BLOCK_BYTES
+        if self._folds[first] or self._folds[first : -(-end // BLOCK_BYTES)].any():
             return False
         return not any(part.any() for part in self._slices(start, end))
 

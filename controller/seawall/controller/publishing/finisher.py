@@ -1,0 +1,31 @@
+"""Carries on what a crash or an outage left between intent and AVAILABLE. All of it at the start, later what nobody else carries."""
+
+import asyncio
+from functools import partial
+
+import structlog
+
+from seawall.controller.errors import ControllerError
+from seawall.controller.publishing.publisher import Publisher
+from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.server.drain import Drain
+from seawall.controller.services.blocking import Blocking
+
+_log = structlog.get_logger()
+
+
+async def finish_intents(
+    publisher: Publisher, blocking: Blocking, wakes: Wakes, drain: Drain, interval_seconds: float
+) -> None:
+    """Returns when the drain starts. A point that cannot be finished is tried again and logged each time."""
+    while not drain.started:
+        for point_id in await blocking.run(publisher.unfinished):
+            try:
+                await blocking.run(partial(publisher.finish, point_id))
+                await wakes.notify()
+            except ControllerError as error:
+                _log.error("point.unfinished", point_id=point_id, reason=error.reason, error=str(error))
+            except Exception:
+                # The top of the loop: the intent stays, the next round tries again.
+                _log.exception("point.unfinished", point_id=point_id)
+        await drain.first(asyncio.sleep(interval_seconds), interval_seconds)

@@ -1,0 +1,110 @@
+"""Random reads of one disk of a point: for an NBD export, file retrieval, spot checks. Keeps a few pages and plain chunks."""
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from threading import Lock
+
+from seawall.repository.errors import IntegrityError, ObjectMissing
+from seawall.repository.format.manifest import PAGE_BYTES, DiskManifest, Leaf, entry_offsets
+from seawall.repository.format.record import ChunkType, open_record
+from seawall.repository.reading.point import PointReader, page_length
+from seawall.repository.reading.requests import pack_requests
+
+_PAGES_KEPT = 8
+
+
+class DiskWindow:
+    """Thread-safe; concurrent reads of the same chunk may fetch it twice."""
+
+    def __init__(self, reader: PointReader, disk: DiskManifest, cache_bytes: int = 32 * 1024 * 1024) -> None:
+        self._reader = reader
+        self._disk = disk
+        self._cache_bytes = cache_bytes
+        self._lock = Lock()
+        self._pages: OrderedDict[int, tuple[Leaf, list[int]] | None] = OrderedDict()
+        self._chunks: OrderedDict[bytes, bytes] = OrderedDict()
+        self._held = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes, proven. Raises ValueError outside the disk; IntegrityError, ObjectMissing, StoreUnavailable."""
+        if offset < 0 or length < 0 or offset + length > self._disk.size_bytes:
+            raise ValueError(f"disk {self._disk.disk} has {self._disk.size_bytes} bytes")
+        return b"".join(self._parts(offset, offset + length))
+
+    def _parts(self, offset: int, end: int) -> Iterator[bytes]:
+        while offset < end:
+            index, start = divmod(offset, PAGE_BYTES)
+            stop = min(end - index * PAGE_BYTES, page_length(self._disk.size_bytes, index))
+            page = self._page(index)
+            if page is None:
+                yield bytes(stop - start)
+            else:
+                yield from self._page_parts(index, page[0], page[1], start, stop)
+            offset = index * PAGE_BYTES + stop
+
+    def _page_parts(self, index: int, leaf: Leaf, starts: list[int], start: int, stop: int) -> Iterator[bytes]:
+        first, behind = bisect_right(starts, start) - 1, bisect_left(starts, stop)
+        chunks = self._plain(index, leaf, first, behind)
+        for number in range(first, behind):
+            entry = leaf.entries[number]
+            begin = max(start - starts[number], 0)
+            finish = min(stop - starts[number], int(entry["length"]))
+            yield bytes(finish - begin) if entry["zero"] else chunks[entry["h"].tobytes()][begin:finish]
+
+    def _plain(self, index: int, leaf: Leaf, first: int, behind: int) -> dict[bytes, bytes]:
+        """h -> plain bytes of the entries first..behind."""
+        found: dict[bytes, bytes] = {}
+        for request in pack_requests(leaf, first=first, end=behind):
+            missing = [chunk for chunk in request.chunks if not self._cached(chunk.h, found)]
+            if not missing:
+                continue
+            start = missing[0].offset
+            length = missing[-1].offset + missing[-1].stored_bytes - start
+            at = f"point {self._reader.root.point_id}, disk {self._disk.disk}, page {index}"
+            try:
+                body = memoryview(self._reader.packs.read(request.pack_id, request.generation, start, length))
+                for chunk in missing:
+                    record = body[chunk.offset - start : chunk.offset - start + chunk.stored_bytes]
+                    reader = self._reader
+                    found[chunk.h] = open_record(
+                        reader.lineage_id, reader.k_dedup, chunk.h, ChunkType.DATA, chunk.codec, chunk.raw_bytes, record
+                    )
+                    self._keep(chunk.h, found[chunk.h])
+            except (IntegrityError, ObjectMissing) as error:
+                raise type(error)(f"{at}: {error}") from error
+        return found
+
+    def _page(self, index: int) -> tuple[Leaf, list[int]] | None:
+        with self._lock:
+            if index in self._pages:
+                self._pages.move_to_end(index)
+                return self._pages[index]
+        child = self._reader.page(self._disk, index)
+        page = None
+        if child.chunk is not None:
+            leaf = self._reader.leaf(child, self._disk, index)
+            page = (leaf, list(entry_offsets(leaf)))
+        with self._lock:
+            self._pages[index] = page
+            if len(self._pages) > _PAGES_KEPT:
+                self._pages.popitem(last=False)
+        return page
+
+    def _cached(self, h: bytes, found: dict[bytes, bytes]) -> bool:
+        with self._lock:
+            plain = self._chunks.get(h)
+            if plain is None:
+                return False
+            self._chunks.move_to_end(h)
+        found[h] = plain
+        return True
+
+    def _keep(self, h: bytes, plain: bytes) -> None:
+        with self._lock:
+            if h in self._chunks:
+                return
+            self._chunks[h] = plain
+            self._held += len(plain)
+            while self._held > self._cache_bytes and len(self._chunks) > 1:
+                self._held -= len(self._chunks.popitem(last=False)[1])

@@ -1,0 +1,365 @@
+"""The contract of the controller's Store. Another database joins by a line in FACTORIES: a context manager that opens it in a directory."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from seawall.controller.database.enrolment import DatabaseEnrolment
+from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.database.tables import metadata
+from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
+from seawall.controller.errors import (
+    Aborted,
+    AlreadyExists,
+    ControllerError,
+    FailedPrecondition,
+    InvalidArgument,
+    Unavailable,
+)
+from seawall.controller.records.catalogue import PackState, PointState
+from seawall.controller.records.runs import AttemptState, DiskProgress, Progress, ReadMethod, RunState, RunWarning
+from seawall.controller.store import Leader, Store, Transaction
+from support.controller_records import (
+    NOW,
+    a_failure,
+    a_pack,
+    a_point,
+    a_repository,
+    a_restore,
+    a_run,
+    a_session,
+    a_vm,
+    an_execution,
+)
+
+Factory = Callable[[Path], AbstractContextManager[Store]]
+
+
+def add_hosts(database: SqliteDatabase) -> None:
+    enrolment = DatabaseEnrolment(database)
+    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
+    for number, name in enumerate(("alpha", "beta")):
+        enrolment.enrol(AgentRecord(name, "t", bytes([number]) * 32, name, b"pem", NOW, NOW))
+
+
+@contextmanager
+def sqlite(directory: Path) -> Iterator[Store]:
+    with closing(SqliteDatabase(directory / "controller.sqlite")) as database:
+        add_hosts(database)
+        yield database
+
+
+FACTORIES: list[Factory] = [sqlite]
+
+
+@pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """With hosts alpha and beta, a repository, and a first run of VM vm-1 with its attempt."""
+    with request.param(tmp_path) as made:
+        made.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
+        yield made
+
+
+def first_run(transaction: Transaction) -> None:
+    execution = an_execution()
+    transaction.runs.add_run(execution.run)
+    transaction.runs.add_attempt(execution.attempt)
+
+
+def reason(call: Callable[[], object], kind: type[ControllerError]) -> str:
+    with pytest.raises(kind) as caught:
+        call()
+    return caught.value.reason
+
+
+def test_a_write_is_whole_or_nothing(store: Store) -> None:
+    def half(transaction: Transaction) -> None:
+        transaction.runs.add_run(a_run())
+        raise InvalidArgument("STOP", "in the middle")
+
+    assert reason(lambda: store.write_now(half), InvalidArgument) == "STOP"
+    assert store.read_now(lambda transaction: transaction.runs.run(a_run().id)) is None
+
+
+def test_a_read_sees_one_moment_and_never_waits_for_a_writer(store: Store) -> None:
+    begun, finish = threading.Event(), threading.Event()
+
+    def slow(transaction: Transaction) -> None:
+        transaction.runs.add_run(a_run())
+        begun.set()
+        assert finish.wait(10)
+
+    writer = threading.Thread(target=store.write_now, args=(slow,))
+    writer.start()
+    assert begun.wait(10)
+    assert store.read_now(lambda transaction: transaction.runs.run(a_run().id)) is None
+    finish.set()
+    writer.join()
+    assert store.read_now(lambda transaction: transaction.runs.run(a_run().id)) == a_run()
+
+
+async def test_the_event_loops_calls_are_the_same(store: Store) -> None:
+    await store.write(lambda transaction: transaction.runs.add_run(a_run()))
+    assert await store.read(lambda transaction: transaction.runs.run(a_run().id)) == a_run()
+
+
+@pytest.mark.parametrize("run", [a_run(warnings=(RunWarning("A", "b"),), failure=a_failure()), a_restore()])
+def test_runs_come_back_as_they_were(store: Store, run: object) -> None:
+    assert isinstance(run, type(a_run()))
+    store.write_now(lambda transaction: transaction.runs.add_run(run))
+    assert store.read_now(lambda transaction: transaction.runs.run(run.id)) == run
+
+
+def test_saving_compares_and_swaps(store: Store) -> None:
+    store.write_now(first_run)
+    before = an_execution()
+    run = replace(before.run, blocked_on="x")
+    attempt = replace(before.attempt, state=AttemptState.LOST, lost_from=AttemptState.PREPARING, failure=a_failure())
+    saved = store.write_now(
+        lambda transaction: (
+            transaction.runs.save_run(before.run, run),
+            transaction.runs.save_attempt(before.attempt, attempt),
+        )
+    )
+    assert saved == (replace(run, version=2), replace(attempt, version=2))
+    assert store.read_now(lambda transaction: transaction.runs.attempt(attempt.id)) == saved[1]
+    for stale in (
+        lambda transaction: transaction.runs.save_run(before.run, replace(run, blocked_on="y")),
+        lambda transaction: transaction.runs.save_attempt(before.attempt, replace(attempt, ended_us=5)),
+    ):
+        assert reason(lambda stale=stale: store.write_now(stale), Aborted) == "CHANGED"  # type: ignore[misc]
+    same = store.write_now(lambda transaction: transaction.runs.save_run(saved[0], saved[0]))
+    assert same.version == 2, "nothing changed, nothing written"
+
+
+def test_lists_of_runs(store: Store) -> None:
+    runs = [
+        a_run(1, state=RunState.FAILED, ended_us=NOW),
+        a_run(2, not_before_us=NOW + 1),
+        a_run(3, vm_id="vm-2"),
+        a_restore(4),
+    ]
+    for run in runs:
+        store.write_now(lambda transaction, run=run: transaction.runs.add_run(run))  # type: ignore[misc]
+
+    def ids(closure: Callable[[Transaction], object]) -> list[int]:
+        found = store.read_now(closure)
+        assert isinstance(found, list)
+        return [int(run.id[-2:]) for run in found]
+
+    assert ids(lambda transaction: transaction.runs.runs()) == [4, 3, 2, 1]
+    assert ids(lambda transaction: transaction.runs.runs(before=runs[2].id, limit=1)) == [2]
+    assert ids(lambda transaction: transaction.runs.runs(vm_id="vm-2")) == [3]
+    assert ids(lambda transaction: transaction.runs.runs(open_only=True)) == [4, 3, 2]
+    assert ids(lambda transaction: transaction.runs.runs(failed_since_us=NOW)) == [1]
+    assert ids(lambda transaction: transaction.runs.runs(failed_since_us=NOW + 1)) == []
+    assert ids(lambda transaction: transaction.runs.ready(NOW)) == [3, 4]
+    assert ids(lambda transaction: transaction.runs.runs_named(runs[2].id)) == [3]
+    assert ids(lambda transaction: transaction.runs.runs_named(runs[2].id[:8])) == [1, 2, 3, 4]
+    assert ids(lambda transaction: transaction.runs.runs_named(runs[2].id[:7])) == []
+    opened = store.read_now(lambda transaction: transaction.runs.open_backup("vm-2", "repository"))
+    assert opened == runs[2]
+    assert store.read_now(lambda transaction: transaction.runs.open_backup("vm-3", "repository")) is None
+
+
+def test_progress_only_goes_on(store: Store) -> None:
+    store.write_now(first_run)
+    attempt_id = an_execution().attempt.id
+    disk = DiskProgress("vda", 9, 8, 7, 6, 5, ReadMethod.FULL, "because", False)
+    newer = Progress(2, AttemptState.TRANSFERRING, "reading vda", (disk,), "S3", "store", 1000, 60)
+    for progress in (newer, replace(newer, seq=1, phase="old")):
+        store.write_now(lambda transaction, each=progress: transaction.runs.save_progress(attempt_id, each, NOW))  # type: ignore[misc]
+    assert store.read_now(lambda transaction: transaction.runs.progress_of([attempt_id, "x"])) == {attempt_id: newer}
+
+
+def test_live_attempts_by_host(store: Store) -> None:
+    store.write_now(first_run)
+    live = store.read_now(lambda transaction: transaction.runs.live_attempts("alpha"))
+    assert [attempt.id for attempt in live] == [an_execution().attempt.id]
+    assert store.read_now(lambda transaction: transaction.runs.live_attempts("beta")) == []
+    assert store.read_now(lambda transaction: transaction.runs.publishing_attempts()) == []
+
+
+def test_the_leaders_lease(store: Store) -> None:
+    def acquire(holder: str, now_us: int) -> Leader | None:
+        return store.write_now(lambda transaction: transaction.leadership.acquire(holder, now_us, 10))
+
+    first = acquire("one", 100)
+    assert first == Leader("one", 1)
+    assert acquire("two", 109) is None
+    store.write_now(lambda transaction: transaction.leadership.renew(first, 105, 10))
+    assert acquire("two", 110) is None
+    second = acquire("two", 115)
+    assert second == Leader("two", 2)
+    for write in (
+        lambda transaction: transaction.leadership.renew(first, 115, 10),
+        lambda transaction: transaction.leadership.check(first),
+        lambda transaction: transaction.leadership.order_publication(first, "repository"),
+        lambda transaction: transaction.leadership.raise_epoch(first, 9),
+    ):
+        assert reason(lambda write=write: store.write_now(write), Unavailable) == "NOT_LEADER"  # type: ignore[misc]
+    store.write_now(lambda transaction: transaction.leadership.order_publication(second, "repository"))
+    raised = store.write_now(lambda transaction: transaction.leadership.raise_epoch(second, 900))
+    assert raised.epoch == 901
+    store.write_now(lambda transaction: transaction.leadership.release(raised))
+    assert acquire("three", 116) == Leader("three", 902)
+
+
+def test_the_databases_epoch(store: Store) -> None:
+    assert store.read_now(lambda transaction: transaction.leadership.db_epoch()) == 1
+    assert store.write_now(lambda transaction: transaction.leadership.raise_db_epoch()) == 2
+    assert store.read_now(lambda transaction: transaction.leadership.db_epoch()) == 2
+
+
+def test_hosts_and_sessions(store: Store) -> None:
+    def change(transaction: Transaction) -> None:
+        transaction.fleet.describe_host("alpha", "alpha-1", "2", "QEMU 8")
+        transaction.fleet.bump_generation("alpha")
+        transaction.fleet.open_session(a_session(session_id="old"))
+        transaction.fleet.open_session(a_session())
+        transaction.fleet.renew_session("alpha", "old", 1, 1)
+        transaction.fleet.renew_session("alpha", "session", NOW + 5, NOW + 1)
+
+    store.write_now(change)
+    alpha = store.read_now(lambda transaction: transaction.fleet.host("alpha"))
+    assert alpha is not None
+    assert (alpha.name, alpha.agent_version, alpha.generation, alpha.revoked) == ("alpha-1", "2", 2, False)
+    sessions = store.read_now(lambda transaction: transaction.fleet.sessions())
+    assert sessions == [replace(a_session(), lease_until_us=NOW + 5, last_seen_us=NOW + 1)]
+    assert store.read_now(lambda transaction: transaction.fleet.host_count()) == 2
+    named = store.read_now(lambda transaction: transaction.fleet.hosts_named("alpha-1"))
+    assert [host.id for host in named] == ["alpha"]
+    assert [host.id for host in store.read_now(lambda transaction: transaction.fleet.hosts(after="alpha"))] == ["beta"]
+
+
+def test_inventories_replace_each_other(store: Store) -> None:
+    def report(host_id: str, *vms: object) -> None:
+        store.write_now(lambda transaction: transaction.fleet.replace_inventory(host_id, 1, vms))  # type: ignore[arg-type]
+
+    def owner() -> tuple[str, bool]:
+        vm = store.read_now(lambda transaction: transaction.fleet.vm("vm-1"))
+        assert vm is not None
+        return vm.host_id, vm.present
+
+    report("alpha", a_vm(), a_vm("vm-2"))
+    assert store.read_now(lambda transaction: transaction.fleet.vm("vm-1")) == a_vm()
+    assert store.read_now(lambda transaction: transaction.fleet.vm_counts()) == {"alpha": 2}
+    report("beta", a_vm(host_id="beta", state="shut off"))
+    assert owner() == ("alpha", True), "alpha runs it, beta only has its definition"
+    report("alpha", a_vm(state="shut off"))
+    report("beta", a_vm(host_id="beta"))
+    assert owner() == ("beta", True), "beta runs it now"
+    report("alpha")
+    assert owner() == ("beta", True), "what alpha does not report is not alpha's to lose"
+    report("beta")
+    assert owner() == ("beta", False)
+    report("alpha", a_vm(state="shut off"))
+    assert owner() == ("alpha", True)
+    assert store.read_now(lambda transaction: transaction.fleet.vms(host_id="beta")) == []
+
+
+def test_points_from_intent_to_available(store: Store) -> None:
+    store.write_now(first_run)
+    point = a_point(a_run(), an_execution().attempt.id)
+    store.write_now(lambda transaction: transaction.points.add_point(point))
+    assert store.read_now(lambda transaction: transaction.points.point(point.id)) == point
+    assert store.read_now(lambda transaction: transaction.points.unfinished()) == [point]
+    assert store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository")) is None
+    store.write_now(lambda transaction: transaction.points.make_available(point.id, NOW + 9))
+    done = replace(point, state=PointState.AVAILABLE, published_us=NOW + 9, intent=None)
+    assert store.read_now(lambda transaction: transaction.points.point(point.id)) == done
+    assert store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository")) == done
+    assert store.read_now(lambda transaction: transaction.points.newest_of_vms()) == {"vm-1": done}
+    assert store.read_now(lambda transaction: transaction.points.points(vm_id="vm-1")) == [done]
+    assert store.read_now(lambda transaction: transaction.points.points(before=point.id)) == []
+    assert store.read_now(lambda transaction: transaction.points.points(repository_id="other")) == []
+    assert store.read_now(lambda transaction: transaction.points.totals()) == (1, 1 << 30)
+    again = lambda transaction: transaction.points.make_available(point.id, NOW)  # noqa: E731
+    assert reason(lambda: store.write_now(again), Aborted) == "CHANGED"
+
+
+def test_packs_from_open_to_stored_or_void(store: Store) -> None:
+    store.write_now(first_run)
+    opened, stored, void = a_pack(1), a_pack(2, meta=True, condemned=(1, 5)), a_pack(3)
+    for pack in (opened, stored, void):
+        store.write_now(lambda transaction, pack=pack: transaction.packs.add_pack(pack))  # type: ignore[misc]
+    mark = lambda transaction: transaction.packs.mark_stored("repository", stored.id, 500, 7)  # noqa: E731
+    give_up = lambda transaction: transaction.packs.void("repository", void.id)  # noqa: E731
+    assert [store.write_now(mark), store.write_now(mark)] == [True, False]
+    assert [store.write_now(give_up), store.write_now(give_up)] == [True, False]
+    late = lambda transaction: transaction.packs.mark_stored("repository", void.id, 1, 1)  # noqa: E731
+    assert store.write_now(late) is False, "void is for ever"
+    ids = [bytes([number]) * 16 for number in range(1, 200)]
+    found = store.read_now(lambda transaction: transaction.packs.packs("repository", ids * 6))
+    expected = replace(stored, state=PackState.STORED, size_bytes=500, slots=7)
+    assert found == {opened.id: opened, stored.id: expected, void.id: replace(void, state=PackState.VOID)}
+    assert store.read_now(lambda transaction: transaction.packs.stored("repository")) == [expected]
+    totals = store.read_now(lambda transaction: transaction.repositories.totals("repository"))
+    assert (totals.points, totals.packs, totals.stored_bytes) == (0, 1, 1000), "a meta pack is stored twice"
+
+
+def test_repositories_and_secrets(store: Store) -> None:
+    assert store.read_now(lambda transaction: transaction.repositories.repository("repository")) == a_repository()
+    twin = lambda transaction: transaction.repositories.add_repository(a_repository(repository_id="other"))  # noqa: E731
+    assert reason(lambda: store.write_now(twin), AlreadyExists) == "NAME_TAKEN"
+    store.write_now(lambda transaction: transaction.repositories.add_secret("s", b"sealed"))
+    assert store.read_now(lambda transaction: transaction.repositories.secret("s")) == b"sealed"
+    assert store.read_now(lambda transaction: transaction.repositories.secret("none")) is None
+    found = store.read_now(lambda transaction: transaction.repositories.repositories_named("main"))
+    assert found == store.read_now(lambda transaction: transaction.repositories.repositories()) == [a_repository()]
+
+
+def test_answers_are_remembered_for_a_while(store: Store) -> None:
+    def ask(method: str = "Start") -> str | None:
+        return store.read_now(lambda transaction: transaction.answers.answer("me", "r1", method))
+
+    store.write_now(lambda transaction: transaction.answers.remember("me", "r1", "Start", "run-1", NOW + 5))
+    assert ask() == "run-1"
+    assert reason(lambda: ask("Stop"), InvalidArgument) == "REQUEST_ID_REUSED"
+    store.write_now(lambda transaction: transaction.answers.forget(NOW + 4))
+    assert ask() == "run-1"
+    store.write_now(lambda transaction: transaction.answers.forget(NOW + 5))
+    assert ask() is None
+
+
+def test_sqlite_lets_one_controller_in_and_keeps_what_it_wrote(tmp_path: Path) -> None:
+    file = tmp_path / "controller.sqlite"
+    with closing(SqliteDatabase(file)) as first:
+        add_hosts(first)
+        assert reason(lambda: SqliteDatabase(file), FailedPrecondition) == "DATABASE_IN_USE"
+    with closing(SqliteDatabase(file)) as second:
+        assert second.read_now(lambda transaction: transaction.fleet.host_count()) == 2
+        pragmas = second.read_sql(
+            lambda connection: [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            ]
+        )
+    assert pragmas == ["wal", 2, 1]
+
+
+def test_sqlite_refuses_the_schema_of_a_newer_seawall(tmp_path: Path) -> None:
+    file = tmp_path / "controller.sqlite"
+    SqliteDatabase(file).close()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    assert reason(lambda: SqliteDatabase(file), FailedPrecondition) == "SCHEMA_TOO_NEW"
+
+
+def test_migrations_make_exactly_the_tables_that_the_code_names(tmp_path: Path) -> None:
+    file = tmp_path / "controller.sqlite"
+    SqliteDatabase(file).close()
+    engine = sa.create_engine(f"sqlite:///{file}")
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    engine.dispose()
+    assert differences == []

@@ -1,0 +1,168 @@
+"""Agent and controller, both real, over loopback: join, back up twice, restore, cancel, and a controller that restarts in between."""
+
+import asyncio
+import random
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seawall.agent.config import AgentConfig
+from seawall.agent.join import join_host
+from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.controller.config import ControllerConfig
+from seawall.repository.clock import SystemClock
+from support.agent_host import FAST, AgentHost
+from support.agent_memory_hypervisor import vm
+from support.controller_application import Controller, configured, running
+
+FILE_WORKER = (sys.executable, str(Path(__file__).parents[1] / "support" / "agent_file_worker.py"))
+VM = "33333333-3333-4333-8333-333333333333"
+OVER = (
+    resources_pb2.RUN_STATE_SUCCEEDED,
+    resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS,
+    resources_pb2.RUN_STATE_FAILED,
+    resources_pb2.RUN_STATE_CANCELED,
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ControllerConfig:
+    return configured(tmp_path / "controller")
+
+
+@pytest.fixture
+def controller(config: ControllerConfig, tmp_path: Path) -> Iterator[Controller]:
+    with running(config) as controller:
+        controller.add_folder(tmp_path / "repository")
+        yield controller
+
+
+@pytest.fixture
+async def host(controller: Controller, tmp_path: Path) -> AsyncIterator[AgentHost]:
+    """Joined by token, running, its VM known to the controller."""
+    host = await joined(controller, tmp_path)
+    async with host.running():
+        await known(controller)
+        yield host
+
+
+async def joined(controller: Controller, tmp_path: Path) -> AgentHost:
+    folder = tmp_path / "vms" / VM
+    folder.mkdir(parents=True)
+    noise = random.Random(3)
+    (folder / "vda.img").write_bytes(noise.randbytes(2_000_000) + bytes(1_048_576))
+    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    config = AgentConfig(
+        state_dir=tmp_path / "state",
+        run_dir=tmp_path / "run",
+        scratch_dir=tmp_path / "scratch",
+        hypervisor=f"file://{tmp_path / 'vms'}",
+        host_name="alpha",
+    )
+    request = operator_pb2.CreateJoinTokenRequest(request_id=str(uuid.uuid4()))
+    token = (await asyncio.to_thread(controller.admin.CreateJoinToken, request)).token
+    await asyncio.to_thread(join_host, config, token, force=False, clock=SystemClock())
+    host = AgentHost(config, worker=FILE_WORKER, timing=replace(FAST, cancel_grace=30.0, stop_grace=10.0))
+    host.hypervisor.add(vm(VM, "web"))
+    return host
+
+
+async def known(controller: Controller) -> None:
+    while not (await asyncio.to_thread(controller.backups.ListVms, operator_pb2.ListVmsRequest())).vms:
+        await asyncio.sleep(0.02)
+
+
+def transferring(run: resources_pb2.Run) -> bool:
+    return bool(run.attempts) and run.attempts[-1].state == resources_pb2.ATTEMPT_STATE_TRANSFERRING
+
+
+async def until(
+    controller: Controller, run: resources_pb2.Run, fits: Callable[[resources_pb2.Run], bool]
+) -> resources_pb2.Run:
+    return await asyncio.to_thread(controller.watch, run.run_id, fits)
+
+
+def over(run: resources_pb2.Run) -> bool:
+    return run.state in OVER
+
+
+async def back_up(controller: Controller) -> resources_pb2.Point:
+    run = await asyncio.to_thread(controller.start_backup, "web")
+    ended = await until(controller, run, over)
+    assert ended.state == resources_pb2.RUN_STATE_SUCCEEDED, ended
+    return (await asyncio.to_thread(controller.backups.GetPoint, operator_pb2.GetPointRequest(point=run.run_id))).point
+
+
+async def restore(controller: Controller, point: resources_pb2.Point) -> resources_pb2.Run:
+    spec = resources_pb2.RestoreSpec(point_id=point.point_id, host_id="alpha", new_identity=True, vm_name="web2")
+    request = operator_pb2.StartRestoreRequest(request_id=str(uuid.uuid4()), spec=spec)
+    run = (await asyncio.to_thread(controller.backups.StartRestore, request)).run
+    return await until(controller, run, over)
+
+
+def restored_images(host: AgentHost) -> list[bytes]:
+    vms = Path(host.config.hypervisor.removeprefix("file://"))
+    return [(path / "vda.img").read_bytes() for path in vms.iterdir() if path.name != VM]
+
+
+async def test_two_backups_and_both_restored(controller: Controller, host: AgentHost) -> None:
+    image = Path(host.config.hypervisor.removeprefix("file://")) / VM / "vda.img"
+    full, first = await back_up(controller), image.read_bytes()
+    with image.open("r+b") as file:
+        file.seek(300_000)
+        file.write(b"changed" * 1000)
+    incremental, second = await back_up(controller), image.read_bytes()
+    assert [full.disks[0].how, incremental.disks[0].how] == [
+        resources_pb2.READ_METHOD_FULL,
+        resources_pb2.READ_METHOD_BITMAP,
+    ]
+    assert incremental.incremental and incremental.parent_point_id == full.point_id
+    assert 0 < incremental.disks[0].read_bytes < full.disks[0].read_bytes
+    for point in (full, incremental):
+        assert (await restore(controller, point)).state == resources_pb2.RUN_STATE_SUCCEEDED
+    assert sorted(restored_images(host)) == sorted([first, second])
+
+
+async def test_a_run_canceled_in_mid_transfer_is_canceled(controller: Controller, host: AgentHost) -> None:
+    folder = Path(host.config.hypervisor.removeprefix("file://")) / VM
+    (folder / "slow").touch()
+    run = await asyncio.to_thread(controller.start_backup, "web")
+    await until(controller, run, transferring)
+    request = operator_pb2.CancelRunRequest(request_id=str(uuid.uuid4()), run=run.run_id)
+    await asyncio.to_thread(controller.backups.CancelRun, request)
+    assert (await until(controller, run, over)).state == resources_pb2.RUN_STATE_CANCELED
+    assert list((folder / "checkpoints").iterdir()) == []
+
+
+async def test_a_vm_that_vanished_is_said_so(controller: Controller, host: AgentHost) -> None:
+    folder = Path(host.config.hypervisor.removeprefix("file://")) / VM
+    folder.rename(folder.with_name("elsewhere"))
+    run = await asyncio.to_thread(controller.start_backup, "web")
+    seen = await until(controller, run, lambda it: any(attempt.failure.reason for attempt in it.attempts))
+    assert seen.attempts[0].failure.reason == "VM_NOT_FOUND" and seen.attempts[0].failure.next_step
+
+
+async def test_a_backup_outlives_a_restart_of_the_controller(config: ControllerConfig, tmp_path: Path) -> None:
+    """The same attempt goes on: its worker asks again until the new controller answers."""
+    before = running(config)
+    controller = await asyncio.to_thread(before.__enter__)
+    await asyncio.to_thread(controller.add_folder, tmp_path / "repository")
+    host = await joined(controller, tmp_path)
+    (tmp_path / "vms" / VM / "slow").touch()
+    async with host.running():
+        await known(controller)
+        run = await asyncio.to_thread(controller.start_backup, "web")
+        await until(controller, run, transferring)
+        await asyncio.to_thread(before.__exit__, None, None, None)
+        after = running(config)
+        controller = await asyncio.to_thread(after.__enter__)
+        try:
+            ended = await until(controller, run, over)
+        finally:
+            await asyncio.to_thread(after.__exit__, None, None, None)
+    assert ended.state == resources_pb2.RUN_STATE_SUCCEEDED
+    assert len(ended.attempts) == 1

@@ -1,0 +1,222 @@
+"""A controller that dies after any step of a publication: the next one finishes it, with the same bytes, once."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from seawall.api.v1 import agent_pb2, operator_pb2, resources_pb2
+from seawall.controller.config import ControllerConfig
+from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.errors import ControllerError, DataLoss, InvalidArgument, Unavailable
+from seawall.controller.initialise import load_wrapper_key
+from seawall.controller.publishing.publisher import Completion, OnStep, Publisher
+from seawall.controller.repositories.catalogue import Keys, RepositoryCatalogue
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.secrets import SecretBox
+from seawall.controller.services.convert_agent import attempt_key, hand_in_of
+from seawall.repository.clock import SystemClock
+from seawall.repository.format.layout import manifest_name
+from seawall.repository.store.folder import FolderStore
+from seawall.repository.store.locate import open_store
+from support.controller_agent import VM_ID, ScriptedAgent, enrolled
+from support.controller_application import BRISK, configured, running
+from support.memory_disks import ModelDisk
+
+STEPS = ("intent", "refmap", "manifest", "available")
+SIZE = 1024 * 1024
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+@dataclass(frozen=True)
+class HandedIn:
+    """Everything is stored and handed in; CompleteAttempt was not called yet."""
+
+    config: ControllerConfig
+    bucket: Path
+    agent: ScriptedAgent
+    request: agent_pb2.CompleteAttemptRequest
+    run_id: str
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> HandedIn:
+    place = tmp_path_factory.mktemp("prepared")
+    config = configured(place / "state")
+    disk = ModelDisk(SIZE)
+    disk.write(0, bytes(range(256)) * 512)
+    with running(config) as controller:
+        controller.add_folder(place / "bucket")
+        alpha = enrolled(controller, "alpha")
+        alpha.inventory({"vda": SIZE})
+        run = controller.start_backup("db-1")
+        assignment = alpha.next_assignment()
+        grant = alpha.accept(assignment.attempt).backup
+        request = alpha.hand_in(assignment.attempt, alpha.write(assignment.attempt, grant, {"vda": disk.source()}))
+    return HandedIn(config, place / "bucket", alpha, request, run.run_id)
+
+
+@pytest.fixture
+def handed_in(prepared: HandedIn, tmp_path: Path) -> Iterator[HandedIn]:
+    """As it was, for each test."""
+    kept = tmp_path / "kept"
+    shutil.copytree(prepared.config.state_dir, kept / "state")
+    shutil.copytree(prepared.bucket, kept / "bucket")
+    yield prepared
+    for name, place in (("state", prepared.config.state_dir), ("bucket", prepared.bucket)):
+        shutil.rmtree(place)
+        shutil.copytree(kept / name, place)
+
+
+@contextmanager
+def publisher(config: ControllerConfig, on_step: OnStep = lambda step: None) -> Iterator[tuple[Publisher, LeaderLease]]:
+    """A publisher alone, without the loop that finishes what it leaves."""
+    clock = SteadyClock(SystemClock())
+    database = SqliteDatabase(config.paths.database, config.paths.lock)
+    lease = LeaderLease(database, clock, BRISK)
+    box = SecretBox.from_file(config.paths.kek)
+    keys = Keys(load_wrapper_key(config.paths, box), box)
+    catalogue = RepositoryCatalogue(database, keys, config.paths, lease, clock, open_store)
+    try:
+        asyncio.run(lease.acquire())
+        yield Publisher(database, catalogue, lease, clock, on_step), lease
+    finally:
+        database.close()
+
+
+def complete(published_by: Publisher, given: HandedIn, request: agent_pb2.CompleteAttemptRequest) -> Completion:
+    return published_by.complete(attempt_key(given.agent.agent_id, request.attempt), hand_in_of(request))
+
+
+def reason(call: object, kind: type[ControllerError]) -> str:
+    with pytest.raises(kind) as caught:
+        call()  # type: ignore[operator]
+    return caught.value.reason
+
+
+def objects(given: HandedIn, prefix: str) -> dict[str, bytes]:
+    store = FolderStore(given.bucket)
+    return {info.name: store.get(info.name) for info in store.list(prefix)}
+
+
+@pytest.mark.parametrize("last_step", STEPS)
+def test_whatever_step_was_the_last_one_point_is_published_once(handed_in: HandedIn, last_step: str) -> None:
+    def die(step: str) -> None:
+        if step == last_step:
+            raise Died
+
+    with publisher(handed_in.config, die) as (dying, _), pytest.raises(Died):
+        complete(dying, handed_in, handed_in.request)
+    left = objects(handed_in, "v1/m/") | objects(handed_in, "v1/r/")
+    assert len(left) == STEPS[:3].index(min(last_step, "manifest", key=STEPS.index))
+
+    with running(handed_in.config) as controller:
+        run = controller.watch(handed_in.run_id, lambda each: each.state == resources_pb2.RUN_STATE_SUCCEEDED)
+        assert [attempt.state for attempt in run.attempts] == [resources_pb2.ATTEMPT_STATE_SUCCEEDED]
+        handed_in.agent.connect()
+        assert handed_in.agent.stub.CompleteAttempt(handed_in.request).point_id == handed_in.run_id
+        points = controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
+        assert [(point.point_id, point.state) for point in points] == [
+            (handed_in.run_id, resources_pb2.POINT_STATE_AVAILABLE)
+        ]
+    now = objects(handed_in, "v1/m/") | objects(handed_in, "v1/r/")
+    assert len(now) == 2
+    assert left.items() <= now.items()
+
+
+def test_a_leader_that_was_replaced_publishes_nothing(handed_in: HandedIn) -> None:
+    with publisher(handed_in.config) as (former, lease):
+        former.unfinished()
+        held = lease.current
+        asyncio.run(lease.acquire())
+        lease._current = held  # a leader that slept through its lease
+        assert reason(lambda: complete(former, handed_in, handed_in.request), Unavailable) == "NOT_LEADER"
+        assert former.unfinished() == []
+    assert objects(handed_in, "v1/m/") == {}
+
+
+def test_a_leader_replaced_after_its_intent_puts_nothing(handed_in: HandedIn) -> None:
+    leases: list[LeaderLease] = []
+
+    def replaced(step: str) -> None:
+        if step == "intent":
+            held = leases[0].current
+            asyncio.run(leases[0].acquire())
+            leases[0]._current = held
+
+    with publisher(handed_in.config, replaced) as (former, lease):
+        leases.append(lease)
+        assert reason(lambda: complete(former, handed_in, handed_in.request), Unavailable) == "NOT_LEADER"
+        assert former.unfinished() == [handed_in.run_id]
+        assert objects(handed_in, "v1/r/") == {}
+        asyncio.run(lease.acquire())
+        assert complete(former, handed_in, handed_in.request).point_id == handed_in.run_id
+
+
+def test_another_object_in_the_points_place_is_never_overwritten(handed_in: HandedIn) -> None:
+    name = manifest_name("default", VM_ID, handed_in.run_id)
+    FolderStore(handed_in.bucket).put(name, b"not ours")
+    with publisher(handed_in.config) as (one, _):
+        assert reason(lambda: complete(one, handed_in, handed_in.request), DataLoss) == "COMMITTED_OBJECT_DIFFERS"
+        assert one.unfinished() == [handed_in.run_id]
+    assert objects(handed_in, "v1/m/") == {name: b"not ours"}
+
+
+def test_handed_in_objects_must_be_what_they_are_called(handed_in: HandedIn) -> None:
+    (name,) = (name for name in objects(handed_in, "v1/a/") if "/root-" in name)
+    body = FolderStore(handed_in.bucket).get(name)
+    FolderStore(handed_in.bucket).put(name, body[:-1] + b"\0", create_only=False)
+    other = agent_pb2.CompleteAttemptRequest()
+    other.CopyFrom(handed_in.request)
+    other.refmap_hash = bytes(32)
+    with publisher(handed_in.config) as (one, _):
+        assert reason(lambda: complete(one, handed_in, handed_in.request), DataLoss) == "HANDED_IN_OBJECT_DIFFERS"
+        FolderStore(handed_in.bucket).put(name, body, create_only=False)
+        assert reason(lambda: complete(one, handed_in, other), InvalidArgument) == "BAD_REFMAP"
+        wrong_disks = agent_pb2.CompleteAttemptRequest()
+        wrong_disks.CopyFrom(handed_in.request)
+        wrong_disks.disks[0].size_bytes += 512
+        assert reason(lambda: complete(one, handed_in, wrong_disks), InvalidArgument) == "BAD_ROOT"
+        assert one.unfinished() == []
+
+
+def test_an_older_database_is_fenced_by_the_buckets_epochs(handed_in: HandedIn) -> None:
+    """The bucket saw a later leader than this database remembers: attempts of before may have ended otherwise."""
+    store = FolderStore(handed_in.bucket)
+    store.put("v1/c/epoch/000000000900-00000000-0000-4000-8000-000000000000", b"")
+    with publisher(handed_in.config) as (one, lease):
+        assert reason(lambda: complete(one, handed_in, handed_in.request), ControllerError) == "FENCED"
+        assert lease.current.epoch > 900
+    assert objects(handed_in, "v1/m/") == {}
+
+
+def test_two_hand_ins_at_once_end_in_one_point(handed_in: HandedIn) -> None:
+    nested: list[str] = []
+
+    with publisher(handed_in.config) as (inner, _):
+
+        def meanwhile(step: str) -> None:
+            if step == "refmap" and not nested:
+                nested.append("begun")
+                nested.append(complete(inner, handed_in, handed_in.request).point_id)
+
+        inner._on_step = meanwhile
+        assert complete(inner, handed_in, handed_in.request).point_id == handed_in.run_id
+    assert nested == ["begun", handed_in.run_id]
+    assert len(objects(handed_in, "v1/m/")) == 1
+
+
+def test_many_hand_ins_at_once_end_in_one_point(handed_in: HandedIn) -> None:
+    with publisher(handed_in.config) as (one, _), ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda _: complete(one, handed_in, handed_in.request).point_id, range(6)))
+    assert answers == [handed_in.run_id] * 6
+    assert len(objects(handed_in, "v1/m/")) == 1

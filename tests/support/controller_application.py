@@ -1,0 +1,168 @@
+"""A whole controller on loopback, in a thread with its own event loop: real ports, certificates, SQLite and store."""
+
+import asyncio
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from seawall.api.v1 import enroll_pb2_grpc, operator_pb2, operator_pb2_grpc, resources_pb2
+from seawall.controller.app import Application, Outside
+from seawall.controller.config import ControllerConfig
+from seawall.controller.initialise import initialise
+from seawall.controller.operator_access import OperatorAccess
+from seawall.controller.runs.timing import Timing
+from seawall.controller.server.ports import BoundPorts
+from seawall.repository.clock import SystemClock
+from seawall.repository.crypto.keys import new_secret
+from seawall.repository.crypto.sealing import public_key_of
+
+BRISK = Timing(
+    heartbeat_seconds=0.2,
+    lease_seconds=60.0,
+    poll_wait_seconds=5.0,
+    failover_grace_seconds=0.0,
+    tick_seconds=0.2,
+    watch_seconds=0.05,
+    transient_backoff_seconds=(0.05, 0.05),
+    conflict_backoff_seconds=(0.05, 0.05),
+    restart_backoff_seconds=0.05,
+    expired_backoff_seconds=0.05,
+    publish_retry_seconds=0.1,
+)
+RECOVERY_KEY = public_key_of(new_secret())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def configured(state_dir: Path) -> ControllerConfig:
+    operator, agent = free_port(), free_port()
+    config = ControllerConfig(
+        state_dir=state_dir,
+        agent_listen=f"127.0.0.1:{agent}",
+        operator_listen=f"127.0.0.1:{operator}",
+        agent_address=f"127.0.0.1:{agent}",
+        enrol_address=f"127.0.0.1:{operator}",
+    )
+    initialise(config, SystemClock())
+    return config
+
+
+@dataclass
+class Controller:
+    """A running one, with an operator's stubs."""
+
+    config: ControllerConfig
+    application: Application
+    ports: BoundPorts
+    loop: asyncio.AbstractEventLoop
+    channel: grpc.Channel
+    token: str = field(repr=False)
+
+    @property
+    def backups(self) -> operator_pb2_grpc.BackupServiceStub:
+        return operator_pb2_grpc.BackupServiceStub(self.channel)
+
+    @property
+    def admin(self) -> operator_pb2_grpc.AdminServiceStub:
+        return operator_pb2_grpc.AdminServiceStub(self.channel)
+
+    @property
+    def enrolment(self) -> enroll_pb2_grpc.EnrollServiceStub:
+        return enroll_pb2_grpc.EnrollServiceStub(self.channel)
+
+    def add_folder(self, folder: Path, name: str = "main") -> resources_pb2.Repository:
+        folder.mkdir(exist_ok=True)
+        request = operator_pb2.AddRepositoryRequest(
+            request_id=str(uuid.uuid4()), name=name, url=folder.as_uri(), recovery_public_key=RECOVERY_KEY
+        )
+        return self.backups.AddRepository(request).repository
+
+    def run(self, run_id: str) -> resources_pb2.Run:
+        return self.backups.GetRun(operator_pb2.GetRunRequest(run=run_id)).run
+
+    def start_backup(self, vm: str, **fields: object) -> resources_pb2.Run:
+        request = operator_pb2.StartBackupRequest(request_id=str(uuid.uuid4()), vms=[vm], **fields)  # type: ignore[arg-type]
+        return self.backups.StartBackup(request).runs[0]
+
+    def watch(self, run_id: str, until: Callable[[resources_pb2.Run], bool]) -> resources_pb2.Run:
+        """The first state of the run that fits, pushed by the controller. Fails after 10 s."""
+        request = operator_pb2.WatchRunsRequest(runs=[run_id])
+        stream = self.backups.WatchRuns(request, timeout=10)
+        for answer in stream:
+            if until(answer.run):
+                stream.cancel()
+                return answer.run
+        raise AssertionError(f"run {run_id} ended otherwise: {self.run(run_id)}")
+
+
+class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def intercept_unary_unary(self, continuation: object, details: object, request: object) -> object:
+        return continuation(self._with_token(details), request)  # type: ignore[operator]
+
+    def intercept_unary_stream(self, continuation: object, details: object, request: object) -> object:
+        return continuation(self._with_token(details), request)  # type: ignore[operator]
+
+    def _with_token(self, details: object) -> object:
+        metadata = [*(details.metadata or []), ("authorization", f"Bearer {self._token}")]  # type: ignore[attr-defined]
+        return details._replace(metadata=metadata)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def running(config: ControllerConfig, timing: Timing = BRISK) -> Iterator[Controller]:
+    """Serves until the block ends; then drains, as at SIGTERM."""
+    ready = threading.Event()
+    found: dict[str, object] = {}
+
+    async def main() -> None:
+        application = Application(config, Outside(SystemClock(), timing=timing))
+        found["ports"] = await application.start()
+        found["application"], found["loop"] = application, asyncio.get_running_loop()
+        ready.set()
+        await application.wait()
+        await application.stop()
+
+    def body() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            found["error"] = error
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=body, name="controller")
+    thread.start()
+    assert ready.wait(20)
+    if "error" in found:
+        thread.join()
+        raise found["error"]  # type: ignore[misc]
+    application, ports, loop = found["application"], found["ports"], found["loop"]
+    assert isinstance(application, Application)
+    assert isinstance(ports, BoundPorts)
+    assert isinstance(loop, asyncio.AbstractEventLoop)
+    access = OperatorAccess.parse(config.operator_toml.read_text())
+    credentials = grpc.ssl_channel_credentials(access.ca_pem.encode())
+    plain = grpc.secure_channel(f"127.0.0.1:{ports.operator}", credentials)
+    token = access.token.reveal().decode()
+    try:
+        with plain:
+            channel = grpc.intercept_channel(plain, _Bearer(token))
+            yield Controller(config, application, ports, loop, channel, token)
+    finally:
+        loop.call_soon_threadsafe(application.drain.start)
+        thread.join(20)
+        assert not thread.is_alive()
+        if "error" in found:
+            raise found["error"]  # type: ignore[misc]

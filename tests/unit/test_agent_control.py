@@ -1,0 +1,223 @@
+"""Small parts of the agent's control: the pipe, retries, failures, the stop flag, identity files, logs, the meter."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from seawall.agent.config import AgentConfig
+from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotEnrolled
+from seawall.agent.control.identity import load_identity, save_identity
+from seawall.agent.control.messages import (
+    TRANSFERRING,
+    Assignment,
+    AttemptRef,
+    BackupGrant,
+    DiskProgress,
+    PointGrant,
+    Progress,
+)
+from seawall.agent.control.retry import Retry
+from seawall.agent.errors import Canceled, ControllerUnreachable, FailureKind, Fenced, VmBusy
+from seawall.agent.supervisor.attempt_log import AttemptLog, prune_logs
+from seawall.agent.supervisor.renewal import renewal_due_us
+from seawall.agent.supervisor.timing import Backoff
+from seawall.agent.worker.failure import failure_of
+from seawall.agent.worker.meter import Meter
+from seawall.agent.worker.pipe import (
+    End,
+    Ended,
+    Event,
+    Job,
+    NewSession,
+    Order,
+    Step,
+    Stop,
+    StopReason,
+    event_line,
+    job_line,
+    order_line,
+    parse_event,
+    parse_job,
+    parse_order,
+)
+from seawall.agent.worker.stop import AgentStopping, StopFlag
+from seawall.repository.errors import IntegrityError, StoreUnavailable
+from support.agent_certificates import Authority
+
+
+class StepClock:
+    """Moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def now_us(self) -> int:
+        return int(self.now * 1_000_000)
+
+    def monotonic_seconds(self) -> float:
+        return self.now
+
+    def sleep_seconds(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Progress(
+            "a",
+            3,
+            TRANSFERRING,
+            "reading",
+            (DiskProgress("vda", 5, 4, 3, 2, 1, "full", "why", True),),
+            "S3",
+            "cpu",
+            9,
+            8,
+        ),
+        Step.COMMITTING,
+        Step.FINISHING,
+        Ended(End.UNREPORTED),
+    ],
+)
+def test_events_survive_the_pipe(event: Event) -> None:
+    assert parse_event(event_line(event)) == event
+
+
+@pytest.mark.parametrize("order", [NewSession("s"), Stop(StopReason.CANCELED), Stop(StopReason.AGENT)])
+def test_orders_survive_the_pipe(order: Order) -> None:
+    assert parse_order(order_line(order)) == order
+
+
+def test_a_job_survives_the_pipe() -> None:
+    assignment = Assignment(AttemptRef("a", 1, 2), "backup", "run", "vm", "name\nwith line", False)
+    job = Job(AgentConfig(controllers=("c:1",)), "agent", "session", assignment)
+    assert job_line(job).count(b"\n") == 1
+    assert parse_job(job_line(job)) == job
+
+
+def test_silence_is_retried_until_the_window_that_began_with_the_first_failure_ends() -> None:
+    clock = StepClock()
+    answers: list[str | Exception] = [ControllerSilent("a"), ControllerSilent("b"), "done"]
+
+    def call() -> str:
+        clock.now += 500  # a slow call uses nothing of the window
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert Retry(clock, clock.sleep_seconds, window_seconds=900)(call) == "done"
+
+
+def test_the_window_ends_in_unreachable() -> None:
+    clock = StepClock()
+
+    def call() -> None:
+        raise ControllerSilent("nobody")
+
+    with pytest.raises(ControllerUnreachable, match="nobody"):
+        Retry(clock, clock.sleep_seconds, window_seconds=30)(call)
+    assert 1_030 <= clock.now <= 1_045
+
+
+@pytest.mark.parametrize("error", [Fenced("over"), ControllerRefused("no"), Canceled("stop")])
+def test_an_answer_is_not_retried(error: Exception) -> None:
+    clock = StepClock()
+
+    def call() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        Retry(clock, clock.sleep_seconds)(call)
+    assert clock.now == 1_000
+
+
+def test_a_stop_ends_the_retrying() -> None:
+    stop = StopFlag()
+
+    def call() -> None:
+        stop.request(StopReason.CANCELED)
+        raise ControllerSilent("nobody")
+
+    with pytest.raises(Canceled):
+        Retry(StepClock(), stop.pause)(call)
+
+
+def test_the_first_reason_to_stop_wins() -> None:
+    stop = StopFlag()
+    stop.check()
+    stop.request(StopReason.AGENT)
+    stop.request(StopReason.CANCELED)
+    with pytest.raises(AgentStopping):
+        stop.check()
+
+
+def test_errors_become_what_the_operator_reads() -> None:
+    assert failure_of(VmBusy("held")).kind is FailureKind.CONFLICT
+    assert failure_of(StoreUnavailable("down")).reason == "STORE_UNAVAILABLE"
+    assert failure_of(IntegrityError("bad")).kind is FailureKind.PERMANENT
+    unforeseen = failure_of(KeyError("k_dedup=secret"))
+    assert unforeseen.reason == "INTERNAL_ERROR" and "secret" not in unforeseen.message
+
+
+def test_grants_do_not_print_their_keys() -> None:
+    key = b"\x01\x02secret"
+    point = PointGrant("p", "https://store/x?signature=abc", key, b"h")
+    grant = BackupGrant("r", "v", "t", "repo", b"l", 1, key, key, b"pub", 1, 1, 1, "try", point, ())
+    assert "secret" not in repr(grant) and "signature" not in repr(grant)
+
+
+def test_an_identity_is_private_whole_and_does_not_print_its_key(tmp_path: Path) -> None:
+    identity = Authority().identity("controller:1")
+    save_identity(tmp_path / "state", identity)
+    assert load_identity(tmp_path / "state") == identity
+    assert (tmp_path / "state" / "identity.json").stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE KEY" not in repr(identity)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["identity.json"]
+
+
+def test_no_identity_or_half_of_one_is_not_enrolled(tmp_path: Path) -> None:
+    with pytest.raises(NotEnrolled):
+        load_identity(tmp_path)
+    (tmp_path / "identity.json").write_text(json.dumps({"agent_id": "a"}))
+    with pytest.raises(NotEnrolled, match="cannot be read"):
+        load_identity(tmp_path)
+
+
+def test_renewal_is_due_at_half_of_the_life_give_or_take_a_tenth() -> None:
+    identity = Authority().identity("controller:1")
+    start, end = (moment.timestamp() * 1e6 for moment in identity.lifetime())
+    assert renewal_due_us(identity, 0.0) == pytest.approx((start + end) / 2, abs=2e6)
+    assert renewal_due_us(identity, 1.0) - renewal_due_us(identity, -1.0) == pytest.approx((end - start) / 5, abs=2e6)
+
+
+def test_the_end_of_a_long_log_is_kept_within_the_bound(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path, "a", limit_bytes=2_000)
+    for number in range(500):
+        log.write(f"line {number}\n".encode())
+    log.close()
+    assert log.last_line() == "line 499"
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2_000
+    for number in range(5):
+        AttemptLog(tmp_path, f"b{number}").close()
+    prune_logs(tmp_path, keep=3)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_backoff_stays_between_its_bounds_and_grows() -> None:
+    backoff = Backoff(0.5, 5.0)
+    waits = [backoff.next_seconds() for _ in range(50)]
+    assert all(0.25 <= wait <= 5.0 for wait in waits) and max(waits) > 1.0
+    backoff.reset()
+    assert backoff.next_seconds() <= 0.5
+
+
+def test_the_meter_settles_on_a_steady_rate() -> None:
+    meter = Meter()
+    assert meter.eta_seconds(100) == 0
+    for second in range(60):
+        meter.feed(second * 1_000, float(second))
+    assert meter.rate == pytest.approx(1_000)
+    assert meter.eta_seconds(5_000) == 6 and meter.eta_seconds(0) == 0

@@ -1,0 +1,136 @@
+"""How each disk is read, and why."""
+
+from dataclasses import replace
+
+import pytest
+
+from seawall.agent.capture.names import attempt_of, checkpoint_name
+from seawall.agent.capture.plan import CaptureFacts, CapturePlan, demote, plan_capture
+from seawall.agent.hypervisor.port import Domain, DomainDisk
+from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
+
+GIB = 1024**3
+
+
+def a_disk(target: str, **changes: object) -> DomainDisk:
+    disk = DomainDisk(target, "disk", "file", f"/images/{target}", "qcow2", GIB, False, False, False)
+    return replace(disk, **changes)  # type: ignore[arg-type]
+
+
+def manifest(target: str, size_bytes: int = GIB) -> DiskManifest:
+    return DiskManifest(target, size_bytes, "qcow2", f"/images/{target}", 512, 0, 65536, "full", "", ())
+
+
+def facts(*disks: DomainDisk) -> CaptureFacts:
+    """vda and vdb in the parent, both with a bitmap in checkpoint c0."""
+    parent = Root(
+        lineage_id=b"l",
+        tenant="t",
+        vm_id="vm",
+        vm_name="web",
+        point_id="p",
+        parent_point_id="",
+        key_epoch=1,
+        instant_us=1,
+        guest_frozen=False,
+        disks=(manifest("vda"), manifest("vdb")),
+        members=(),
+        checkpoint=Checkpoint("c0", "agent", "<domaincheckpoint/>", ("vda", "vdb")),
+        warnings=(),
+    )
+    return CaptureFacts(
+        domain=Domain("vm", "web", "running", disks or (a_disk("vda"), a_disk("vdb"))),
+        keeps_bitmaps={"vda": True, "vdb": True, "vdc": True},
+        parent=parent,
+        bases={"c0": {"vda", "vdb"}},
+        agent_id="agent",
+        exclude=(),
+    )
+
+
+def methods(plan: CapturePlan) -> dict[str, str]:
+    return {one.disk.target: one.how for one in plan.disks}
+
+
+def test_all_by_bitmap() -> None:
+    plan = plan_capture(facts())
+    assert methods(plan) == {"vda": "bitmap", "vdb": "bitmap"}
+    assert plan.base == "c0" and [one.why for one in plan.disks] == ["", ""] and plan.warnings == ()
+
+
+def test_without_a_parent_all_is_full() -> None:
+    plan = plan_capture(replace(facts(), parent=None))
+    assert methods(plan) == {"vda": "full", "vdb": "full"} and plan.base is None
+    assert all(one.tracked for one in plan.disks)
+
+
+def test_raw_and_old_qcow2_are_compared_and_untracked() -> None:
+    given = replace(facts(a_disk("vda", format="raw"), a_disk("vdb")), keeps_bitmaps={"vda": False, "vdb": False})
+    plan = plan_capture(given)
+    assert methods(plan) == {"vda": "compare", "vdb": "compare"}
+    assert "raw disks" in plan.disks[0].why and "version 2" in plan.disks[1].why
+    assert plan.base is None and not any(one.tracked for one in plan.disks)
+
+
+def test_new_disk_is_full_beside_incremental_ones() -> None:
+    plan = plan_capture(facts(a_disk("vda"), a_disk("vdc")))
+    assert methods(plan) == {"vda": "bitmap", "vdc": "full"} and "new" in plan.disks[1].why
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        (replace(facts(), bases={}), "gone"),
+        (replace(facts(), bases={"c0": {"vdb"}}), "no bitmap of this disk"),
+        (replace(facts(), agent_id="another"), "another host"),
+        (facts(a_disk("vda", capacity_bytes=2 * GIB)), f"from {GIB} to {2 * GIB}"),
+    ],
+    ids=["checkpoint gone", "disk not in it", "other host", "grown"],
+)
+def test_doubt_costs_a_compare_of_that_disk(given: CaptureFacts, word: str) -> None:
+    plan = plan_capture(given)
+    assert plan.disks[0].how == "compare" and word in plan.disks[0].why and plan.disks[0].tracked
+
+
+def test_parent_without_a_checkpoint() -> None:
+    given = facts()
+    assert given.parent is not None
+    plan = plan_capture(replace(given, parent=replace(given.parent, checkpoint=None)))
+    assert methods(plan) == {"vda": "compare", "vdb": "compare"}
+
+
+def test_disks_left_out_are_warned_about_when_data_is_lost() -> None:
+    given = facts(
+        a_disk("vda"),
+        a_disk("sda", device="cdrom"),
+        a_disk("fda", device="floppy"),
+        a_disk("sdb", source=""),
+        a_disk("vdb", read_only=True),
+        a_disk("vdc", transient=True),
+        a_disk("vdd", shareable=True),
+        a_disk("vde"),
+        a_disk("sdf", device="lun"),
+    )
+    plan = plan_capture(replace(given, exclude=("vde",)))
+    assert methods(plan) == {"vda": "bitmap"}
+    assert [reason for reason, _ in plan.warnings] == [
+        "DISK_READ_ONLY",
+        "DISK_TRANSIENT",
+        "DISK_SHAREABLE",
+        "DISK_EXCLUDED",
+        "DISK_PASSED_THROUGH",
+    ]
+
+
+def test_demoting_one_disk_keeps_the_base_for_the_other() -> None:
+    plan = demote(plan_capture(facts()), "vda", "broken")
+    assert methods(plan) == {"vda": "compare", "vdb": "bitmap"} and plan.base == "c0"
+    plan = demote(plan, "", "broken too")
+    assert methods(plan) == {"vda": "compare", "vdb": "compare"} and plan.base is None
+    assert [one.why for one in plan.disks] == ["broken", "broken too"]
+
+
+def test_names_tell_ours_from_foreign() -> None:
+    name = checkpoint_name("0123456789abcdef", "2c1f-77")
+    assert name == "seawall-01234567-2c1f-77" and attempt_of(name) == "2c1f-77"
+    assert attempt_of("nightly-1") is None and attempt_of("seawall-") is None

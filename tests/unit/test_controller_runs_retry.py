@@ -1,0 +1,75 @@
+"""When a failed attempt is tried again, and when not."""
+
+from dataclasses import replace
+
+import pytest
+
+from seawall.controller.records.runs import FailureKind, RunState
+from seawall.controller.runs.retry import AGENT_RESTARTED, after_failure
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.runs.timing import Timing, timing_of
+from seawall.controller.timings import Timings
+from support.controller_clock import ManualClock
+from support.controller_records import NOW, SECOND, a_failure, an_execution
+
+T = Timing()
+RUN = an_execution().run
+
+
+@pytest.mark.parametrize(("tries", "seconds"), [(0, 60), (1, 240)])
+@pytest.mark.parametrize(("jitter", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
+def test_transient_failures_wait_longer_each_time(tries: int, seconds: int, jitter: float, factor: float) -> None:
+    after = after_failure(replace(RUN, tries=tries), a_failure(), NOW, T, jitter)
+    assert (after.state, after.tries) == (RunState.READY, tries + 1)
+    assert after.not_before_us == pytest.approx(NOW + seconds * factor * SECOND, abs=1)
+    assert "WORKER_EXITED" in after.blocked_on
+
+
+def test_the_third_transient_failure_is_the_last() -> None:
+    after = after_failure(replace(RUN, tries=2), a_failure(), NOW, T, 0.5)
+    assert (after.state, after.failure, after.ended_us) == (RunState.FAILED, a_failure(), NOW)
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 60), (1.0, 300)])
+def test_conflicts_are_requeued_and_not_counted(jitter: float, seconds: int) -> None:
+    after = after_failure(RUN, a_failure(FailureKind.CONFLICT, "VM_MIGRATING"), NOW, T, jitter)
+    assert (after.state, after.tries, after.requeues) == (RunState.READY, 0, 1)
+    assert after.not_before_us == NOW + seconds * SECOND
+
+
+def test_conflicts_end_some_day() -> None:
+    failure = a_failure(FailureKind.CONFLICT)
+    assert after_failure(replace(RUN, requeues=19), failure, NOW, T, 0.5).state is RunState.READY
+    assert after_failure(replace(RUN, requeues=20), failure, NOW, T, 0.5).state is RunState.FAILED
+
+
+def test_permanent_failures_end_at_once() -> None:
+    assert after_failure(RUN, a_failure(FailureKind.PERMANENT), NOW, T, 0.5).state is RunState.FAILED
+
+
+def test_a_restarted_agent_is_soon_tried_again() -> None:
+    after = after_failure(replace(RUN, tries=2), a_failure(reason=AGENT_RESTARTED), NOW, T, 0.5)
+    assert (after.state, after.tries) == (RunState.READY, 2)
+    assert after.not_before_us == NOW + 3 * SECOND
+
+
+def test_no_try_begins_after_the_deadline() -> None:
+    late = replace(RUN, deadline_us=NOW + 30 * SECOND)
+    assert after_failure(late, a_failure(), NOW, T, 0.5).state is RunState.FAILED
+
+
+def test_the_steady_clock_follows_no_jump() -> None:
+    clock = ManualClock()
+    steady = SteadyClock(clock)
+    begun = steady.now_us()
+    clock.advance(5)
+    assert steady.now_us() - begun == 5 * SECOND
+    assert steady.started_us == begun
+    steady.sleep_seconds(1)
+    assert steady.monotonic_seconds() == clock.monotonic_seconds()
+
+
+def test_the_configuration_sets_the_timing() -> None:
+    timing = timing_of(Timings(assigned_seconds=7, max_run_seconds=8, progress_flush_seconds=0.5))
+    assert (timing.assigned_seconds, timing.longest_run_seconds, timing.progress_write_seconds) == (7, 8, 0.5)
+    assert timing_of(Timings()) == Timing()

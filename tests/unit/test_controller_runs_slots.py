@@ -1,0 +1,75 @@
+"""Which slots of a refmap may be committed."""
+
+import numpy as np
+import pytest
+
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.publishing.slots import ALLOWED_BYTES, PackFacts, SlotRef, Slots, check_size, missing_slots
+from seawall.controller.records.catalogue import Pack, PackState
+from support.controller_records import a_pack
+
+OURS = a_pack(1, state=PackState.STORED)
+LENGTHS = np.array([4096, 0, 65536, 8192], dtype=np.uint32)  # slot 1 holds nothing
+
+
+def refmap(**packs: list[int]) -> Slots:
+    return {bytes([int(name[1:])]) * 16: np.array(slots, dtype=np.uint16) for name, slots in packs.items()}
+
+
+def facts(*packs: Pack, parent: Slots | None = None) -> PackFacts:
+    lengths = {pack.id: LENGTHS for pack in packs}
+    return PackFacts("default", "alpha", {pack.id: pack for pack in packs}, lengths, parent or {})
+
+
+def slots(pack: Pack, *numbers: int) -> tuple[SlotRef, ...]:
+    return tuple(SlotRef(pack.id, number) for number in numbers)
+
+
+def test_stored_slots_of_the_hosts_own_packs_may_be_committed() -> None:
+    assert missing_slots(refmap(p1=[0, 2, 3]), facts(OURS)) == ()
+
+
+def test_slots_that_do_not_exist_are_missing() -> None:
+    assert missing_slots(refmap(p1=[0, 1, 4, 60000]), facts(OURS)) == slots(OURS, 1, 4, 60000)
+
+
+@pytest.mark.parametrize("state", [PackState.OPEN, PackState.VOID])
+def test_packs_that_nobody_saw_stored_are_missing(state: PackState) -> None:
+    pack = a_pack(1, state=state)
+    assert missing_slots(refmap(p1=[0, 2]), facts(pack)) == slots(pack, 0, 2)
+    assert missing_slots(refmap(p1=[0, 2]), facts()) == slots(pack, 0, 2)
+
+
+def test_condemned_slots_are_missing() -> None:
+    pack = a_pack(1, state=PackState.STORED, condemned=(2, 9))
+    assert missing_slots(refmap(p1=[0, 2, 3]), facts(pack)) == slots(pack, 2)
+
+
+def test_a_stored_pack_whose_table_is_gone_holds_nothing() -> None:
+    lost = PackFacts("default", "alpha", {OURS.id: OURS}, {}, {})
+    assert missing_slots(refmap(p1=[0]), lost) == slots(OURS, 0)
+
+
+def test_another_tenants_pack_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="another tenant"):
+        missing_slots(refmap(p1=[0]), facts(a_pack(1, state=PackState.STORED, tenant="other")))
+
+
+def test_another_hosts_pack_only_as_far_as_the_parent_names_it() -> None:
+    theirs = a_pack(2, "beta", state=PackState.STORED)
+    for parent in (None, refmap(p1=[0]), refmap(p2=[0])):
+        with pytest.raises(InvalidArgument) as caught:
+            missing_slots(refmap(p2=[0, 2]), facts(theirs, parent=parent))
+        assert caught.value.reason == "BAD_REFMAP"
+    assert missing_slots(refmap(p2=[0, 2]), facts(theirs, parent=refmap(p2=[0, 2, 3]))) == ()
+    verified = a_pack(2, "beta", state=PackState.STORED, verified=True)
+    assert missing_slots(refmap(p2=[0, 2]), facts(verified)) == ()
+
+
+def test_a_refmap_may_name_no_more_than_the_disks_hold() -> None:
+    named = refmap(p1=[0, 2, 3])
+    check_size(named, facts(OURS), 77_824)
+    huge = PackFacts("default", "alpha", {OURS.id: OURS}, {OURS.id: LENGTHS.astype(np.uint64) * 1000}, {})  # type: ignore[dict-item]
+    check_size(named, huge, 77_824_000 - ALLOWED_BYTES)
+    with pytest.raises(InvalidArgument, match="the disks allow"):
+        check_size(named, huge, 50_000_000)
