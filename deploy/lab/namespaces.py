@@ -83,7 +83,8 @@ class NamespaceHost:
         """The command that runs another command inside this host."""
         if self.init is None:
             raise LabFailed(f"host {self.name} is not running")
-        flags = [f"--{flag}" for flag in ("mount", "uts", "net", "pid")]
+        # --root: this process may itself live in a chroot, out of which entering a mount namespace would lead
+        flags = [f"--{flag}" for flag in ("mount", "uts", "net", "pid", "root")]
         return ["nsenter", "--target", str(self.init.pid), *flags, "--"]
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.lab.waiting import LabFailed
+
 
 @dataclass(frozen=True)
 class ProcessName:
@@ -77,7 +79,7 @@ class Service:
             for child in children(self._entry.pid):
                 return name_process(child)
             time.sleep(0.005)
-        raise ProcessLookupError(f"{self.name} ended at once: {self.log_tail()}")
+        raise LabFailed(f"{self.name} ended at once\n{self.log_tail()}")
 
     def running(self) -> bool:
         return self._entry.poll() is None

@@ -37,11 +37,12 @@ def a_disk(seed: int) -> ModelDisk:
 
 
 def reason(error: grpc.RpcError) -> str:
+    assert isinstance(error, grpc.Call)
     status = rpc_status.from_call(error)
     assert status is not None
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
-    return info.reason
+    return str(info.reason)
 
 
 def refused(call: object, *arguments: object, **keywords: object) -> str:

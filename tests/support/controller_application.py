@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -87,6 +88,19 @@ class Controller:
         )
         return self.backups.AddRepository(request).repository
 
+    def add_bucket(
+        self, url: str, access_key: str, secret_key: str, name: str = "main", timeout: float = 60
+    ) -> resources_pb2.Repository:
+        request = operator_pb2.AddRepositoryRequest(
+            request_id=str(uuid.uuid4()),
+            name=name,
+            url=url,
+            access_key=access_key,
+            secret_key=secret_key,
+            recovery_public_key=RECOVERY_KEY,
+        )
+        return self.backups.AddRepository(request, timeout=timeout).repository
+
     def run(self, run_id: str) -> resources_pb2.Run:
         return self.backups.GetRun(operator_pb2.GetRunRequest(run=run_id)).run
 
@@ -100,24 +114,25 @@ class Controller:
         stream = self.backups.WatchRuns(request, timeout=10)
         for answer in stream:
             if until(answer.run):
-                stream.cancel()
+                stream.cancel()  # type: ignore[no-untyped-call]
                 return answer.run
         raise AssertionError(f"run {run_id} ended otherwise: {self.run(run_id)}")
 
 
-class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
+class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+    """Adds the operator's token to every call: the channel's own call credentials would need a name that resolves."""
+
     def __init__(self, token: str) -> None:
         self._token = token
 
-    def intercept_unary_unary(self, continuation: object, details: object, request: object) -> object:
-        return continuation(self._with_token(details), request)  # type: ignore[operator]
+    def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(self._with_token(details), request)
 
-    def intercept_unary_stream(self, continuation: object, details: object, request: object) -> object:
-        return continuation(self._with_token(details), request)  # type: ignore[operator]
+    def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(self._with_token(details), request)
 
-    def _with_token(self, details: object) -> object:
-        metadata = [*(details.metadata or []), ("authorization", f"Bearer {self._token}")]  # type: ignore[attr-defined]
-        return details._replace(metadata=metadata)  # type: ignore[attr-defined]
+    def _with_token(self, details: Any) -> Any:
+        return details._replace(metadata=[*(details.metadata or []), ("authorization", f"Bearer {self._token}")])
 
 
 @contextmanager

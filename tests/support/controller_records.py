@@ -17,6 +17,7 @@ from seawall.controller.records.runs import (
     Attempt,
     AttemptState,
     BackupSpec,
+    DiskProgress,
     Failure,
     FailureKind,
     FreezePolicy,
@@ -55,7 +56,8 @@ def a_run(number: int = 1, **fields: object) -> Run:
 
 def a_restore(number: int = 1, host_id: str = "alpha", **fields: object) -> Run:
     spec = RestoreSpec("point", host_id, "", False, False, "", ())
-    return a_run(number, kind=RunKind.RESTORE, backup=None, restore=spec, point_id="point", **fields)
+    restore = a_run(number, kind=RunKind.RESTORE, backup=None, restore=spec, point_id="point")
+    return replace(restore, **fields)  # type: ignore[arg-type]
 
 
 def an_execution(state: AttemptState = AttemptState.ASSIGNED, **fields: object) -> Execution:
@@ -125,3 +127,7 @@ def a_pack(number: int = 1, host_id: str = "alpha", **fields: object) -> Pack:
     attempt_id = an_execution().attempt.id
     pack = Pack(bytes([number]) * 16, "repository", "default", host_id, attempt_id, PackState.OPEN, False, 1000)
     return replace(pack, **fields)  # type: ignore[arg-type]
+
+
+def a_disk_progress(read_bytes: int) -> DiskProgress:
+    return DiskProgress("vda", 1 << 30, 1 << 30, read_bytes, 0, 0, ReadMethod.FULL, "", False)

@@ -136,8 +136,8 @@ def create_repository(
     `recipients`: wrapper name -> X25519 public key, at least two (the controller and an offline recovery key), so that no single loss
     locks everybody out. Raises ForeignRepository when something else lives here; ValueError on bad arguments.
     """
-    if len(recipients) < _RECIPIENTS_LEAST or not secrets.dedup_keys:
-        raise ValueError(f"a repository needs {_RECIPIENTS_LEAST} recipients of its keys and the keys of a tenant")
+    if len(set(recipients.values())) < _RECIPIENTS_LEAST or not secrets.dedup_keys:
+        raise ValueError(f"a repository needs {_RECIPIENTS_LEAST} different recipients of its keys and a tenant's keys")
     config = new_config(lineage_id, chunk_nominal_bytes, secrets)
     body = encode_config(config, secrets.signing_secret_key)
     if not _is_created(store, body):

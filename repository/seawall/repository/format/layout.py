@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from seawall.repository.format.names import check_id, check_tenant
+from seawall.repository.format.names import ID_PATTERN, TENANT_PATTERN, check_id, check_tenant
 from seawall.repository.format.pack_layout import PACK_ID_BYTES
 
 FORMAT_PREFIX = "v1/"
@@ -21,11 +21,12 @@ _HAND_IN_KINDS = ("root", "refmap", "log")
 _CONTENT_HASH_BYTES = 32
 _EPOCH_DIGITS = 12  # zero-padded, so that names sort as numbers do
 
-_PACK = re.compile(r"v1/p/([a-z0-9-]+)/([0-9a-f]{2})/([0-9a-f]{32})\.(0|[1-9][0-9]{0,9})")
-_KEY = re.compile(r"v1/keys/([a-z0-9-]+)/([1-9][0-9]{0,9})\.([a-z0-9-]+)")
-_POINT = re.compile(r"v1/[mrt]/([a-z0-9-]+)/([0-9a-f-]{36})/([0-9a-f-]{36})")
-_HAND_IN = re.compile(r"v1/a/([0-9a-f-]{36})/(root|refmap|log)-([0-9a-f]{64})")
-_EPOCH = re.compile(r"v1/c/epoch/([0-9]{12})-([0-9a-f-]{36})")
+_PACK = re.compile(rf"v1/p/({TENANT_PATTERN})/([0-9a-f]{{2}})/([0-9a-f]{{32}})\.(0|[1-9][0-9]{{0,9}})")
+_KEY = re.compile(rf"v1/keys/({TENANT_PATTERN})/([1-9][0-9]{{0,9}})\.({TENANT_PATTERN})")
+_POINT = re.compile(rf"v1/[mrt]/({TENANT_PATTERN})/({ID_PATTERN})/({ID_PATTERN})")
+_HAND_IN = re.compile(rf"v1/a/({ID_PATTERN})/(root|refmap|log)-([0-9a-f]{{64}})")
+_EPOCH = re.compile(rf"v1/c/epoch/([0-9]{{12}})-{ID_PATTERN}")
+_NUMBERS_END = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +134,16 @@ def hand_ins_prefix(attempt_id: str) -> str:
 
 def parse_pack_name(name: str) -> PackName | None:
     match = _PACK.fullmatch(name)
-    if match is None or match[3][:2] != match[2] or int(match[4]) >= 1 << 32:
+    if match is None or match[3][:2] != match[2] or int(match[4]) >= _NUMBERS_END:
         return None
     return PackName(match[1], bytes.fromhex(match[3]), int(match[4]))
 
 
 def parse_key_name(name: str) -> KeyName | None:
     match = _KEY.fullmatch(name)
-    return KeyName(match[1], int(match[2]), match[3]) if match else None
+    if match is None or int(match[2]) >= _NUMBERS_END:
+        return None
+    return KeyName(match[1], int(match[2]), match[3])
 
 
 def parse_point_name(name: str) -> PointName | None:
@@ -161,7 +164,7 @@ def parse_epoch_name(name: str) -> int | None:
 
 
 def _counted(number: int, least: int) -> int:
-    if not least <= number < 1 << 32:
+    if not least <= number < _NUMBERS_END:
         raise ValueError(f"{number} is no epoch or generation")
     return number
 

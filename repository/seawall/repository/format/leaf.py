@@ -72,7 +72,8 @@ def decode_leaf(body: bytes) -> Leaf:
         raise IntegrityError("leaf page: cut short")
     entry_count, pack_count = _COUNTS.unpack_from(body, HEADER_BYTES)
     columns_start = packs_start + pack_count * _PACK.itemsize
-    if entry_count > MAX_ENTRIES or len(body) != columns_start + entry_count * LEAF_ENTRY.itemsize:
+    sound = pack_count <= entry_count <= MAX_ENTRIES
+    if not sound or len(body) != columns_start + entry_count * LEAF_ENTRY.itemsize:
         raise IntegrityError("leaf page: its length is not that of its entries")
     packs = np.frombuffer(body, dtype=_PACK, count=pack_count, offset=packs_start)
     leaf = Leaf(_read_columns(body, columns_start, entry_count), _pack_tuples(packs))

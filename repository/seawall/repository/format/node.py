@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from seawall.repository.crypto.chunk import HASH_BYTES
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.header import HEADER_BYTES, NODE, check_header, encode_header
+from seawall.repository.format.leaf import MAX_ENTRIES
 from seawall.repository.format.pack_layout import FIRST_BODY_OFFSET, PACK_ID_BYTES, PACK_MAX_SLOTS, lengths_agree
 from seawall.repository.format.record import MAX_CHUNK_BYTES, Codec, Locator
 from seawall.repository.format.slot_set import decode_slot_set, encode_slot_set, slot_array
@@ -155,7 +156,7 @@ def _read_lists(
     body: bytes, offset: int, count: int, packs: Sequence[bytes]
 ) -> tuple[dict[bytes, NDArray[np.uint16]], int]:
     slots: dict[bytes, NDArray[np.uint16]] = {}
-    previous = -1
+    previous, total = -1, 0
     for _ in range(count):
         if len(body) < offset + _LIST_PACK.size:
             raise IntegrityError("inner node: cut short in its slot lists")
@@ -163,6 +164,9 @@ def _read_lists(
         if not previous < position < len(packs):
             raise IntegrityError("inner node: a slot list names no pack of the node, or one out of order")
         slots[packs[position]], offset = decode_slot_set(body, offset + _LIST_PACK.size)
+        total += len(slots[packs[position]])
+        if total > MAX_ENTRIES:  # a range of 11 bytes becomes 32 KiB: without this a small node fills the memory
+            raise IntegrityError("inner node: a page uses more slots than it has blocks")
         previous = position
     return slots, offset
 

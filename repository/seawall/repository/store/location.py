@@ -59,6 +59,8 @@ def parse_location(url: str) -> Location:
         parts = urlsplit(url)
     except ValueError as error:
         raise LocationInvalid(f"{url!r} is not a URL: {error}") from error
+    if parts.fragment:
+        raise LocationInvalid("a store's URL has no '#': write it as %23")
     if parts.scheme == "s3":
         return _parse_s3(parts)
     if parts.scheme == "file":

@@ -1,0 +1,213 @@
+"""The scheduler's ticks over a real database, on a clock that is moved by hand."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from seawall.controller.database.enrolment import DatabaseEnrolment
+from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
+from seawall.controller.errors import Unavailable
+from seawall.controller.records.runs import Attempt, AttemptState, Progress, Run, RunState
+from seawall.controller.runs.machine import accept
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.runs.timing import Timing
+from seawall.controller.scheduler.executions import Executions
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.placement import Limits
+from seawall.controller.scheduler.tick import Tick
+from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.services.sessions import Greeting, Sessions
+from support.controller_clock import ManualClock
+from support.controller_records import a_disk_progress, a_repository, a_run, a_vm
+
+TIMING = Timing(failover_grace_seconds=30.0)
+
+
+@dataclass
+class World:
+    """One controller's scheduler, host alpha with VM vm-1, and a run."""
+
+    database: SqliteDatabase
+    clock: ManualClock
+    steady: SteadyClock
+    executions: Executions
+    lease: LeaderLease
+    sessions: Sessions
+    tick: Tick
+
+    def run(self) -> Run:
+        found = self.database.read_now(lambda transaction: transaction.runs.runs())
+        return found[0]
+
+    def attempts(self) -> list[Attempt]:
+        run_id = self.run().id
+        return list(self.database.read_now(lambda transaction: transaction.runs.attempts_of([run_id])))
+
+    def generation(self, host_id: str) -> int:
+        host = self.database.read_now(lambda transaction: transaction.fleet.host(host_id))
+        assert host is not None
+        return host.generation
+
+    async def hello(self, host_id: str = "alpha", attempts: dict[str, bool] | None = None) -> str:
+        greeting = Greeting("1", "boot", host_id, "QEMU", attempts or {})
+        return (await self.sessions.hello(host_id, greeting)).session_id
+
+    async def accepted(self) -> tuple[str, str]:
+        """(attempt id, session id) of an attempt in PREPARING on alpha."""
+        session_id = await self.hello()
+        await self.tick.run_once()
+        attempt = self.attempts()[-1]
+
+        await self.executions.change(
+            lambda change: change.save(
+                before := change.load(attempt.id), accept(before, session_id, self.steady.now_us(), TIMING)
+            )
+        )
+        return attempt.id, session_id
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        await self.tick.run_once()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    clock = ManualClock()
+    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+        enrolment = DatabaseEnrolment(database)
+        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), 0, 1, 9))
+        for number, name in enumerate(("alpha", "beta")):
+            enrolment.enrol(AgentRecord(name, "t", bytes([number]) * 32, name, b"pem", 0, 0))
+        steady = SteadyClock(clock)
+        executions = Executions(database, Wakes())
+        lease = LeaderLease(database, steady, TIMING)
+        await lease.acquire()
+        now_us = steady.now_us()
+        rng = random.Random(1)
+        run = replace(a_run(), created_us=now_us, not_before_us=now_us, deadline_us=now_us + 24 * 3600 * 10**6)
+        await database.write(lambda transaction: transaction.repositories.add_repository(a_repository()))
+        await database.write(lambda transaction: transaction.fleet.replace_inventory("alpha", 1, [a_vm()]))
+        await database.write(lambda transaction: transaction.runs.add_run(run))
+        yield World(
+            database,
+            clock,
+            steady,
+            executions,
+            lease,
+            Sessions(executions, steady, TIMING, rng),
+            Tick(executions, lease, steady, TIMING, Limits(), rng),
+        )
+
+
+async def test_a_run_waits_for_its_host_and_then_starts(world: World) -> None:
+    await world.tick.run_once()
+    assert (world.run().state, world.run().blocked_on) == (RunState.READY, "host alpha has not connected yet")
+    before = world.generation("alpha")
+    await world.hello()
+    await world.tick.run_once()
+    await world.tick.run_once()
+    assert [attempt.state for attempt in world.attempts()] == [AttemptState.ASSIGNED]
+    assert (world.run().state, world.run().blocked_on) == (RunState.ACTIVE, "")
+    assert world.generation("alpha") == before + 1
+    assert world.generation("beta") == 1
+
+
+async def test_what_nobody_accepts_is_assigned_again(world: World) -> None:
+    await world.hello()
+    await world.tick.run_once()
+    await world.pass_time(59)
+    assert [attempt.state for attempt in world.attempts()] == [AttemptState.ASSIGNED]
+    await world.pass_time(2)
+    await world.pass_time(6)
+    assert [attempt.state for attempt in world.attempts()] == [AttemptState.EXPIRED, AttemptState.ASSIGNED]
+    assert world.run().tries == 0
+
+
+async def test_a_lost_attempt_comes_back(world: World) -> None:
+    attempt_id, session_id = await world.accepted()
+    await world.pass_time(91)
+    assert world.attempts()[0].state is AttemptState.LOST
+    assert world.run().state is RunState.ACTIVE, "nothing starts elsewhere"
+    beat = await world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(1)})
+    assert (beat.unknown, world.attempts()[0].state) == ((), AttemptState.TRANSFERRING)
+    await world.pass_time(10)
+    assert world.attempts()[0].state is AttemptState.TRANSFERRING
+
+
+async def test_a_lost_attempt_is_fenced_in_the_end(world: World) -> None:
+    attempt_id, session_id = await world.accepted()
+    await world.pass_time(91)
+    await world.pass_time(901)
+    assert (world.attempts()[0].state, world.run().state) == (AttemptState.ABANDONED, RunState.READY)
+    beat = await world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(1)})
+    assert beat.unknown == (attempt_id,)
+    await world.pass_time(80)
+    assert [attempt.state for attempt in world.attempts()] == [AttemptState.ABANDONED, AttemptState.ASSIGNED]
+
+
+async def test_a_vm_that_shows_up_elsewhere_is_backed_up_there(world: World) -> None:
+    await world.accepted()
+    await world.pass_time(91)
+    await world.hello("beta")
+    session = world.database.read_now(lambda transaction: transaction.fleet.session("beta"))
+    assert session is not None
+    vms = [a_vm(host_id="beta")]
+    # alpha still stands as the one that runs it until it is known to be gone from there.
+    world.database.write_now(lambda transaction: transaction.fleet.replace_inventory("alpha", 2, []))
+    await world.sessions.inventory("beta", session.session_id, 1, 0, True, vms)
+    await world.tick.run_once()
+    assert (world.attempts()[0].state, world.run().requeues) == (AttemptState.ABANDONED, 1)
+    await world.sessions.heartbeat("beta", session.session_id, {})
+    for _ in range(4):
+        world.clock.advance(80)
+        await world.sessions.heartbeat("beta", session.session_id, {})
+    await world.tick.run_once()
+    assert world.attempts()[-1].host_id == "beta"
+
+
+async def test_nothing_expires_just_after_a_start(world: World) -> None:
+    attempt_id, _ = await world.accepted()
+    world.clock.advance(1000)
+    again = SteadyClock(world.clock)
+    tick = Tick(world.executions, world.lease, again, TIMING, Limits(), random.Random(1))
+    await tick.run_once()
+    assert world.attempts()[0].state is AttemptState.PREPARING
+    world.clock.advance(31)
+    await tick.run_once()
+    assert world.attempts()[0].state is not AttemptState.PREPARING
+    assert world.attempts()[0].id == attempt_id
+
+
+async def test_no_progress_fails_the_attempt_and_progress_keeps_it(world: World) -> None:
+    attempt_id, session_id = await world.accepted()
+    for seq in range(1, 12):
+        world.clock.advance(80)
+        await world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(seq)})
+        await world.tick.run_once()
+    assert world.attempts()[0].state is AttemptState.TRANSFERRING
+    for seq in range(12, 21):
+        world.clock.advance(80)
+        await world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(seq, moved=11)})
+        await world.tick.run_once()
+    assert world.attempts()[0].failure is not None
+    assert world.attempts()[0].failure.reason == "NO_PROGRESS"
+
+
+async def test_a_former_leader_starts_nothing(world: World) -> None:
+    await world.hello()
+    held = world.lease.current
+    await world.lease.acquire()
+    world.lease._current = held
+    with pytest.raises(Unavailable, match="Another controller leads"):
+        await world.tick.run_once()
+    assert world.attempts() == []
+
+
+def a_progress(seq: int, moved: int | None = None) -> Progress:
+    disk = a_disk_progress(moved if moved is not None else seq)
+    return Progress(seq, AttemptState.TRANSFERRING, "reading", (disk,), "", "", 0, 0)
