@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -140,17 +141,28 @@ def test_an_unmounted_folder_is_not_written_beside(tmp_path: Path, client: Presi
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "file:///a/../b?expires_us=99999999999999999", "memory://store/v1/x", "ftp://h/x", "x"],
+    [
+        *("file:///etc/passwd", "file:///a/../b?expires_us=99999999999999999", "memory://store/v1/x", "ftp://h/x", "x"),
+        *("file:///a%00b?expires_us=99999999999999999", "file:///?expires_us=99999999999999999"),
+        *(f"file:///a?expires_us={'9' * 5000}", "http://h:99999/x", "http://[h/x", "http:///x"),
+    ],
 )
 def test_urls_that_nobody_signed_are_refused(client: PresignedClient, url: str) -> None:
     with pytest.raises(StoreRefused):
         client.get(url)
+    with pytest.raises(StoreRefused):
+        client.put(SignedPut(url, sign(MemoryStore(), b"body").headers), b"body")
 
 
 def test_errors_never_show_the_signature(s3_store: Store, client: PresignedClient) -> None:
     with pytest.raises(ObjectMissing) as caught:
         client.get(s3_store.sign_get(NAME, expires_seconds=60))
     assert "Signature" not in str(caught.value)
+    url = f"http://h:99999/x?X-Amz-Signature={'se' + 'cret'}"  # not as the traceback's source lines show it
+    with pytest.raises(StoreRefused) as refused:
+        client.get(url)
+    assert "secret" not in "".join(traceback.format_exception(refused.value))
+    assert "Signature" not in repr(sign(s3_store, b"body"))
 
 
 def test_no_server_is_a_temporary_error(client: PresignedClient, s3_credentials: S3Credentials) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from seawall.agent.capture.names import places
 from seawall.agent.control.messages import AttemptRef
 from seawall.agent.health import AgentNotRunning, read_status
 from seawall.api.v1 import resources_pb2 as resources
@@ -34,6 +35,10 @@ def host(tmp_path: Path, controller: ScriptedController) -> AgentHost:
 
 def pid_of(controller: ScriptedController, attempt_id: str) -> int:
     return int(controller.progress[attempt_id].phase.removeprefix("pid "))
+
+
+def scratch_of(host: AgentHost, attempt_id: str) -> Path:
+    return places(host.config.run_dir, host.config.scratch_dir, attempt_id).scratch
 
 
 def transferring(controller: ScriptedController, attempt_id: str) -> bool:
@@ -130,7 +135,7 @@ async def test_a_crash_is_reported_with_code_and_last_words_and_swept(
 ) -> None:
     async with host.running():
         attempt = controller.assign("crash", vm_id=VM)
-        leftover = host.config.scratch_dir / attempt
+        leftover = scratch_of(host, attempt)
         leftover.mkdir(parents=True)
         await controller.until(lambda: controller.failure_of(attempt) is not None)
         failure = controller.failure_of(attempt)
@@ -199,14 +204,14 @@ async def test_a_restart_sweeps_what_a_killed_agent_left(controller: ScriptedCon
     journal.keep_checkpoint(kept, committed=True)
     journal.note_checkpoint(begun, VM, "repo", dead)
     journal.close()
-    host.hypervisor.begin_backup(VM, [], host.config.run_dir / "captures" / dead / "nbd.sock", begun)
+    host.hypervisor.begin_backup(VM, [], places(host.config.run_dir, host.config.scratch_dir, dead).socket, begun)
     host.hypervisor.marks[VM].append(kept)
-    (host.config.scratch_dir / dead).mkdir(parents=True)
+    scratch_of(host, dead).mkdir(parents=True)
     async with host.running():
         await controller.until(lambda: controller.heartbeats > 0)
         assert await orphan.wait() == -signal.SIGKILL
         assert host.hypervisor.jobs == {} and host.hypervisor.marks[VM] == [kept]
-        assert not (host.config.scratch_dir / dead).exists()
+        assert not scratch_of(host, dead).exists()
         said = [(item.attempt.attempt_id, item.worker_running) for item in controller.hellos[0].attempts]
         assert said == [(dead, False)]
     journal = host.journal()

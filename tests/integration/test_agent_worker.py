@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from seawall.agent.capture.names import places
 from seawall.api.v1 import agent_pb2 as wire
 from seawall.api.v1 import resources_pb2 as resources
 from support.agent_host import AgentHost, enrolled_host
@@ -84,8 +85,8 @@ class World:
             journal.close()
 
     def nothing_left_of(self, attempt: str) -> bool:
-        run, scratch = self.host.config.run_dir / "captures" / attempt, self.host.config.scratch_dir / attempt
-        return not run.exists() and not scratch.exists()
+        where = places(self.host.config.run_dir, self.host.config.scratch_dir, attempt)
+        return not where.run.exists() and not where.scratch.exists()
 
     def _completion(self, attempt: str) -> wire.CompleteAttemptRequest | None:
         return next((item for item in self.controller.completions if item.attempt.attempt_id == attempt), None)
@@ -162,6 +163,7 @@ async def test_progress_goes_through_the_states(world: World) -> None:
     (world.vm / "slow").touch()
     attempt = world.backup()
     await world.transferring(attempt)
+    (world.vm / "slow").unlink()
     await world.completed(attempt)
     states = list(dict.fromkeys(world.controller.states[attempt]))
     assert states[-1] == resources.ATTEMPT_STATE_TRANSFERRING
@@ -220,6 +222,8 @@ async def test_a_session_lost_in_mid_backup_does_not_end_it(world: World) -> Non
     attempt = world.backup()
     await world.transferring(attempt)
     world.controller.lose_session()
+    await world.controller.until(lambda: len(world.controller.hellos) == 2)
+    (world.vm / "slow").unlink()
     await world.completed(attempt)
     assert len(world.controller.hellos) == 2 and world.controller.failures == []
 

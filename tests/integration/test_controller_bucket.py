@@ -4,13 +4,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from seawall.api.v1 import operator_pb2
-from seawall.repository.store.location import S3Credentials
+from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.store.folder import FolderStore
+from seawall.repository.store.location import FolderLocation, S3Credentials, parse_location
+from seawall.repository.store.port import Store
 from support.controller_agent import enrolled
-from support.controller_application import configured, free_port, running
+from support.controller_application import RECOVERY_KEY, configured, free_port, reason_of, running
 from support.memory_disks import ModelDisk
 
 SIZE = 1024 * 1024
@@ -62,12 +63,7 @@ def test_buckets_that_cannot_be_used(
         url = f"s3://tests/x?endpoint=http://127.0.0.1:{free_port()}"
     with running(configured(tmp_path / "state")) as controller, pytest.raises(grpc.RpcError) as caught:
         controller.add_bucket(url, s3_credentials.access_key, secret)
-    assert isinstance(caught.value, grpc.Call)
-    status = rpc_status.from_call(caught.value)
-    info = error_details_pb2.ErrorInfo()
-    assert status is not None
-    assert status.details[0].Unpack(info)
-    assert (info.reason, caught.value.code()) == (reason, grpc.StatusCode.FAILED_PRECONDITION)
+    assert reason_of(caught.value) == reason
 
 
 def test_it_starts_although_a_bucket_is_gone(tmp_path: Path) -> None:
@@ -86,3 +82,31 @@ def test_it_starts_although_a_bucket_is_gone(tmp_path: Path) -> None:
             alpha.accept(assignment.attempt)
         (tmp_path / "away").rename(tmp_path / "bucket")
         assert alpha.accept(assignment.attempt).backup.tenant == "default"
+
+
+class CarelessFolder(FolderStore):
+    """A store that accepts conditions and ignores them, as some servers do."""
+
+    def put(self, name: str, body: bytes | memoryview, *, create_only: bool = True) -> None:
+        super().put(name, body, create_only=False)
+
+
+def careless(url: str, credentials: S3Credentials | None, clock: Clock | None) -> Store:
+    location = parse_location(url)
+    assert isinstance(location, FolderLocation)
+    return CarelessFolder(location.path, clock or SystemClock())
+
+
+def test_a_store_that_overwrites_is_refused_unless_accepted(tmp_path: Path) -> None:
+    (tmp_path / "bucket").mkdir()
+    request = operator_pb2.AddRepositoryRequest(
+        request_id="1", name="main", url=(tmp_path / "bucket").as_uri(), recovery_public_key=RECOVERY_KEY
+    )
+    with running(configured(tmp_path / "state"), open_store=careless) as controller:
+        with pytest.raises(grpc.RpcError) as caught:
+            controller.backups.AddRepository(request)
+        assert reason_of(caught.value) == "STORE_UNSAFE"
+        request.accept_unsafe_store = True
+        added = controller.backups.AddRepository(request).repository
+        assert not added.capabilities.conditional_put
+        assert controller.backups.AddRepository(request).repository == added, "the same request: the same answer"

@@ -1,6 +1,10 @@
 """The controller over real gRPC with a scripted agent: the main job, and what may go wrong in it."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,15 +13,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from seawall.api.v1 import agent_pb2, operator_pb2, resources_pb2
 from seawall.repository.format.refmap import decode_refmap
 from seawall.repository.reading.restore import restore_disk
 from seawall.repository.store.folder import FolderStore
 from support.controller_agent import VM_ID, ScriptedAgent, enrolled
-from support.controller_application import Controller, configured, running
+from support.controller_application import Controller, configured, reason_of, running
 from support.memory_disks import MemorySink, ModelDisk
 
 SIZE = 3 * 1024 * 1024
@@ -36,19 +38,10 @@ def a_disk(seed: int) -> ModelDisk:
     return disk
 
 
-def reason(error: grpc.RpcError) -> str:
-    assert isinstance(error, grpc.Call)
-    status = rpc_status.from_call(error)
-    assert status is not None
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return str(info.reason)
-
-
 def refused(call: object, *arguments: object, **keywords: object) -> str:
     with pytest.raises(grpc.RpcError) as caught:
         call(*arguments, **keywords)  # type: ignore[operator]
-    return reason(caught.value)
+    return reason_of(caught.value)
 
 
 def succeeded(run: resources_pb2.Run) -> bool:
@@ -263,7 +256,8 @@ def test_open_polls_end_at_once_when_it_stops(tmp_path: Path) -> None:
         assert not any(poll.done() for poll in polls)
         began = time.monotonic()
     assert time.monotonic() - began < 2
-    assert [poll.result().generation for poll in polls] == [generation] * 20
+    assert [poll.code() for poll in polls] == [grpc.StatusCode.OK] * 20
+    assert {poll.result().generation for poll in polls} == {generation}
 
 
 def test_repositories_are_refused_for_a_reason(controller: Controller, tmp_path: Path) -> None:
@@ -290,3 +284,25 @@ def test_a_session_that_is_over_is_told_so(controller: Controller) -> None:
     alpha.hello()
     request = agent_pb2.HeartbeatRequest(session_id=old)
     assert refused(alpha.stub.Heartbeat, request) == "SESSION_UNKNOWN"
+
+
+def test_the_process_starts_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
+    config = configured(tmp_path / "state")
+    program = (
+        "import sys; from pathlib import Path; from seawall.controller.app import run;"
+        "from seawall.controller.config import ControllerConfig;"
+        "sys.exit(run(ControllerConfig(state_dir=Path(sys.argv[1]), agent_listen=sys.argv[2], operator_listen=sys.argv[3])))"
+    )
+    command = [sys.executable, "-c", program, str(config.state_dir), config.agent_listen, config.operator_listen]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line)["event"])
+            if events[-1] == "controller.started":
+                began = time.monotonic()
+                process.terminate()
+        assert process.wait(10) == 0
+    assert time.monotonic() - began < 3
+    assert events[-1] == "controller.stopped"

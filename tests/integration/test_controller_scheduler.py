@@ -194,8 +194,9 @@ async def test_no_progress_fails_the_attempt_and_progress_keeps_it(world: World)
         world.clock.advance(80)
         await world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(seq, moved=11)})
         await world.tick.run_once()
-    assert world.attempts()[0].failure is not None
-    assert world.attempts()[0].failure.reason == "NO_PROGRESS"
+    failure = world.attempts()[0].failure
+    assert failure is not None
+    assert failure.reason == "NO_PROGRESS"
 
 
 async def test_a_former_leader_starts_nothing(world: World) -> None:

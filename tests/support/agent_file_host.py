@@ -1,7 +1,7 @@
 """Capture and restore over plain image files, for tests of workers: a VM is a folder of `<disk>.img`, an instant is a copy of it.
 
 `file:///<folder>` as the hypervisor's URI names the folder of VMs. A checkpoint is the copy that was taken with it; dirty since a
-checkpoint are the blocks that differ from it. A file `slow` in the VM's folder makes every read take a while.
+checkpoint are the blocks that differ from it. A file `slow` in the VM's folder makes every read take a second, until it is removed.
 """
 
 import shutil
@@ -25,6 +25,7 @@ from seawall.repository.store.presigned import PresignedClient
 
 BLOCK = 4096
 ZERO = bytes(BLOCK)
+SLOW_SECONDS = 1.0
 
 
 def folder_of(config: AgentConfig) -> Path:
@@ -43,8 +44,8 @@ def adapters(config: AgentConfig, clock: Clock) -> Adapters:
 class FileSource:
     """A DiskSource over an image; `base`: clean where the two agree."""
 
-    def __init__(self, image: bytes, base: bytes | None, delay_seconds: float) -> None:
-        self._image, self._base, self._delay = image, base, delay_seconds
+    def __init__(self, image: bytes, base: bytes | None, slow: Path) -> None:
+        self._image, self._base, self._slow = image, base, slow
 
     @property
     def size_bytes(self) -> int:
@@ -58,7 +59,9 @@ class FileSource:
         ]
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        time.sleep(self._delay)
+        deadline = time.monotonic() + SLOW_SECONDS
+        while self._slow.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
         buffer[:] = self._image[offset : offset + len(buffer)]
 
     def _dirty(self, start: int, end: int) -> bool:
@@ -122,9 +125,7 @@ class FileCapture:
         tracked = base is not None and base.exists()
         how = "bitmap" if tracked else "compare" if self._request.parent is not None else "full"
         image = path.read_bytes()
-        source = FileSource(
-            image, base.read_bytes() if base is not None and tracked else None, 0.05 * (self._vm / "slow").exists()
-        )
+        source = FileSource(image, base.read_bytes() if base is not None and tracked else None, self._vm / "slow")
         return CapturedDisk(
             path.stem, len(image), "raw", str(self._vm / path.name), 512, how, "" if tracked else "no bitmap", source
         )

@@ -8,20 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from seawall.api.v1 import enroll_pb2_grpc, operator_pb2, operator_pb2_grpc, resources_pb2
 from seawall.controller.app import Application, Outside
 from seawall.controller.config import ControllerConfig
 from seawall.controller.initialise import initialise
 from seawall.controller.operator_access import OperatorAccess
+from seawall.controller.repositories.catalogue import OpenStore
 from seawall.controller.runs.timing import Timing
 from seawall.controller.server.ports import BoundPorts
 from seawall.repository.clock import SystemClock
 from seawall.repository.crypto.keys import new_secret
 from seawall.repository.crypto.sealing import public_key_of
+from seawall.repository.store.locate import open_store
 
 BRISK = Timing(
     heartbeat_seconds=0.2,
@@ -43,6 +47,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """What a client switches on."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return str(info.reason)
 
 
 def configured(state_dir: Path) -> ControllerConfig:
@@ -136,13 +149,15 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 
 @contextmanager
-def running(config: ControllerConfig, timing: Timing = BRISK) -> Iterator[Controller]:
+def running(
+    config: ControllerConfig, timing: Timing = BRISK, open_store: OpenStore = open_store
+) -> Iterator[Controller]:
     """Serves until the block ends; then drains, as at SIGTERM."""
     ready = threading.Event()
     found: dict[str, object] = {}
 
     async def main() -> None:
-        application = Application(config, Outside(SystemClock(), timing=timing))
+        application = Application(config, Outside(SystemClock(), timing=timing, open_store=open_store))
         found["ports"] = await application.start()
         found["application"], found["loop"] = application, asyncio.get_running_loop()
         ready.set()

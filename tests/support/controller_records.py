@@ -56,8 +56,8 @@ def a_run(number: int = 1, **fields: object) -> Run:
 
 def a_restore(number: int = 1, host_id: str = "alpha", **fields: object) -> Run:
     spec = RestoreSpec("point", host_id, "", False, False, "", ())
-    restore = a_run(number, kind=RunKind.RESTORE, backup=None, restore=spec, point_id="point")
-    return replace(restore, **fields)  # type: ignore[arg-type]
+    run = replace(a_run(number), kind=RunKind.RESTORE, backup=None, restore=spec, point_id="point")
+    return replace(run, **fields)  # type: ignore[arg-type]
 
 
 def an_execution(state: AttemptState = AttemptState.ASSIGNED, **fields: object) -> Execution:
@@ -73,8 +73,8 @@ def an_execution(state: AttemptState = AttemptState.ASSIGNED, **fields: object) 
         phase_deadline_us=NOW + 60 * SECOND,
         session_id="" if state is AttemptState.ASSIGNED else "session",
     )
-    run = a_run(state=RunState.ACTIVE, current_attempt=attempt.id, attempt_count=1, **fields)
-    return Execution(run, attempt)
+    run = a_run(state=RunState.ACTIVE, current_attempt=attempt.id, attempt_count=1)
+    return Execution(replace(run, **fields), attempt)  # type: ignore[arg-type]
 
 
 def a_failure(kind: FailureKind = FailureKind.TRANSIENT, reason: str = "WORKER_EXITED") -> Failure:

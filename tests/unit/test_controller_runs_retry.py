@@ -70,6 +70,6 @@ def test_the_steady_clock_follows_no_jump() -> None:
 
 
 def test_the_configuration_sets_the_timing() -> None:
-    timing = timing_of(Timings(assigned_seconds=7, max_run_seconds=8, progress_flush_seconds=0.5))
-    assert (timing.assigned_seconds, timing.longest_run_seconds, timing.progress_write_seconds) == (7, 8, 0.5)
+    timing = timing_of(Timings(assigned_seconds=7, max_run_seconds=8, url_ttl_seconds=60))
+    assert (timing.assigned_seconds, timing.longest_run_seconds, timing.url_seconds) == (7, 8, 60)
     assert timing_of(Timings()) == Timing()

@@ -1,12 +1,15 @@
 """Damage: any object with a byte changed or its end missing is refused, never read as something else."""
 
+import struct
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from seawall.repository.errors import FormatUnsupported, IntegrityError, RefmapInvalid, RepositoryError, WrongKey
 from seawall.repository.format.config import parse_config
+from seawall.repository.format.header import LEAF, NODE, REFMAP, encode_header
 from seawall.repository.format.keyfile import open_key_object
 from seawall.repository.format.manifest import (
     decode_leaf,
@@ -19,7 +22,7 @@ from seawall.repository.format.manifest import (
 from seawall.repository.format.pack import FOOTER_BYTES, open_pack_hashes, parse_table
 from seawall.repository.format.pack_scan import scan_records
 from seawall.repository.format.record import ChunkType, Codec, open_record
-from seawall.repository.format.refmap import decode_refmap
+from seawall.repository.format.refmap import MAX_POINT_SLOTS, decode_refmap
 from seawall.repository.format.root_object import open_manifest, open_root, unseal_data_key
 from support import format_golden
 from support import format_samples as samples
@@ -147,6 +150,33 @@ def test_a_scan_of_false_headers_gives_up() -> None:
     false = false[:8] + (1972).to_bytes(4, "little") + false[12:]
     with pytest.raises(IntegrityError, match="false record headers"):
         scan_records(body[:48] + false * 500)
+
+
+def page_of_ranges(packs: int) -> bytes:
+    """A node of one page that claims all slots of many packs: 43 bytes of it for 32 KiB of slots."""
+    ids = [number.to_bytes(16, "big") for number in range(packs)]
+    lists = b"".join(struct.pack("<IHHHB", number, 0, 16_383, 16_384, 0) for number in range(packs))
+    child = b"\1" * 32 + ids[0] + struct.pack("<IIIIHBBI", 0, 96, 1000, 972, 0, 0, 1, packs)
+    return encode_header(NODE) + struct.pack("<III", 1, packs, len(lists)) + b"".join(ids) + child + lists
+
+
+def refmap_of_ranges(packs: int) -> bytes:
+    ids = (number.to_bytes(16, "big") for number in range(1, packs + 1))
+    body = encode_header(REFMAP) + struct.pack("<H7sI", 7, b"default", packs)
+    body += b"".join(pack_id + struct.pack("<HHHB", 0, 16_383, 16_384, 0) for pack_id in ids)
+    return body + blake3(body).digest()
+
+
+def test_small_objects_do_not_fill_the_memory() -> None:
+    decode_node(page_of_ranges(1))
+    with pytest.raises(IntegrityError, match="more slots than it has blocks"):
+        decode_node(page_of_ranges(2))
+    many = MAX_POINT_SLOTS // 16_384 + 1
+    with pytest.raises(RefmapInvalid, match="more than"):
+        decode_refmap(refmap_of_ranges(many))
+    leaf = encode_header(LEAF) + struct.pack("<II", 1, 2) + bytes(2 * 20 + 20) + bytes(32)
+    with pytest.raises(IntegrityError, match="its length is not"):
+        decode_leaf(leaf)
 
 
 def test_errors_are_of_one_family() -> None:

@@ -146,6 +146,8 @@ def test_a_place_with_strange_objects_is_refused(name: str) -> None:
 def test_one_recipient_is_too_few() -> None:
     with pytest.raises(ValueError, match="2 recipients"):
         create(MemoryStore(), recipients={"controller": samples.RECIPIENTS["controller"]})
+    with pytest.raises(ValueError, match="2 recipients"):
+        create(MemoryStore(), recipients=dict.fromkeys(samples.RECIPIENTS, samples.RECIPIENTS["controller"]))
     with pytest.raises(ValueError, match="power of two"):
         create(MemoryStore(), chunk_nominal_bytes=65537)
 

@@ -38,7 +38,7 @@ def test_urls_mean_places(url: str, expected: object) -> None:
     "url",
     [
         *("", "/srv/backup", "vault", "http://host/vault", "memory://x"),
-        *("file://srv/backup", "file:srv", "file:///srv/../etc", "file:///srv?x=y"),
+        *("file://srv/backup", "file:srv", "file:///srv/../etc", "file:///srv?x=y", "file:///srv#x"),
         *("s3://", "s3:///x", "s3://key:secret@vault", "s3://vault/../x", "s3://vault/a//b"),
         *("s3://vault?endpoint=ftp://h", "s3://vault?endpoint=host:80", "s3://vault?endpoint=http://a:b@h"),
         *("s3://vault?regoin=x", "s3://vault?region=", "s3://vault?region=a&region=b", "s3://[vault"),

@@ -3,20 +3,47 @@
 Heavy packages are imported inside the functions: `seawall vm list` must not pay for libvirt, boto3 or a database.
 """
 
+import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from seawall.api.v1 import resources_pb2
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.text import iso_time, sentences
 from seawall.repository.clock import SystemClock
 
 if TYPE_CHECKING:
     from seawall.agent.config import AgentConfig
     from seawall.controller.config import ControllerConfig
+
+
+_CODES = {
+    "BAD_CONFIG": Exit.USAGE,
+    "BAD_TOKEN": Exit.USAGE,
+    "TOKEN_UNKNOWN": Exit.NOT_ALLOWED,
+    "TOKEN_EXPIRED": Exit.NOT_ALLOWED,
+    "TOKEN_USED": Exit.NOT_ALLOWED,
+    "TOO_MANY_TRIES": Exit.NOT_ALLOWED,
+    "CONTROLLER_NOT_TRUSTED": Exit.NOT_ALLOWED,
+    "AGENT_NOT_RUNNING": Exit.UNREACHABLE,
+    "CONTROLLER_SILENT": Exit.UNREACHABLE,
+    "CONTROLLER_UNREACHABLE": Exit.UNREACHABLE,
+}
+"""How a service that runs in this process ends the command; what is not here is a state of things: 5."""
+
+_NEXT_OF_JOIN = {
+    "CONTROLLER_UNREACHABLE": "Is it running, and does the address in the token lead to it from this host?",
+    "TOKEN_UNKNOWN": "Make a new one with `seawall host token`.",
+    "TOKEN_EXPIRED": "",
+    "TOKEN_USED": "",
+}
+"""What to do next where the agent's general advice does not fit; "" where the controller's words say it already."""
 
 
 @contextmanager
@@ -26,28 +53,42 @@ def _controller_errors() -> Iterator[None]:
     try:
         yield
     except ControllerError as error:
-        raise CommandError(
-            Exit.USAGE if error.reason == "BAD_CONFIG" else Exit.REFUSED, error.reason, str(error)
-        ) from error
-    except PermissionError as error:
-        raise _not_root(error) from error
+        raise _command_error(error.reason, str(error)) from error
+    except OSError as error:
+        raise _system_error(error) from error
 
 
 @contextmanager
-def _agent_errors() -> Iterator[None]:
+def _agent_errors(next_steps: Mapping[str, str] = MappingProxyType({})) -> Iterator[None]:
     from seawall.agent.errors import AgentError
 
     try:
         yield
     except AgentError as error:
-        text = f"{error} {error.next_step}".strip()
-        raise CommandError(Exit.USAGE if error.reason == "BAD_CONFIG" else Exit.REFUSED, error.reason, text) from error
-    except PermissionError as error:
-        raise _not_root(error) from error
+        raise _command_error(error.reason, str(error), next_steps.get(error.reason, error.next_step)) from error
+    except OSError as error:
+        raise _system_error(error) from error
 
 
-def _not_root(error: PermissionError) -> CommandError:
-    return CommandError(Exit.NOT_ALLOWED, "PERMISSION", f"{error.filename or error}: permission denied. Are you root?")
+def _command_error(reason: str, *parts: str) -> CommandError:
+    return CommandError(_CODES.get(reason, Exit.REFUSED), reason, sentences(*parts))
+
+
+def _system_error(error: OSError) -> CommandError:
+    what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    if isinstance(error, PermissionError):
+        return CommandError(Exit.NOT_ALLOWED, "PERMISSION", sentences(what, "Are you root?"))
+    return CommandError(Exit.FAILED, "SYSTEM", sentences(what))
+
+
+def _remarks_to_stderr() -> None:
+    """Standard output is for answers. The services that run on set up their own logs."""
+    import structlog
+
+    structlog.configure(
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
 
 
 def controller_config(file: Path | None, **overrides: Any) -> "ControllerConfig":
@@ -62,6 +103,7 @@ def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
     """Keys and operator.toml; what was there stays."""
     from seawall.controller.initialise import initialise
 
+    _remarks_to_stderr()
     with _controller_errors():
         made = initialise(config, SystemClock())
     return {
@@ -92,7 +134,8 @@ def join_agent(config: "AgentConfig", token: str, force: bool) -> dict[str, Any]
     """Enrol this host."""
     from seawall.agent.app import join
 
-    with _agent_errors():
+    _remarks_to_stderr()
+    with _agent_errors(_NEXT_OF_JOIN):
         identity = join(config, token, force)
     return {"agent_id": identity.agent_id, "agent_address": identity.address}
 
@@ -107,12 +150,16 @@ def run_agent(config: "AgentConfig") -> int:
 
 def agent_status(config: "AgentConfig") -> dict[str, Any]:
     """What the running agent says of itself. Raises CommandError when none runs."""
-    from seawall.agent.health import AgentNotRunning, read_status
+    from seawall.agent.health import read_status
 
-    try:
-        return asdict(read_status(config.run_dir))
-    except AgentNotRunning as error:
-        raise CommandError(Exit.UNREACHABLE, error.reason, f"{error}. {error.next_step}") from error
+    with _agent_errors():
+        return _timed(asdict(read_status(config.run_dir)))
+
+
+def _timed(values: dict[str, Any]) -> dict[str, Any]:
+    """Microseconds become ISO 8601, as in every other answer: `last_heartbeat_us` -> `last_heartbeat_at`."""
+    times = {key.removesuffix("_us") + "_at": iso_time(value) for key, value in values.items() if key.endswith("_us")}
+    return {key: value for key, value in values.items() if not key.endswith("_us")} | times
 
 
 class RecoveryFile:

@@ -124,10 +124,18 @@ class Controller:
     def _command_error(self, error: grpc.RpcError) -> CommandError:
         code: grpc.StatusCode = error.code()
         message: str = error.details() or code.name
-        reason = _reason(error) or code.name
+        info = _error_info(error)
+        reason = str(info.reason) or code.name
+        if reason == "UNAVAILABLE" and "CERTIFICATE_VERIFY_FAILED" in message:
+            return CommandError(
+                Exit.NOT_ALLOWED,
+                "WRONG_CA",
+                f"What answers at {self._config.address} is not the controller that {self._config.path} trusts. "
+                "If the controller was made anew, copy its operator.toml.",
+            )
         if reason == "UNAVAILABLE":
             message = (
-                f"The controller at {self._config.address} cannot be reached ({message}). Is it running? "
+                f"The controller at {self._config.address} cannot be reached ({connection_cause(message)}). Is it running? "
                 f"The address comes from {self._config.path}."
             )
         if reason == "DEADLINE_EXCEEDED":
@@ -135,17 +143,27 @@ class Controller:
                 f"The controller at {self._config.address} did not answer in time. "
                 "What was asked may still happen: look before repeating."
             )
+        if reason == "AMBIGUOUS":
+            message += "".join(f"\n  {identity}  {what}" for identity, what in sorted(info.metadata.items()))
         return CommandError(BY_STATUS.get(code, Exit.FAILED), reason, message)
 
 
-def _reason(error: grpc.RpcError) -> str:
-    """The ErrorInfo reason of a controller's answer, or "" when the answer is not one."""
+def connection_cause(message: str) -> str:
+    """The part of gRPC's words that a person wants: "connect: Connection refused (111)" of a whole path of wrappers."""
+    for mark in ("Failed to connect to remote host: ", "last error: "):
+        if mark in message:
+            return message.rsplit(mark, 1)[1].strip()
+    return message
+
+
+def _error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """What a controller's answer says of itself; empty when the answer is not a controller's."""
     status = rpc_status.from_call(cast(grpc.Call, error))
+    info = error_details_pb2.ErrorInfo()
     for detail in status.details if status is not None else ():
-        info = error_details_pb2.ErrorInfo()
         if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
-            return str(info.reason)
-    return ""
+            return info
+    return error_details_pb2.ErrorInfo()
 
 
 @contextmanager

@@ -1,11 +1,8 @@
 """The `seawall` command: its groups and verbs. One file per group under commands/."""
 
-import logging
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
-import structlog
 import typer
 
 from seawall.cli.commands import agent, backup, controller, host, point, repo, restore, run, status, vm
@@ -31,6 +28,8 @@ for group in (controller.app, agent.app, host.app, vm.app, run.app, point.app, r
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         sys.stdout.write(f"seawall {version('seawall')}\n")
         raise typer.Exit
 
@@ -42,11 +41,6 @@ def root(
     ] = False,
 ) -> None:
     """The options of `seawall` itself."""
-    # Standard output is for answers. `controller run` and `agent run` set up their own logs.
-    structlog.configure(
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-    )
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from seawall.cli.exits import CommandError
+from seawall.cli.table import GAP, lay_out
 from seawall.cli.view import plain
 
 STATE_STYLE = {
@@ -22,6 +23,8 @@ STATE_STYLE = {
     "ready": "blue",
     "available": "green",
     "running": "green",
+    "online": "green",
+    "offline": "red",
 }
 
 
@@ -48,20 +51,15 @@ class Output:
             self.err.print(escape(text), style="dim")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-        """A plain table; columns that begin with ">" are right-aligned. Prints `empty` when there is no row."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(
-                column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
-            )
-        for row in rows:
-            table.add_row(*(_styled(cell) for cell in row))
-        if table.row_count:
-            # Piped into a file there is no width to fit: never fold an id there.
-            width = None if self.out.is_terminal else 400
-            self.out.print(table, width=width, soft_wrap=False)
-        else:
-            self.note(empty)
+        """A table, laid out as `lay_out` says. Prints `empty` when there is no row."""
+        lines = lay_out(columns, list(rows), self.out.width if self.out.is_terminal else None)
+        headed = any(column.lstrip("#>") for column in columns)
+        if len(lines) == headed:
+            return self.note(empty)
+        for number, cells in enumerate(lines):
+            styles = [("bold" if headed and number == 0 else STATE_STYLE.get(_state(cell), "")) for cell in cells]
+            text = Text(" " * GAP).join(Text(cell, style=style) for cell, style in zip(cells, styles, strict=True))
+            self.out.print(text)
 
     def error(self, error: CommandError) -> None:
         """The one message that a failed command ends with."""
@@ -71,9 +69,8 @@ class Output:
             self.err.print(f"[red]seawall:[/red] {escape(str(error))}")
 
 
-def _styled(cell: str) -> str:
-    style = STATE_STYLE.get(cell.replace(" ", "_"))
-    return f"[{style}]{escape(cell)}[/{style}]" if style else escape(cell)
+def _state(cell: str) -> str:
+    return cell.strip().replace(" ", "_")
 
 
 def _plain(value: Any) -> Any:

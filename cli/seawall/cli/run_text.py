@@ -11,7 +11,7 @@ from seawall.cli.view import word
 
 def run_rows(runs: Iterable[resources_pb2.Run], now: datetime) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Columns and rows of a list of runs."""
-    columns = ("RUN", "KIND", "VM", "REPOSITORY", "STATE", "STARTED", "TOOK", "DETAIL")
+    columns = ("#RUN", "KIND", "VM", "REPOSITORY", "STATE", "STARTED", "TOOK", "DETAIL")
     return columns, [_row(run, now) for run in runs]
 
 

@@ -58,6 +58,19 @@ def age(when: Timestamp, now: datetime) -> str:
     return f"{seconds // 86_400:.0f} days ago"
 
 
+def iso_time(microseconds: int) -> str | None:
+    """Microseconds since 1970 -> "2026-11-22T12:00:00Z"; 0 is never."""
+    if not microseconds:
+        return None
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+
+
+def sentences(*parts: str) -> str:
+    """One text of several: each ends with a mark."""
+    told = [part.strip() for part in parts if part.strip()]
+    return " ".join(part if part.endswith((".", "?", "!")) else f"{part}." for part in told)
+
+
 def between(start: Timestamp, end: Timestamp) -> str:
     """How long something took."""
     return duration((end.ToDatetime() - start.ToDatetime()).total_seconds())

@@ -38,7 +38,7 @@ def follow(controller: Controller, output: Output, runs: Iterable[resources_pb2.
     latest = {run.run_id: run for run in runs}
     with _display(output) as show:
         show(latest.values())
-        for run in _changes(controller, latest):
+        for run in _changes(controller, output, latest):
             latest[run.run_id] = run
             show(latest.values())
     return list(latest.values())
@@ -62,17 +62,23 @@ class _Ended(SystemExit):
     """The answer is printed already; only the exit code is left to say."""
 
 
-def _changes(controller: Controller, latest: dict[str, resources_pb2.Run]) -> Iterator[resources_pb2.Run]:
+def _changes(
+    controller: Controller, output: Output, latest: dict[str, resources_pb2.Run]
+) -> Iterator[resources_pb2.Run]:
     clock = SystemClock()
-    last_contact = clock.monotonic_seconds()
+    silent_since: float | None = None
     while open_ids := [run_id for run_id, run in latest.items() if run.state not in OVER]:
         try:
             for answer in controller.stream(controller.backup.WatchRuns, operator_pb2.WatchRunsRequest(runs=open_ids)):
-                last_contact = clock.monotonic_seconds()
+                silent_since = None
                 yield answer.run
         except CommandError as error:
-            if error.code != Exit.UNREACHABLE or clock.monotonic_seconds() - last_contact > GIVE_UP_SECONDS:
+            now = clock.monotonic_seconds()
+            if error.code != Exit.UNREACHABLE or (silent_since is not None and now - silent_since > GIVE_UP_SECONDS):
                 raise
+            if silent_since is None:
+                silent_since = now
+                output.note("The controller does not answer; the runs go on. Trying again for two minutes.")
             clock.sleep_seconds(RECONNECT_SECONDS)
 
 

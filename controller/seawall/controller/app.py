@@ -53,6 +53,10 @@ from seawall.controller.services.watching import Watching
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.locate import open_store
 
+# Between the drain and the close of the ports: a call that the server has not looked at yet, or whose answer is on its way, is cut off by
+# gRPC's stop whatever its grace.
+SETTLE_SECONDS = 0.2
+
 _log = structlog.get_logger()
 
 
@@ -98,9 +102,13 @@ class Application:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> BoundPorts:
-        """Lead, serve, begin the work in the background."""
+        """Lead, serve, begin the work in the background. Raises Unavailable/PORT_IN_USE, NOT_LEADER."""
         await self._lease.acquire()
-        ports = await self._servers.start()
+        try:
+            ports = await self._servers.start()
+        except ControllerError:
+            self._close()
+            raise
         timing, drain = self._timing, self.drain
         self._tasks = [
             asyncio.create_task(schedule(self._tick, self._lease, self._wakes, drain, timing.tick_seconds)),
@@ -119,6 +127,8 @@ class Application:
     async def stop(self) -> None:
         """Open polls are answered at once; calls under way get their grace."""
         self.drain.start()
+        self._repositories.begin_close()
+        await asyncio.sleep(SETTLE_SECONDS)
         await self._servers.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._lease.release()
@@ -174,7 +184,6 @@ class Application:
             Watching(self._database, self._wakes, self.drain, self._timing),
             RepositoryAdder(self._database, self._repositories, self._clock),
             self._blocking,
-            self._timing,
             _version(),
         )
 

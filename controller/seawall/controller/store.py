@@ -65,8 +65,6 @@ class Fleet(Protocol):
     def hosts_named(self, text: str) -> Sequence[Host]:
         """Those whose id is, or begins with, or whose name is the text."""
 
-    def host_count(self) -> int: ...
-
     def describe_host(self, host_id: str, name: str, agent_version: str, hypervisor_version: str) -> None: ...
 
     def bump_generation(self, host_id: str) -> None:
@@ -123,8 +121,6 @@ class Runs(Protocol):
         """By run and number."""
 
     def live_attempts(self, host_id: str = "") -> Sequence[Attempt]: ...
-
-    def publishing_attempts(self) -> Sequence[Attempt]: ...
 
     def add_attempt(self, attempt: Attempt) -> None: ...
 

@@ -137,7 +137,7 @@ def create_repository(
     locks everybody out. Raises ForeignRepository when something else lives here; ValueError on bad arguments.
     """
     if len(set(recipients.values())) < _RECIPIENTS_LEAST or not secrets.dedup_keys:
-        raise ValueError(f"a repository needs {_RECIPIENTS_LEAST} different recipients of its keys and a tenant's keys")
+        raise ValueError(f"a repository needs {_RECIPIENTS_LEAST} recipients with keys of their own, and the keys of a tenant")
     config = new_config(lineage_id, chunk_nominal_bytes, secrets)
     body = encode_config(config, secrets.signing_secret_key)
     if not _is_created(store, body):

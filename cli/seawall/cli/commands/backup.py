@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.cli.completion import repository_names, vm_names
 from seawall.cli.connection import new_request_id
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.watch import finish, follow
@@ -28,9 +29,17 @@ _FREEZE = {
 
 def start_backup(
     vms: Annotated[
-        list[str], typer.Argument(metavar="VM...", help="VMs by name, id, or the first eight digits of the id.")
+        list[str],
+        typer.Argument(
+            metavar="VM...",
+            help="VMs by name, id, or the first eight digits or more of the id.",
+            autocompletion=vm_names,
+        ),
     ],
-    repo: Annotated[str, typer.Option(help="Repository; may be left out when there is exactly one.")] = "",
+    repo: Annotated[
+        str,
+        typer.Option(help="Repository; may be left out when there is exactly one.", autocompletion=repository_names),
+    ] = "",
     freeze: Annotated[
         Freeze,
         typer.Option(
@@ -46,7 +55,10 @@ def start_backup(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Back up VMs. All disks of a VM at one instant; only what changed is read and stored where that can be known."""
+    """Back up VMs. All disks of a VM at one instant; only what changed is read and stored where that can be known.
+
+    Example: seawall backup web1 db1 --wait
+    """
     with session(config, as_json) as (controller, output):
         request = operator_pb2.StartBackupRequest(
             request_id=new_request_id(),

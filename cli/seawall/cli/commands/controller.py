@@ -47,7 +47,10 @@ def init(
     config_file: ConfigFile = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create the CA, the keys and the first operator token. Safe to repeat: what is there stays."""
+    """Create the CA, the keys and the first operator token. Safe to repeat: what is there stays.
+
+    Example: seawall controller init --enrol-address backup.example.net:7440 --agent-address backup.example.net:7441
+    """
     with answering(as_json) as output:
         settings = compose.controller_config(
             config_file,

@@ -24,7 +24,7 @@ def list_hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None
             return output.json({"hosts": hosts})
         now = datetime_of(SystemClock().now_us())
         output.table(
-            ("HOST", "STATE", ">VMS", "LAST SEEN", "HYPERVISOR", "AGENT", "CERTIFICATE UNTIL", "ID"),
+            ("HOST", "STATE", ">VMS", "LAST SEEN", "HYPERVISOR", "AGENT", "CERTIFICATE UNTIL", "#ID"),
             (
                 (
                     host.name,
@@ -49,7 +49,10 @@ def make_token(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a join token. It is shown once; give it to `seawall agent join` on the host."""
+    """Make a join token. It is shown once; give it to `seawall agent join` on the host.
+
+    Example: seawall host token --ttl 24h --max-uses 20
+    """
     with session(config, as_json) as (controller, output):
         lifetime = Duration()
         try:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2
+from seawall.cli.completion import point_ids, repository_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import duration, local, size
 from seawall.cli.view import word
@@ -14,8 +15,8 @@ app = typer.Typer(name="point", no_args_is_help=True, help="Restore points: one 
 
 @app.command("list")
 def list_points(
-    vm: Annotated[str, typer.Option(help="Only points of this VM.")] = "",
-    repo: Annotated[str, typer.Option(help="Only points in this repository.")] = "",
+    vm: Annotated[str, typer.Option(help="Only points of this VM.", autocompletion=vm_names)] = "",
+    repo: Annotated[str, typer.Option(help="Only points in this repository.", autocompletion=repository_names)] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 100,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -27,7 +28,7 @@ def list_points(
         if as_json:
             return output.json({"points": points})
         output.table(
-            ("POINT", "VM", "REPOSITORY", "INSTANT", "KIND", "FROZEN", ">SIZE", ">STORED", "STATE"),
+            ("#POINT", "VM", "REPOSITORY", "INSTANT", "KIND", "FROZEN", ">SIZE", ">STORED", "STATE"),
             (
                 (
                     point.point_id,
@@ -48,7 +49,9 @@ def list_points(
 
 @app.command("show")
 def show_point(
-    point: Annotated[str, typer.Argument(help="The point's id, or its first eight digits or more.")],
+    point: Annotated[
+        str, typer.Argument(help="The point's id, or its first eight digits or more.", autocompletion=point_ids)
+    ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

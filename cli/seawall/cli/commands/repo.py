@@ -10,6 +10,7 @@ import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli import compose
+from seawall.cli.completion import repository_names
 from seawall.cli.connection import ADD_REPOSITORY_SECONDS, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
@@ -18,7 +19,9 @@ from seawall.cli.text import local, parse_size, size
 
 app = typer.Typer(name="repo", no_args_is_help=True, help="Repositories: a bucket or folder with its keys.")
 
-RepositoryArgument = Annotated[str, typer.Argument(metavar="REPOSITORY", help="Name or id.")]
+RepositoryArgument = Annotated[
+    str, typer.Argument(metavar="REPOSITORY", help="Name or id.", autocompletion=repository_names)
+]
 
 
 @app.command("add")
@@ -48,6 +51,8 @@ def add(
     """Create a repository: probes the bucket, makes the keys, writes the recovery sheet.
 
     S3 credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or are asked for; never from the command line.
+
+    Example: seawall repo add main s3://backups --endpoint https://s3.example.net --recovery-key recovery-main.txt
     """
     with session(config, as_json) as (controller, output):
         full_url = repository_url(url, endpoint, region)
@@ -82,7 +87,7 @@ def list_repositories(config: ConfigOption = None, as_json: JsonOption = False) 
         if as_json:
             return output.json(answer)
         output.table(
-            ("REPOSITORY", "URL", ">POINTS", ">STORED", "CREATED", "ID"),
+            ("REPOSITORY", "URL", ">POINTS", ">STORED", "CREATED", "#ID"),
             (
                 (
                     repo.name,

@@ -5,14 +5,17 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.cli.completion import host_names, point_ids
 from seawall.cli.connection import new_request_id
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.watch import finish, follow
 
 
 def start_restore(
-    point: Annotated[str, typer.Argument(help="The point's id, or its first eight digits or more.")],
-    to: Annotated[str, typer.Option("--to", help="The host to restore to, by name or id.")],
+    point: Annotated[
+        str, typer.Argument(help="The point's id, or its first eight digits or more.", autocompletion=point_ids)
+    ],
+    to: Annotated[str, typer.Option("--to", help="The host to restore to, by name or id.", autocompletion=host_names)],
     name: Annotated[
         str,
         typer.Option("--as", help="Another name for the restored VM; gives it a new UUID and new MAC addresses too."),
@@ -34,7 +37,10 @@ def start_restore(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a point: every disk byte for byte, the VM defined again, started if you ask. Existing VMs and files are never overwritten."""
+    """Restore a point: every disk byte for byte, the VM defined again, started if you ask. Existing VMs and files are never overwritten.
+
+    Example: seawall restore 0192f3c1-58aa --to host2 --start --wait
+    """
     with session(config, as_json) as (controller, output):
         spec = resources_pb2.RestoreSpec(
             point_id=point,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.cli.completion import open_run_ids, run_ids, vm_names
 from seawall.cli.connection import new_request_id
 from seawall.cli.run_text import print_run, run_rows
 from seawall.cli.session import ConfigOption, JsonOption, session
@@ -13,12 +14,14 @@ from seawall.repository.clock import SystemClock, datetime_of
 
 app = typer.Typer(name="run", no_args_is_help=True, help="Runs: backups and restores that were asked for.")
 
-RunArgument = Annotated[str, typer.Argument(help="The run's id, or its first eight digits or more.")]
+_RUN = "The run's id, or its first eight digits or more."
+RunArgument = Annotated[str, typer.Argument(help=_RUN, autocompletion=run_ids)]
+OpenRunArgument = Annotated[str, typer.Argument(help=_RUN, autocompletion=open_run_ids)]
 
 
 @app.command("list")
 def list_runs(
-    vm: Annotated[str, typer.Option(help="Only runs of this VM.")] = "",
+    vm: Annotated[str, typer.Option(help="Only runs of this VM.", autocompletion=vm_names)] = "",
     open_only: Annotated[bool, typer.Option("--open", help="Only runs that are not over.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
     config: ConfigOption = None,
@@ -45,18 +48,19 @@ def show_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOption 
 
 @app.command("watch")
 def watch_run(
-    runs: Annotated[list[str], typer.Argument(help="Runs to watch.")],
+    runs: Annotated[list[str], typer.Argument(help="Runs to watch.", autocompletion=open_run_ids)],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow runs until they are over; live bars on a terminal. Ends like `backup --wait`."""
+    """Follow runs until they are over; live bars on a terminal. Ends like `backup --wait`:
+    0 when all succeeded, 1 when one failed, 8 when one was canceled. Ctrl-C leaves the runs alone."""
     with session(config, as_json) as (controller, output):
         found = [controller.call(controller.backup.GetRun, operator_pb2.GetRunRequest(run=run)).run for run in runs]
         finish(output, follow(controller, output, found))
 
 
 @app.command("cancel")
-def cancel_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def cancel_run(run: OpenRunArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Ask for a run to be canceled. It is over once its worker has cleaned up, 60 s at most."""
     with session(config, as_json) as (controller, output):
         request = operator_pb2.CancelRunRequest(request_id=new_request_id(), run=run)

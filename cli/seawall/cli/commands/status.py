@@ -36,7 +36,7 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
                 + (f", {unprotected} not" if unprotected else ""),
             ),
             ("Points", f"{answer.points_total}, {size(answer.stored_bytes)} stored{saved}"),
-            ("Oldest newest", oldest),
+            ("Oldest newest point", oldest),
             (
                 "Runs",
                 f"{answer.runs_active} active, {answer.runs_waiting} waiting, {answer.runs_failed_24h} failed in 24 h",

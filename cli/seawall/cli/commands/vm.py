@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2
+from seawall.cli.completion import host_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import age, count, local, size
 from seawall.repository.clock import SystemClock, datetime_of
@@ -14,7 +15,7 @@ app = typer.Typer(name="vm", no_args_is_help=True, help="Virtual machines.")
 
 @app.command("list")
 def list_vms(
-    host: Annotated[str, typer.Option(help="Only the VMs of this host.")] = "",
+    host: Annotated[str, typer.Option(help="Only the VMs of this host.", autocompletion=host_names)] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -25,7 +26,7 @@ def list_vms(
             return output.json({"vms": vms})
         now = datetime_of(SystemClock().now_us())
         output.table(
-            ("VM", "HOST", "STATE", ">DISKS", ">SIZE", "NEWEST POINT", "ID"),
+            ("VM", "HOST", "STATE", ">DISKS", ">SIZE", "NEWEST POINT", "#ID"),
             (
                 (
                     vm.name,
@@ -44,7 +45,9 @@ def list_vms(
 
 @app.command("show")
 def show_vm(
-    vm: Annotated[str, typer.Argument(help="Name, id, or the first eight digits of the id.")],
+    vm: Annotated[
+        str, typer.Argument(help="Name, id, or the first eight digits or more of the id.", autocompletion=vm_names)
+    ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -31,9 +31,6 @@ class FleetRows:
     def hosts_named(self, text: str) -> Sequence[Host]:
         return [_host(row) for row in self._connection.execute(named(HOSTS, text, hosts.c.id, hosts.c.name))]
 
-    def host_count(self) -> int:
-        return self._connection.execute(sa.select(sa.func.count()).select_from(hosts)).scalar_one()
-
     def describe_host(self, host_id: str, name: str, agent_version: str, hypervisor_version: str) -> None:
         values = {"name": name, "agent_version": agent_version, "hypervisor_version": hypervisor_version}
         self._connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(**values))

@@ -93,10 +93,6 @@ class RunRows:
         query = sa.select(attempts).where(attempts.c.state.in_(LIVE)).order_by(attempts.c.id)
         return list(self._attempts(query.where(attempts.c.host_id == host_id) if host_id else query))
 
-    def publishing_attempts(self) -> Sequence[Attempt]:
-        query = sa.select(attempts).where(attempts.c.state == AttemptState.PUBLISHING.value)
-        return list(self._attempts(query.order_by(attempts.c.id)))
-
     def add_attempt(self, attempt: Attempt) -> None:
         self._connection.execute(sa.insert(attempts).values(**_attempt_values(attempt)))
 

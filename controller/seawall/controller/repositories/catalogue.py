@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from seawall.controller.config import StatePaths
-from seawall.controller.errors import NotFound
+from seawall.controller.errors import NotFound, Unavailable
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.repositories.credentials import open_credentials
@@ -57,6 +57,7 @@ class RepositoryCatalogue:
         self._opened: dict[str, OpenedRepository] = {}
         self._lock = threading.Lock()
         self._opening: dict[str, threading.Lock] = {}
+        self._closing = threading.Event()
 
     def open(self, repository_id: str) -> OpenedRepository:
         """Raises NotFound/REPOSITORY_UNKNOWN, Unavailable/STORE_UNAVAILABLE, FailedPrecondition/FOREIGN_REPOSITORY, ..."""
@@ -80,6 +81,10 @@ class RepositoryCatalogue:
     def bare_store_of(self, url: str, credentials: S3Credentials | None) -> Store:
         """The store alone: for the probe."""
         return self._open_store(url, credentials, self._clock)
+
+    def begin_close(self) -> None:
+        """Long work stops at its next step."""
+        self._closing.set()
 
     def close(self) -> None:
         """Writes the indexes down."""
@@ -128,6 +133,8 @@ class RepositoryCatalogue:
         stored = self._database.read_now(lambda transaction: transaction.packs.stored(opened.record.id))
         lost = [pack for pack in stored if pack.id not in known]
         for pack in lost:
+            if self._closing.is_set():
+                raise Unavailable("DRAINING", "This controller is stopping; try again shortly.")
             opened.raw_lengths(pack)
         if lost:
             _log.info("index.rebuilt", repository=opened.record.name, packs=len(lost))

@@ -22,7 +22,6 @@ class Timing:
     failover_grace_seconds: float = 180.0
     tick_seconds: float = 5.0
     watch_seconds: float = 1.0
-    progress_write_seconds: float = 1.0
     url_seconds: int = 3600
     transient_backoff_seconds: tuple[float, ...] = (60.0, 240.0, 960.0)
     most_tries: int = 3
@@ -49,7 +48,6 @@ def timing_of(timings: Timings) -> Timing:
         failover_grace_seconds=timings.failover_grace_seconds,
         tick_seconds=timings.scheduler_interval_seconds,
         watch_seconds=timings.watch_interval_seconds,
-        progress_write_seconds=timings.progress_flush_seconds,
         url_seconds=int(timings.url_ttl_seconds),
     )
 

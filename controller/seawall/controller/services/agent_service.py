@@ -26,7 +26,7 @@ from seawall.controller.services.convert_agent import (
     put_target,
     read_url,
 )
-from seawall.controller.services.convert_fleet import vm_of
+from seawall.controller.services.convert_fleet import printable, vm_of
 from seawall.controller.services.convert_runs import failure_of, progress_of, warnings_of
 from seawall.controller.services.convert_time import duration, seconds_of, timestamp
 from seawall.controller.services.sessions import Desired, Greeting, Sessions
@@ -77,7 +77,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             )
         attempts = {each.attempt.attempt_id: each.worker_running for each in request.attempts}
         greeting = Greeting(
-            request.agent_version, request.boot_id, request.host_name, request.hypervisor_version, attempts
+            printable(request.agent_version),
+            request.boot_id,
+            printable(request.host_name),
+            printable(request.hypervisor_version),
+            attempts,
         )
         welcome = await self._sessions.hello(agent_id_of(context), greeting)
         return agent_pb2.HelloResponse(

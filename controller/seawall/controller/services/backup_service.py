@@ -8,7 +8,6 @@ from grpc import aio
 
 from seawall.api.v1 import operator_pb2, operator_pb2_grpc, resources_pb2
 from seawall.controller.repositories.add import Addition, RepositoryAdder
-from seawall.controller.runs.timing import Timing
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.convert_catalogue import point_message, repository_message
@@ -46,7 +45,6 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         watching: Watching,
         adder: RepositoryAdder,
         blocking: Blocking,
-        timing: Timing,
         version: str,
     ) -> None:
         self._executions = executions
@@ -55,7 +53,6 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self._watching = watching
         self._adder = adder
         self._blocking = blocking
-        self._timing = timing
         self._version = version
 
     async def GetStatus(

@@ -5,6 +5,8 @@ from seawall.controller.records.fleet import Vm, VmDisk
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import HostView, VmView
 
+LONGEST_NAME = 253
+
 
 def host_message(view: HostView) -> resources_pb2.Host:
     host = view.host
@@ -53,4 +55,9 @@ def vm_of(message: resources_pb2.Vm, host_id: str, now_us: int) -> Vm:
         VmDisk(disk.disk, disk.size_bytes, disk.format, disk.source, disk.read_only, disk.device)
         for disk in message.disks
     )
-    return Vm(message.vm_id, message.name, host_id, message.state, disks, now_us, True)
+    return Vm(message.vm_id, printable(message.name), host_id, message.state, disks, now_us, True)
+
+
+def printable(name: str) -> str:
+    """Names from a host go to people's terminals: no control characters, no novels."""
+    return "".join(character for character in name if character.isprintable())[:LONGEST_NAME]

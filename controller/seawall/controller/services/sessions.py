@@ -70,7 +70,8 @@ class Sessions:
 
         def closure(change: Change) -> tuple[str, ...]:
             fleet = change.transaction.fleet
-            name = greeting.host_name
+            host = fleet.host(agent_id)
+            name = greeting.host_name or (host.name if host else agent_id)
             fleet.describe_host(agent_id, name, greeting.agent_version, greeting.hypervisor_version)
             fleet.open_session(Session(agent_id, session_id, greeting.boot_id, lease_until_us, now_us))
             for attempt in change.transaction.runs.live_attempts(agent_id):

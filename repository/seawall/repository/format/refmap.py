@@ -20,6 +20,9 @@ _TENANT_LENGTH = struct.Struct("<H")
 _PACK_COUNT = struct.Struct("<I")
 _HASH_BYTES = 32
 
+MAX_POINT_SLOTS = 1 << 27
+"""Slots of one point, data and meta: 256 MiB decoded, a point of 9 TB at 64 KiB a chunk. A hostile refmap of some KiB could name more."""
+
 
 class Refmap:
     """A union of slots by pack. Not thread-safe while it is added to."""
@@ -43,9 +46,14 @@ class Refmap:
         return {pack_id: self._parts[pack_id][0] for pack_id in sorted(self._parts)}
 
     def encode(self, tenant: str) -> bytes:
-        """The object: header, packs sorted by id with their slot bitmaps, BLAKE3 of all before it. One set has one encoding."""
+        """The object: header, packs sorted by id with their slot bitmaps, BLAKE3 of all before it. One set has one encoding.
+
+        Raises ValueError on a malformed tenant, or over MAX_POINT_SLOTS: the disks want larger chunks.
+        """
         name = check_tenant(tenant).encode("ascii")
         packs = self.slots()
+        if sum(len(slots) for slots in packs.values()) > MAX_POINT_SLOTS:
+            raise ValueError(f"a point of more than {MAX_POINT_SLOTS} chunks: use larger chunks")
         parts = [encode_header(REFMAP), _TENANT_LENGTH.pack(len(name)), name, _PACK_COUNT.pack(len(packs))]
         for pack_id, slots in packs.items():
             parts += [pack_id, encode_slot_set(slots)]
@@ -71,12 +79,15 @@ def _decode(body: bytes) -> tuple[str, Refmap]:
     tenant = check_tenant(content[start : start + length].decode("ascii"))
     (count,) = _PACK_COUNT.unpack_from(content, start + length)
     offset = start + length + _PACK_COUNT.size
-    refmap, previous = Refmap(), b""
+    refmap, previous, total = Refmap(), b"", 0
     for _ in range(count):
         pack_id = content[offset : offset + PACK_ID_BYTES]
         if pack_id <= previous:
             raise IntegrityError("its packs are not sorted, or one stands twice")
         slots, offset = decode_slot_set(content, offset + PACK_ID_BYTES)
+        total += len(slots)
+        if total > MAX_POINT_SLOTS:
+            raise IntegrityError(f"it names more than {MAX_POINT_SLOTS} slots")
         refmap.add(pack_id, slots)
         previous = pack_id
     if offset != len(content):

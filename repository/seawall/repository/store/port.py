@@ -22,7 +22,7 @@ class ObjectInfo:
 class SignedPut:
     """One permitted PUT. Every header must be sent with exactly this value; the URL dies at `expires_us`."""
 
-    url: str
+    url: str = field(repr=False)  # its query is a permission: no log, no traceback shows it
     headers: Mapping[str, str] = field(default_factory=dict)
     expires_us: int = 0
 

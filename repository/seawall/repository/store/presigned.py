@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import urllib3
+from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import HTTPError
 
 from seawall.repository.clock import Clock, SystemClock
@@ -22,6 +23,8 @@ from seawall.repository.store.signed_file import SignedFiles
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _BLOCK_BYTES = 1 << 20
+_TALK_BYTES = 64 * 1024
+"""Read of an answer that is no object."""
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 
 
@@ -63,7 +66,7 @@ class PresignedClient:
             return b""
         if url.startswith("file://"):
             return self._files.get(url, offset, length)
-        return self._send("GET", url, {"Range": f"bytes={offset}-{offset + length - 1}"})
+        return self._send("GET", url, {"Range": f"bytes={offset}-{offset + length - 1}"}, ranged_bytes=length)
 
     def close(self) -> None:
         self._pool.clear()
@@ -74,21 +77,40 @@ class PresignedClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | memoryview | None = None) -> bytes:
-        """The answer's body, all of it: what ends before its Content-Length is an error, never a short result."""
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | memoryview | None = None,
+        ranged_bytes: int | None = None,
+    ) -> bytes:
+        """The answer's body, all of it, as it was sent: what ends before its Content-Length is an error, never a short result.
+
+        `ranged_bytes`: the length of the range that the headers ask for. A store that sends more is refused before it fills the memory.
+        """
         label = f"{method} {_without_signature(url)}"
         if not url.startswith(("http://", "https://")):
             raise StoreRefused(f"{label}: a signed URL is https://, http:// or file://")
         try:
             # urllib3 sends any buffer; its types know bytes only.
             response = self._pool.request(
-                method, url, headers=dict(headers), body=cast("bytes | None", body), redirect=False
+                method,
+                url,
+                headers=dict(headers),
+                body=cast("bytes | None", body),
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
             )
+            content = _content(response, _TALK_BYTES if method == "PUT" else ranged_bytes)
+        except (
+            ValueError
+        ) as error:  # urllib3's LocationValueError too; its text may hold the URL, so nothing of it goes on
+            raise StoreRefused(f"{label}: the URL or its headers cannot be sent: {type(error).__name__}") from None
         except HTTPError as error:
             raise _transport_error(error, label) from error
-        except ValueError as error:
-            raise StoreRefused(f"{label}: the URL or its headers cannot be sent") from error
-        return _judge(response.status, response.data, "Range" in headers, label)
+        return _judge(response.status, content, ranged_bytes, label)
 
 
 def _check_length(target: SignedPut, body: bytes | memoryview) -> None:
@@ -98,12 +120,32 @@ def _check_length(target: SignedPut, body: bytes | memoryview) -> None:
         raise StoreRefused(f"PUT {_without_signature(target.url)}: the body is not of the length that was signed")
 
 
-def _judge(status: int, content: bytes, ranged: bool, label: str) -> bytes:
+def _content(response: BaseHTTPResponse, longest: int | None) -> bytes:
+    """Up to one byte more than it may have. Never decompressed: objects are what was stored, whatever header came with them."""
+    if not 200 <= response.status < 300:
+        longest = _TALK_BYTES
+    try:
+        if longest is None:
+            return response.read(decode_content=False)
+        content = response.read(longest + 1, decode_content=False)
+        while len(content) <= longest and (more := response.read(longest + 1 - len(content), decode_content=False)):
+            content += more
+        return content
+    finally:
+        if not response.closed:  # something is left unread: this connection is of no more use
+            response.close()
+        response.release_conn()
+
+
+def _judge(status: int, content: bytes, ranged_bytes: int | None, label: str) -> bytes:
+    ranged = ranged_bytes is not None
     if ranged and status == 416:  # the range begins at or past the end
         return b""
     if ranged and status == 200:
         raise StoreRefused(f"{label}: the store ignored the range and sent the whole object")
     if 200 <= status < 300:
+        if ranged_bytes is not None and len(content) > ranged_bytes:
+            raise StoreRefused(f"{label}: the store sent more than the {ranged_bytes} bytes asked for")
         return content
     code = _CODE.search(content)
     raise from_status(status, code[1].decode() if code else "", label)

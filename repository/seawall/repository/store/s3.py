@@ -77,13 +77,13 @@ class S3Store:
         if check_length(length) == 0:
             self.head(name)
             return b""
-        return self._get(name, Range=f"bytes={offset}-{offset + length - 1}")
+        return self._get(name, length, Range=f"bytes={offset}-{offset + length - 1}")
 
     def get_suffix(self, name: str, length: int) -> bytes:
         if check_length(length) == 0:
             self.head(name)
             return b""
-        return self._get(name, Range=f"bytes=-{length}")
+        return self._get(name, length, Range=f"bytes=-{length}")
 
     def head(self, name: str) -> ObjectInfo:
         answer = self._call("head_object", name)
@@ -139,7 +139,8 @@ class S3Store:
             return _status(error) != 404
         return True
 
-    def _get(self, name: str, **parameters: Any) -> bytes:
+    def _get(self, name: str, longest: int | None = None, **parameters: Any) -> bytes:
+        """`longest`: of the range in `parameters`; a store that ignores ranges is refused before it fills the memory."""
         request: dict[str, Any] = {**self._target(name), **parameters}
         with _our_errors(f"{name} in {self.url}"):
             try:
@@ -150,6 +151,8 @@ class S3Store:
                 raise
             # `with answer["Body"]` would hand out the raw stream, whose errors boto3 does not map.
             with closing(answer["Body"]) as body:
+                if longest is not None and answer["ContentLength"] > longest:
+                    raise StoreRefused(f"{name} in {self.url}: the store ignored the range and sent the whole object")
                 return body.read()
 
     def _list_page(self, prefix: str, token: dict[str, str]) -> "ListObjectsV2OutputTypeDef":

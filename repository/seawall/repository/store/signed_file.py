@@ -4,6 +4,7 @@ Nothing but this code keeps them: a folder has no walls.
 """
 
 import hashlib
+import re
 from base64 import b64encode
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -12,6 +13,9 @@ from seawall.repository.clock import Clock
 from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused
 from seawall.repository.store.files import our_errors, read_file, write_file
 from seawall.repository.store.port import SignedPut
+
+_FILE = re.compile(r"/(?:[^\0]*/)?[^/\0]+")
+_EXPIRY = re.compile(r"[0-9]{1,18}")
 
 
 class SignedFiles:
@@ -46,7 +50,7 @@ class SignedFiles:
         parts = urlsplit(url)
         path = unquote(parts.path)
         expiry = parse_qs(parts.query).get("expires_us", [""])[0]
-        if parts.netloc or not path.startswith("/") or ".." in path.split("/") or not expiry.isdecimal():
+        if parts.netloc or not _FILE.fullmatch(path) or ".." in path.split("/") or not _EXPIRY.fullmatch(expiry):
             raise StoreRefused(f"{parts.path!r} is not a URL that a folder store signed")
         if int(expiry) <= self._clock.now_us():
             raise StoreRefused(f"{path}: the URL has expired")
