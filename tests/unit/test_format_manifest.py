@@ -42,9 +42,10 @@ hashes = st.binary(min_size=32, max_size=32)
 
 @st.composite
 def leaves(draw: st.DrawFn) -> Leaf:
-    """As a writer may hold them: packs in any order, unused or repeated, zero entries side by side."""
+    """As a writer may hold them: packs in any order, unused or repeated, zero entries side by side, chunks that occur again."""
     packs = draw(st.lists(st.tuples(pack_ids, st.integers(0, 3)), min_size=1, max_size=5))
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    data: dict[int, tuple[object, ...]] = {}
     for _ in range(draw(st.integers(1, 40))):
         length = draw(st.integers(1, 1 << 20))
         if draw(st.booleans()):
@@ -52,8 +53,9 @@ def leaves(draw: st.DrawFn) -> Leaf:
             continue
         stored = length + 28 if length < 10 else draw(st.integers(29, length + 27))
         codec = Codec.RAW if length < 10 else Codec.ZSTD
-        where = (draw(st.integers(96, 1 << 25)), draw(st.integers(0, len(packs) - 1)), draw(st.integers(0, 16_383)))
-        rows.append((length, stored, *where, codec, 0, draw(hashes)))
+        offset, pack = draw(st.integers(96, 1 << 25)), draw(st.integers(0, len(packs) - 1))
+        chunk = (length, stored, offset, pack, offset % 16_384, codec, 0, draw(hashes))
+        rows.append(data.setdefault(offset % 16_384, chunk))
     return Leaf(np.array(rows, dtype=LEAF_ENTRY), tuple(packs))
 
 
@@ -120,6 +122,15 @@ def test_what_could_not_be_read_is_not_written(field: str, value: int) -> None:
     assert decode_leaf(encode_leaf(Leaf(entries, ((b"p" * 16, 0),)))).entries.tobytes() == entries.tobytes()
     entries[field][1] = value
     with pytest.raises(ValueError):
+        encode_leaf(Leaf(entries, ((b"p" * 16, 0),)))
+
+
+@pytest.mark.parametrize(("field", "value"), [("h", b"g" * 32), ("offset", 6000), ("slot", 4), ("length", 8192)])
+def test_one_place_of_a_pack_is_one_chunk(field: str, value: object) -> None:
+    """Else a reader, who proves each place once, would prove one chunk and write it for the other."""
+    entries = good_entries()
+    entries[field][1] = value
+    with pytest.raises(ValueError, match="different chunks"):
         encode_leaf(Leaf(entries, ((b"p" * 16, 0),)))
 
 

@@ -31,7 +31,7 @@ def start_backup(
     vms: Annotated[
         list[str],
         typer.Argument(
-            metavar="VM...",
+            metavar="VM",
             help="VMs by name, id, or the first eight digits or more of the id.",
             autocompletion=vm_names,
         ),

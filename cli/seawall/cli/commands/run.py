@@ -15,8 +15,8 @@ from seawall.repository.clock import SystemClock, datetime_of
 app = typer.Typer(name="run", no_args_is_help=True, help="Runs: backups and restores that were asked for.")
 
 _RUN = "The run's id, or its first eight digits or more."
-RunArgument = Annotated[str, typer.Argument(help=_RUN, autocompletion=run_ids)]
-OpenRunArgument = Annotated[str, typer.Argument(help=_RUN, autocompletion=open_run_ids)]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=run_ids)]
+OpenRunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=open_run_ids)]
 
 
 @app.command("list")
@@ -48,7 +48,7 @@ def show_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOption 
 
 @app.command("watch")
 def watch_run(
-    runs: Annotated[list[str], typer.Argument(help="Runs to watch.", autocompletion=open_run_ids)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs to watch.", autocompletion=open_run_ids)],
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

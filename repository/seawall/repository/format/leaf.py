@@ -149,6 +149,7 @@ def _check_leaf(leaf: Leaf) -> None:
         raise IntegrityError("leaf page: a run of zeroes is not one entry")
     _check_zero_entries(entries[zero])
     _check_data_entries(entries[~zero])
+    _check_places(entries[~zero])
     _check_packs(entries[~zero], leaf.packs)
 
 
@@ -176,6 +177,17 @@ def _check_data_entries(entries: NDArray[np.void]) -> None:
     )
     if not bool(np.all(sound)):
         raise IntegrityError("leaf page: an entry's lengths, offset, slot or codec are out of bounds")
+
+
+def _check_places(entries: NDArray[np.void]) -> None:
+    """Entries that share a place in a pack are the same chunk: a reader fetches and proves each place once."""
+    for field in ("offset", "slot"):
+        place = (entries["pack"].astype(np.int64) << 32) | entries[field]
+        order = np.argsort(place, kind="stable")
+        rows = np.ascontiguousarray(entries[order]).view(np.uint8).reshape(len(entries), LEAF_ENTRY.itemsize)
+        shared = np.diff(place[order]) == 0
+        if bool(np.any(rows[1:][shared] != rows[:-1][shared])):
+            raise IntegrityError("leaf page: two entries name one place of a pack for different chunks")
 
 
 def _check_packs(entries: NDArray[np.void], packs: tuple[tuple[bytes, int], ...]) -> None:
