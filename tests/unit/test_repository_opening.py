@@ -148,8 +148,9 @@ def test_one_recipient_is_too_few() -> None:
         create(MemoryStore(), recipients={"controller": samples.RECIPIENTS["controller"]})
     with pytest.raises(ValueError, match="2 recipients"):
         create(MemoryStore(), recipients=dict.fromkeys(samples.RECIPIENTS, samples.RECIPIENTS["controller"]))
-    with pytest.raises(ValueError, match="power of two"):
-        create(MemoryStore(), chunk_nominal_bytes=65537)
+    for size in (65537, 4096, 8 << 20):  # what the chunk grid cannot cut
+        with pytest.raises(ValueError, match="power of two"):
+            create(MemoryStore(), chunk_nominal_bytes=size)
 
 
 def test_wrong_keys_and_unknown_wrappers(repository: OpenRepository) -> None:

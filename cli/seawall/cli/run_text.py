@@ -41,7 +41,8 @@ def detail(run: resources_pb2.Run) -> str:
         done = sum(disk.read_bytes for disk in progress.disks)
         planned = sum(disk.planned_bytes for disk in progress.disks)
         share = f" {100 * done // planned} %" if planned else ""
-        return f"{progress.phase or word(run.attempts[-1], 'state')}{share}"
+        canceling = "canceling: " if run.cancel_requested else ""
+        return f"{canceling}{progress.phase or word(run.attempts[-1], 'state')}{share}"
     return "; ".join(warning.reason for warning in run.warnings)
 
 

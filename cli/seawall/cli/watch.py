@@ -142,7 +142,8 @@ def _headline(run: resources_pb2.Run) -> str:
         return f"waits: {run.blocked_on}" if run.blocked_on else "waits for a place"
     attempt = run.attempts[-1]
     progress = attempt.progress
-    parts = [progress.phase or word(attempt, "state")]
+    parts = ["canceling"] if run.cancel_requested else []
+    parts.append(progress.phase or word(attempt, "state"))
     if attempt.attempt_no > 1:
         parts.append(f"attempt {attempt.attempt_no}")
     if progress.rate_bytes_per_second:

@@ -265,6 +265,7 @@ def _plan(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> Ca
             bases=bases,
             agent_id=request.agent_id,
             exclude=request.exclude_disks,
+            no_parent=request.no_parent,
         )
     )
     if not plan.disks:

@@ -40,6 +40,7 @@ class CaptureFacts:
     bases: Mapping[str, Collection[str]]  # checkpoints on this host -> targets with a bitmap in it
     agent_id: str
     exclude: Collection[str]
+    no_parent: str = ""  # why there is none
 
 
 def plan_capture(facts: CaptureFacts) -> CapturePlan:
@@ -93,7 +94,7 @@ def _plan_disk(disk: DomainDisk, facts: CaptureFacts) -> DiskPlan:
     tracked = disk.format == "qcow2" and facts.keeps_bitmaps.get(disk.target, False)
     before = _in_parent(disk.target, facts.parent)
     if facts.parent is None:
-        return DiskPlan(disk, "full", "This VM has no earlier point in this repository.", tracked)
+        return DiskPlan(disk, "full", facts.no_parent or "This VM has no earlier point in this repository.", tracked)
     if before is None:
         return DiskPlan(disk, "full", "This disk is new: the parent point lacks it.", tracked)
     doubt = _doubt(disk, before, facts, tracked)

@@ -11,7 +11,7 @@ from seawall.repository.format.manifest import Checkpoint, Root
 
 @dataclass(frozen=True, slots=True)
 class CaptureRequest:
-    """What to capture and against what. `parent` is the root of the newest committed point in the same repository."""
+    """What to capture and against what. `parent`: root of the newest committed point in the same repository; None, and `no_parent` why."""
 
     vm_id: str
     attempt_id: str
@@ -20,6 +20,7 @@ class CaptureRequest:
     freeze: str  # "never", "try", "require"
     parent: Root | None
     exclude_disks: tuple[str, ...]
+    no_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ def backup_grant_of(message: wire.BackupGrant) -> own.BackupGrant:
         freeze=_FREEZE.get(message.freeze, "try"),
         parent=point_grant_of(message.parent) if message.HasField("parent") else None,
         exclude_disks=tuple(message.exclude_disks),
+        no_parent=message.no_parent_reason,
     )
 
 

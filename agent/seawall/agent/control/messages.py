@@ -114,6 +114,7 @@ class BackupGrant:
     freeze: str  # "never", "try", "require"
     parent: PointGrant | None
     exclude_disks: tuple[str, ...]
+    no_parent: str = ""  # why there is no parent, for the operator
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,10 @@ class SlotsKeepMissing(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class _Parent:
-    """The point to compare with. No root: there is none, or it cannot be used, and the warnings say why."""
+    """The point to compare with. No root: there is none, or it cannot be used; `why` says which, and `warnings` what was wrong."""
 
     root: Root | None
+    why: str
     warnings: tuple[tuple[str, str], ...]
 
 
@@ -68,14 +69,14 @@ def back_up(task: Task, grant: BackupGrant) -> None:
 def _open_parent(task: Task, grant: BackupGrant) -> _Parent:
     """A parent that cannot be read costs time, not the backup."""
     if grant.parent is None:
-        return _Parent(None, ())
+        return _Parent(None, grant.no_parent, ())
     task.reporter.phase("reading the parent point")
     try:
-        return _Parent(parent_root(grant.parent, task.coordinator.transfer), ())
+        return _Parent(parent_root(grant.parent, task.coordinator.transfer), "", ())
     except RepositoryError as error:
         _log.warning("parent_not_readable", point=grant.parent.point_id, error=str(error))
         message = f"the parent point {grant.parent.point_id} could not be read ({error}); everything was read anew"
-        return _Parent(None, (("PARENT_NOT_READABLE", message),))
+        return _Parent(None, "The parent point could not be read.", (("PARENT_NOT_READABLE", message),))
 
 
 def _request(task: Task, grant: BackupGrant, parent: _Parent) -> CaptureRequest:
@@ -87,6 +88,7 @@ def _request(task: Task, grant: BackupGrant, parent: _Parent) -> CaptureRequest:
         freeze=grant.freeze,
         parent=parent.root,
         exclude_disks=grant.exclude_disks,
+        no_parent=parent.why,
     )
 
 

@@ -5,6 +5,7 @@ header | length u32 | canonical JSON | Ed25519 signature (64) over domain + all 
 
 from dataclasses import dataclass
 
+from seawall.repository.chunking.grid import Grid
 from seawall.repository.crypto.keys import RepositorySecrets, cut_key_commitment
 from seawall.repository.crypto.signing import CONFIG_DOMAIN, SIGNATURE_BYTES, sign, verify
 from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError
@@ -15,8 +16,6 @@ from seawall.repository.format.record import LINEAGE_ID_BYTES
 
 KNOWN_FEATURES: frozenset[str] = frozenset()
 """Features beyond format 1 that this Seawall understands."""
-
-_GRID_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +41,9 @@ class RepositoryConfig:
 
 def new_config(lineage_id: bytes, chunk_nominal_bytes: int, secrets: RepositorySecrets) -> RepositoryConfig:
     """The config of a repository with these secrets. Raises ValueError on a malformed lineage or chunk size."""
-    power_of_two = chunk_nominal_bytes & (chunk_nominal_bytes - 1) == 0
-    if len(lineage_id) != LINEAGE_ID_BYTES or chunk_nominal_bytes < _GRID_BYTES or not power_of_two:
-        raise ValueError("a lineage id has 16 bytes; a nominal chunk size is a power of two of at least 4,096 bytes")
+    if len(lineage_id) != LINEAGE_ID_BYTES:
+        raise ValueError(f"a lineage id has {LINEAGE_ID_BYTES} bytes, not {len(lineage_id)}")
+    Grid(secrets.cut_key, chunk_nominal_bytes)  # raises: a repository that nobody can cut for is none
     return RepositoryConfig(
         format_version=VERSION,
         suite=SUITE,

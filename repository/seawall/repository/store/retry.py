@@ -100,9 +100,7 @@ class RetryingStore:
         self._retrier.run(lambda: self._inner.delete(name))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        listing = self._inner.list(prefix)
-        while (info := self._retrier.run(lambda: next(listing, None))) is not None:
-            yield info
+        return _Listing(self._inner.list(prefix), self._retrier)
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
         return self._inner.sign_put(name, length, md5, expires_seconds=expires_seconds)
@@ -115,6 +113,20 @@ class RetryingStore:
             return self._inner.head(name).size_bytes == memoryview(body).nbytes and self._inner.get(name) == body
         except ObjectMissing:
             return False
+
+
+class _Listing(Iterator[ObjectInfo]):
+    """No generator: one that has raised is at its end, and who asked it again would take a part of the list for all of it."""
+
+    def __init__(self, inner: Iterator[ObjectInfo], retrier: Retrier) -> None:
+        self._inner = inner
+        self._retrier = retrier
+
+    def __next__(self) -> ObjectInfo:
+        info = self._retrier.run(lambda: next(self._inner, None))
+        if info is None:
+            raise StopIteration
+        return info
 
 
 class RetryingTransfer:
