@@ -143,10 +143,11 @@ class Laboratory:
     def start_agent(self, name: str) -> None:
         self._serve(self.hosts[name], f"agent-{name}", [seawall_command(), "agent", "run"])
 
-    def add_repository(self) -> None:
+    def add_repository(self, name: str = REPOSITORY) -> None:
+        """In the one bucket, under a prefix of the same name."""
         endpoint = f"http://{self.hub.address}:{_S3_PORT}"
-        place = [f"s3://{_BUCKET}", "--endpoint", endpoint, "--recovery-key", _RECOVERY_FILE]
-        self.seawall("repo", "add", REPOSITORY, *place, env=self._keys)
+        place = [f"s3://{_BUCKET}/{name}", "--endpoint", endpoint, "--recovery-key", f"{_RECOVERY_FILE}-{name}"]
+        self.seawall("repo", "add", name, *place, env=self._keys)
 
     def await_hosts_online(self) -> None:
         def online() -> bool:
@@ -217,9 +218,9 @@ class Laboratory:
     def seawall_json(self, *words: str, timeout_seconds: float = 120) -> Any:
         return json.loads(self.seawall(*words, "--json", timeout_seconds=timeout_seconds) or "")
 
-    def start_backup(self, vm: str, *words: str) -> Run:
+    def start_backup(self, vm: str, *words: str, repository: str = REPOSITORY) -> Run:
         """Ask for a backup, `words` being its options, and do not wait for it."""
-        return parse_run(self.seawall_json("backup", vm, "--repo", REPOSITORY, *words))
+        return parse_run(self.seawall_json("backup", vm, "--repo", repository, *words))
 
     def run_of(self, run_id: str) -> Run:
         return parse_run(self.seawall_json("run", "show", run_id))

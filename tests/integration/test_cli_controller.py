@@ -17,9 +17,9 @@ import grpc
 import pytest
 
 from seawall.api.v1 import agent_pb2, enroll_pb2_grpc
-from seawall.cli.connection import connect
+from seawall.cli.connection import connect, load_config
 from support.cli_command import Cli
-from support.controller_agent import enrolled
+from support.controller_agent import ScriptedAgent, enrolled
 from support.controller_application import Controller, free_port
 
 
@@ -230,7 +230,8 @@ def test_agents_join_and_say_why_not(made: Made, tmp_path: Path) -> None:
     token = answer["token"]
     pin = made.seawall("agent", "join", token[:-4] + "0000", *state, "--json")
     assert (pin.code, pin.reason) == (6, "CONTROLLER_NOT_TRUSTED")
-    secret = re.sub(r"\.[\w-]+:", ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA:", token)
+    head, pinned = token.rsplit(":", 1)
+    secret = f"{head[:-8]}AAAAAAAA:{pinned}"
     guessed = made.seawall("agent", "join", secret, *state, "--json")
     assert (guessed.code, guessed.reason) == (6, "TOKEN_UNKNOWN")
 
@@ -251,13 +252,13 @@ def own(tmp_path: Path) -> Made:
     return make(tmp_path / "own")
 
 
-def agent_of(made: Made) -> tuple[grpc.Channel, Controller]:
-    """What `enrolled` needs of a controller, over the ports of a process."""
-    config = (made.root / "state" / "operator.toml").read_text()
-    pem = re.search(r"-----BEGIN.*END CERTIFICATE-----\n", config, re.DOTALL)
-    assert pem is not None
-    channel = grpc.secure_channel(f"127.0.0.1:{made.operator}", grpc.ssl_channel_credentials(pem[0].encode()))
-    return channel, cast(Controller, SimpleNamespace(enrolment=enroll_pb2_grpc.EnrollServiceStub(channel)))
+def joined(made: Made, name: str) -> ScriptedAgent:
+    """A scripted agent of a controller that is another process."""
+    toml = made.root / "state" / "operator.toml"
+    credentials = grpc.ssl_channel_credentials(load_config(toml).ca_pem.encode())
+    with connect(toml) as operator, grpc.secure_channel(f"127.0.0.1:{made.operator}", credentials) as channel:
+        asked = SimpleNamespace(admin=operator.admin, enrolment=enroll_pb2_grpc.EnrollServiceStub(channel))
+        return enrolled(cast(Controller, asked), name)
 
 
 def test_it_ends_within_a_second_and_watchers_come_back(own: Made) -> None:
@@ -265,10 +266,7 @@ def test_it_ends_within_a_second_and_watchers_come_back(own: Made) -> None:
     folder.mkdir()
     with own.serving() as first:
         own.seawall("repo", "add", "main", folder, "--recovery-key", own.root / "sheet.txt")
-        channel, controller = agent_of(own)
-        with channel, connect(own.seawall.operator_toml) as operator:
-            controller.admin = operator.admin  # type: ignore[misc]
-            alpha = enrolled(controller, "alpha")
+        alpha = joined(own, "alpha")
         alpha.inventory({"vda": 1024 * 1024})
         started = own.seawall("backup", "db-1", "--json").json["runs"][0]
         assignment = alpha.next_assignment()

@@ -192,10 +192,10 @@ def test_older_checkpoints_go_and_foreign_ones_stay(vm: Vm, settings: CaptureSet
     first, _ = committed(vm, settings, "c1")
     second, _ = committed(vm, settings, "c2", first)
     committed(vm, settings, "c3", second)
-    assert vm.checkpoint_names() == ["other", "seawall-abcdef01-c2", "seawall-abcdef01-c3"]
-    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), {"seawall-abcdef01-c3"})
-    assert any("seawall-abcdef01-c2" in one for one in sentences)
-    assert vm.checkpoint_names() == ["other", "seawall-abcdef01-c3"]
+    assert vm.checkpoint_names() == ["other", "seawall-23456789-c2", "seawall-23456789-c3"]
+    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), {"seawall-23456789-c3"})
+    assert any("seawall-23456789-c2" in one for one in sentences)
+    assert vm.checkpoint_names() == ["other", "seawall-23456789-c3"]
 
 
 def test_failed_capture_leaves_the_base_usable(vm: Vm, settings: CaptureSettings) -> None:
@@ -204,7 +204,7 @@ def test_failed_capture_leaves_the_base_usable(vm: Vm, settings: CaptureSettings
     vm.io("vda", "write -P 2 0 512k")
     with pytest.raises(RuntimeError), capture(vm, settings, "d2", first):
         raise RuntimeError("the upload failed")
-    assert vm.checkpoint_names() == ["seawall-abcdef01-d1"]
+    assert vm.checkpoint_names() == ["seawall-23456789-d1"]
     truth = vm.truth()
     with capture(vm, settings, "d3", first) as taken:
         assert taken.disks[0].how == "bitmap"
@@ -229,7 +229,7 @@ def test_killed_qemu_costs_a_compare(vm: Vm, settings: CaptureSettings, stored: 
         assert content(vda) == truth["vda"]
         taken.keep_checkpoint()
         second = root_of(vm, list(taken.disks), taken.checkpoint)
-    assert vm.checkpoint_names() == ["seawall-abcdef01-e3"]
+    assert vm.checkpoint_names() == ["seawall-23456789-e3"]
     with capture(vm, settings, "e4", second) as taken:
         assert taken.disks[0].how == "bitmap"
 
@@ -287,7 +287,7 @@ def test_vm_stopped_during_the_backup(vm: Vm, settings: CaptureSettings) -> None
 
         await_true(noticed, "check() notices", 5)
     assert left_behind(settings, "i1") == []
-    assert vm.checkpoint_names() == ["seawall-abcdef01-i1"]  # libvirt deletes none of a VM that is off
+    assert vm.checkpoint_names() == ["seawall-23456789-i1"]  # libvirt deletes none of a VM that is off
     sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())
     vm.hypervisor.start(vm.vm_id)
     sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())

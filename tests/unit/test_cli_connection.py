@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.cli.connection import find_config, load_config
+from seawall.cli.connection import connection_cause, find_config, load_config
 from seawall.cli.exits import MEANING, CommandError, Exit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,3 +59,19 @@ def test_the_exit_codes_in_the_readme_are_these() -> None:
     readme = (ROOT / "README.md").read_text()
     for code, meaning in MEANING.items():
         assert f"| {code.value} | {meaning} |" in readme
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:7440: Failed to connect to remote host: "
+            "connect: Connection refused (111)",
+            "connect: Connection refused (111)",
+        ),
+        ("DNS resolution failed for nowhere:7440", "DNS resolution failed for nowhere:7440"),
+        ("failed to connect; last error: INTERNAL: odd", "INTERNAL: odd"),
+    ],
+)
+def test_the_cause_in_grpcs_words(message: str, cause: str) -> None:
+    assert connection_cause(message) == cause

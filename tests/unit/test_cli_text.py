@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.cli.text import age, count, duration, parse_duration, parse_size, size
+from seawall.cli.text import age, count, duration, iso_time, parse_duration, parse_size, sentences, size
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -82,3 +82,12 @@ def test_age(seconds: int, text: str) -> None:
 
 def test_count() -> None:
     assert (count(0, "disk"), count(1, "disk"), count(2, "disk")) == ("0 disks", "1 disk", "2 disks")
+
+
+def test_sentences_end_in_a_mark() -> None:
+    assert sentences("it broke", "", "Try again.", "Are you root?") == "it broke. Try again. Are you root?"
+
+
+def test_iso_time_of_never_is_none() -> None:
+    assert iso_time(0) is None
+    assert iso_time(1_795_348_800_123_456) == "2026-11-22T12:00:00Z"

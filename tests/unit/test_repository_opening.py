@@ -25,6 +25,7 @@ from seawall.repository.format.layout import (
     tombstone_name,
 )
 from seawall.repository.format.record import ChunkType
+from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root_object import seal_root
 from seawall.repository.repository import OpenRepository, create_repository, open_repository
 from seawall.repository.store.memory import MemoryStore
@@ -248,10 +249,13 @@ def test_a_pack_of_another_lineage_is_refused() -> None:
         repository.read_table("default", pack.pack_id, 0)
 
 
+REFMAP = samples.refmap().encode("default")
+
+
 def publish(repository: OpenRepository) -> bytes:
     stored = samples.record(b"node", 1, ChunkType.META)
     root_object = seal_root(samples.root(stored, samples.pack([stored])), repository.config.repository_public_key)
-    body = repository.sign_manifest(samples.statement(root_object, b"refmap"), root_object)
+    body = repository.sign_manifest(samples.statement(root_object, REFMAP), root_object)
     repository.store.put(manifest_name("default", samples.VM, samples.POINT), body)
     return root_object
 
@@ -281,6 +285,20 @@ def test_a_manifest_in_another_points_place_is_refused(repository: OpenRepositor
     repository.store.put(moved, repository.store.get(manifest_name("default", samples.VM, samples.POINT)))
     with pytest.raises(IntegrityError, match=moved):
         repository.read_manifest("default", samples.VM, OTHER_POINT)
+
+
+def test_a_refmap_is_proven_by_the_manifest(repository: OpenRepository) -> None:
+    publish(repository)
+    place, name = ("default", samples.VM, samples.POINT), refmap_name("default", samples.VM, samples.POINT)
+    with pytest.raises(ObjectMissing, match=name):
+        repository.read_refmap(*place)
+    repository.store.put(name, REFMAP)
+    assert repository.read_refmap(*place).encode("default") == REFMAP
+    other = Refmap()
+    other.add(b"\xaa" * 16, [5])
+    repository.store.put(name, other.encode("default"), create_only=False)  # whole, of this tenant, and too small
+    with pytest.raises(IntegrityError, match="manifest names"):
+        repository.read_refmap(*place)
 
 
 def test_roots_and_manifests_of_another_lineage_are_refused(repository: OpenRepository) -> None:

@@ -8,6 +8,7 @@ import pytest
 from seawall.repository.errors import ObjectExists, ObjectMissing, StoreRefused, StoreUnavailable
 from seawall.repository.store.count import CountingStore, VerbCount
 from seawall.repository.store.memory import MemoryStore
+from seawall.repository.store.port import ObjectInfo
 from seawall.repository.store.retry import RetryingStore, RetryPolicy
 from seawall.repository.store.throttle import ThrottledStore, TokenBucket
 from support.store_clock import SkippingClock
@@ -168,3 +169,38 @@ def test_counting_below_retries_sees_every_attempt() -> None:
     counter = CountingStore(FailingStore([StoreUnavailable()] * 2))
     RetryingStore(counter, SkippingClock()).put("v1/x", b"123")
     assert counter.counts() == {"put": VerbCount(requests=3, failures=2, bytes=3)}
+
+
+class BreakingList(Iterator[ObjectInfo]):
+    """Answers every second call; the others fail for now."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __next__(self) -> ObjectInfo:
+        self._calls += 1
+        if self._calls % 2 == 0:
+            raise StoreUnavailable
+        if self._calls > 5:
+            raise StopIteration
+        return ObjectInfo(f"v1/{self._calls}", 0, 0)
+
+
+def test_a_list_that_was_given_up_can_be_asked_again() -> None:
+    """A part of a list, taken for all of it, would make points vanish."""
+
+    class BreakingStore(MemoryStore):
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            return BreakingList()
+
+    seen: list[str] = []
+    failures = 0
+    listing = RetryingStore(BreakingStore(), SkippingClock(), RetryPolicy(deadline_seconds=-1)).list("v1/")
+    while True:
+        try:
+            for info in listing:
+                seen.append(info.name)
+            break
+        except StoreUnavailable:
+            failures += 1
+    assert (seen, failures) == (["v1/1", "v1/3", "v1/5"], 3)

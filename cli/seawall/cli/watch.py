@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -18,6 +18,9 @@ from seawall.cli.run_text import print_run
 from seawall.cli.text import duration, size
 from seawall.cli.view import word
 from seawall.repository.clock import SystemClock
+
+FIGURES_WIDTH = 80
+"""What a disk's line takes beside its bar."""
 
 RECONNECT_SECONDS = 2.0
 GIVE_UP_SECONDS = 120.0
@@ -108,23 +111,30 @@ def _display(output: Output) -> "Iterator[_Lines | _Bars]":
 
 
 class _Bars:
-    """On a terminal: a headline per run and a bar per disk."""
+    """On a terminal: a headline per run and below it a line with a bar per disk, cut where the terminal ends, never folded."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self.live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __call__(self, runs: Iterable[resources_pb2.Run]) -> None:
-        table = Table.grid(padding=(0, 2))
-        for run in runs:
-            table.add_row(Text(run.vm_name, style="bold"), Text(_headline(run)))
-            for disk in run.attempts[-1].progress.disks if run.attempts else ():
-                table.add_row(f"  {escape(disk.disk)}", _bar(disk), _figures(disk))
-        self.live.update(table)
+        self.live.update(Group(*(part for run in runs for part in self._parts(run))))
+
+    def _parts(self, run: resources_pb2.Run) -> Iterator[RenderableType]:
+        yield Text.assemble((run.vm_name, "bold"), "  ", _headline(run), no_wrap=True, overflow="ellipsis")
+        disks = Table.grid(padding=(0, 2))
+        for _ in ("disk", "bar", "figures"):
+            disks.add_column(no_wrap=True, overflow="ellipsis")
+        bar_width = min(max(self._console.width - FIGURES_WIDTH, 8), 30)
+        for disk in run.attempts[-1].progress.disks if run.attempts else ():
+            disks.add_row(f"  {escape(disk.disk)}", _bar(disk, bar_width), _figures(disk))
+        if disks.row_count:
+            yield disks
 
 
-def _bar(disk: resources_pb2.DiskProgress) -> ProgressBar:
+def _bar(disk: resources_pb2.DiskProgress, width: int) -> ProgressBar:
     total = max(disk.planned_bytes, disk.read_bytes, 1)
-    return ProgressBar(total=total, completed=total if disk.done else disk.read_bytes, width=30)
+    return ProgressBar(total=total, completed=total if disk.done else disk.read_bytes, width=width)
 
 
 def _figures(disk: resources_pb2.DiskProgress) -> str:

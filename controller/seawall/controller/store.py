@@ -182,7 +182,7 @@ class Packs(Protocol):
 
 
 class Repositories(Protocol):
-    """Repositories and the secrets that they need."""
+    """Repositories, creations under way, and the secrets that they need."""
 
     def repository(self, repository_id: str) -> RepositoryRecord | None: ...
 
@@ -199,6 +199,15 @@ class Repositories(Protocol):
     def secret(self, secret_id: str) -> bytes | None: ...
 
     def add_secret(self, secret_id: str, ciphertext: bytes) -> None: ...
+
+    def creation(self, url: str) -> bytes | None:
+        """The sealed creation under way in this place."""
+
+    def begin_creation(self, url: str, ciphertext: bytes) -> bytes:
+        """The creation of this place: the one that was begun before, else this one."""
+
+    def end_creation(self, url: str) -> None:
+        """Its repository's row stands. Repeatable."""
 
 
 class Answers(Protocol):

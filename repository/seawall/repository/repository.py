@@ -22,12 +22,15 @@ from seawall.repository.format.layout import (
     manifests_prefix,
     pack_name,
     parse_point_name,
+    refmap_name,
     tombstones_prefix,
 )
 from seawall.repository.format.manifest import Root
 from seawall.repository.format.pack import PackTail, parse_tail
+from seawall.repository.format.refmap import Refmap, decode_refmap
 from seawall.repository.format.root_object import (
     Statement,
+    object_hash,
     open_manifest,
     open_root,
     root_names,
@@ -107,6 +110,22 @@ class OpenRepository:
                 raise IntegrityError(f"holds the manifest of point {statement.point_id} of VM {statement.vm_id}")
         return statement, root_object
 
+    def read_refmap(self, tenant: str, vm_id: str, point_id: str) -> Refmap:
+        """The refmap of a committed point, proven by the hash in the point's signed manifest: what is collected depends on it.
+
+        Raises ObjectMissing, IntegrityError, RefmapInvalid, FormatUnsupported, StoreUnavailable.
+        """
+        statement, _ = self.read_manifest(tenant, vm_id, point_id)
+        name = refmap_name(tenant, vm_id, point_id)
+        with naming(name):
+            body = self.store.get(name)
+            if object_hash(body) != statement.refmap_hash:
+                raise IntegrityError("not the refmap that the point's manifest names")
+            of_tenant, refmap = decode_refmap(body)
+            if of_tenant != tenant:
+                raise IntegrityError(f"a refmap of tenant {of_tenant}")
+        return refmap
+
     def points(self, tenant: str) -> list[PointName]:
         """Committed points: an `m/` object without a tombstone, sorted by VM and point."""
         # Tombstones are listed last: one is written before its manifest goes, so no forgotten point shows.
@@ -137,7 +156,9 @@ def create_repository(
     locks everybody out. Raises ForeignRepository when something else lives here; ValueError on bad arguments.
     """
     if len(set(recipients.values())) < _RECIPIENTS_LEAST or not secrets.dedup_keys:
-        raise ValueError(f"a repository needs {_RECIPIENTS_LEAST} recipients with keys of their own, and the keys of a tenant")
+        raise ValueError(
+            f"a repository needs {_RECIPIENTS_LEAST} recipients with keys of their own, and the keys of a tenant"
+        )
     config = new_config(lineage_id, chunk_nominal_bytes, secrets)
     body = encode_config(config, secrets.signing_secret_key)
     if not _is_created(store, body):

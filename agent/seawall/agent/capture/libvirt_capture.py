@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -210,6 +211,22 @@ class LibvirtCapture:
         )
 
     def _connect(self, plan: DiskPlan) -> CapturedDisk:
+        source = self._source(plan)
+        if plan.how == "bitmap" and source.size_bytes != plan.disk.capacity_bytes:
+            plan = replace(plan, how="compare", why="The disk's size changed while the backup began.")
+            source = self._source(plan)
+        return CapturedDisk(
+            target=plan.disk.target,
+            size_bytes=source.size_bytes,
+            format=plan.disk.format,
+            source_path=plan.disk.source,
+            sector_bytes=plan.disk.sector_bytes,
+            how=plan.how,
+            why=plan.why,
+            source=source,
+        )
+
+    def _source(self, plan: DiskPlan) -> NbdSource:
         target = plan.disk.target
         source = NbdSource(
             self._where.socket,
@@ -220,16 +237,7 @@ class LibvirtCapture:
             timeout_seconds=self._settings.nbd_timeout_seconds,
         )
         self._sources.append(source)
-        return CapturedDisk(
-            target=target,
-            size_bytes=source.size_bytes,
-            format=plan.disk.format,
-            source_path=plan.disk.source,
-            sector_bytes=plan.disk.sector_bytes,
-            how=plan.how,
-            why=plan.why,
-            source=source,
-        )
+        return source
 
     def _described(self, plan: CapturePlan) -> Checkpoint | None:
         tracked = tuple(one.disk.target for one in plan.disks if one.tracked)

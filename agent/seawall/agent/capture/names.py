@@ -9,13 +9,13 @@ _REPOSITORY_CHARACTERS = 8
 
 
 def checkpoint_name(repository_id: str, attempt_id: str) -> str:
-    """`seawall-<first 8 of the repository's id>-<attempt>`: unique, never used twice."""
+    """`seawall-<last 8 of the repository's id>-<attempt>`: unique, never used twice."""
     return f"{repository_prefix(repository_id)}{attempt_id}"
 
 
 def repository_prefix(repository_id: str) -> str:
-    """What the checkpoints of one repository begin with."""
-    return f"{CHECKPOINT_PREFIX}{repository_id[:_REPOSITORY_CHARACTERS]}-"
+    """What the checkpoints of one repository begin with. The id's first characters are the time: those of one minute share them."""
+    return f"{CHECKPOINT_PREFIX}{repository_id[-_REPOSITORY_CHARACTERS:]}-"
 
 
 def attempt_of(checkpoint: str) -> str | None:

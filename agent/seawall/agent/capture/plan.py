@@ -118,6 +118,9 @@ def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, tracked:
         return "The parent point's checkpoint has no bitmap of this disk."
     if disk.capacity_bytes != before.size_bytes:
         return f"The disk's size changed from {before.size_bytes} to {disk.capacity_bytes} bytes."
+    if before.source not in (disk.source, *disk.backing):
+        # Another disk of this VM may lie here now, with a bitmap of the same name that tells of its own past.
+        return f"The disk was {before.source} in the parent point and is {disk.source} now."
     return ""
 
 

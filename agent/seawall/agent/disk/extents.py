@@ -49,6 +49,20 @@ def clip(extents: Sequence[Extent], end: int) -> list[Extent]:
     ]
 
 
+def last_clean_end(extents: Sequence[Extent]) -> int | None:
+    """Where the last extent ends that is neither dirty nor zero; None when there is none."""
+    return next((one.offset + one.length for one in reversed(extents) if not one.dirty and not one.zero), None)
+
+
+def zero_is_dirty_from(start: int, extents: Sequence[Extent]) -> list[Extent]:
+    """The same with every zero extent from `start` on dirty. No zero extent may span `start`."""
+    found: list[Extent] = []
+    for one in extents:
+        dirty = one.dirty or (one.zero and one.offset >= start)
+        append_joined(found, Extent(one.offset, one.length, dirty, one.zero))
+    return found
+
+
 def _overlap(left: Sequence[StatusRun], right: Sequence[StatusRun] | None) -> Iterator[tuple[int, int, int]]:
     """(length, left's flags, right's flags) up to the end of the shorter list."""
     if right is None:

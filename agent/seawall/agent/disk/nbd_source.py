@@ -1,9 +1,10 @@
 """A disk at one instant, read through QEMU's NBD server: the DiskSource of a backup."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from seawall.agent.disk.extents import append_joined, clip, merge
+from seawall.agent.disk.extents import append_joined, clip, last_clean_end, merge, zero_is_dirty_from
 from seawall.agent.disk.nbd import ALLOCATION, STATUS_BYTES, NbdConnection, NbdPool
 from seawall.agent.errors import DiskUnreadable
 from seawall.repository.clock import Clock
@@ -27,6 +28,8 @@ class NbdSource:
         contexts = [ALLOCATION, *([bitmap] if bitmap else [])]
         self._export = export
         self._bitmap = bitmap
+        self._tail_lock = threading.Lock()
+        self._tail: int | None = None
         self._pool = NbdPool(lambda: NbdConnection(socket, export, contexts, clock, timeout_seconds), connections)
         missing = set(contexts) - self._pool.contexts
         if missing:
@@ -38,7 +41,21 @@ class NbdSource:
         return self._pool.size_bytes
 
     def extents(self, offset: int, length: int) -> Sequence[Extent]:
-        """See DiskSource. Asks QEMU as often as it takes to cover the range."""
+        """See DiskSource. Zeroes at the disk's end count as dirty even where the bitmap calls them clean: see `_clean_tail`."""
+        found = self._extents(offset, length)
+        return zero_is_dirty_from(self._clean_tail(), found) if self._bitmap else found
+
+    def _clean_tail(self) -> int:
+        """The end of the last clean data. A disk that was cut and grown again reads as zeroes behind it, and the bitmap calls that clean."""
+        with self._tail_lock:
+            if self._tail is None:
+                starts = reversed(range(0, self.size_bytes, STATUS_BYTES))
+                ends = (last_clean_end(self._extents(start, STATUS_BYTES)) for start in starts)
+                self._tail = next((end for end in ends if end is not None), 0)
+            return self._tail
+
+    def _extents(self, offset: int, length: int) -> list[Extent]:
+        """Asks QEMU as often as it takes to cover the range."""
         end = min(offset + length, self.size_bytes)
         found: list[Extent] = []
         with self._pool.lend() as connection:

@@ -20,6 +20,7 @@ class DomainDisk:
     transient: bool
     shareable: bool
     sector_bytes: int = 512  # the logical block size that the guest sees
+    backing: tuple[str, ...] = ()  # sources of its backing files, nearest first; known of a running VM alone
 
 
 @dataclass(frozen=True, slots=True)

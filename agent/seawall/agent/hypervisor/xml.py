@@ -91,7 +91,7 @@ def disks_of(domain: ET.Element) -> tuple[DomainDisk, ...]:
 def state_outside_disks(domain: ET.Element) -> tuple[tuple[str, str], ...]:
     """Warnings (REASON, message) about what such a VM keeps outside its disks."""
     found = []
-    if domain.find("os/nvram") is not None:
+    if domain.find("os/nvram") is not None or _is_uefi(domain):
         found.append(
             ("NVRAM_NOT_CAPTURED", "UEFI variables are not in this point; a restored VM starts with fresh ones.")
         )
@@ -103,6 +103,11 @@ def state_outside_disks(domain: ET.Element) -> tuple[tuple[str, str], ...]:
             )
         )
     return tuple(found)
+
+
+def _is_uefi(domain: ET.Element) -> bool:
+    """Whose variables libvirt keeps in a file, also where the definition does not name it."""
+    return domain.find("os[@firmware='efi']") is not None or domain.find("os/loader[@type='pflash']") is not None
 
 
 def mac_addresses(domain: ET.Element) -> tuple[str, ...]:
@@ -143,6 +148,7 @@ def _disk(row: ET.Element) -> DomainDisk:
         transient=row.find("transient") is not None,
         shareable=row.find("shareable") is not None,
         sector_bytes=_sector_bytes(row),
+        backing=tuple(source for store in row.iter("backingStore") if (source := _source(store))),
     )
 
 

@@ -96,7 +96,7 @@ class LibvirtTarget:
         if self._plan.xml:
             self._vm_id = self._hypervisor.define(self._plan.xml)
             if self._request.start:
-                self._hypervisor.start(self._vm_id)
+                self._start()
         self._finished = True
         forget(self._run)
         logger.info("restore.finished", attempt_id=self._request.attempt_id, vm_id=self._vm_id)
@@ -143,6 +143,15 @@ class LibvirtTarget:
                 self._folders.append(one)
         except OSError as error:
             raise DiskUnwritable(f"The folder {folder} could not be made: {error.strerror}.") from error
+
+    def _start(self) -> None:
+        """A VM that does not start stays: its disks are complete, and its operator can mend what hinders it."""
+        try:
+            self._hypervisor.start(self._vm_id)
+        except AgentError as error:
+            logger.warning("restore.not_started", vm_id=self._vm_id, error=str(error))
+            message = f"The VM is restored and defined, but did not start: {error} Mend that, then `virsh start` it."
+            self.warnings = (*self.warnings, ("NOT_STARTED", message))
 
     def _remove_vm(self) -> None:
         try:

@@ -17,6 +17,7 @@ StateDir = Annotated[
     Path | None, typer.Option(help="Key, certificate, journal, logs.", show_default="/var/lib/seawall/agent")
 ]
 RunDir = Annotated[Path | None, typer.Option(help="Sockets.", show_default="/run/seawall/agent")]
+HostName = Annotated[str | None, typer.Option(help="The name operators see.", show_default="this host's name")]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="The agent's own settings.", show_default="/etc/seawall/agent.toml")
 ]
@@ -25,9 +26,7 @@ ConfigFile = Annotated[
 @app.command("join")
 def join(
     token: Annotated[str, typer.Argument(help="What `seawall host token` printed; '-' reads it from standard input.")],
-    host_name: Annotated[
-        str | None, typer.Option(help="The name operators see.", show_default="this host's name")
-    ] = None,
+    host_name: HostName = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the identity of a host that has joined already.")
     ] = False,
@@ -61,6 +60,7 @@ def run(
         ),
     ] = None,
     hypervisor: Annotated[str | None, typer.Option(help="libvirt URI.", show_default="qemu:///system")] = None,
+    host_name: HostName = None,
     config_file: ConfigFile = None,
 ) -> None:
     """Serve this host until SIGTERM or Ctrl-C. Logs go to standard error."""
@@ -71,6 +71,7 @@ def run(
             run_dir=run_dir,
             scratch_dir=scratch_dir,
             hypervisor=hypervisor,
+            host_name=host_name,
         )
         raise typer.Exit(compose.run_agent(settings))
 

@@ -1,4 +1,4 @@
-"""Repositories, with their gc rows, and secrets."""
+"""Repositories, with their gc rows, creations under way, and secrets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from seawall.controller.database.columns import dump, load, load_tuple
 from seawall.controller.database.names import named
-from seawall.controller.database.tables import gc, packs, repositories, restore_points, secrets
+from seawall.controller.database.tables import creations, gc, packs, repositories, restore_points, secrets
 from seawall.controller.errors import AlreadyExists
 from seawall.controller.records.catalogue import (
     Capabilities,
@@ -67,6 +67,22 @@ class RepositoryRows:
 
     def add_secret(self, secret_id: str, ciphertext: bytes) -> None:
         self._connection.execute(sa.insert(secrets).values(id=secret_id, ciphertext=ciphertext))
+
+    def creation(self, url: str) -> bytes | None:
+        return self._connection.execute(_CREATIONS.where(creations.c.url == url)).scalar_one_or_none()
+
+    def begin_creation(self, url: str, ciphertext: bytes) -> bytes:
+        known = self.creation(url)
+        if known is not None:
+            return known
+        self._connection.execute(sa.insert(creations).values(url=url, ciphertext=ciphertext))
+        return ciphertext
+
+    def end_creation(self, url: str) -> None:
+        self._connection.execute(sa.delete(creations).where(creations.c.url == url))
+
+
+_CREATIONS = sa.select(creations.c.ciphertext)
 
 
 def _record(row: sa.Row[Any]) -> RepositoryRecord:

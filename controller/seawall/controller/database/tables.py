@@ -122,6 +122,8 @@ repositories = sa.Table(
     _number("created_us"),
 )
 
+creations = sa.Table("creations", metadata, _id("url"), _bytes("ciphertext"))
+
 gc = sa.Table(
     "gc",
     metadata,
@@ -212,6 +214,7 @@ restore_points = sa.Table(
     _ref("host_id", "hosts.id"),
     _text("parent_point_id"),
     sa.Column("state", sa.Text, nullable=False, index=True),
+    _number("seq"),
     _number("db_epoch"),
     _number("instant_us"),
     _flag("guest_frozen"),

@@ -1,4 +1,7 @@
-"""Adds a repository: look at the store, create the repository in it or adopt the one that this controller made, remember it."""
+"""Adds a repository: look at the place, remember what will be created, create it, remember that it stands.
+
+What lies in the place already is never believed: only this controller's own creation, sealed in its database, is carried on.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +14,13 @@ from seawall.controller.errors import AlreadyExists, FailedPrecondition, Invalid
 from seawall.controller.records.catalogue import Capabilities, RepositoryRecord, Wrapper
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
+from seawall.controller.repositories.creation import Creation, open_creation, seal_creation
 from seawall.controller.repositories.credentials import seal_credentials
 from seawall.controller.store import Store as Database
 from seawall.controller.store import Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.crypto.keys import new_secrets
-from seawall.repository.crypto.sealing import public_key_of, recipient_id
+from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.errors import (
     BucketMissing,
     ForeignRepository,
@@ -27,9 +31,8 @@ from seawall.repository.errors import (
     StoreUnavailable,
     WrongKey,
 )
-from seawall.repository.format.keyfile import CONTROLLER_WRAPPER, RECOVERY_WRAPPER, key_names
-from seawall.repository.keyring import key_objects
-from seawall.repository.repository import OpenRepository, create_repository, open_repository, read_config
+from seawall.repository.format.keyfile import CONTROLLER_WRAPPER, RECOVERY_WRAPPER
+from seawall.repository.repository import OpenRepository, create_repository, read_config
 from seawall.repository.store.location import LocationInvalid, S3Credentials, S3Location, parse_location
 from seawall.repository.store.port import Store, StoreCapabilities
 from seawall.repository.store.presigned import PresignedClient
@@ -65,60 +68,87 @@ class RepositoryAdder:
         self._clock = clock
 
     def add(self, addition: Addition) -> RepositoryRecord:
-        """Repeatable after a crash: a repository that stands already is adopted, if the recovery key is its own.
+        """Repeatable after a crash at any moment, with the same recovery key: the same creation is carried on, or its record returned.
 
         Raises InvalidArgument/BAD_URL, BAD_NAME, BAD_RECOVERY_KEY, BAD_CHUNK_SIZE; AlreadyExists/NAME_TAKEN;
         FailedPrecondition/BUCKET_MISSING, BUCKET_REFUSED, BUCKET_UNREACHABLE, FOREIGN_REPOSITORY, STORE_UNSAFE.
         """
         chunk_bytes = _check(addition)
-        self._check_name(addition.name)
         with _store_told():
-            capabilities = self._probe(addition)
-            store = self._catalogue.store_of(addition.url, addition.credentials)
-            repository = self._adopt(store, addition) or self._create(store, addition, chunk_bytes)
+            bare = self._catalogue.bare_store_of(addition.url, addition.credentials)
+            known = self._known(addition, bare.url)
+            if known is not None:
+                return known
+            self._refuse_strangers(bare)
+            capabilities = _probe(bare, addition)
+            creation = self._begun(addition, bare.url, chunk_bytes)
+            repository = self._create(self._catalogue.store_of(addition.url, addition.credentials), creation)
         record = self._record(addition, repository, capabilities)
         self._remember(record, addition.credentials)
         _log.info("repository.added", repository=record.name, url=record.url, warnings=capabilities.warnings)
         return record
 
-    def _check_name(self, name: str) -> None:
-        taken = self._database.read_now(lambda transaction: transaction.repositories.repositories_named(name))
-        if taken:
-            raise AlreadyExists("NAME_TAKEN", f"There is a repository named {name!r} already.")
+    def _known(self, addition: Addition, url: str) -> RepositoryRecord | None:
+        """The repository that an earlier try of the same request added. Raises NAME_TAKEN when name or place are another one's."""
+        for record in self._database.read_now(lambda transaction: transaction.repositories.repositories()):
+            keys = {wrapper.public_key_hex for wrapper in record.wrappers if wrapper.name == RECOVERY_WRAPPER}
+            if (record.name, record.url) == (addition.name, url) and keys == {addition.recovery_public_key.hex()}:
+                return record
+            if addition.name in (record.name, record.id):
+                raise AlreadyExists("NAME_TAKEN", f"There is a repository named {addition.name!r} already.")
+            if record.url == url:
+                raise AlreadyExists("NAME_TAKEN", f"{url} was added before, as {record.name!r}.")
+        return None
 
-    def _probe(self, addition: Addition) -> StoreCapabilities:
-        bare = self._catalogue.bare_store_of(addition.url, addition.credentials)
-        location = parse_location(addition.url)
-        ca_file = location.ca_file if isinstance(location, S3Location) else None
-        with PresignedClient(ca_file=Path(ca_file) if ca_file else None) as transfer:
-            found = probe(bare, transfer)
-        if not found.create_only and not addition.accept_unsafe_store:
-            raise FailedPrecondition(
-                "STORE_UNSAFE", f"{' '.join(found.warnings)} Or accept it: --accept-unsafe-store.", {"url": bare.url}
-            )
-        return found
-
-    def _adopt(self, store: Store, addition: Addition) -> OpenRepository | None:
+    def _refuse_strangers(self, store: Store) -> None:
+        """Raises FOREIGN_REPOSITORY when a repository stands here that is not the one whose creation this controller began."""
         try:
             config = read_config(store)
         except ObjectMissing:
-            return None
-        secret = self._catalogue.keys.wrapper_secret.reveal()
-        repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=config.signing_public_key)
-        if recipient_id(addition.recovery_public_key) not in _recovery_recipients(store):
-            raise InvalidArgument(
-                "BAD_RECOVERY_KEY", "The repository exists and was made with another recovery key; give that one."
+            return
+        begun = self._creation(store.url)
+        if begun is None or begun.lineage_id != config.lineage_id:
+            raise FailedPrecondition(
+                "FOREIGN_REPOSITORY",
+                f"{store.url} holds a repository (lineage {config.lineage_id.hex()}) that this controller did not create. "
+                "Choose an empty bucket or another prefix; to use that repository, run the controller that created it.",
             )
-        return repository
 
-    def _create(self, store: Store, addition: Addition, chunk_bytes: int) -> OpenRepository:
+    def _begun(self, addition: Addition, url: str, chunk_bytes: int) -> Creation:
+        """The creation of this place, durable before anything of it is in the bucket: the one begun earlier, or a new one."""
+        new = Creation(
+            bytes.fromhex(uuid7(self._clock).replace("-", "")), chunk_bytes, addition.recovery_public_key, new_secrets()
+        )
+        sealed = seal_creation(self._catalogue.keys.box, url, new)
+        kept = self._database.write_now(lambda transaction: transaction.repositories.begin_creation(url, sealed))
+        begun = open_creation(self._catalogue.keys.box, url, kept)
+        if begun.recovery_public_key != addition.recovery_public_key:
+            raise InvalidArgument(
+                "BAD_RECOVERY_KEY",
+                f"Adding {url} was begun with another recovery key and did not end; give that first key again "
+                "(the command line kept its file), or choose another place.",
+            )
+        if begun.chunk_nominal_bytes != chunk_bytes:
+            raise InvalidArgument(
+                "BAD_CHUNK_SIZE", f"Adding {url} was begun with chunks of {begun.chunk_nominal_bytes} bytes; give the same."
+            )
+        return begun
+
+    def _creation(self, url: str) -> Creation | None:
+        sealed = self._database.read_now(lambda transaction: transaction.repositories.creation(url))
+        return None if sealed is None else open_creation(self._catalogue.keys.box, url, sealed)
+
+    def _create(self, store: Store, creation: Creation) -> OpenRepository:
         recipients = {
             CONTROLLER_WRAPPER: public_key_of(self._catalogue.keys.wrapper_secret.reveal()),
-            RECOVERY_WRAPPER: addition.recovery_public_key,
+            RECOVERY_WRAPPER: creation.recovery_public_key,
         }
-        lineage_id = bytes.fromhex(uuid7(self._clock).replace("-", ""))
         return create_repository(
-            store, lineage_id=lineage_id, chunk_nominal_bytes=chunk_bytes, recipients=recipients, secrets=new_secrets()
+            store,
+            lineage_id=creation.lineage_id,
+            chunk_nominal_bytes=creation.chunk_nominal_bytes,
+            recipients=recipients,
+            secrets=creation.secrets,
         )
 
     def _record(
@@ -149,9 +179,9 @@ class RepositoryAdder:
         sealed = seal_credentials(self._catalogue.keys.box, record.id, credentials) if credentials else b""
 
         def closure(transaction: Transaction) -> None:
-            for other in transaction.repositories.repositories():
-                if other.lineage_hex == record.lineage_hex:
-                    raise AlreadyExists("NAME_TAKEN", f"This repository was added before, as {other.name!r}.")
+            if transaction.repositories.creation(record.url) is None:
+                raise AlreadyExists("NAME_TAKEN", f"{record.url} was added by another call at the same time.")
+            transaction.repositories.end_creation(record.url)
             transaction.repositories.add_repository(record)
             if record.secret_id:
                 transaction.repositories.add_secret(record.secret_id, sealed)
@@ -172,10 +202,17 @@ def _check(addition: Addition) -> int:
     return size
 
 
-def _recovery_recipients(store: Store) -> set[bytes]:
-    """Ids of the keys that the recovery wrappers are sealed to."""
-    names = [name for name, parts in key_objects(store).items() if parts.wrapper == RECOVERY_WRAPPER]
-    return {key_names(store.get(name)).recipient for name in names}
+def _probe(bare: Store, addition: Addition) -> StoreCapabilities:
+    """Raises FailedPrecondition/STORE_UNSAFE."""
+    location = parse_location(addition.url)
+    ca_file = location.ca_file if isinstance(location, S3Location) else None
+    with PresignedClient(ca_file=Path(ca_file) if ca_file else None) as transfer:
+        found = probe(bare, transfer)
+    if not found.create_only and not addition.accept_unsafe_store:
+        raise FailedPrecondition(
+            "STORE_UNSAFE", f"{' '.join(found.warnings)} Or accept it: --accept-unsafe-store.", {"url": bare.url}
+        )
+    return found
 
 
 def _capabilities(found: StoreCapabilities) -> Capabilities:

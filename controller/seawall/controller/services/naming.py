@@ -19,8 +19,14 @@ T = TypeVar("T", bound=Identified)
 
 
 def find_vm(transaction: Transaction, text: str) -> Vm:
-    """Raises NotFound/VM_UNKNOWN, InvalidArgument/AMBIGUOUS. The same for its siblings."""
-    return _only(transaction.fleet.vms_named(text), text, "VM", lambda vm: vm.name)
+    """A name means the VM that a host reports now, rather than a lost one of the same name.
+
+    Raises NotFound/VM_UNKNOWN, InvalidArgument/AMBIGUOUS. The same for its siblings.
+    """
+    found = transaction.fleet.vms_named(text)
+    if all(vm.id != text for vm in found):
+        found = [vm for vm in found if vm.present] or found
+    return _only(found, text, "VM", lambda vm: vm.name)
 
 
 def find_host(transaction: Transaction, text: str) -> Host:

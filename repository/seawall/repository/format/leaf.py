@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.header import HEADER_BYTES, LEAF, check_header, encode_header
-from seawall.repository.format.pack_layout import FIRST_BODY_OFFSET, PACK_ID_BYTES, PACK_MAX_SLOTS
-from seawall.repository.format.record import MAX_CHUNK_BYTES, Codec, stored_bytes_of_raw
+from seawall.repository.format.pack_layout import (
+    FIRST_BODY_OFFSET,
+    PACK_ID_BYTES,
+    PACK_MAX_SLOTS,
+    all_lengths_agree,
+)
+from seawall.repository.format.record import Codec
 
 PAGE_BYTES = 64 * 1024 * 1024
 MAX_ENTRIES = PAGE_BYTES // 4096
@@ -162,14 +167,9 @@ def _check_zero_entries(entries: NDArray[np.void]) -> None:
 
 
 def _check_data_entries(entries: NDArray[np.void]) -> None:
-    length, stored = entries["length"].astype(np.int64), entries["stored_bytes"].astype(np.int64)
-    raw_stored = length + stored_bytes_of_raw(0)
-    kept_raw = entries["codec"] == Codec.RAW
-    agree = np.where(kept_raw, stored == raw_stored, (stored > stored_bytes_of_raw(0)) & (stored < raw_stored))
-    ends = entries["offset"].astype(np.int64) + stored
+    ends = entries["offset"].astype(np.int64) + entries["stored_bytes"]
     sound = (
-        agree
-        & (length <= MAX_CHUNK_BYTES)
+        all_lengths_agree(entries, "length")
         & (entries["codec"] <= Codec.ZSTD)
         & (entries["offset"] >= FIRST_BODY_OFFSET)
         & (entries["slot"] < PACK_MAX_SLOTS)

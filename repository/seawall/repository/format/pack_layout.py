@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from seawall.repository.crypto.aead import BOX_OVERHEAD_BYTES, KEY_BYTES
 from seawall.repository.crypto.chunk import HASH_BYTES
@@ -138,6 +139,15 @@ def lengths_agree(codec: int, raw_bytes: int, stored_bytes: int) -> bool:
     """Whether a body of this length can hold such a chunk: raw exactly, compressed never longer than raw."""
     raw_stored = stored_bytes_of_raw(raw_bytes)
     return stored_bytes == raw_stored if codec == Codec.RAW else stored_bytes_of_raw(0) < stored_bytes < raw_stored
+
+
+def all_lengths_agree(rows: NDArray[np.void], raw_field: str) -> NDArray[np.bool_]:
+    """`lengths_agree` of each row of a table or leaf, and no chunk over the maximum. `raw_field`: the column of plain lengths."""
+    raw, stored = rows[raw_field].astype(np.int64), rows["stored_bytes"].astype(np.int64)
+    raw_stored = raw + stored_bytes_of_raw(0)
+    shorter = (stored_bytes_of_raw(0) < stored) & (stored < raw_stored)
+    agree: NDArray[np.bool_] = np.where(rows["codec"] == Codec.RAW, stored == raw_stored, shorter)
+    return agree & (raw <= MAX_CHUNK_BYTES)
 
 
 def encode_footer(footer: Footer) -> bytes:

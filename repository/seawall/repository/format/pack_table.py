@@ -20,9 +20,10 @@ from seawall.repository.format.pack_layout import (
     RECORD_HEADER_BYTES,
     TABLE_ENTRY,
     Footer,
+    all_lengths_agree,
     parse_footer,
 )
-from seawall.repository.format.record import MAX_CHUNK_BYTES, ChunkType, Codec, stored_bytes_of_raw
+from seawall.repository.format.record import ChunkType, Codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,9 @@ def _check_table(table: NDArray[np.void], footer: Footer) -> None:
     expected_type = ChunkType.META if footer.meta else ChunkType.DATA
     if not bool(np.all(table["type"] == expected_type)) or not bool(np.all(table["codec"] <= Codec.ZSTD)):
         raise IntegrityError("pack: its table names an unknown codec or a chunk type that is not the pack's")
-    _check_lengths(table)
+    if not bool(np.all(all_lengths_agree(table, "raw_bytes"))):
+        raise IntegrityError("pack: lengths in its table do not agree")
     offsets, stored = table["offset"].astype(np.int64), table["stored_bytes"].astype(np.int64)
     starts = FIRST_BODY_OFFSET + np.concatenate(([0], np.cumsum(stored + RECORD_HEADER_BYTES)))
     if not np.array_equal(offsets, starts[:-1]) or int(starts[-1]) - RECORD_HEADER_BYTES != footer.table_offset:
         raise IntegrityError("pack: the offsets of its table do not follow one another to the table's start")
-
-
-def _check_lengths(table: NDArray[np.void]) -> None:
-    raw, stored = table["raw_bytes"].astype(np.int64), table["stored_bytes"].astype(np.int64)
-    raw_stored = raw + stored_bytes_of_raw(0)
-    kept_raw = table["codec"] == Codec.RAW
-    agree = np.where(kept_raw, stored == raw_stored, (stored > stored_bytes_of_raw(0)) & (stored < raw_stored))
-    if int(raw.max()) > MAX_CHUNK_BYTES or not bool(np.all(agree)):
-        raise IntegrityError("pack: lengths in its table do not agree")

@@ -1,0 +1,116 @@
+"""A backup interrupted in the middle: the guest writes on, nothing of ours stays behind, what was uploaded is not uploaded again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deploy.lab.answers import Run
+from deploy.lab.guest_image import GuestImage
+from deploy.lab.guest_vm import GuestVm, convert_to_raw
+from deploy.lab.laboratory import Laboratory
+from deploy.lab.namespaces import limit_upload
+from deploy.lab.truth import judge_images
+from deploy.lab.waiting import wait_for
+
+pytest_plugins = ["support.laboratory"]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+PACK_BYTES = 32 * 1024 * 1024
+SLOW_MEGABITS = 48
+"""So slow that a full backup of the guest takes some fifteen seconds."""
+
+
+@pytest.fixture
+def transferring(fleet: Laboratory, guest: GuestVm, request: pytest.FixtureRequest) -> Iterator[Run]:
+    """A full backup of the guest into a repository of its own, with packs stored and more to come."""
+    repository = request.node.name.replace("_", "-")
+    fleet.add_repository(repository)
+    fleet.await_vm(guest.name, "alpha")
+    limit_upload(guest.host, SLOW_MEGABITS)
+    run = fleet.start_backup(guest.name, repository=repository)
+    wait_for("the run to have stored a pack", lambda: packs_in(fleet, repository) > 0, 90, fleet.logs)
+    yield run
+    limit_upload(guest.host, 0)
+
+
+def test_the_agent_is_killed(
+    fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, transferring: Run, tmp_path: Path
+) -> None:
+    fleet.kill_service("agent-alpha")
+    guest.await_writes(5)
+    limit_upload(guest.host, 0)
+    fleet.start_agent("alpha")
+
+    finished = ended(fleet, transferring)
+    assert finished.succeeded, finished.failure
+    attempts = fleet.seawall_json("run", "show", finished.run_id)["attempts"]
+    assert [(attempt["state"], (attempt["failure"] or {}).get("reason")) for attempt in attempts] == [
+        ("failed", "AGENT_RESTARTED"),
+        ("succeeded", None),
+    ]
+    point = fleet.point_of(finished.point_id)
+    read, new = (sum(getattr(disk, what) for disk in point.disks) for what in ("read_bytes", "new_bytes"))
+    assert new < read - PACK_BYTES, "what the first attempt had stored was found by Lookup"
+    assert left_behind(guest) == [f"checkpoint seawall-…-{attempts[1]['attempt_id']}"]
+    judge_restored(fleet, guest_image, finished, tmp_path)
+
+
+def test_the_controller_is_killed(
+    fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, transferring: Run, tmp_path: Path
+) -> None:
+    fleet.kill_service("controller")
+    guest.await_writes(5)
+    fleet.start_controller()
+
+    finished = ended(fleet, transferring)
+    assert finished.succeeded, finished.failure
+    attempts = fleet.seawall_json("run", "show", finished.run_id)["attempts"]
+    assert [attempt["state"] for attempt in attempts] == ["succeeded"], "the same attempt goes on"
+    judge_restored(fleet, guest_image, finished, tmp_path)
+
+
+def test_the_operator_cancels(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
+    fleet.seawall("run", "cancel", transferring.run_id)
+    assert ended(fleet, transferring).state == "canceled"
+    guest.await_writes(5)
+    assert left_behind(guest) == []
+    points = fleet.seawall_json("point", "list", "--vm", guest.name)["points"]
+    assert transferring.run_id not in [point["point_id"] for point in points]
+
+
+def packs_in(lab: Laboratory, repository: str) -> int:
+    return int(lab.seawall_json("repo", "show", repository)["pack_count"])
+
+
+def ended(lab: Laboratory, run: Run) -> Run:
+    def over() -> Run | None:
+        now = lab.run_of(run.run_id)
+        return now if now.over else None
+
+    return wait_for(f"the end of run {run.run_id}", over, 120, lab.logs)
+
+
+def left_behind(guest: GuestVm) -> list[str]:
+    """Everything of ours on the guest's host: jobs, sockets, scratch files, checkpoints."""
+    found = []
+    if "None" not in guest.hypervisor.virsh("domjobinfo", guest.name):
+        found.append("job")
+    for root in ("/run/seawall/agent/captures", "/var/lib/seawall/scratch"):
+        found += [str(path) for path in guest.host.outside(root).rglob("*") if not path.is_dir()]
+    for name in guest.hypervisor.virsh("checkpoint-list", guest.name, "--name").split():
+        prefix, _, rest = name.partition("-")
+        found.append(f"checkpoint {prefix}-…-{rest.partition('-')[2]}")
+    return found
+
+
+def judge_restored(lab: Laboratory, image: GuestImage, run: Run, directory: Path) -> None:
+    """Restore the point to files; the guest's own check on them finds every torn, old or mixed block."""
+    place = f"/var/lib/libvirt/images/judged-{run.point_id[:13]}"
+    outside = lab.hosts["beta"].outside(place)
+    outside.mkdir()
+    assert lab.restore(run.point_id, "--to", "beta", "--disk", "vda", "--disk", "vdb", "--directory", place).succeeded
+    disks = {}
+    for disk, kind in (("vda", "qcow2"), ("vdb", "raw")):
+        disks[disk] = directory / f"{disk}.raw"
+        convert_to_raw(outside / f"{disk}.{kind}", kind, disks[disk])
+    judge_images(image, disks)
