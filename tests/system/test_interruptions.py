@@ -50,7 +50,7 @@ def test_the_agent_is_killed(
     ]
     point = fleet.point_of(finished.point_id)
     read, new = (sum(getattr(disk, what) for disk in point.disks) for what in ("read_bytes", "new_bytes"))
-    assert new < read - PACK_BYTES, "what the first attempt had stored was found by Lookup"
+    assert new < read - PACK_BYTES / 2, "what the first attempt had stored was found by Lookup"
     assert left_behind(guest) == [f"checkpoint seawall-…-{attempts[1]['attempt_id']}"]
     judge_restored(fleet, guest_image, finished, tmp_path)
 

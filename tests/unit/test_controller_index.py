@@ -15,7 +15,7 @@ from seawall.controller.errors import AlreadyExists, DataLoss, Unavailable
 from seawall.controller.index import chunks
 from seawall.controller.index.chunks import FILE_NAME, ChunkIndex
 from seawall.controller.index.segment import is_sorted
-from seawall.repository.format.record import Codec, Locator
+from seawall.repository.format.record import ChunkType, Codec, Locator
 from support.pack_tables import random_ids, table_of
 
 HOSTS = ("alpha", "beta", "gamma")
@@ -241,3 +241,17 @@ def test_a_million_chunks(tmp_path: Path) -> None:
     assert set(mine) == set(range(2048))
     assert theirs == {}
     assert all(np.array_equal((mine[n].pack_id, mine[n].slot), (pack(0), n)) for n in range(2048))
+
+
+def test_only_data_is_found(tmp_path: Path) -> None:
+    """A page or a domain XML may equal a chunk of some disk: same id, but its record never opens as data."""
+    ids = random_ids(4, 5)
+    table = table_of(ids)
+    table["type"][1:3] = ChunkType.META
+    index = ChunkIndex.open(tmp_path)
+    index.insert_pack(pack(1), 0, "alpha", table)
+    assert sorted(index.lookup("alpha", ids)) == [0, 3]
+    lengths = index.raw_lengths(pack(1))
+    assert lengths is not None
+    assert all(lengths), "commits count META slots too"
+    index.close()

@@ -1,6 +1,7 @@
 """Restoring: whole disks, damage of every kind, faults of the sink and the store, aborts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,3 +132,17 @@ def test_an_empty_disk(coordinator: DirectCoordinator) -> None:
     reader = read_point(write_point(coordinator, [disk(ModelDisk(3 * MIB).source(), "full")]), coordinator)
     assert restored(reader) == {}
     assert coordinator.packs == []
+
+
+def test_a_node_of_another_disk_is_refused_also_when_it_is_known_already(coordinator: DirectCoordinator) -> None:
+    one_page, three_pages = ModelDisk(PAGE_BYTES), ModelDisk(3 * PAGE_BYTES)
+    one_page.write(0, b"one" * 4096)
+    three_pages.write(0, b"three" * 4096)
+    disks = [disk(one_page.source(), "full"), disk(three_pages.source(), "full", "vdb")]
+    honest = read_point(write_point(coordinator, disks), coordinator)
+    vda, vdb = honest.root.disks
+    root = replace(honest.root, disks=(vda, replace(vdb, nodes=vda.nodes)))
+    reader = PointReader(root, honest.lineage_id, honest.k_dedup, coordinator)
+    assert restored(reader, "vda") == one_page.blocks
+    with pytest.raises(IntegrityError, match="vdb"):
+        restored(reader, "vdb")

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from seawall.controller.records.catalogue import Pack, Point, RepositoryRecord, RepositoryTotals
+from seawall.controller.records.catalogue import Pack, Point, PointTotals, RepositoryRecord, RepositoryTotals
 from seawall.controller.records.fleet import Host, Session, Vm
-from seawall.controller.records.runs import Attempt, Progress, Run
+from seawall.controller.records.runs import Attempt, Progress, Run, RunCounts
 
 T = TypeVar("T")
 
@@ -50,8 +50,8 @@ class Leadership(Protocol):
     def check(self, leader: Leader) -> None:
         """Raises Unavailable/NOT_LEADER. First call of every leader's transaction."""
 
-    def order_publication(self, leader: Leader, repository_id: str) -> None:
-        """The row update that validation and every condemn slice begin with. Raises Unavailable/NOT_LEADER."""
+    def order_publication(self, leader: Leader, repository_id: str) -> int:
+        """The row update that validation and every condemn slice begin with; its number. Raises Unavailable/NOT_LEADER."""
 
 
 class Fleet(Protocol):
@@ -89,6 +89,9 @@ class Fleet(Protocol):
     def vm_counts(self) -> dict[str, int]:
         """Host id -> VMs present there."""
 
+    def vm_count(self) -> int:
+        """All VMs ever reported."""
+
     def replace_inventory(self, host_id: str, revision: int, vms: Iterable[Vm]) -> None:
         """The whole set of a host: its VMs that are not named are no longer present."""
 
@@ -106,7 +109,10 @@ class Runs(Protocol):
         """Newest first; `before`: only ids smaller than this. `failed_since_us`: only FAILED ones that ended since."""
 
     def ready(self, now_us: int) -> Sequence[Run]:
-        """READY and due, oldest first."""
+        """READY and due, or past their deadline, oldest first."""
+
+    def counts(self, failed_since_us: int) -> RunCounts:
+        """Of now; FAILED ones that ended since then."""
 
     def open_backup(self, vm_id: str, repository_id: str) -> Run | None: ...
 
@@ -137,29 +143,32 @@ class Points(Protocol):
 
     def point(self, point_id: str) -> Point | None: ...
 
-    def points_named(self, text: str) -> Sequence[Point]: ...
+    def points_named(self, text: str) -> Sequence[Point]:
+        """Without FAILED ones."""
 
     def points(
         self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = ""
     ) -> Sequence[Point]:
-        """Newest first, without their intents."""
+        """Newest first, without their intents and without FAILED ones."""
 
     def newest(self, vm_id: str, repository_id: str) -> Point | None:
-        """The newest AVAILABLE point of a VM in a repository: the parent of the next."""
+        """The AVAILABLE point of a VM in a repository that was published last: the parent of the next."""
 
-    def newest_of_vms(self) -> dict[str, Point]:
+    def newest_of_vms(self, vm_ids: Sequence[str]) -> dict[str, Point]:
         """VM id -> its newest AVAILABLE point anywhere."""
 
-    def unfinished(self, repository_id: str = "") -> Sequence[Point]:
-        """PUBLISHING ones, with their intents, oldest first."""
+    def unfinished(self) -> Sequence[str]:
+        """Ids of PUBLISHING ones, oldest first."""
 
     def add_point(self, point: Point) -> None: ...
 
     def make_available(self, point_id: str, published_us: int) -> None:
         """AVAILABLE, its intent dropped: the bucket holds those bytes now."""
 
-    def totals(self) -> tuple[int, int]:
-        """AVAILABLE points, and the virtual bytes of them."""
+    def give_up(self, point_id: str) -> None:
+        """FAILED for ever, its intent dropped."""
+
+    def totals(self) -> PointTotals: ...
 
 
 class Packs(Protocol):

@@ -54,12 +54,15 @@ def last_clean_end(extents: Sequence[Extent]) -> int | None:
     return next((one.offset + one.length for one in reversed(extents) if not one.dirty and not one.zero), None)
 
 
-def zero_is_dirty_from(start: int, extents: Sequence[Extent]) -> list[Extent]:
-    """The same with every zero extent from `start` on dirty. No zero extent may span `start`."""
+def dirty_from(start: int, extents: Sequence[Extent]) -> list[Extent]:
+    """The same with all bytes from `start` on dirty."""
     found: list[Extent] = []
     for one in extents:
-        dirty = one.dirty or (one.zero and one.offset >= start)
-        append_joined(found, Extent(one.offset, one.length, dirty, one.zero))
+        before = min(max(start - one.offset, 0), one.length)
+        if before:
+            append_joined(found, Extent(one.offset, before, one.dirty, one.zero))
+        if before < one.length:
+            append_joined(found, Extent(one.offset + before, one.length - before, True, one.zero))
     return found
 
 

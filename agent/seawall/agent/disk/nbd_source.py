@@ -4,11 +4,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from seawall.agent.disk.extents import append_joined, clip, last_clean_end, merge, zero_is_dirty_from
+from seawall.agent.disk.extents import append_joined, clip, dirty_from, last_clean_end, merge
 from seawall.agent.disk.nbd import ALLOCATION, STATUS_BYTES, NbdConnection, NbdPool
 from seawall.agent.errors import DiskUnreadable
 from seawall.repository.clock import Clock
 from seawall.repository.disks import Extent
+
+
+CLUSTER_BYTES = 2 * 1024 * 1024
+"""The largest cluster of a qcow2 file."""
 
 
 class NbdSource:
@@ -41,17 +45,21 @@ class NbdSource:
         return self._pool.size_bytes
 
     def extents(self, offset: int, length: int) -> Sequence[Extent]:
-        """See DiskSource. Zeroes at the disk's end count as dirty even where the bitmap calls them clean: see `_clean_tail`."""
+        """See DiskSource. The disk's end counts as dirty whatever the bitmap says: see `_tail_start`."""
         found = self._extents(offset, length)
-        return zero_is_dirty_from(self._clean_tail(), found) if self._bitmap else found
+        return dirty_from(self._tail_start(), found) if self._bitmap else found
 
-    def _clean_tail(self) -> int:
-        """The end of the last clean data. A disk that was cut and grown again reads as zeroes behind it, and the bitmap calls that clean."""
+    def _tail_start(self) -> int:
+        """Where the bitmap can no longer be believed: a cluster before the end of the last clean data.
+
+        A disk that was cut and grown again is as large as before, and its bitmap calls what was lost clean. That reads as zeroes up to the
+        disk's end but for what was written since, and in the cluster where it was cut as data.
+        """
         with self._tail_lock:
             if self._tail is None:
                 starts = reversed(range(0, self.size_bytes, STATUS_BYTES))
                 ends = (last_clean_end(self._extents(start, STATUS_BYTES)) for start in starts)
-                self._tail = next((end for end in ends if end is not None), 0)
+                self._tail = max(0, next((end for end in ends if end is not None), 0) - CLUSTER_BYTES)
             return self._tail
 
     def _extents(self, offset: int, length: int) -> list[Extent]:

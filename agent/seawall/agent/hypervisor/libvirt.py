@@ -302,11 +302,27 @@ def _delete_checkpoint(domain: Any, name: str) -> None:
         except libvirt.libvirtError as error:
             if not _bitmap_absent(error):
                 raise
-            # Killed before QEMU ever wrote the bitmap to the file: there is nothing but metadata left to delete.
-            checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+            # Killed before QEMU ever wrote the bitmap to the file, or the file is another: on this disk there is nothing left to delete.
+            _delete_disk_by_disk(domain, checkpoint)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT:
             raise
+
+
+def _delete_disk_by_disk(domain: Any, checkpoint: Any) -> None:
+    """Else the bitmaps of the other disks stay for ever: libvirt stops at the first that is absent."""
+    text = str(checkpoint.getXMLDesc(0))
+    checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+    for target in sorted(xml.checkpoint_targets(text)):
+        alone = domain.checkpointCreateXML(
+            xml.checkpoint_of_one(text, target), libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
+        )
+        try:
+            alone.delete(0)
+        except libvirt.libvirtError as error:
+            alone.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+            if not _bitmap_absent(error):
+                raise
 
 
 def _bitmap_absent(error: libvirt.libvirtError) -> bool:

@@ -83,6 +83,16 @@ def checkpoint_targets(text: str) -> frozenset[str]:
     return frozenset(row.get("name", "") for row in rows if row.get("checkpoint") == "bitmap")
 
 
+def checkpoint_of_one(text: str, target: str) -> str:
+    """The `<domaincheckpoint>` with the bitmap of this disk alone."""
+    root = parse(text)
+    for row in root.iterfind("disks/disk"):
+        if row.get("name") != target:
+            row.attrib.pop("bitmap", None)
+            row.set("checkpoint", "no")
+    return render(root)
+
+
 def disks_of(domain: ET.Element) -> tuple[DomainDisk, ...]:
     """Block devices in a `<domain>`, in its order; capacities are 0 here."""
     return tuple(_disk(row) for row in domain.iterfind("devices/disk") if _target(row))

@@ -14,7 +14,7 @@ _ADDRESS = frozenset(
 )
 _CONSOLE_NAME = re.compile(r"[\w. -]{1,128}")
 _INPUTS = frozenset({"mouse", "tablet", "keyboard"})
-_INERT = frozenset({"controller", "sound", "video", "watchdog", "memballoon", "panic", "iommu", "hub"})
+_INERT = frozenset({"controller", "sound", "watchdog", "memballoon", "panic", "iommu", "hub"})
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -107,8 +107,11 @@ def _interface(device: ET.Element, around: Surroundings, warnings: Warnings) -> 
     if address:
         ET.SubElement(built, "mac", address=address)
     if source:
-        ET.SubElement(built, "source", {kind: source})
+        ET.SubElement(built, "source", {kind: source, **_port_group(device, kind)})
     copy_children(device, built, {"model": ("type",), "boot": ("order",), "mtu": ("size",), "address": _ADDRESS})
+    if device.find("filterref") is not None:
+        message = f"The interface {address} has no network filter: filters belong to the other host."
+        warnings.append(("FILTER_DROPPED", message))
     if kind == device.get("type"):
         copy_children(device, built, {"link": ("state",)})
     else:
@@ -131,6 +134,21 @@ def _network(device: ET.Element, around: Surroundings) -> tuple[str, str]:
     name = "" if source is None else source.get(kind, "")
     known = {"network": around.host.networks, "bridge": around.host.bridges}.get(kind, frozenset())
     return (kind, name) if name in known else ("user", "")
+
+
+def _port_group(device: ET.Element, kind: str) -> dict[str, str]:
+    """The part of a libvirt network (often a VLAN) that the interface belongs to."""
+    source = device.find("source")
+    return {} if kind != "network" or source is None else attributes(source, ("portgroup",))
+
+
+def _video(device: ET.Element, _around: Surroundings, _warnings: Warnings) -> ET.Element | None:
+    """Without 3D: the display is rebuilt without OpenGL, and QEMU would not start."""
+    built = inert_copy(device)
+    for model in built.iterfind("model"):
+        for acceleration in model.findall("acceleration"):
+            model.remove(acceleration)
+    return built
 
 
 def _serial(device: ET.Element, around: Surroundings, warnings: Warnings) -> ET.Element | None:
@@ -251,6 +269,7 @@ def _value(text: str) -> str:
 _BUILDERS: Mapping[str, Builder] = {
     "disk": _disk,
     "interface": _interface,
+    "video": _video,
     "serial": _serial,
     "console": _serial,
     "channel": _channel,

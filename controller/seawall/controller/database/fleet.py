@@ -75,6 +75,9 @@ class FleetRows:
         counts = sa.select(vms.c.host_id, sa.func.count()).where(vms.c.present == 1).group_by(vms.c.host_id)
         return {row[0]: row[1] for row in self._connection.execute(counts)}
 
+    def vm_count(self) -> int:
+        return self._connection.execute(sa.select(sa.func.count()).select_from(vms)).scalar_one()
+
     def replace_inventory(self, host_id: str, revision: int, reported: Iterable[Vm]) -> None:
         gone = sa.update(vms).where(vms.c.host_id == host_id).values(present=0)
         self._connection.execute(gone)

@@ -49,10 +49,12 @@ class LeadershipRows:
     def check(self, held: Leader) -> None:
         _require(len(self._connection.execute(sa.select(leader.c.name).where(*_held(held))).all()))
 
-    def order_publication(self, held: Leader, repository_id: str) -> None:
+    def order_publication(self, held: Leader, repository_id: str) -> int:
         still = sa.exists(sa.select(leader.c.name).where(*_held(held)))
         changed = sa.update(gc).where(gc.c.repository_id == repository_id, still).values(seq=gc.c.seq + 1)
-        _require(self._connection.execute(changed).rowcount)
+        found = self._connection.execute(changed.returning(gc.c.seq)).all()
+        _require(len(found))
+        return int(found[0].seq)
 
 
 def _held(held: Leader) -> tuple[sa.ColumnElement[bool], ...]:

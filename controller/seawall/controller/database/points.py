@@ -9,13 +9,17 @@ from seawall.controller.database.columns import dump, load_tuple
 from seawall.controller.database.names import named
 from seawall.controller.database.tables import restore_points
 from seawall.controller.errors import Aborted
-from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointState
+from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointState, PointTotals
 from seawall.controller.records.runs import RunWarning
 
 # Intents can be megabytes: lists leave them out.
-LISTED = sa.select(*(column for column in restore_points.c if not column.name.startswith("intent_")))
+LISTED = sa.select(*(column for column in restore_points.c if not column.name.startswith("intent_"))).where(
+    restore_points.c.state != PointState.FAILED.value
+)
 WHOLE = sa.select(restore_points)
 AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
+PUBLISHING = restore_points.c.state == PointState.PUBLISHING.value
+SLICE = 500
 
 
 class PointRows:
@@ -45,35 +49,48 @@ class PointRows:
 
     def newest(self, vm_id: str, repository_id: str) -> Point | None:
         here = sa.and_(restore_points.c.vm_id == vm_id, restore_points.c.repository_id == repository_id)
-        found = self._all(LISTED.where(here, AVAILABLE).order_by(restore_points.c.id.desc()).limit(1))
+        found = self._all(LISTED.where(here, AVAILABLE).order_by(restore_points.c.seq.desc()).limit(1))
         return found[0] if found else None
 
-    def newest_of_vms(self) -> dict[str, Point]:
-        newest = sa.select(sa.func.max(restore_points.c.id)).where(AVAILABLE).group_by(restore_points.c.vm_id)
-        return {point.vm_id: point for point in self._all(LISTED.where(restore_points.c.id.in_(newest)))}
+    def newest_of_vms(self, vm_ids: Sequence[str]) -> dict[str, Point]:
+        found: dict[str, Point] = {}
+        for start in range(0, len(vm_ids), SLICE):
+            some = restore_points.c.vm_id.in_(vm_ids[start : start + SLICE])
+            newest = sa.select(sa.func.max(restore_points.c.id)).where(AVAILABLE, some).group_by(restore_points.c.vm_id)
+            found |= {point.vm_id: point for point in self._all(LISTED.where(restore_points.c.id.in_(newest)))}
+        return found
 
-    def unfinished(self, repository_id: str = "") -> Sequence[Point]:
-        query = WHOLE.where(restore_points.c.state == PointState.PUBLISHING.value).order_by(restore_points.c.id)
-        return self._all(query.where(restore_points.c.repository_id == repository_id) if repository_id else query)
+    def unfinished(self) -> Sequence[str]:
+        query = sa.select(restore_points.c.id).where(PUBLISHING).order_by(restore_points.c.id)
+        return self._connection.execute(query).scalars().all()
 
     def add_point(self, point: Point) -> None:
         self._connection.execute(sa.insert(restore_points).values(**_values(point)))
 
     def make_available(self, point_id: str, published_us: int) -> None:
-        values = {
-            "state": PointState.AVAILABLE.value,
-            "published_us": published_us,
-            "intent_manifest": None,
-            "intent_refmap": None,
-        }
-        mine = sa.and_(restore_points.c.id == point_id, restore_points.c.state == PointState.PUBLISHING.value)
-        if self._connection.execute(sa.update(restore_points).where(mine).values(**values)).rowcount != 1:
+        self._settle(point_id, PointState.AVAILABLE, published_us)
+
+    def give_up(self, point_id: str) -> None:
+        self._settle(point_id, PointState.FAILED, 0)
+
+    def _settle(self, point_id: str, state: PointState, published_us: int) -> None:
+        mine = sa.update(restore_points).where(restore_points.c.id == point_id, PUBLISHING)
+        settled = mine.values(state=state.value, published_us=published_us, intent_manifest=None, intent_refmap=None)
+        if self._connection.execute(settled).rowcount != 1:
             raise Aborted("CHANGED", f"The point {point_id} is not being published any more.")
 
-    def totals(self) -> tuple[int, int]:
-        sums = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(restore_points.c.virtual_bytes), 0))
+    def totals(self) -> PointTotals:
+        sums = sa.select(
+            sa.func.count().label("points"),
+            sa.func.coalesce(sa.func.sum(restore_points.c.virtual_bytes), 0).label("virtual_bytes"),
+        )
         row = self._connection.execute(sums.where(AVAILABLE)).one()
-        return int(row[0]), int(row[1])
+        newest = sa.select(sa.func.max(restore_points.c.instant_us).label("instant_us")).where(AVAILABLE)
+        of_vms = newest.group_by(restore_points.c.vm_id).subquery()
+        vms = self._connection.execute(
+            sa.select(sa.func.count(), sa.func.coalesce(sa.func.min(of_vms.c.instant_us), 0)).select_from(of_vms)
+        ).one()
+        return PointTotals(row.points, int(row.virtual_bytes), vms[0], vms[1])
 
     def _all(self, query: sa.Select[Any]) -> list[Point]:
         return [_point(row) for row in self._connection.execute(query)]
@@ -88,6 +105,7 @@ PLAIN = (
     "attempt_id",
     "host_id",
     "parent_point_id",
+    "seq",
     "db_epoch",
     "instant_us",
     "manifest_hash",

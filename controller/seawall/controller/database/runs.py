@@ -19,6 +19,7 @@ from seawall.controller.records.runs import (
     Progress,
     RestoreSpec,
     Run,
+    RunCounts,
     RunKind,
     RunState,
     RunWarning,
@@ -56,8 +57,15 @@ class RunRows:
         return list(self._runs(query))
 
     def ready(self, now_us: int) -> Sequence[Run]:
-        due = sa.select(runs).where(runs.c.state == RunState.READY.value, runs.c.not_before_us <= now_us)
-        return list(self._runs(due.order_by(runs.c.id)))
+        due = sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
+        query = sa.select(runs).where(runs.c.state == RunState.READY.value, due)
+        return list(self._runs(query.order_by(runs.c.id)))
+
+    def counts(self, failed_since_us: int) -> RunCounts:
+        failed = sa.and_(runs.c.state == RunState.FAILED.value, runs.c.ended_us >= failed_since_us)
+        query = sa.select(runs.c.state, sa.func.count()).where(sa.or_(runs.c.state.in_(OPEN), failed))
+        counts: dict[str, int] = {row[0]: row[1] for row in self._connection.execute(query.group_by(runs.c.state))}
+        return RunCounts(*(counts.get(state, 0) for state in (RunState.ACTIVE, RunState.READY, RunState.FAILED)))
 
     def open_backup(self, vm_id: str, repository_id: str) -> Run | None:
         query = sa.select(runs).where(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from seawall.controller.index.segment import PACK, ROW, U64, Merge, Segment
 
 MAGIC = b"SWCHUNKS"
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct("<8sIIQQQQQ")  # magic, version, 0, bytes of hosts, hosts, entries, packs, rows
 _DIGEST_BYTES = 32
 

@@ -13,6 +13,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.repository.format.record import ChunkType
+
 U64 = np.dtype("<u8")
 PACK = np.dtype([("pack_id", "V16"), ("first_row", "<u8"), ("host", "<u4"), ("generation", "<u4"), ("slots", "<u4")])
 ROW = np.dtype([("offset", "<u4"), ("stored_bytes", "<u4"), ("raw_bytes", "<u4"), ("codec", "u1"), ("type", "u1")])
@@ -116,11 +118,14 @@ def segment_of_pack(pack_id: bytes, generation: int, host_id: str, table: NDArra
     rows = np.zeros(count, ROW)
     for name in ROW.names or ():
         rows[name][slots] = table[name]
-    high, low = split_ids(np.ascontiguousarray(table["chunk_id"]).tobytes())
+    # Only data can be deduplicated onto: the type is sealed with the content, so a META record under a data chunk's id never opens as data.
+    data = table["type"] == ChunkType.DATA
+    high, low = split_ids(np.ascontiguousarray(table["chunk_id"][data]).tobytes())
+    slots = slots[data]
     order = np.lexsort((low, high))
     packs = np.zeros(1, PACK)
     packs[0] = (pack_id, 0, 0, generation, count)
-    bounds = np.array([0, len(table)], U64)
+    bounds = np.array([0, len(slots)], U64)
     return Segment((host_id,), bounds, high[order], low[order], slots[order].astype(U64), packs, rows)
 
 

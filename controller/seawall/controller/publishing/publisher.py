@@ -15,10 +15,10 @@ from seawall.controller.errors import DataLoss, FailedPrecondition
 from seawall.controller.publishing.handin import HandedIn, HandIn, read_hand_in
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, check_size, missing_slots
 from seawall.controller.records.catalogue import Intent, PackState, Point, PointState
-from seawall.controller.records.runs import AttemptState
+from seawall.controller.records.runs import Failure, FailureKind
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.controller.runs.machine import Execution, handing_in, publish, succeed
+from seawall.controller.runs.machine import Execution, give_up_publication, handing_in, publish, succeed
 from seawall.controller.scheduler.executions import Change, load, load_owned
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store import Store, Transaction
@@ -49,6 +49,21 @@ class Completion:
 
     point_id: str
     missing: tuple[SlotRef, ...] = ()
+
+
+PLACE_TAKEN_NEXT_STEP = (
+    "Back the VM up again: that makes another point. Then find out who wrote the object: a controller whose database was restored "
+    "from an older copy, or a second one that uses this bucket."
+)
+
+
+class PlaceTaken(DataLoss):
+    """COMMITTED_OBJECT_DIFFERS: another object stands where one of the point's belongs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            "COMMITTED_OBJECT_DIFFERS", f"{name} exists with other bytes than this point's; nothing was overwritten."
+        )
 
 
 class Publisher:
@@ -83,30 +98,33 @@ class Publisher:
         return Completion(execution.run.id)
 
     def finish(self, point_id: str) -> None:
-        """Carry a PUBLISHING point through, with the bytes of its intent. An AVAILABLE one is done."""
+        """Carry a PUBLISHING point through, with the bytes of its intent. An AVAILABLE one is done.
+
+        Raises DataLoss/COMMITTED_OBJECT_DIFFERS, now and whenever it is repeated; then the run FAILED and the point with it.
+        """
         point = self._store.read_now(lambda transaction: transaction.points.point(point_id))
-        if point is None or point.state is PointState.AVAILABLE or point.intent is None:
+        if point is not None and point.state is PointState.FAILED:
+            raise PlaceTaken(manifest_name(point.tenant, point.vm_id, point.id))
+        if point is None or point.intent is None:
             return
-        repository = self._repositories.open(point.repository_id)
-        names = (point.tenant, point.vm_id, point.id)
-        self._put(repository, refmap_name(*names), point.intent.refmap)
-        self._on_step("refmap")
-        self._put(repository, manifest_name(*names), point.intent.manifest)
-        self._on_step("manifest")
+        try:
+            self._promote(self._repositories.open(point.repository_id), point, point.intent)
+        except PlaceTaken as error:
+            self._give_up(point, error)
+            raise
         self._make_available(point)
         self._on_step("available")
         _log.info("point.published", point_id=point.id, run_id=point.id, vm_id=point.vm_id, host=point.host_id)
 
     def unfinished(self) -> list[str]:
         """Ids of points that a crash or an outage left PUBLISHING."""
-        return [point.id for point in self._store.read_now(lambda transaction: transaction.points.unfinished())]
+        return list(self._store.read_now(lambda transaction: transaction.points.unfinished()))
 
     def _validate(self, key: AttemptKey, execution: Execution, hand_in: HandIn) -> tuple[SlotRef, ...]:
         run, attempt = execution.run, execution.attempt
         repository = self._repositories.open(run.repository_id)
         handed_in = read_hand_in(repository, run, attempt, hand_in)
-        parent = self._parent_slots(repository, execution)
-        facts = self._facts(repository, execution, handed_in.slots, parent)
+        facts = self._facts(repository, execution, handed_in.slots)
         missing = missing_slots(handed_in.slots, facts)
         if missing:
             return missing
@@ -119,20 +137,14 @@ class Publisher:
             self._on_step("intent")
         return missing
 
-    def _parent_slots(self, repository: OpenedRepository, execution: Execution) -> Slots:
-        if not execution.attempt.parent_point_id:
-            return {}
-        run = execution.run
-        return repository.refmap_of_point(run.tenant, run.vm_id, execution.attempt.parent_point_id).slots()
-
-    def _facts(self, repository: OpenedRepository, execution: Execution, slots: Slots, parent: Slots) -> PackFacts:
+    def _facts(self, repository: OpenedRepository, execution: Execution, slots: Slots) -> PackFacts:
         ids = list(slots)
         packs = self._store.read_now(lambda transaction: transaction.packs.packs(repository.record.id, ids))
         lengths = {}
         for pack in packs.values():
             if pack.state is PackState.STORED:
                 lengths[pack.id] = repository.raw_lengths(pack)
-        return PackFacts(execution.run.tenant, execution.attempt.host_id, packs, lengths, parent)
+        return PackFacts(execution.run.tenant, execution.attempt.host_id, packs, lengths)
 
     def _intended(
         self, repository: OpenedRepository, execution: Execution, hand_in: HandIn, handed_in: HandedIn
@@ -177,7 +189,7 @@ class Publisher:
         self, transaction: Transaction, key: AttemptKey, hand_in: HandIn, point: Point, slots: Slots, facts: PackFacts
     ) -> tuple[SlotRef, ...]:
         """Step 1. The gc row orders it against collection, so what it reads of packs stays true until the intent is visible."""
-        transaction.leadership.order_publication(self._lease.current, point.repository_id)
+        seq = transaction.leadership.order_publication(self._lease.current, point.repository_id)
         before = _owned(transaction, key)
         if _repeated(before, hand_in):  # the same hand-in, validated at the same time
             return ()
@@ -187,8 +199,16 @@ class Publisher:
         if missing:
             return missing
         Change(transaction, set()).save(before, after)
-        transaction.points.add_point(point)
+        transaction.points.add_point(replace(point, seq=seq))
         return ()
+
+    def _promote(self, repository: OpenedRepository, point: Point, intent: Intent) -> None:
+        """Steps 2 and 3."""
+        names = (point.tenant, point.vm_id, point.id)
+        self._put(repository, refmap_name(*names), intent.refmap)
+        self._on_step("refmap")
+        self._put(repository, manifest_name(*names), intent.manifest)
+        self._on_step("manifest")
 
     def _put(self, repository: OpenedRepository, name: str, body: bytes) -> None:
         leader = self._lease.current
@@ -197,10 +217,7 @@ class Publisher:
             repository.store.put(name, body, create_only=True)
         except ObjectExists as error:
             if repository.store.get(name) != body:
-                raise DataLoss(
-                    "COMMITTED_OBJECT_DIFFERS",
-                    f"{name} exists with other bytes than this point's; nothing was overwritten.",
-                ) from error
+                raise PlaceTaken(name) from error
 
     def _make_available(self, point: Point) -> None:
         """Step 4. Whoever comes second finds it done."""
@@ -209,7 +226,7 @@ class Publisher:
         def closure(transaction: Transaction) -> None:
             transaction.leadership.check(leader)
             stored = transaction.points.point(point.id)
-            if stored is None or stored.state is PointState.AVAILABLE:
+            if stored is None or stored.state is not PointState.PUBLISHING:
                 return
             transaction.points.make_available(point.id, now_us)
             before = load(transaction, point.attempt_id)
@@ -217,15 +234,32 @@ class Publisher:
 
         self._store.write_now(closure)
 
+    def _give_up(self, point: Point, error: PlaceTaken) -> None:
+        """The end of a point whose place is taken. Whoever comes second finds it done."""
+        leader, now_us = self._lease.current, self._clock.now_us()
+        failure = Failure(error.reason, str(error), PLACE_TAKEN_NEXT_STEP, FailureKind.PERMANENT)
+
+        def closure(transaction: Transaction) -> None:
+            transaction.leadership.check(leader)
+            stored = transaction.points.point(point.id)
+            if stored is None or stored.state is not PointState.PUBLISHING:
+                return
+            transaction.points.give_up(point.id)
+            before = load(transaction, point.attempt_id)
+            Change(transaction, set()).save(before, give_up_publication(before, failure, now_us))
+
+        self._store.write_now(closure)
+        _log.error("point.place_taken", point_id=point.id, run_id=point.id, vm_id=point.vm_id, error=str(error))
+
 
 def _owned(transaction: Transaction, key: AttemptKey) -> Execution:
     return load_owned(transaction, key.host_id, key.attempt_id, key.attempt_no, key.db_epoch)
 
 
 def _repeated(execution: Execution, hand_in: HandIn) -> bool:
-    """The same hand-in was validated before. Raises FENCED when another one was."""
+    """The same hand-in was validated before, whatever became of its publication. Raises FENCED when another one was."""
     attempt = execution.attempt
-    if attempt.state not in (AttemptState.PUBLISHING, AttemptState.SUCCEEDED):
+    if not attempt.root_hash:
         return False
     if (attempt.root_hash, attempt.refmap_hash) != (hand_in.root_hash, hand_in.refmap_hash):
         raise FailedPrecondition("FENCED", f"Attempt {attempt.id} handed in another root before; that one counts.")

@@ -24,22 +24,18 @@ class SlotRef:
 
 @dataclass(frozen=True, slots=True)
 class PackFacts:
-    """What is known of the packs that a refmap names.
-
-    `raw_lengths`: plain bytes by slot, 0 where the pack holds none. `parent`: the slots of the point that the attempt was granted to read.
-    """
+    """What is known of the packs that a refmap names. `raw_lengths`: plain bytes by slot, 0 where the pack holds none."""
 
     tenant: str
     host_id: str
     packs: Mapping[bytes, Pack]
     raw_lengths: Mapping[bytes, NDArray[np.uint32]]
-    parent: Slots
 
 
 def missing_slots(refmap: Slots, facts: PackFacts) -> tuple[SlotRef, ...]:
     """Those that are not stored, or condemned: to be stored anew. Empty: the refmap may be committed.
 
-    Raises InvalidArgument/BAD_REFMAP when it names another tenant's pack, or another host's that the parent point does not name.
+    Raises InvalidArgument/BAD_REFMAP when it names another tenant's pack, or one of another host that is not verified.
     """
     missing: list[SlotRef] = []
     for pack_id, slots in refmap.items():
@@ -47,7 +43,7 @@ def missing_slots(refmap: Slots, facts: PackFacts) -> tuple[SlotRef, ...]:
         if pack is None or pack.state is not PackState.STORED:
             missing += [SlotRef(pack_id, int(slot)) for slot in slots]
             continue
-        _check_owner(pack, slots, facts)
+        _check_owner(pack, facts)
         missing += [SlotRef(pack_id, int(slot)) for slot in slots[~_held(slots, pack, facts)]]
     return tuple(missing)
 
@@ -60,16 +56,12 @@ def check_size(refmap: Slots, facts: PackFacts, disks_bytes: int) -> None:
         raise InvalidArgument("BAD_REFMAP", f"The refmap names {named} bytes, the disks allow {allowed}.")
 
 
-def _check_owner(pack: Pack, slots: NDArray[np.uint16], facts: PackFacts) -> None:
+def _check_owner(pack: Pack, facts: PackFacts) -> None:
     if pack.tenant != facts.tenant:
         raise InvalidArgument("BAD_REFMAP", f"The refmap names pack {pack.id.hex()} of another tenant.")
-    if pack.host_id == facts.host_id or pack.verified:
-        return
-    known = facts.parent.get(pack.id)
-    if known is None or not np.isin(slots, known).all():
+    if pack.host_id != facts.host_id and not pack.verified:
         raise InvalidArgument(
-            "BAD_REFMAP",
-            f"The refmap names slots of pack {pack.id.hex()}, which is another host's and not in the parent point.",
+            "BAD_REFMAP", f"The refmap names pack {pack.id.hex()} of another host, which nobody has verified."
         )
 
 

@@ -9,6 +9,8 @@ from seawall.controller.records.runs import ReadMethod, RunWarning
 class PointState(StrEnum):
     PUBLISHING = "PUBLISHING"
     AVAILABLE = "AVAILABLE"
+    FAILED = "FAILED"
+    """Its place in the bucket holds something else. Never a restore point: no list shows it."""
 
 
 class PackState(StrEnum):
@@ -43,7 +45,10 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One VM at one instant. `manifest_hash` is the BLAKE3 of its m/ object. `intent` lives while the point is PUBLISHING."""
+    """One VM at one instant. `manifest_hash` is the BLAKE3 of its m/ object. `intent` lives while the point is PUBLISHING.
+
+    `seq` numbers the publications of its repository in their order: the clock may jump, and ids with it.
+    """
 
     id: str
     vm_id: str
@@ -62,6 +67,7 @@ class Point:
     manifest_hash: bytes
     created_us: int
     published_us: int = 0
+    seq: int = 0
     intent: Intent | None = None
 
     @property
@@ -125,3 +131,13 @@ class RepositoryTotals:
     points: int
     packs: int
     stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PointTotals:
+    """Of AVAILABLE points. `oldest_newest_us`: the instant of the newest point of the VM whose newest point is oldest; 0: no VM has any."""
+
+    points: int
+    virtual_bytes: int
+    vms: int
+    oldest_newest_us: int

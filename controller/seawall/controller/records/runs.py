@@ -162,6 +162,13 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class RunCounts:
+    active: int
+    ready: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One execution. `(id, no, db_epoch)` is its fence. `phase_deadline_us` 0: none.
 

@@ -130,7 +130,8 @@ class RepositoryAdder:
             )
         if begun.chunk_nominal_bytes != chunk_bytes:
             raise InvalidArgument(
-                "BAD_CHUNK_SIZE", f"Adding {url} was begun with chunks of {begun.chunk_nominal_bytes} bytes; give the same."
+                "BAD_CHUNK_SIZE",
+                f"Adding {url} was begun with chunks of {begun.chunk_nominal_bytes} bytes; give the same.",
             )
         return begun
 

@@ -205,6 +205,12 @@ def succeed(execution: Execution, warnings: tuple[RunWarning, ...], now_us: int)
     return Execution(run, attempt)
 
 
+def give_up_publication(execution: Execution, failure: Failure, now_us: int) -> Execution:
+    """The point's place is taken. The run fails even if it was asked to stop: somebody has to look at the bucket."""
+    run = replace(execution.run, state=RunState.FAILED, failure=failure, ended_us=now_us, blocked_on="")
+    return Execution(run, replace(execution.attempt, state=AttemptState.FAILED, failure=failure, ended_us=now_us))
+
+
 def finish_restore(execution: Execution, warnings: tuple[RunWarning, ...], vm_id: str, now_us: int) -> Execution:
     """The agent hands in a restore. A second hand-in changes nothing."""
     if execution.attempt.state is AttemptState.SUCCEEDED:
@@ -212,6 +218,15 @@ def finish_restore(execution: Execution, warnings: tuple[RunWarning, ...], vm_id
     handing_in(execution)
     done = succeed(execution, warnings, now_us)
     return replace(done, run=replace(done.run, restored_vm_id=vm_id))
+
+
+def overdue_waiting(run: Run, now_us: int) -> Run:
+    """A READY run that found no place until its deadline is over."""
+    if run.state is not RunState.READY or now_us < run.deadline_us:
+        return run
+    message = f"The run could not be carried out in time: {run.blocked_on}."
+    failure = Failure("RUN_TOO_LATE", message, "Remove what it waited for, then start it again.", FailureKind.PERMANENT)
+    return replace(run, state=RunState.FAILED, failure=failure, ended_us=now_us, blocked_on="")
 
 
 def overdue(execution: Execution, now_us: int, timing: Timing, jitter: float, seen_elsewhere: bool) -> Execution:

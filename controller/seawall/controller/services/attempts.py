@@ -48,8 +48,7 @@ class Attempts:
             restore = await self._blocking.run(lambda: self._grants.restore(seen.run))
             await self._accepted(key, session_id, "")
             return restore
-        parent = seen.attempt.parent_point_id or await self._blocking.run(lambda: self._grants.parent_of(seen.run))
-        access = await self._blocking.run(lambda: self._grants.backup(seen.run, parent))
+        access = await self._blocking.run(lambda: self._grants.backup(seen.run, key.host_id))
         await self._accepted(key, session_id, access.parent.point_id if access.parent else "")
         return access
 

@@ -61,6 +61,7 @@ def _backup_grant(access: BackupAccess) -> agent_pb2.BackupGrant:
         pack_target_bytes=PACK_TARGET_BYTES,
         freeze=freeze_value(access.spec.freeze),
         parent=_point_grant(access.parent) if access.parent else None,
+        no_parent_reason=access.no_parent_reason,
         exclude_disks=access.spec.exclude_disks,
     )
 

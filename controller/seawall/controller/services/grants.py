@@ -10,7 +10,7 @@ from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.runs.timing import Timing
-from seawall.controller.store import Store
+from seawall.controller.store import Store, Transaction
 from seawall.repository.errors import IntegrityError, ObjectMissing, WrongKey
 from seawall.repository.format.layout import manifest_name
 
@@ -36,6 +36,7 @@ class BackupAccess:
     key_epoch: int
     k_dedup: bytes
     parent: PointAccess | None
+    no_parent_reason: str
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,19 +56,15 @@ class Grants:
         self._repositories = repositories
         self._timing = timing
 
-    def parent_of(self, run: Run) -> str:
-        """The point that a backup compares with: the newest AVAILABLE one of its VM in its repository, "" for none."""
-        newest = self._store.read_now(lambda transaction: transaction.points.newest(run.vm_id, run.repository_id))
-        return newest.id if newest else ""
-
-    def backup(self, run: Run, parent_point_id: str) -> BackupAccess:
+    def backup(self, run: Run, host_id: str) -> BackupAccess:
         repository = self._repositories.open(run.repository_id)
         epoch = repository.key_epoch(run.tenant)
-        parent = self._parent(repository, parent_point_id) if parent_point_id else None
+        parent, no_parent_reason = self._parent(repository, run, host_id)
         spec = run.backup
         if spec is None:
             raise NotFound("RUN_UNKNOWN", f"Run {run.id} is no backup.")
-        return BackupAccess(run, spec, repository, epoch, repository.k_dedup(run.tenant, epoch), parent)
+        k_dedup = repository.k_dedup(run.tenant, epoch)
+        return BackupAccess(run, spec, repository, epoch, k_dedup, parent, no_parent_reason)
 
     def restore(self, run: Run) -> RestoreAccess:
         repository = self._repositories.open(run.repository_id)
@@ -77,13 +74,20 @@ class Grants:
         access = self._access(repository, point)
         return RestoreAccess(spec, point, repository, repository.k_dedup(point.tenant, access.key_epoch), access)
 
-    def _parent(self, repository: OpenedRepository, point_id: str) -> PointAccess | None:
-        """A parent that cannot be read is none: the backup then reads everything, and Lookup spares the upload."""
+    def _parent(self, repository: OpenedRepository, run: Run, host_id: str) -> tuple[PointAccess | None, str]:
+        """The newest point, or none and why. Without one the backup reads everything, and Lookup spares the upload."""
+        newest, host_name = self._store.read_now(lambda transaction: _newest(transaction, run))
+        if newest is None:
+            return None, "This VM has no earlier point in this repository."
+        if newest.host_id != host_id:
+            return None, (
+                f"Its newest point was taken on host {host_name}, and packs of another host count only once they are verified."
+            )
         try:
-            return self._access(repository, self._point(point_id))
+            return self._access(repository, newest), ""
         except (ObjectMissing, IntegrityError, WrongKey) as error:
-            _log.error("point.unreadable", point_id=point_id, error=str(error))
-            return None
+            _log.error("point.unreadable", point_id=newest.id, error=str(error))
+            return None, f"Its newest point cannot be read: {error}"
 
     def _access(self, repository: OpenedRepository, point: Point) -> PointAccess:
         names = (point.tenant, point.vm_id, point.id)
@@ -96,3 +100,10 @@ class Grants:
         if point is None:
             raise NotFound("POINT_UNKNOWN", f"There is no point {point_id}.")
         return point
+
+
+def _newest(transaction: Transaction, run: Run) -> tuple[Point | None, str]:
+    """The newest point of the run's VM, and the name of the host that took it."""
+    newest = transaction.points.newest(run.vm_id, run.repository_id)
+    host = transaction.fleet.host(newest.host_id) if newest else None
+    return newest, host.name if host else ""

@@ -86,7 +86,7 @@ def host_views(transaction: Transaction, hosts: Sequence[Host], now_us: int) -> 
 
 
 def vm_views(transaction: Transaction, vms: Sequence[Vm]) -> list[VmView]:
-    newest = transaction.points.newest_of_vms()
+    newest = transaction.points.newest_of_vms([vm.id for vm in vms])
     names = _host_names(transaction, {vm.host_id for vm in vms})
     return [VmView(vm, names.get(vm.host_id, ""), newest.get(vm.id)) for vm in vms]
 

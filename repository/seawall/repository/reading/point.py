@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import TypeVar
 
-from seawall.repository.errors import IntegrityError, ObjectMissing
+from seawall.repository.errors import IntegrityError, ObjectMissing, StoreRefused
 from seawall.repository.format.manifest import (
     PAGE_BYTES,
     PAGES_PER_NODE,
@@ -19,6 +19,9 @@ from seawall.repository.format.manifest import (
 )
 from seawall.repository.format.record import ChunkType, Locator, open_record
 from seawall.repository.reading.port import PackReader
+
+UNREADABLE = (IntegrityError, ObjectMissing, StoreRefused)
+"""This copy will not be read, now or later."""
 
 _NODES_KEPT = 4
 
@@ -56,17 +59,22 @@ class PointReader:
         pages = min(PAGES_PER_NODE, page_count(disk.size_bytes) - number * PAGES_PER_NODE)
         if child.chunk is None:
             return InnerNode((Child(b"", None, {}),) * pages)
-        with self._lock:
-            if child.h in self._nodes:
-                self._nodes.move_to_end(child.h)
-                return self._nodes[child.h]
-        node = self._meta(child.h, child.chunk, decode_node)
+        node = self._kept_node(child.h) or self._keep_node(child.h, self._meta(child.h, child.chunk, decode_node))
         if len(node.children) != pages:
             raise IntegrityError(
                 f"point {self.root.point_id}, disk {disk.disk}: node {number} has {len(node.children)} pages"
             )
+        return node
+
+    def _kept_node(self, h: bytes) -> InnerNode | None:
         with self._lock:
-            self._nodes[child.h] = node
+            if h in self._nodes:
+                self._nodes.move_to_end(h)
+            return self._nodes.get(h)
+
+    def _keep_node(self, h: bytes, node: InnerNode) -> InnerNode:
+        with self._lock:
+            self._nodes[h] = node
             if len(self._nodes) > _NODES_KEPT:
                 self._nodes.popitem(last=False)
         return node
@@ -89,13 +97,16 @@ class PointReader:
         return None
 
     def _meta(self, h: bytes, chunk: Locator, decode: Callable[[bytes], Decoded]) -> Decoded:
-        """A META chunk; a second copy lies in the other generation (0 or 1) of the same pack, at the same place."""
+        """A META chunk; a second copy lies in the other generation (0 or 1) of the same pack, at the same place.
+
+        A store may answer "refused" for what is missing, where listing is not permitted.
+        """
         try:
             return decode(self._open(h, chunk, chunk.generation))
-        except (IntegrityError, ObjectMissing) as first:
+        except UNREADABLE as first:
             try:
                 return decode(self._open(h, chunk, 1 - chunk.generation if chunk.generation < 2 else 0))
-            except (IntegrityError, ObjectMissing):
+            except UNREADABLE:
                 raise first from None
 
     def _open(self, h: bytes, chunk: Locator, generation: int) -> bytes:

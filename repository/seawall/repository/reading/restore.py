@@ -96,6 +96,7 @@ class _Restorer:
 
     def run(self) -> None:
         self._counters.add(planned=self._disk.size_bytes)
+        before = self._counters.done_bytes
         zero_start = zero_end = 0
         for page in self._pages_ahead():
             start = page.index * PAGE_BYTES
@@ -108,6 +109,9 @@ class _Restorer:
         self._zero(zero_start, zero_end)
         while self._in_flight:
             self._wait_for_reads()
+        # A manifest that does not cover its disk was refused on the way; this is the last word on it.
+        if self._counters.done_bytes - before != self._disk.size_bytes:
+            raise IntegrityError(f"{self._at(0)}: the manifest covers {self._counters.done_bytes - before} bytes of it")
 
     def _pages_ahead(self) -> Iterator[_Page]:
         """Pages in order, the next leaves being fetched meanwhile."""

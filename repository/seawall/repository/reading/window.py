@@ -56,7 +56,7 @@ class DiskWindow:
         """h -> plain bytes of the entries first..behind."""
         found: dict[bytes, bytes] = {}
         for request in pack_requests(leaf, first=first, end=behind):
-            missing = [chunk for chunk in request.chunks if not self._cached(chunk.h, found)]
+            missing = [chunk for chunk in request.chunks if not self._cached(chunk.h, chunk.raw_bytes, found)]
             if not missing:
                 continue
             start = missing[0].offset
@@ -91,10 +91,10 @@ class DiskWindow:
                 self._pages.popitem(last=False)
         return page
 
-    def _cached(self, h: bytes, found: dict[bytes, bytes]) -> bool:
+    def _cached(self, h: bytes, length: int, found: dict[bytes, bytes]) -> bool:
         with self._lock:
             plain = self._chunks.get(h)
-            if plain is None:
+            if plain is None or len(plain) != length:
                 return False
             self._chunks.move_to_end(h)
         found[h] = plain

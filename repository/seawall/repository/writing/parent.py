@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from seawall.repository.chunking.grid import Grid
 from seawall.repository.chunking.incremental import OldCuts, Range, joined
-from seawall.repository.errors import IntegrityError, ObjectMissing
 from seawall.repository.format.manifest import LEAF_ENTRY, Child, DiskManifest, Leaf, entry_offsets
 from seawall.repository.format.record import Codec, Locator
-from seawall.repository.reading.point import PointReader, page_count, page_length
+from seawall.repository.reading.point import UNREADABLE, PointReader, page_count, page_length
 from seawall.repository.writing.facts import HOW_FULL, DiskToWrite, WriteSettings
 
 Slot = tuple[bytes, int]
@@ -116,7 +115,7 @@ class ParentDisk:
             return None
         try:
             old = self._reader.node(node, self._disk, number).children
-        except (IntegrityError, ObjectMissing):
+        except UNREADABLE:
             return None
         same = len(old) == len(children) and all(
             one.h == other.h and one.chunk == other.chunk for one, other in zip(old, children, strict=True)
@@ -135,7 +134,7 @@ class ParentDisk:
             return None
         try:
             return self._reader.page(self._disk, index)
-        except (IntegrityError, ObjectMissing):
+        except UNREADABLE:
             return None
 
     def load(self, index: int, child: Child) -> OldPage | None:
@@ -147,7 +146,7 @@ class ParentDisk:
             return None
         try:
             return _old_page(child, self._reader.leaf(child, self._disk, index), length, self._grid)
-        except (IntegrityError, ObjectMissing):
+        except UNREADABLE:
             return None
 
 

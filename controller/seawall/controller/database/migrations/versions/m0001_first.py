@@ -80,6 +80,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_id", "first_key_sha256", name=op.f("uq_agents_token_id_first_key_sha256")),
     )
     op.create_table(
+        "creations",
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("ciphertext", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("url", name=op.f("pk_creations")),
+    )
+    op.create_table(
         "gc",
         sa.Column("repository_id", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), server_default="0", nullable=False),
@@ -225,6 +231,7 @@ def upgrade() -> None:
         sa.Column("host_id", sa.Text(), nullable=False),
         sa.Column("parent_point_id", sa.Text(), server_default="", nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("db_epoch", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("instant_us", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("guest_frozen", sa.SmallInteger(), server_default="0", nullable=False),
