@@ -126,8 +126,9 @@ def agent_config(file: Path | None, **overrides: Any) -> "AgentConfig":
     """The agent's settings: file, then what the command line gives (None = not given)."""
     from seawall.agent.config import load_config
 
+    given = {key: value.absolute() if isinstance(value, Path) else value for key, value in overrides.items()}
     with _agent_errors():
-        return load_config(file, overrides)
+        return load_config(file, given)
 
 
 def join_agent(config: "AgentConfig", token: str, force: bool) -> dict[str, Any]:

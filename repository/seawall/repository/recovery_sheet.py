@@ -40,7 +40,8 @@ Recovery key:
 Keep this sheet away from the repository and from the controller. Whoever holds it and can read the repository can
 read every backup in it. Without it, and without the controller, nobody can.
 
-To restore without a controller, on any machine with Seawall installed and access to the repository:
+To restore without a controller, on any machine with access to the repository and a Seawall that has the rescue
+command (version 0.1 has not yet):
 
     seawall rescue --repository {url} --key THIS-FILE list
     seawall rescue --repository {url} --key THIS-FILE restore

@@ -32,7 +32,7 @@ def start_backup(
         list[str],
         typer.Argument(
             metavar="VM",
-            help="VMs by name, id, or the first eight digits or more of the id.",
+            help="VMs by name, id, or enough of its first digits to be unique (8 at least).",
             autocompletion=vm_names,
         ),
     ],

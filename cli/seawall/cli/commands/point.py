@@ -50,7 +50,10 @@ def list_points(
 @app.command("show")
 def show_point(
     point: Annotated[
-        str, typer.Argument(help="The point's id, or its first eight digits or more.", autocompletion=point_ids)
+        str,
+        typer.Argument(
+            help="The point's id, or enough of its first digits to be unique (8 at least).", autocompletion=point_ids
+        ),
     ],
     config: ConfigOption = None,
     as_json: JsonOption = False,

@@ -13,7 +13,10 @@ from seawall.cli.watch import finish, follow
 
 def start_restore(
     point: Annotated[
-        str, typer.Argument(help="The point's id, or its first eight digits or more.", autocompletion=point_ids)
+        str,
+        typer.Argument(
+            help="The point's id, or enough of its first digits to be unique (8 at least).", autocompletion=point_ids
+        ),
     ],
     to: Annotated[str, typer.Option("--to", help="The host to restore to, by name or id.", autocompletion=host_names)],
     name: Annotated[

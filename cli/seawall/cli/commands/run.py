@@ -14,7 +14,7 @@ from seawall.repository.clock import SystemClock, datetime_of
 
 app = typer.Typer(name="run", no_args_is_help=True, help="Runs: backups and restores that were asked for.")
 
-_RUN = "The run's id, or its first eight digits or more."
+_RUN = "The run's id, or enough of its first digits to be unique (8 at least)."
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=run_ids)]
 OpenRunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=open_run_ids)]
 

@@ -46,7 +46,10 @@ def list_vms(
 @app.command("show")
 def show_vm(
     vm: Annotated[
-        str, typer.Argument(help="Name, id, or the first eight digits or more of the id.", autocompletion=vm_names)
+        str,
+        typer.Argument(
+            help="Name, id, or enough of its first digits to be unique (8 at least).", autocompletion=vm_names
+        ),
     ],
     config: ConfigOption = None,
     as_json: JsonOption = False,
