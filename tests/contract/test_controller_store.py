@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,21 @@ from seawall.controller.errors import (
     Aborted,
     AlreadyExists,
     ControllerError,
+    DataLoss,
     FailedPrecondition,
     InvalidArgument,
     Unavailable,
 )
-from seawall.controller.records.catalogue import PackState, PointState
-from seawall.controller.records.runs import AttemptState, DiskProgress, Progress, ReadMethod, RunState, RunWarning
+from seawall.controller.records.catalogue import PackState, PointState, PointTotals
+from seawall.controller.records.runs import (
+    AttemptState,
+    DiskProgress,
+    Progress,
+    ReadMethod,
+    RunCounts,
+    RunState,
+    RunWarning,
+)
 from seawall.controller.store import Leader, Store, Transaction
 from support.controller_records import (
     NOW,
@@ -264,24 +273,136 @@ def test_inventories_replace_each_other(store: Store) -> None:
     assert store.read_now(lambda transaction: transaction.fleet.vms(host_id="beta")) == []
 
 
+def test_who_takes_over_the_vm_of_another_host(store: Store) -> None:
+    """A dead host's VM may be taken by the host that runs it; a VM of a host that is there only if it does not run there."""
+
+    def owner_after(owner_lease_us: int, claimed_state: str) -> str:
+        def closure(transaction: Transaction) -> Sequence[str]:
+            transaction.fleet.open_session(a_session("alpha", lease_until_us=owner_lease_us))
+            transaction.fleet.replace_inventory("beta", 1, [])
+            transaction.fleet.replace_inventory("alpha", 1, [a_vm()])
+            moved = transaction.fleet.replace_inventory("beta", 1, [a_vm(host_id="beta", state=claimed_state)])
+            vm = transaction.fleet.vm("vm-1")
+            assert vm is not None
+            assert moved == (["vm-1"] if vm.host_id == "beta" else [])
+            return [vm.host_id]
+
+        (owner,) = store.write_now(closure)
+        return owner
+
+    assert owner_after(NOW + 1, "running") == "alpha"
+    assert owner_after(NOW - 1, "shut off") == "alpha"
+    assert owner_after(NOW - 1, "running") == "beta"
+
+
+def test_numbers_that_no_column_holds_are_the_callers_fault(store: Store) -> None:
+    huge = lambda transaction: transaction.fleet.replace_inventory("alpha", 1 << 63, [a_vm()])  # noqa: E731
+    assert reason(lambda: store.write_now(huge), InvalidArgument) == "BAD_NUMBER"
+
+
+def test_a_damaged_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "controller.sqlite").write_bytes(b"this is no database" * 1000)
+    assert reason(lambda: SqliteDatabase(tmp_path / "controller.sqlite"), DataLoss) == "DATABASE_DAMAGED"
+
+
+def test_a_full_disk_refuses_and_then_goes_on(tmp_path: Path) -> None:
+    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+        add_hosts(database)
+
+        def limit(pages: int) -> None:
+            database.write_sql(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
+
+        def fill(transaction: Transaction) -> None:
+            for number in range(2000):
+                transaction.repositories.add_secret(f"secret-{number}", bytes(4096))
+
+        limit(60)
+        for _ in range(2):
+            assert reason(lambda: database.write_now(fill), Unavailable) == "DATABASE"
+        limit(100_000)
+        database.write_now(fill)
+        assert database.read_now(lambda transaction: transaction.repositories.secret("secret-1999")) == bytes(4096)
+
+
 def test_points_from_intent_to_available(store: Store) -> None:
     store.write_now(first_run)
     point = a_point(a_run(), an_execution().attempt.id)
     store.write_now(lambda transaction: transaction.points.add_point(point))
     assert store.read_now(lambda transaction: transaction.points.point(point.id)) == point
-    assert store.read_now(lambda transaction: transaction.points.unfinished()) == [point]
+    assert store.read_now(lambda transaction: transaction.points.unfinished()) == [point.id]
     assert store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository")) is None
     store.write_now(lambda transaction: transaction.points.make_available(point.id, NOW + 9))
     done = replace(point, state=PointState.AVAILABLE, published_us=NOW + 9, intent=None)
     assert store.read_now(lambda transaction: transaction.points.point(point.id)) == done
     assert store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository")) == done
-    assert store.read_now(lambda transaction: transaction.points.newest_of_vms()) == {"vm-1": done}
+    many = [f"vm-{number}" for number in range(1200)]
+    assert store.read_now(lambda transaction: transaction.points.newest_of_vms(many)) == {"vm-1": done}
+    assert store.read_now(lambda transaction: transaction.points.newest_of_vms(["vm-2"])) == {}
     assert store.read_now(lambda transaction: transaction.points.points(vm_id="vm-1")) == [done]
     assert store.read_now(lambda transaction: transaction.points.points(before=point.id)) == []
     assert store.read_now(lambda transaction: transaction.points.points(repository_id="other")) == []
-    assert store.read_now(lambda transaction: transaction.points.totals()) == (1, 1 << 30)
+    assert store.read_now(lambda transaction: transaction.points.totals()) == PointTotals(1, 1 << 30, 1, NOW)
     again = lambda transaction: transaction.points.make_available(point.id, NOW)  # noqa: E731
     assert reason(lambda: store.write_now(again), Aborted) == "CHANGED"
+
+
+def test_a_point_that_was_given_up_is_nowhere_listed(store: Store) -> None:
+    store.write_now(first_run)
+    point = a_point(a_run(), an_execution().attempt.id)
+    store.write_now(lambda transaction: transaction.points.add_point(point))
+    store.write_now(lambda transaction: transaction.points.give_up(point.id))
+    kept = store.read_now(lambda transaction: transaction.points.point(point.id))
+    assert kept == replace(point, state=PointState.FAILED, intent=None)
+
+    def listed(transaction: Transaction) -> list[object]:
+        points = transaction.points
+        return [*points.points(), *points.points_named(point.id), *points.unfinished(), *points.newest_of_vms(["vm-1"])]
+
+    assert store.read_now(listed) == []
+    assert store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository")) is None
+    assert store.read_now(lambda transaction: transaction.points.totals()) == PointTotals(0, 0, 0, 0)
+
+
+def test_the_newest_point_is_the_one_published_last_whatever_its_id(store: Store) -> None:
+    """The clock went back between the two: the later run has the smaller id."""
+
+    def closure(transaction: Transaction) -> None:
+        for number in (7, 1):
+            run = a_run(number, state=RunState.SUCCEEDED)
+            attempt = replace(an_execution().attempt, id=f"attempt-{number}", run_id=run.id)
+            transaction.runs.add_run(run)
+            transaction.runs.add_attempt(attempt)
+            seq = transaction.leadership.order_publication(Leader("one", 1), run.repository_id)
+            transaction.points.add_point(a_point(run, attempt.id, seq=seq))
+            transaction.points.make_available(run.id, NOW)
+
+    store.write_now(lambda transaction: transaction.leadership.acquire("one", NOW, 1))
+    store.write_now(closure)
+    newest = store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository"))
+    assert newest is not None
+    assert (newest.id, newest.seq) == (a_run(1).id, 2)
+
+
+def test_a_creation_is_begun_once_and_ends(store: Store) -> None:
+    def begin(sealed: bytes) -> bytes:
+        return store.write_now(lambda transaction: transaction.repositories.begin_creation("file:///b", sealed))
+
+    assert [begin(b"first"), begin(b"second")] == [b"first", b"first"]
+    assert store.read_now(lambda transaction: transaction.repositories.creation("file:///b")) == b"first"
+    for _ in range(2):
+        store.write_now(lambda transaction: transaction.repositories.end_creation("file:///b"))
+    assert store.read_now(lambda transaction: transaction.repositories.creation("file:///b")) is None
+
+
+def test_runs_are_counted_by_what_they_do(store: Store) -> None:
+    def closure(transaction: Transaction) -> None:
+        for number, state in enumerate((RunState.READY, RunState.READY, RunState.ACTIVE, RunState.SUCCEEDED)):
+            transaction.runs.add_run(a_run(number, vm_id=f"vm-{number}", state=state))
+        for number, ended_us in ((8, NOW - 5), (9, NOW)):
+            transaction.runs.add_run(a_run(number, state=RunState.FAILED, ended_us=ended_us))
+
+    store.write_now(closure)
+    assert store.read_now(lambda transaction: transaction.runs.counts(NOW)) == RunCounts(1, 2, 1)
 
 
 def test_packs_from_open_to_stored_or_void(store: Store) -> None:

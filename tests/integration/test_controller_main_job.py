@@ -272,7 +272,7 @@ def test_repositories_are_refused_for_a_reason(controller: Controller, tmp_path:
     assert refused(call, add(recovery_public_key=b"short")) == "BAD_RECOVERY_KEY"
     assert refused(call, add(chunk_nominal_bytes=5000)) == "BAD_CHUNK_SIZE"
     assert refused(call, add(name="main")) == "NAME_TAKEN"
-    assert refused(call, add(url=bucket)) == "BAD_RECOVERY_KEY"
+    assert refused(call, add(url=bucket)) == "NAME_TAKEN"
     (tmp_path / "full" / "v1").mkdir(parents=True)
     (tmp_path / "full" / "v1" / "config").write_bytes(b"something else")
     assert refused(call, add(url=(tmp_path / "full").as_uri())) == "FOREIGN_REPOSITORY"

@@ -162,13 +162,26 @@ def test_a_leader_replaced_after_its_intent_puts_nothing(handed_in: HandedIn) ->
         assert complete(former, handed_in, handed_in.request).point_id == handed_in.run_id
 
 
-def test_another_object_in_the_points_place_is_never_overwritten(handed_in: HandedIn) -> None:
+def test_another_object_in_the_points_place_ends_the_run_and_is_never_overwritten(handed_in: HandedIn) -> None:
     name = manifest_name("default", VM_ID, handed_in.run_id)
     FolderStore(handed_in.bucket).put(name, b"not ours")
     with publisher(handed_in.config) as (one, _):
-        assert reason(lambda: complete(one, handed_in, handed_in.request), DataLoss) == "COMMITTED_OBJECT_DIFFERS"
-        assert one.unfinished() == [handed_in.run_id]
+        for _ in range(2):
+            assert reason(lambda: complete(one, handed_in, handed_in.request), DataLoss) == "COMMITTED_OBJECT_DIFFERS"
+        assert one.unfinished() == []
     assert objects(handed_in, "v1/m/") == {name: b"not ours"}
+    with running(handed_in.config) as controller:
+        run = controller.run(handed_in.run_id)
+        assert (run.state, run.failure.reason) == (resources_pb2.RUN_STATE_FAILED, "COMMITTED_OBJECT_DIFFERS")
+        assert name in run.failure.message
+        assert run.failure.next_step.startswith("Back the VM up again")
+        assert [attempt.state for attempt in run.attempts] == [resources_pb2.ATTEMPT_STATE_FAILED]
+        assert not controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
+        handed_in.agent.connect()
+        handed_in.agent.hello()
+        assert controller.start_backup("db-1").run_id != handed_in.run_id
+        grant = handed_in.agent.accept(handed_in.agent.next_assignment().attempt).backup
+        assert grant.no_parent_reason == "This VM has no earlier point in this repository."
 
 
 def test_handed_in_objects_must_be_what_they_are_called(handed_in: HandedIn) -> None:

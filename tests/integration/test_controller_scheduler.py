@@ -1,5 +1,6 @@
 """The scheduler's ticks over a real database, on a clock that is moved by hand."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -15,17 +16,18 @@ from seawall.controller.errors import Unavailable
 from seawall.controller.records.runs import Attempt, AttemptState, Progress, Run, RunState
 from seawall.controller.runs.machine import accept
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.runs.timing import Timing
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.placement import Limits
 from seawall.controller.scheduler.tick import Tick
-from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
+from seawall.controller.services.inventory import Inventories
 from seawall.controller.services.sessions import Greeting, Sessions
+from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
 from support.controller_records import a_disk_progress, a_repository, a_run, a_vm
 
-TIMING = Timing(failover_grace_seconds=30.0)
+TIMING = Timings(failover_grace_seconds=30.0)
 
 
 @dataclass
@@ -159,7 +161,7 @@ async def test_a_vm_that_shows_up_elsewhere_is_backed_up_there(world: World) -> 
     vms = [a_vm(host_id="beta")]
     # alpha still stands as the one that runs it until it is known to be gone from there.
     world.database.write_now(lambda transaction: transaction.fleet.replace_inventory("alpha", 2, []))
-    await world.sessions.inventory("beta", session.session_id, 1, 0, True, vms)
+    await Inventories(world.executions).report("beta", session.session_id, 1, 0, True, vms)
     await world.tick.run_once()
     assert (world.attempts()[0].state, world.run().requeues) == (AttemptState.ABANDONED, 1)
     await world.sessions.heartbeat("beta", session.session_id, {})
@@ -212,3 +214,35 @@ async def test_a_former_leader_starts_nothing(world: World) -> None:
 def a_progress(seq: int, moved: int | None = None) -> Progress:
     disk = a_disk_progress(moved if moved is not None else seq)
     return Progress(seq, AttemptState.TRANSFERRING, "reading", (disk,), "", "", 0, 0)
+
+
+async def test_a_run_that_found_no_place_in_time_is_over(world: World) -> None:
+    await world.pass_time(24 * 3600 - 1)
+    assert world.run().state is RunState.READY
+    await world.pass_time(2)
+    run = world.run()
+    assert (run.state, run.failure.reason if run.failure else "") == (RunState.FAILED, "RUN_TOO_LATE")
+    assert run.failure is not None
+    assert "host alpha has not connected yet" in run.failure.message
+
+
+async def test_attempts_of_before_a_roll_back_end_at_once_and_do_not_count(world: World) -> None:
+    attempt_id, session_id = await world.accepted()
+    world.lease.rise_above(900)
+    beat = await world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(1)})
+    assert beat.unknown == (attempt_id,)
+    await world.tick.run_once()
+    assert (world.attempts()[0].state, world.run().state) == (AttemptState.ABANDONED, RunState.READY)
+    assert (world.run().tries, world.run().requeues) == (0, 1)
+
+
+async def test_heartbeats_wake_watchers_and_not_the_scheduler(world: World) -> None:
+    _, session_id = await world.accepted()
+    wakes = world.executions.wakes
+    anything, scheduler = wakes.seen(), wakes.seen(SCHEDULER)
+    waiting = asyncio.ensure_future(wakes.changed(anything))
+    await asyncio.sleep(0)
+    await world.sessions.heartbeat("alpha", session_id, {})
+    await asyncio.wait_for(waiting, 1)
+    assert wakes.seen(SCHEDULER) == scheduler
+    await wakes.changed(anything)

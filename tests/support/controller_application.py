@@ -20,20 +20,20 @@ from seawall.controller.config import ControllerConfig
 from seawall.controller.initialise import initialise
 from seawall.controller.operator_access import OperatorAccess
 from seawall.controller.repositories.catalogue import OpenStore
-from seawall.controller.runs.timing import Timing
 from seawall.controller.server.ports import BoundPorts
+from seawall.controller.timings import Timings
 from seawall.repository.clock import SystemClock
 from seawall.repository.crypto.keys import new_secret
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.store.locate import open_store
 
-BRISK = Timing(
+BRISK = Timings(
     heartbeat_seconds=0.2,
-    lease_seconds=60.0,
+    lease_ttl_seconds=60.0,
     poll_wait_seconds=5.0,
     failover_grace_seconds=0.0,
-    tick_seconds=0.2,
-    watch_seconds=0.05,
+    scheduler_interval_seconds=0.2,
+    watch_interval_seconds=0.05,
     transient_backoff_seconds=(0.05, 0.05),
     conflict_backoff_seconds=(0.05, 0.05),
     restart_backoff_seconds=0.05,
@@ -150,14 +150,14 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 @contextmanager
 def running(
-    config: ControllerConfig, timing: Timing = BRISK, open_store: OpenStore = open_store
+    config: ControllerConfig, timings: Timings = BRISK, open_store: OpenStore = open_store
 ) -> Iterator[Controller]:
     """Serves until the block ends; then drains, as at SIGTERM."""
     ready = threading.Event()
     found: dict[str, object] = {}
 
     async def main() -> None:
-        application = Application(config, Outside(SystemClock(), timing=timing, open_store=open_store))
+        application = Application(config, Outside(SystemClock(), timings=timings, open_store=open_store))
         found["ports"] = await application.start()
         found["application"], found["loop"] = application, asyncio.get_running_loop()
         ready.set()

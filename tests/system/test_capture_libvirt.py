@@ -175,7 +175,8 @@ def test_incremental_is_exact_with_discards_and_zeroes(vm: Vm, settings: Capture
         assert (vda.how, vda.why, vdb.how) == ("bitmap", "", "compare")
         assert "raw disks store no dirty bitmap" in vdb.why
         dirty = [(e.offset, e.length, e.zero) for e in vda.source.extents(0, vda.size_bytes) if e.dirty]
-        assert dirty == [(2 * MIB, 65536, False), (4 * MIB, MIB, True), (6 * MIB, 131072, True)]
+        tail = [(6 * MIB + 131072, 2 * MIB - 131072, False), (8 * MIB, QCOW2_BYTES - 8 * MIB, True)]  # read to be sure
+        assert dirty == [(2 * MIB, 65536, False), (4 * MIB, MIB, True), (6 * MIB, 131072, True), *tail]
         assert overlaid(before["vda"], vda) == truth["vda"]
         assert content(vdb) == truth["vdb"]
         assert sum(e.length for e in vda.source.extents(2 * MIB + 512, MIB)) == MIB
@@ -232,6 +233,85 @@ def test_killed_qemu_costs_a_compare(vm: Vm, settings: CaptureSettings, stored: 
     assert vm.checkpoint_names() == ["seawall-23456789-e3"]
     with capture(vm, settings, "e4", second) as taken:
         assert taken.disks[0].how == "bitmap"
+
+
+@pytest.mark.parametrize("cut_at", [8 * MIB, 8 * MIB + 1536], ids=["aligned", "unaligned"])
+def test_disk_cut_and_grown_to_its_old_size(vm: Vm, settings: CaptureSettings, cut_at: int) -> None:
+    vm.io("vda", "write -P 1 0 64M")
+    first, before = committed(vm, settings, "j1")
+    vm.host.virsh("blockresize", vm.name, "vda", f"{cut_at}B")
+    vm.host.virsh("blockresize", vm.name, "vda", f"{QCOW2_BYTES}B")
+    vm.io("vda", "write -P 2 40M 64k")
+    truth = vm.truth()
+    with capture(vm, settings, "j2", first) as taken:
+        assert taken.disks[0].how == "bitmap"
+        assert overlaid(before["vda"], taken.disks[0]) == truth["vda"]
+
+
+def test_cut_overlay_reads_as_zeroes_and_not_as_its_backing_file(
+    host: LibvirtHost, hypervisor: LibvirtHypervisor, vm: Vm, settings: CaptureSettings
+) -> None:
+    vm.io("vda", "write -P 5 0 64M")
+    hypervisor.stop(vm.vm_id)
+    overlay = host.image("cut-overlay.qcow2", "qcow2", QCOW2_BYTES, "-b", str(vm.qcow2), "-F", "qcow2")
+    other = Vm.__new__(Vm)
+    other.host, other.hypervisor, other.name, other.qcow2, other.raw = host, hypervisor, "overlay", overlay, vm.raw
+    disks = disk_xml(overlay, "vda", "qcow2") + disk_xml(vm.raw, "vdb", "raw")
+    other.vm_id = hypervisor.define(domain_xml("overlay", disks))
+    hypervisor.start(other.vm_id)
+    other.io("vda", "write -P 1 0 40M")
+    first, before = committed(other, settings, "k1")
+    for size in (4 * MIB + 1536, 9 * MIB, QCOW2_BYTES):
+        host.virsh("blockresize", "overlay", "vda", f"{size}B")
+    truth = other.truth()
+    with capture(other, settings, "k2", first) as taken:
+        assert taken.disks[0].how == "bitmap"
+        assert overlaid(before["vda"], taken.disks[0]) == truth["vda"]
+    hypervisor.stop(other.vm_id)
+    hypervisor.undefine(other.vm_id)
+
+
+def two_qcow2(vm: Vm) -> Path:
+    """Make vdb a qcow2 disk as well; its file."""
+    vm.hypervisor.stop(vm.vm_id)
+    second = vm.host.image(f"{vm.name}-2.qcow2", "qcow2", QCOW2_BYTES)
+    redefine(vm, disk_xml(vm.qcow2, "vda", "qcow2") + disk_xml(second, "vdb", "qcow2"))
+    return second
+
+
+def redefine(vm: Vm, disks: str) -> None:
+    """The same VM, off, with other disks; started."""
+    text = domain_xml(vm.name, disks).replace("<memory", f"<uuid>{vm.vm_id}</uuid><memory", 1)
+    path = vm.host.folder / "redefined.xml"
+    path.write_text(text)
+    vm.host.virsh("define", str(path))
+    vm.hypervisor.start(vm.vm_id)
+
+
+def test_disks_that_changed_places_are_compared(vm: Vm, settings: CaptureSettings) -> None:
+    second = two_qcow2(vm)
+    vm.io("vda", "write -P 1 0 1M")
+    first, _ = committed(vm, settings, "l1")
+    vm.hypervisor.stop(vm.vm_id)  # each file holds a bitmap of the name that is looked for
+    redefine(vm, disk_xml(second, "vda", "qcow2") + disk_xml(vm.qcow2, "vdb", "qcow2"))
+    with capture(vm, settings, "l2", first) as taken:
+        assert [one.how for one in taken.disks] == ["compare", "compare"]
+        assert str(second) in taken.disks[0].why
+
+
+def test_replaced_disk_leaves_no_bitmap_on_the_others(vm: Vm, settings: CaptureSettings) -> None:
+    second = two_qcow2(vm)
+    first, _ = committed(vm, settings, "m1")
+    vm.hypervisor.stop(vm.vm_id)
+    second.unlink()
+    vm.host.image(second.name, "qcow2", QCOW2_BYTES)
+    vm.hypervisor.start(vm.vm_id)
+    second_point, _ = committed(vm, settings, "m2", first)
+    assert [one.how for one in second_point.disks] == ["bitmap", "compare"]
+    committed(vm, settings, "m3", second_point)
+    assert vm.checkpoint_names() == ["seawall-23456789-m2", "seawall-23456789-m3"]
+    nodes = vm.host.virsh("qemu-monitor-command", vm.name, '{"execute": "query-named-block-nodes"}')
+    assert "seawall-23456789-m3" in nodes and "seawall-23456789-m1" not in nodes
 
 
 def test_clean_stop_keeps_the_bitmap(vm: Vm, settings: CaptureSettings) -> None:

@@ -160,12 +160,24 @@ def test_rollback_removes_what_was_made_and_nothing_else(
     assert not (settings.run_dir / "restores").exists()
 
 
-def test_vm_that_cannot_start_is_rolled_back(
+def test_vm_that_cannot_start_is_kept_and_told_of(
     host: LibvirtHost, hypervisor: LibvirtHypervisor, settings: RestoreSettings, request_: RestoreRequest
 ) -> None:
     text = request_.domain_xml.replace("<memory unit='MiB'>64<", "<memory unit='GiB'>4000000<")
     huge = replace(request_, domain_xml=text)
-    with pytest.raises(HypervisorError, match="libvirt"), open_target(huge, hypervisor, settings) as target:
+    with open_target(huge, hypervisor, settings) as target:
+        assert target.finish() == VM_ID
+    reason, message = target.warnings[-1]
+    assert reason == "NOT_STARTED" and "libvirt" in message
+    assert names(host.images) == ["a.qcow2", "b.raw"]
+    assert [one.state for one in hypervisor.domains()] == ["shut off"]
+
+
+def test_definition_that_libvirt_refuses_is_rolled_back(
+    host: LibvirtHost, hypervisor: LibvirtHypervisor, settings: RestoreSettings, request_: RestoreRequest
+) -> None:
+    bad = replace(request_, domain_xml=request_.domain_xml.replace("bus='virtio'", "bus='nonsense'"))
+    with pytest.raises(HypervisorError, match="libvirt"), open_target(bad, hypervisor, settings) as target:
         assert target.finish() == "never"
     assert names(host.images) == [] and hypervisor.domains() == []
 

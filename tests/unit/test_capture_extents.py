@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.agent.disk.extents import StatusRun, clip, merge
+from seawall.agent.disk.extents import StatusRun, clip, dirty_from, last_clean_end, merge
 from seawall.repository.disks import Extent
 
 RUNS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=12)
@@ -40,6 +40,17 @@ def test_dirty_and_zero_are_kept_both() -> None:
         Extent(4, 2, True, True),
         Extent(6, 2, False, True),
     ]
+
+
+def test_tail_is_dirty_whatever_the_bitmap_says() -> None:
+    extents = [Extent(0, 8, False, False), Extent(8, 4, True, False), Extent(12, 4, False, True)]
+    assert last_clean_end(extents) == 8 and last_clean_end(extents[1:]) is None
+    assert dirty_from(6, extents) == [
+        Extent(0, 6, False, False),
+        Extent(6, 6, True, False),
+        Extent(12, 4, True, True),
+    ]
+    assert dirty_from(99, extents) == extents
 
 
 def test_hole_without_zero_is_unknown_and_read() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from seawall.agent.capture.names import attempt_of, checkpoint_name
+from seawall.agent.capture.names import attempt_of, checkpoint_name, repository_prefix
 from seawall.agent.capture.plan import CaptureFacts, CapturePlan, demote, plan_capture
 from seawall.agent.hypervisor.port import Domain, DomainDisk
 from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
@@ -84,12 +84,18 @@ def test_new_disk_is_full_beside_incremental_ones() -> None:
         (replace(facts(), bases={"c0": {"vdb"}}), "no bitmap of this disk"),
         (replace(facts(), agent_id="another"), "another host"),
         (facts(a_disk("vda", capacity_bytes=2 * GIB)), f"from {GIB} to {2 * GIB}"),
+        (facts(a_disk("vda", source="/images/vdb"), a_disk("vdb", source="/images/vda")), "was /images/vda"),
     ],
-    ids=["checkpoint gone", "disk not in it", "other host", "grown"],
+    ids=["checkpoint gone", "disk not in it", "other host", "grown", "disks swapped"],
 )
 def test_doubt_costs_a_compare_of_that_disk(given: CaptureFacts, word: str) -> None:
     plan = plan_capture(given)
     assert plan.disks[0].how == "compare" and word in plan.disks[0].why and plan.disks[0].tracked
+
+
+def test_snapshot_overlay_of_the_same_disk_keeps_the_bitmap() -> None:
+    plan = plan_capture(facts(a_disk("vda", source="/images/overlay", backing=("/images/middle", "/images/vda"))))
+    assert methods(plan) == {"vda": "bitmap"}
 
 
 def test_parent_without_a_checkpoint() -> None:
@@ -130,7 +136,12 @@ def test_demoting_one_disk_keeps_the_base_for_the_other() -> None:
     assert [one.why for one in plan.disks] == ["broken", "broken too"]
 
 
+def test_repositories_made_in_one_minute_have_checkpoints_of_their_own() -> None:
+    one, other = "019ab2c4-0001-7aaa-8000-00000000aaaa", "019ab2c4-0002-7bbb-8000-00000000bbbb"
+    assert repository_prefix(one) != repository_prefix(other)
+
+
 def test_names_tell_ours_from_foreign() -> None:
     name = checkpoint_name("0123456789abcdef", "2c1f-77")
-    assert name == "seawall-01234567-2c1f-77" and attempt_of(name) == "2c1f-77"
+    assert name == "seawall-89abcdef-2c1f-77" and attempt_of(name) == "2c1f-77"
     assert attempt_of("nightly-1") is None and attempt_of("seawall-") is None

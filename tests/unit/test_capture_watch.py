@@ -9,9 +9,10 @@ import pytest
 from seawall.agent.capture.freeze import GuestFreeze
 from seawall.agent.capture.names import places
 from seawall.agent.capture.sweep import sweep
-from seawall.agent.capture.watch import Limits, Sight, judge, limits_for
-from seawall.agent.errors import FreezeFailed, HypervisorError
+from seawall.agent.capture.watch import LEAST_FREE_BYTES, Limits, Sight, judge, limits_for, refuse_without_room
+from seawall.agent.errors import FreezeFailed, HypervisorError, ScratchFull
 from seawall.agent.hypervisor.port import Domain, Hypervisor, JobStatus
+from support.libvirt_host import await_true
 
 MIB = 1024**2
 GIB = 1024**3
@@ -47,17 +48,25 @@ def test_limits(quota: int | None, virtual: int, free: int, stop: int) -> None:
     assert limits.scratch_stop_bytes + limits.free_floor_bytes <= free
 
 
+def test_no_job_begins_without_room_for_scratch() -> None:
+    refuse_without_room(GIB, LEAST_FREE_BYTES)
+    refuse_without_room(10 * MIB, 10 * MIB)  # scratch never holds more than the disks
+    with pytest.raises(ScratchFull, match=str(LEAST_FREE_BYTES)) as caught:
+        refuse_without_room(GIB, 10 * MIB)
+    assert "scratch folder" in caught.value.next_step
+
+
 class Guest:
     """A guest agent that obeys, or not: the part of a Hypervisor that a freeze uses."""
 
-    def __init__(self, *, freezes: bool = True, thaw_failures: int = 0) -> None:
-        self.freezes, self.thaw_failures = freezes, thaw_failures
+    def __init__(self, *, freezes: bool = True, thaw_failures: int = 0, hears: bool = True) -> None:
+        self.freezes, self.thaw_failures, self.hears = freezes, thaw_failures, hears
         self.frozen = threading.Event()
         self.thawed = threading.Event()
 
     def freeze(self, vm_id: str, timeout_seconds: int) -> int:
         if not self.freezes:
-            raise FreezeFailed("no agent")
+            raise FreezeFailed("no answer", may_be_frozen=self.hears)
         self.frozen.set()
         return 1
 
@@ -72,7 +81,7 @@ class Guest:
 
 
 def a_freeze(guest: Guest, mark: Path, policy: str = "try", limit_seconds: int = 10) -> GuestFreeze:
-    return GuestFreeze(cast(Hypervisor, guest), "vm", policy, limit_seconds, mark)
+    return GuestFreeze(cast(Hypervisor, guest), "vm", policy, limit_seconds, mark, again_seconds=0.01)
 
 
 def test_thaws_when_left(tmp_path: Path) -> None:
@@ -88,6 +97,23 @@ def test_mark_stays_when_the_guest_does_not_answer(tmp_path: Path) -> None:
     with a_freeze(Guest(thaw_failures=99), mark):
         pass
     assert mark.exists()  # the sweep goes on trying
+    mark.unlink()
+
+
+@pytest.mark.parametrize("freezes", [True, False], ids=["frozen", "freeze given up"])
+def test_guest_whose_agent_is_busy_is_thawed_as_soon_as_it_answers(tmp_path: Path, freezes: bool) -> None:
+    guest, mark = Guest(freezes=freezes, thaw_failures=5), tmp_path / "frozen"
+    with a_freeze(guest, mark):
+        pass
+    assert guest.thawed.wait(5)
+    await_true(lambda: not mark.exists(), "the mark is gone", 5)
+
+
+def test_guest_without_an_agent_is_left_alone(tmp_path: Path) -> None:
+    guest, mark = Guest(freezes=False, hears=False), tmp_path / "frozen"
+    with a_freeze(guest, mark) as freeze:
+        pass
+    assert not guest.thawed.is_set() and not mark.exists() and freeze.warning is not None
 
 
 def test_sweep_thaws_what_a_dead_worker_froze(tmp_path: Path) -> None:

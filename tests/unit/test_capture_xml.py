@@ -10,6 +10,7 @@ from seawall.agent.hypervisor.xml import (
     XmlRefused,
     backup_socket,
     backup_xml,
+    checkpoint_of_one,
     checkpoint_targets,
     checkpoint_xml,
     disks_of,
@@ -102,6 +103,26 @@ def test_state_outside_the_disks_is_told() -> None:
     )
     assert [reason for reason, _ in state_outside_disks(domain)] == ["NVRAM_NOT_CAPTURED", "TPM_NOT_CAPTURED"]
     assert state_outside_disks(parse("<domain/>")) == ()
+
+
+@pytest.mark.parametrize("os", ["<os firmware='efi'/>", "<os><loader type='pflash'>/x</loader></os>"])
+def test_uefi_variables_are_told_of_where_libvirt_chose_the_file(os: str) -> None:
+    assert [reason for reason, _ in state_outside_disks(parse(f"<domain>{os}</domain>"))] == ["NVRAM_NOT_CAPTURED"]
+
+
+def test_backing_files_nearest_first() -> None:
+    chain = """<backingStore type='file'><source file='/i/1'/><backingStore type='file'><source file='/i/0'/><backingStore/>
+    </backingStore></backingStore>"""
+    disk = f"<disk type='file'><source file='/i/2'/>{chain}<target dev='vda'/></disk>"
+    (found,) = disks_of(parse(f"<domain><devices>{disk}</devices></domain>"))
+    assert (found.source, found.backing) == ("/i/2", ("/i/1", "/i/0"))
+
+
+def test_checkpoint_of_one_disk() -> None:
+    text = """<domaincheckpoint><name>c</name><disks><disk name='vda' checkpoint='bitmap' bitmap='c'/>
+    <disk name='vdb' checkpoint='bitmap' bitmap='c'/></disks></domaincheckpoint>"""
+    alone = checkpoint_of_one(text, "vdb")
+    assert checkpoint_targets(alone) == {"vdb"} and alone.count("bitmap='c'") + alone.count('bitmap="c"') == 1
 
 
 @pytest.mark.parametrize(

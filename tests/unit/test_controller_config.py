@@ -37,6 +37,7 @@ def test_file_then_overrides(tmp_path: Path) -> None:
         ("[timings]\npoll_wait_seconds = 0", "timings.poll_wait_seconds"),
         ("[timings]\npoll_wait_seconds = true", "timings.poll_wait_seconds"),
         ("[timings]\nlease_ttl_seconds = 1", "lease_ttl_seconds"),
+        ("[timings]\nmost_tries = 9", "timings.most_tries"),
         ('agent_listen = "nowhere"', "agent_listen"),
         ('agent_address = "host:99999"', "agent_address"),
         ('operator_listen = "::1:7440"', "operator_listen"),

@@ -9,10 +9,10 @@ from seawall.controller.errors import FailedPrecondition
 from seawall.controller.records.runs import AttemptState, FailureKind, RunState, RunWarning
 from seawall.controller.runs import machine
 from seawall.controller.runs.machine import Execution
-from seawall.controller.runs.timing import Timing
+from seawall.controller.timings import Timings
 from support.controller_records import HOUR, NOW, SECOND, a_failure, a_restore, a_run, an_execution
 
-T = Timing()
+T = Timings()
 LIVE = [state for state in AttemptState if state.live]
 OVER = [state for state in AttemptState if not state.live]
 WORKING = [AttemptState.PREPARING, AttemptState.TRANSFERRING]

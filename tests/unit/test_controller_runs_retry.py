@@ -7,12 +7,11 @@ import pytest
 from seawall.controller.records.runs import FailureKind, RunState
 from seawall.controller.runs.retry import AGENT_RESTARTED, after_failure
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.runs.timing import Timing, timing_of
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
 from support.controller_records import NOW, SECOND, a_failure, an_execution
 
-T = Timing()
+T = Timings()
 RUN = an_execution().run
 
 
@@ -67,9 +66,3 @@ def test_the_steady_clock_follows_no_jump() -> None:
     assert steady.started_us == begun
     steady.sleep_seconds(1)
     assert steady.monotonic_seconds() == clock.monotonic_seconds()
-
-
-def test_the_configuration_sets_the_timing() -> None:
-    timing = timing_of(Timings(assigned_seconds=7, max_run_seconds=8, url_ttl_seconds=60))
-    assert (timing.assigned_seconds, timing.longest_run_seconds, timing.url_seconds) == (7, 8, 60)
-    assert timing_of(Timings()) == Timing()

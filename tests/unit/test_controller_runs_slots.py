@@ -16,9 +16,9 @@ def refmap(**packs: list[int]) -> Slots:
     return {bytes([int(name[1:])]) * 16: np.array(slots, dtype=np.uint16) for name, slots in packs.items()}
 
 
-def facts(*packs: Pack, parent: Slots | None = None) -> PackFacts:
+def facts(*packs: Pack) -> PackFacts:
     lengths = {pack.id: LENGTHS for pack in packs}
-    return PackFacts("default", "alpha", {pack.id: pack for pack in packs}, lengths, parent or {})
+    return PackFacts("default", "alpha", {pack.id: pack for pack in packs}, lengths)
 
 
 def slots(pack: Pack, *numbers: int) -> tuple[SlotRef, ...]:
@@ -46,7 +46,7 @@ def test_condemned_slots_are_missing() -> None:
 
 
 def test_a_stored_pack_whose_table_is_gone_holds_nothing() -> None:
-    lost = PackFacts("default", "alpha", {OURS.id: OURS}, {}, {})
+    lost = PackFacts("default", "alpha", {OURS.id: OURS}, {})
     assert missing_slots(refmap(p1=[0]), lost) == slots(OURS, 0)
 
 
@@ -55,13 +55,11 @@ def test_another_tenants_pack_is_refused() -> None:
         missing_slots(refmap(p1=[0]), facts(a_pack(1, state=PackState.STORED, tenant="other")))
 
 
-def test_another_hosts_pack_only_as_far_as_the_parent_names_it() -> None:
+def test_another_hosts_pack_is_refused_until_somebody_verified_it() -> None:
     theirs = a_pack(2, "beta", state=PackState.STORED)
-    for parent in (None, refmap(p1=[0]), refmap(p2=[0])):
-        with pytest.raises(InvalidArgument) as caught:
-            missing_slots(refmap(p2=[0, 2]), facts(theirs, parent=parent))
-        assert caught.value.reason == "BAD_REFMAP"
-    assert missing_slots(refmap(p2=[0, 2]), facts(theirs, parent=refmap(p2=[0, 2, 3]))) == ()
+    with pytest.raises(InvalidArgument) as caught:
+        missing_slots(refmap(p1=[0], p2=[0, 2]), facts(OURS, theirs))
+    assert caught.value.reason == "BAD_REFMAP"
     verified = a_pack(2, "beta", state=PackState.STORED, verified=True)
     assert missing_slots(refmap(p2=[0, 2]), facts(verified)) == ()
 
@@ -69,7 +67,7 @@ def test_another_hosts_pack_only_as_far_as_the_parent_names_it() -> None:
 def test_a_refmap_may_name_no_more_than_the_disks_hold() -> None:
     named = refmap(p1=[0, 2, 3])
     check_size(named, facts(OURS), 77_824)
-    huge = PackFacts("default", "alpha", {OURS.id: OURS}, {OURS.id: LENGTHS.astype(np.uint64) * 1000}, {})  # type: ignore[dict-item]
+    huge = PackFacts("default", "alpha", {OURS.id: OURS}, {OURS.id: LENGTHS.astype(np.uint64) * 1000})  # type: ignore[dict-item]
     check_size(named, huge, 77_824_000 - ALLOWED_BYTES)
     with pytest.raises(InvalidArgument, match="the disks allow"):
         check_size(named, huge, 50_000_000)

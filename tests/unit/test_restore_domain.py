@@ -220,6 +220,20 @@ def test_interfaces(interface: str, expected: tuple[str, str | None, str | None]
     assert reasons == (["NETWORK_MISSING"] if expected[0] == "user" else [])
 
 
+def test_interface_keeps_its_port_group_and_tells_of_its_filter() -> None:
+    interface = "<interface type='network'><source network='default' portgroup='vlan-7'/><filterref filter='clean'/></interface>"
+    domain, reasons = rewritten(a_domain(devices=interface))
+    source = domain.find("devices/interface/source")
+    assert source is not None and source.attrib == {"network": "default", "portgroup": "vlan-7"}
+    assert reasons == ["FILTER_DROPPED"]
+
+
+def test_video_loses_the_acceleration_that_no_display_offers() -> None:
+    video = "<video><model type='virtio' heads='1'><acceleration accel3d='yes'/></model></video>"
+    model = rewritten(a_domain(devices=video))[0].find("devices/video/model")
+    assert model is not None and model.attrib == {"type": "virtio", "heads": "1"} and len(model) == 0
+
+
 def test_user_network_stays() -> None:
     domain, reasons = rewritten(a_domain(devices="<interface type='user'><model type='e1000'/></interface>"))
     assert domain.find("devices/interface/link") is None and reasons == []

@@ -67,6 +67,11 @@ class FreezeFailed(AgentError):
 
     reason = "FREEZE_FAILED"
 
+    def __init__(self, message: str, *, may_be_frozen: bool = True, next_step: str | None = None) -> None:
+        """`may_be_frozen`: the guest got the order and may still carry it out; False when nobody there could have."""
+        super().__init__(message, next_step=next_step)
+        self.may_be_frozen = may_be_frozen
+
 
 class ScratchFull(AgentError):
     """The backup was ended before the guest's own writes could fail."""

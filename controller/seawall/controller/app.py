@@ -27,7 +27,6 @@ from seawall.controller.publishing.publisher import OnStep, Publisher
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.runs.timing import Timing, timing_of
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.loop import schedule
@@ -45,17 +44,15 @@ from seawall.controller.services.attempts import Attempts
 from seawall.controller.services.backup_service import BackupServicer
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.grants import Grants
+from seawall.controller.services.inventory import Inventories
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
 from seawall.controller.services.sessions import Sessions
 from seawall.controller.services.transfers import Transfers
 from seawall.controller.services.watching import Watching
+from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.locate import open_store
-
-# Between the drain and the close of the ports: a call that the server has not looked at yet, or whose answer is on its way, is cut off by
-# gRPC's stop whatever its grace.
-SETTLE_SECONDS = 0.2
 
 _log = structlog.get_logger()
 
@@ -66,7 +63,7 @@ class Outside:
 
     clock: Clock
     open_store: OpenStore = open_store
-    timing: Timing | None = None
+    timings: Timings | None = None
     """None: what the configuration says."""
     limits: Limits = field(default_factory=Limits)
     on_publish_step: OnStep = lambda step: None
@@ -80,7 +77,7 @@ class Application:
         require_initialised(config.paths)
         self._config = config
         self._clock = SteadyClock(outside.clock)
-        self._timing = outside.timing or timing_of(config.timings)
+        self._timings = outside.timings or config.timings
         self._box = SecretBox.from_file(config.paths.kek)
         self._authority = CertificateAuthority.load(config.paths, self._box, outside.clock)
         self.drain = Drain()
@@ -89,7 +86,7 @@ class Application:
         self._random = random.Random()  # noqa: S311 (spreads retries; no secret)
         self._database = SqliteDatabase(config.paths.database, config.paths.lock)
         self._executions = Executions(self._database, self._wakes)
-        self._lease = LeaderLease(self._database, self._clock, self._timing)
+        self._lease = LeaderLease(self._database, self._clock, self._timings)
         keys = Keys(load_wrapper_key(config.paths, self._box), self._box)
         self._repositories = RepositoryCatalogue(
             self._database, keys, config.paths, self._lease, outside.clock, outside.open_store
@@ -97,23 +94,25 @@ class Application:
         self._publisher = Publisher(
             self._database, self._repositories, self._lease, self._clock, outside.on_publish_step
         )
-        self._tick = Tick(self._executions, self._lease, self._clock, self._timing, outside.limits, self._random)
+        self._tick = Tick(self._executions, self._lease, self._clock, self._timings, outside.limits, self._random)
         self._servers = self._make_servers(outside.clock)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> BoundPorts:
         """Lead, serve, begin the work in the background. Raises Unavailable/PORT_IN_USE, NOT_LEADER."""
-        await self._lease.acquire()
         try:
+            await self._lease.acquire()
             ports = await self._servers.start()
         except ControllerError:
             self._close()
             raise
-        timing, drain = self._timing, self.drain
+        timings, drain = self._timings, self.drain
         self._tasks = [
-            asyncio.create_task(schedule(self._tick, self._lease, self._wakes, drain, timing.tick_seconds)),
             asyncio.create_task(
-                finish_intents(self._publisher, self._blocking, self._wakes, drain, timing.publish_retry_seconds)
+                schedule(self._tick, self._lease, self._wakes, drain, timings.scheduler_interval_seconds)
+            ),
+            asyncio.create_task(
+                finish_intents(self._publisher, self._blocking, self._wakes, drain, timings.publish_retry_seconds)
             ),
             asyncio.create_task(self._open_repositories()),
         ]
@@ -128,10 +127,12 @@ class Application:
         """Open polls are answered at once; calls under way get their grace."""
         self.drain.start()
         self._repositories.begin_close()
-        await asyncio.sleep(SETTLE_SECONDS)
         await self._servers.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._lease.release()
+        try:
+            await self._lease.release()
+        except ControllerError as error:
+            _log.warning("leader.not_released", reason=error.reason, error=str(error))
         await asyncio.to_thread(self._close)
         _log.info("controller.stopped")
 
@@ -147,6 +148,9 @@ class Application:
                 await self._blocking.run(partial(self._repositories.open, record.id))
             except ControllerError as error:
                 _log.warning("repository.not_opened", repository=record.name, reason=error.reason, error=str(error))
+            except Exception:
+                # The top of a task: the calls that need the repository meet the same, and say so.
+                _log.exception("repository.not_opened", repository=record.name)
 
     def _make_servers(self, clock: Clock) -> Servers:
         config = self._config
@@ -179,9 +183,9 @@ class Application:
     def _backup_service(self) -> BackupServicer:
         return BackupServicer(
             self._executions,
-            Orders(self._clock, self._timing),
-            Once(self._database, self._clock, self._timing),
-            Watching(self._database, self._wakes, self.drain, self._timing),
+            Orders(self._clock, self._timings),
+            Once(self._database, self._clock, self._timings),
+            Watching(self._database, self._wakes, self.drain, self._timings),
             RepositoryAdder(self._database, self._repositories, self._clock),
             self._blocking,
             _version(),
@@ -189,24 +193,25 @@ class Application:
 
     def _admin_service(self, enrolments: DatabaseEnrolment, clock: Clock) -> AdminServicer:
         place = EnrolPlace(self._config.dialled_to_enrol, self._authority.root_sha256)
-        return AdminServicer(enrolments, place, Once(self._database, self._clock, self._timing), self._box, clock)
+        return AdminServicer(enrolments, place, Once(self._database, self._clock, self._timings), self._box, clock)
 
     def _agent_service(self, enrolment: Enrolment) -> AgentServicer:
-        grants = Grants(self._database, self._repositories, self._timing)
+        grants = Grants(self._database, self._repositories, self._timings)
         attempts = Attempts(
-            self._executions, grants, self._publisher, self._blocking, self._clock, self._timing, self._random
+            self._executions, grants, self._publisher, self._blocking, self._clock, self._timings, self._random
         )
         return AgentServicer(
-            Sessions(self._executions, self._clock, self._timing, self._random),
+            Sessions(self._executions, self._clock, self._timings, self._random),
+            Inventories(self._executions),
             attempts,
-            Transfers(self._database, self._repositories, self._clock, self._timing),
+            Transfers(self._database, self._repositories, self._clock, self._timings),
             enrolment,
             self._authority.bundle_pem,
             self._blocking,
             self._wakes,
             self.drain,
             self._clock,
-            self._timing,
+            self._timings,
         )
 
 

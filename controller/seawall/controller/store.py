@@ -5,7 +5,8 @@ Contract, checked by tests/contract/test_controller_store.py:
   call returns, or none is. A closure may run again after a conflict, so it must touch nothing but its transaction.
 - `read` sees one consistent snapshot of the last commit and never waits for a writer.
 - `save_run` and `save_attempt` compare the version that was read: a record that somebody changed since raises Aborted/CHANGED.
-- Errors are ours: Aborted, Unavailable/DATABASE, AlreadyExists. Lists are ordered as their docstrings say.
+- Errors are ours: Aborted, Unavailable/DATABASE, DataLoss/DATABASE_DAMAGED, InvalidArgument/BAD_NUMBER, AlreadyExists.
+- Lists are ordered as their docstrings say.
 - `write` and `read` belong to the event loop; `write_now` and `read_now` are the same for worker threads.
 """
 
@@ -92,8 +93,12 @@ class Fleet(Protocol):
     def vm_count(self) -> int:
         """All VMs ever reported."""
 
-    def replace_inventory(self, host_id: str, revision: int, vms: Iterable[Vm]) -> None:
-        """The whole set of a host: its VMs that are not named are no longer present."""
+    def replace_inventory(self, host_id: str, revision: int, vms: Iterable[Vm]) -> Sequence[str]:
+        """The whole set of a host: its VMs that are not named are no longer present. Ids of those that were another host's until now.
+
+        Another host's VM is taken over when that host does not report it any more, or when it runs here and does not run there, or that
+        host is offline.
+        """
 
 
 class Runs(Protocol):

@@ -1,15 +1,20 @@
-"""Leases, time-outs and intervals of the controller, in seconds. Overridden by table [timings] of the configuration, mostly by tests."""
+"""Every duration of the controller in one frozen value, in seconds. Table [timings] of the configuration sets the first part, the rest is
+the design's own; tests set both.
+"""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seawall.controller.errors import InvalidArgument
 
+SECOND_US = 1_000_000
+DESIGN = {"configurable": False}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """All greater than 0."""
+    """All greater than 0; `failover_grace_seconds` may be 0."""
 
     heartbeat_seconds: float = 15.0
     """Between two heartbeats of an agent."""
@@ -47,9 +52,6 @@ class Timings:
     watch_interval_seconds: float = 1.0
     """Between two looks of the replica at what changed, for polls and watchers."""
 
-    progress_flush_seconds: float = 1.0
-    """Between two writes of coalesced progress."""
-
     url_ttl_seconds: float = 3600.0
     """Life of a signed URL."""
 
@@ -59,9 +61,40 @@ class Timings:
     agent_certificate_seconds: float = 7 * 86_400.0
     """Life of an agent's certificate."""
 
+    transient_backoff_seconds: tuple[float, ...] = field(default=(60.0, 240.0, 960.0), metadata=DESIGN)
+    """After the first, second, ... failed try."""
+
+    most_tries: int = field(default=3, metadata=DESIGN)
+
+    conflict_backoff_seconds: tuple[float, float] = field(default=(60.0, 300.0), metadata=DESIGN)
+    """Shortest and longest, after a conflict."""
+
+    most_requeues: int = field(default=20, metadata=DESIGN)
+    """Attempts that did not count."""
+
+    restart_backoff_seconds: float = field(default=3.0, metadata=DESIGN)
+    """After an agent's restart."""
+
+    expired_backoff_seconds: float = field(default=5.0, metadata=DESIGN)
+    """After an attempt that nobody accepted."""
+
+    leader_lease_seconds: float = field(default=15.0, metadata=DESIGN)
+
+    remember_answers_seconds: float = field(default=24 * 3600.0, metadata=DESIGN)
+    """How long a request id gets the same answer."""
+
+    publish_retry_seconds: float = field(default=5.0, metadata=DESIGN)
+    """Between two tries to finish a publication."""
+
+    @property
+    def url_seconds(self) -> int:
+        """`url_ttl_seconds`, whole, as signatures want it."""
+        return max(1, int(self.url_ttl_seconds))
+
     def __post_init__(self) -> None:
-        for each in dataclasses.fields(self):
-            if not getattr(self, each.name) > 0:
+        for each in _configurable():
+            value = getattr(self, each.name)
+            if value < 0 or (value == 0 and each.name != "failover_grace_seconds"):
                 raise InvalidArgument("BAD_CONFIG", f"timings.{each.name} must be greater than 0")
         if self.lease_ttl_seconds < 2 * self.heartbeat_seconds:
             raise InvalidArgument("BAD_CONFIG", "timings.lease_ttl_seconds must be at least twice heartbeat_seconds")
@@ -69,9 +102,10 @@ class Timings:
     @classmethod
     def from_table(cls, table: Any, source: str) -> "Timings":
         """Raises InvalidArgument/BAD_CONFIG naming the source and the key."""
-        known = {each.name for each in dataclasses.fields(cls)}
+        known = {each.name for each in _configurable()}
         if not isinstance(table, dict):
             raise InvalidArgument("BAD_CONFIG", f"{source}: timings must be a table")
+        values: dict[str, Any] = {}
         for key, value in table.items():
             if key not in known:
                 raise InvalidArgument(
@@ -81,7 +115,16 @@ class Timings:
                 raise InvalidArgument(
                     "BAD_CONFIG", f"{source}: timings.{key} must be a number of seconds, not {value!r}"
                 )
+            values[key] = float(value)
         try:
-            return cls(**{key: float(value) for key, value in table.items()})
+            return cls(**values)
         except InvalidArgument as error:
             raise InvalidArgument("BAD_CONFIG", f"{source}: {error}") from error
+
+
+def _configurable() -> list["dataclasses.Field[Any]"]:
+    return [each for each in dataclasses.fields(Timings) if not each.metadata]
+
+
+def microseconds(seconds: float) -> int:
+    return int(seconds * SECOND_US)

@@ -60,5 +60,6 @@ def thaw_marked(hypervisor: Hypervisor, mark: Path) -> str | None:
     except AgentError as error:
         logger.warning("guest.thaw_failed", vm_id=vm_id, error=str(error))
         return None
-    mark.unlink(missing_ok=True)
+    with suppress(OSError):
+        mark.unlink(missing_ok=True)
     return vm_id

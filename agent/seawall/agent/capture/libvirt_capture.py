@@ -9,13 +9,13 @@ from typing import Self
 import structlog
 
 from seawall.agent.capture.freeze import GuestFreeze
-from seawall.agent.capture.leftovers import end_job_at, make_places, remove_places
+from seawall.agent.capture.leftovers import end_job_at, make_places, remove_places, thaw_marked
 from seawall.agent.capture.names import Places, checkpoint_name, places, repository_prefix
 from seawall.agent.capture.plan import CaptureFacts, CapturePlan, DiskPlan, demote, plan_capture
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.capture.sweep import sweep_vm
-from seawall.agent.capture.watch import JobWatch, free_bytes, limits_for
+from seawall.agent.capture.watch import JobWatch, free_bytes, limits_for, refuse_without_room
 from seawall.agent.disk import qcow2
 from seawall.agent.disk.nbd_source import NbdSource, bitmap_context
 from seawall.agent.errors import AgentError, CheckpointBroken, FailureKind, VmBusy, VmNotRunning
@@ -87,6 +87,7 @@ class LibvirtCapture:
 
     def begin(self, plan: CapturePlan) -> None:
         """Take the instant and connect. Called once, by open_capture."""
+        refuse_without_room(sum(one.disk.capacity_bytes for one in plan.disks), free_bytes(self._where.scratch))
         self.domain_xml = self._hypervisor.domain_xml(self._request.vm_id)
         plan, freeze_warnings = self._begin_until_it_holds(plan)
         self.warnings = (*plan.warnings, *freeze_warnings, *state_outside_disks(parse(self.domain_xml)))
@@ -133,6 +134,7 @@ class LibvirtCapture:
             self._trying(
                 "delete_checkpoint", lambda: self._hypervisor.delete_checkpoint(self._request.vm_id, self._name)
             )
+        thaw_marked(self._hypervisor, self._where.frozen_mark)
         if not self._where.frozen_mark.exists():
             remove_places(self._where)
 

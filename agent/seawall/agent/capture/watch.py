@@ -17,6 +17,9 @@ logger = structlog.get_logger(__name__)
 SMALL_BYTES = 1024 * 1024 * 1024  # below it a fifth would end backups of busy small VMs and save nothing worth having
 
 
+LEAST_FREE_BYTES = 256 * 1024 * 1024  # what a busy guest overwrites between two looks
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """When a capture must end."""
@@ -43,6 +46,16 @@ def limits_for(
     quota = min(default if quota_bytes is None else quota_bytes, free_bytes)
     stop = quota * stop_percent // 100
     return Limits(stop, quota - stop, silence_seconds)
+
+
+def refuse_without_room(virtual_bytes: int, free_bytes: int) -> None:
+    """Before the job begins: the first look after it would come too late. Raises ScratchFull."""
+    needed = min(virtual_bytes, LEAST_FREE_BYTES)
+    if free_bytes < needed:
+        raise ScratchFull(
+            f"Scratch has {free_bytes} bytes free, and a backup needs {needed} for what the guest overwrites meanwhile.",
+            next_step="Free space there, or set another scratch folder for the agent on that host.",
+        )
 
 
 def judge(sight: Sight, limits: Limits) -> AgentError | None:

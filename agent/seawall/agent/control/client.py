@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import grpc
 
 from seawall.agent.control import convert
-from seawall.agent.control.errors import ControllerRefused, OutcomeUnknown
+from seawall.agent.control.errors import ControllerRefused, ControllerSilent, OutcomeUnknown
 from seawall.agent.control.failures import mapped
 from seawall.agent.control.messages import (
     AttemptRef,
@@ -26,7 +26,7 @@ from seawall.agent.control.messages import (
     SealedTargets,
 )
 from seawall.agent.control.retry import Retry
-from seawall.agent.errors import AgentError, ControllerUnreachable
+from seawall.agent.errors import AgentError, Canceled, ControllerUnreachable
 from seawall.api.v1 import agent_pb2 as wire
 from seawall.api.v1 import agent_pb2_grpc
 
@@ -54,6 +54,13 @@ class HandIn:
     length_bytes: int
     md5: bytes
     blake3: bytes
+
+
+@dataclass(slots=True)
+class _LostAnswers:
+    """How many tries of one call went without an answer, so that nobody knows what they did."""
+
+    count: int = 0
 
 
 class ControllerClient:
@@ -130,14 +137,25 @@ class ControllerClient:
         return [convert.read_url_of(url) for url in answer.urls]
 
     def complete(self, completion: Completion, progress: Progress) -> Completed:
-        """Hand in; asked until answered. Raises OutcomeUnknown when no answer came; any other error says that nothing was committed."""
+        """Hand in; asked until answered. Raises OutcomeUnknown when no answer came; any other error says that nothing was committed.
+
+        A refusal that follows a lost answer tells of that last call alone: the first one may have committed. Only Canceled speaks for
+        both, as a controller cancels nothing that is committed.
+        """
+        lost = _LostAnswers()
         try:
-            answer = self._complete(completion, progress)
-        except ControllerUnreachable as error:
-            raise OutcomeUnknown(str(error)) from error
+            answer = self._complete(completion, progress, lost)
+        except (Canceled, OutcomeUnknown):
+            raise
+        except AgentError as error:
+            if isinstance(error, ControllerUnreachable) or lost.count:
+                raise OutcomeUnknown(str(error)) from error
+            raise
         return Completed(answer.point_id, tuple((slot.pack_id, slot.slot) for slot in answer.missing_slots))
 
-    def _complete(self, completion: Completion, progress: Progress) -> wire.CompleteAttemptResponse:
+    def _complete(
+        self, completion: Completion, progress: Progress, lost: "_LostAnswers"
+    ) -> wire.CompleteAttemptResponse:
         return self._call(
             self._stub.CompleteAttempt,
             lambda s: wire.CompleteAttemptRequest(
@@ -155,6 +173,7 @@ class ControllerClient:
             timeout=COMPLETE_SECONDS,
             window=COMPLETE_WINDOW_SECONDS,
             pause=self._pause_before_asking_again,
+            lost=lost,
         )
 
     def _pause_before_asking_again(self, seconds: float) -> None:
@@ -185,11 +204,15 @@ class ControllerClient:
         timeout: float = CALL_SECONDS,
         window: float | None = None,
         pause: Callable[[float], None] | None = None,
+        lost: "_LostAnswers | None" = None,
     ) -> Response:
         def once() -> Response:
             try:
                 return method(request(self._session()), timeout=timeout)
             except grpc.RpcError as error:
-                raise mapped(error) from error
+                failure = mapped(error)
+                if lost is not None and isinstance(failure, ControllerSilent):
+                    lost.count += 1
+                raise failure from error
 
         return self._retry(once, window, pause)

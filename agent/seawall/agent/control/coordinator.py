@@ -12,7 +12,7 @@ from seawall.repository.format.record import Locator
 from seawall.repository.store.port import SignedPut, SignedTransfer
 
 SIGNATURES = 3
-"""How often an expired URL is signed again before the refusal counts."""
+"""How often an expired URL is signed before its refusal counts; one that should hold by our clock is signed twice."""
 URL_MARGIN_US = 60_000_000
 """A URL this close to its end is not used for a new request."""
 URLS_PER_CALL = 256
@@ -56,7 +56,8 @@ class AgentCoordinator:
                     self._put(target, body)
                 return len(targets)
             except StoreRefused:
-                if signature == SIGNATURES or not self._expired(targets):
+                # Whatever our clock says of the URL: it may lag behind the store's. One new signature settles it, as with reads.
+                if signature == SIGNATURES or (signature > 1 and not self._expired(targets)):
                     raise
         raise AssertionError("unreachable: the last signature returns or raises")
 

@@ -30,6 +30,13 @@ class NotTrusted(AgentError):
     next_step = "Check the address, and make a new token with `seawall host token`."
 
 
+class TooManyTries(AgentError):
+    """This address offered too many wrong tokens, and the controller listens to it no more for a while."""
+
+    reason = "TOO_MANY_TRIES"
+    next_step = "Wait a minute, then try once with a new token of `seawall host token`."
+
+
 class NotEnrolled(AgentError):
     """This host has no identity yet, or one that cannot be read."""
 

@@ -7,7 +7,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotTrusted, SessionUnknown
+from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotTrusted, SessionUnknown, TooManyTries
 from seawall.agent.errors import AgentError, Canceled, FailureKind, Fenced
 
 _BY_REASON: dict[str, type[AgentError]] = {
@@ -18,6 +18,7 @@ _BY_REASON: dict[str, type[AgentError]] = {
     "SESSION_UNKNOWN": SessionUnknown,
     "NO_CERTIFICATE": NotTrusted,
     "AGENT_REVOKED": NotTrusted,
+    "TOO_MANY_TRIES": TooManyTries,
 }
 _SILENT = {
     grpc.StatusCode.UNAVAILABLE,

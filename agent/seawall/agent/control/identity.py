@@ -27,6 +27,7 @@ class Identity:
     certificate_pem: str
     private_key_pem: str = field(repr=False)
     ca_bundle_pem: str
+    host_name: str = ""  # the name that was given when it joined; empty: the machine's own
 
     def lifetime(self) -> tuple[datetime, datetime]:
         """(valid from, valid until) of the certificate."""

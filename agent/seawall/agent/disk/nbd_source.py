@@ -10,7 +10,6 @@ from seawall.agent.errors import DiskUnreadable
 from seawall.repository.clock import Clock
 from seawall.repository.disks import Extent
 
-
 CLUSTER_BYTES = 2 * 1024 * 1024
 """The largest cluster of a qcow2 file."""
 

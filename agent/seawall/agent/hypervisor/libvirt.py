@@ -134,6 +134,7 @@ class LibvirtHypervisor:
         except AgentError as error:  # VmNotRunning too: libvirt says that of a paused VM, whose agent cannot answer
             raise FreezeFailed(
                 f"The guest did not freeze: {error}",
+                may_be_frozen=not _never_sent(error),
                 next_step="See that qemu-guest-agent runs in the guest, or set the policy's freeze to `try`.",
             ) from error
 
@@ -207,6 +208,15 @@ def mapped(error: libvirt.libvirtError) -> AgentError:
     if "domain is not running" in message:
         return VmNotRunning(f"The VM is powered off: {message}.")
     return HypervisorError(f"libvirt: {message} (error {code}).")
+
+
+def _never_sent(error: AgentError) -> bool:
+    """Whether there was no guest agent to send the order to."""
+    cause = error.__cause__
+    return isinstance(error, VmNotRunning) or (
+        isinstance(cause, libvirt.libvirtError)
+        and (cause.get_error_code() == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED or "is not connected" in str(cause))
+    )
 
 
 def _version(connection: Any) -> str:

@@ -39,7 +39,10 @@ class RestoreTarget(Protocol):
     warnings: Sequence[tuple[str, str]]  # (REASON, message)
 
     def finish(self) -> str:
-        """Flush and close the disks, put members (NVRAM) in place, define, start if asked. Returns the VM's UUID, "" for files only."""
+        """Flush and close the disks, put members (NVRAM) in place, define, start if asked. Returns the VM's UUID, "" for files only.
+
+        A VM that does not start stays, with a warning.
+        """
 
     def __enter__(self) -> Self: ...
 

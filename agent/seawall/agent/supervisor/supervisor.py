@@ -152,7 +152,7 @@ class Supervisor:
         except AgentError as error:
             self._state.hypervisor = ""
             _log.warning("hypervisor_silent", error=str(error))
-        name = self._config.host_name or socket.gethostname()
+        name = self._config.host_name or self._state.identity.host_name or socket.gethostname()
         return HostFacts(agent_version(), BOOT_ID.read_text().strip(), name, self._state.hypervisor)
 
     def _warn_of_skew(self, session: Session) -> None:

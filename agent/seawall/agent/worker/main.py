@@ -22,15 +22,18 @@ from seawall.agent.worker.backup import back_up
 from seawall.agent.worker.failure import failure_of
 from seawall.agent.worker.lines import LineReader
 from seawall.agent.worker.orders import listen
-from seawall.agent.worker.parent_death import end_with_parent
+from seawall.agent.worker.parent_death import end_with_parent, has_parent
 from seawall.agent.worker.pipe import End, Job, parse_job
 from seawall.agent.worker.reporter import Reporter
 from seawall.agent.worker.restore import restore
 from seawall.agent.worker.session import CurrentSession
-from seawall.agent.worker.stop import StopFlag
+from seawall.agent.worker.stop import StopFlag, StoppableClock
 from seawall.agent.worker.task import Task
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.retry import RetryingTransfer
+
+ORPHANED = 1
+"""Exit code of a worker whose supervisor died before it began."""
 
 _log = structlog.get_logger("seawall.agent.worker")
 
@@ -38,10 +41,14 @@ _log = structlog.get_logger("seawall.agent.worker")
 def main(build: BuildAdapters) -> int:
     """Exit code 0 whenever the end was told to the supervisor, however the attempt ended."""
     set_up_logs()
-    if not end_with_parent():
-        return 1
+    end_with_parent()
     lines = LineReader(sys.stdin.fileno())
-    job = parse_job(lines.line())
+    line = lines.line()
+    if not line:
+        return ORPHANED
+    job = parse_job(line)
+    if not has_parent(job.supervisor_pid):
+        return ORPHANED
     structlog.contextvars.bind_contextvars(
         attempt=job.assignment.ref.attempt_id, run=job.assignment.run_id, vm=job.assignment.vm_id
     )
@@ -62,7 +69,7 @@ def _attempt(
     identity = load_identity(job.config.state_dir)
     journal = Journal(job.config.state_dir, clock)
     adapters = build(job.config, clock)
-    transfer = RetryingTransfer(adapters.transfer, clock)
+    transfer = RetryingTransfer(adapters.transfer, StoppableClock(clock, stop))
     with worker_channel(identity, job.config.controllers) as channel:
         client = ControllerClient(channel, session, job.assignment.ref, Retry(clock, stop.pause))
         task = Task(

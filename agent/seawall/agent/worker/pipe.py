@@ -1,6 +1,6 @@
 """What passes between supervisor and worker: one JSON object a line. Assignment and orders go in on stdin, events come out on stdout.
 
-in:  {"assignment": {...}}  {"session": "..."}  {"stop": "canceled" | "fenced" | "agent"}
+in:  {"job": {...}}  {"session": "..."}  {"stop": "canceled" | "fenced" | "agent"}
 out: {"progress": {...}}    {"step": "committing" | "resumed" | "finishing"}
      {"end": "succeeded" | "failed" | "canceled" | "fenced" | "unreported"}
 """
@@ -41,6 +41,7 @@ class Job:
     config: AgentConfig
     agent_id: str
     session_id: str
+    supervisor_pid: int
     assignment: Assignment
 
 
@@ -78,6 +79,7 @@ def job_line(job: Job) -> bytes:
         "config": plain(job.config),
         "agent_id": job.agent_id,
         "session_id": job.session_id,
+        "supervisor_pid": job.supervisor_pid,
         "assignment": dataclasses.asdict(job.assignment),
     }
     return _line({"job": value})
@@ -88,7 +90,13 @@ def parse_job(line: bytes) -> Job:
     value = json.loads(line)["job"]
     assignment = value["assignment"]
     ref = AttemptRef(**assignment.pop("ref"))
-    return Job(config_of(value["config"]), value["agent_id"], value["session_id"], Assignment(ref=ref, **assignment))
+    return Job(
+        config_of(value["config"]),
+        value["agent_id"],
+        value["session_id"],
+        value["supervisor_pid"],
+        Assignment(ref=ref, **assignment),
+    )
 
 
 def order_line(order: Order) -> bytes:

@@ -65,7 +65,7 @@ class _Disk:
 def restore(task: Task, grant: RestoreGrant) -> None:
     """Returns once the controller knows that it is done. Raises AgentError and RepositoryError; then nothing stays on the host.
 
-    A VM that was defined (and started) stays when only the answer is missing: OutcomeUnknown.
+    A VM that was defined (and started) stays when only the answer is missing: OutcomeUnknown. One that does not start stays too: a warning.
     """
     task.reporter.phase("reading the point")
     root = signed_root(grant.point, grant.signing_public_key, task.coordinator.transfer)

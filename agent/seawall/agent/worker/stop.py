@@ -4,6 +4,7 @@ import threading
 
 from seawall.agent.errors import AgentError, Canceled, Fenced
 from seawall.agent.worker.pipe import StopReason
+from seawall.repository.clock import Clock
 
 
 class AgentStopping(AgentError):
@@ -51,3 +52,21 @@ class StopFlag:
     def wait(self, seconds: float) -> bool:
         """Sleep without raising; True when a stop was asked for."""
         return self._event.wait(seconds)
+
+
+class StoppableClock:
+    """A Clock whose sleep ends with a stop, and raises it: pauses between tries of a store that is away must not delay a cancel."""
+
+    def __init__(self, inner: Clock, stop: StopFlag) -> None:
+        self._inner = inner
+        self._stop = stop
+
+    def now_us(self) -> int:
+        return self._inner.now_us()
+
+    def monotonic_seconds(self) -> float:
+        return self._inner.monotonic_seconds()
+
+    def sleep_seconds(self, seconds: float) -> None:
+        """Raises Canceled, Fenced or AgentStopping."""
+        self._stop.pause(seconds)

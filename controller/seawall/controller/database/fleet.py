@@ -78,14 +78,13 @@ class FleetRows:
     def vm_count(self) -> int:
         return self._connection.execute(sa.select(sa.func.count()).select_from(vms)).scalar_one()
 
-    def replace_inventory(self, host_id: str, revision: int, reported: Iterable[Vm]) -> None:
+    def replace_inventory(self, host_id: str, revision: int, reported: Iterable[Vm]) -> Sequence[str]:
         gone = sa.update(vms).where(vms.c.host_id == host_id).values(present=0)
         self._connection.execute(gone)
-        for vm in reported:
-            self._report(host_id, revision, vm)
+        return [vm.id for vm in reported if self._report(host_id, revision, vm)]
 
-    def _report(self, host_id: str, revision: int, vm: Vm) -> None:
-        """A VM that two hosts define belongs to the one that runs it, else to the one that had it."""
+    def _report(self, host_id: str, revision: int, vm: Vm) -> bool:
+        """Whether it was another host's until now."""
         values: dict[str, Any] = {
             "host_id": host_id,
             "name": vm.name,
@@ -98,8 +97,20 @@ class FleetRows:
         known = self.vm(vm.id)
         if known is None:
             self._connection.execute(sa.insert(vms).values(id=vm.id, **values))
-        elif known.host_id == host_id or not known.present or (vm.state == RUNNING != known.state):
-            self._connection.execute(sa.update(vms).where(vms.c.id == vm.id).values(**values))
+            return False
+        if known.host_id != host_id and not self._may_take(vm, known):
+            return False
+        self._connection.execute(sa.update(vms).where(vms.c.id == vm.id).values(**values))
+        return known.host_id != host_id
+
+    def _may_take(self, vm: Vm, known: Vm) -> bool:
+        """A VM that two hosts define belongs to the one that runs it, else to the one that had it. A host that is away runs nothing that
+        another one runs."""
+        if not known.present:
+            return True
+        owner = self.session(known.host_id)
+        away = owner is None or owner.lease_until_us <= vm.last_seen_us
+        return vm.state == RUNNING and (known.state != RUNNING or away)
 
 
 def _host(row: sa.Row[Any]) -> Host:

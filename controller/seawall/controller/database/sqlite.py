@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from seawall.controller.database.answers import AnswerRows
 from seawall.controller.database.engine import reader_engine, writer_engine
@@ -25,7 +25,7 @@ from seawall.controller.database.points import PointRows
 from seawall.controller.database.repositories import RepositoryRows
 from seawall.controller.database.runs import RunRows
 from seawall.controller.database.tables import leader, meta
-from seawall.controller.errors import FailedPrecondition, Unavailable
+from seawall.controller.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from seawall.controller.store import Transaction
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class SqliteDatabase:
     """A `Store`. Open it once per process; `close` ends its threads and lets the next process in."""
 
     def __init__(self, file: Path, lock_file: Path | None = None) -> None:
-        """Locks, opens, migrates. Raises FailedPrecondition/DATABASE_IN_USE, SCHEMA_TOO_NEW."""
+        """Locks, opens, migrates. Raises FailedPrecondition/DATABASE_IN_USE, SCHEMA_TOO_NEW; DataLoss/DATABASE_DAMAGED."""
         self._lock = _lock(lock_file or file.with_suffix(".lock"))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
@@ -127,8 +127,14 @@ def _run(engine: sa.Engine, closure: Callable[[sa.Connection], T]) -> T:
             return closure(connection)
     except IntegrityError:
         raise
-    except DBAPIError as error:
+    except OverflowError as error:
+        raise InvalidArgument("BAD_NUMBER", "A number in the request is out of bounds.") from error
+    except OperationalError as error:
         raise Unavailable("DATABASE", f"The database did not do it: {error.orig}. Try again.") from error
+    except DBAPIError as error:
+        raise DataLoss(
+            "DATABASE_DAMAGED", f"The database cannot be read: {error.orig}. Restore it from your newest backup of it."
+        ) from error
 
 
 def _prepare(connection: sa.Connection) -> None:

@@ -9,9 +9,8 @@ from seawall.controller.certificates.csr import public_key_of_request, public_ke
 from seawall.controller.enrolment.port import AgentRecord, AgentStatus, EnrolmentStore, JoinTokenRecord
 from seawall.controller.enrolment.tokens import secret_hash
 from seawall.controller.errors import Unauthenticated
+from seawall.controller.text import printable
 from seawall.repository.clock import Clock, datetime_of
-
-MAX_HOST_NAME = 253
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Enrolment:
                     agent_id=agent_id,
                     token_id=token.token_id,
                     public_key_sha256=fingerprint,
-                    host_name=_printable(application.host_name),
+                    host_name=printable(application.host_name) or "unnamed",
                     certificate_pem=issued.chain_pem,
                     certificate_expires_us=issued.expires_us,
                     enrolled_us=self._clock.now_us(),
@@ -96,8 +95,3 @@ def _not_revoked(agent: AgentRecord | None) -> AgentRecord:
             "AGENT_REVOKED", "This host's enrolment was revoked or is unknown here; enrol it anew: seawall agent join"
         )
     return agent
-
-
-def _printable(host_name: str) -> str:
-    """The name that the host gave itself goes to people's terminals: printable characters, not too many."""
-    return "".join(character for character in host_name if character.isprintable())[:MAX_HOST_NAME] or "unnamed"

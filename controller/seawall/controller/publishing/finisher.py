@@ -7,7 +7,7 @@ import structlog
 
 from seawall.controller.errors import ControllerError
 from seawall.controller.publishing.publisher import Publisher
-from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
 
@@ -19,13 +19,20 @@ async def finish_intents(
 ) -> None:
     """Returns when the drain starts. A point that cannot be finished is tried again and logged each time."""
     while not drain.started:
-        for point_id in await blocking.run(publisher.unfinished):
-            try:
-                await blocking.run(partial(publisher.finish, point_id))
-                await wakes.notify()
-            except ControllerError as error:
-                _log.error("point.unfinished", point_id=point_id, reason=error.reason, error=str(error))
-            except Exception:
-                # The top of the loop: the intent stays, the next round tries again.
-                _log.exception("point.unfinished", point_id=point_id)
+        try:
+            for point_id in await blocking.run(publisher.unfinished):
+                await _finish(publisher, blocking, wakes, point_id)
+        except ControllerError as error:
+            _log.error("points.unfinished_unknown", reason=error.reason, error=str(error))
         await drain.first(asyncio.sleep(interval_seconds), interval_seconds)
+
+
+async def _finish(publisher: Publisher, blocking: Blocking, wakes: Wakes, point_id: str) -> None:
+    try:
+        await blocking.run(partial(publisher.finish, point_id))
+    except ControllerError as error:
+        _log.error("point.unfinished", point_id=point_id, reason=error.reason, error=str(error))
+    except Exception:
+        # The top of the loop: the intent stays, the next round tries again.
+        _log.exception("point.unfinished", point_id=point_id)
+    wakes.notify((SCHEDULER,))

@@ -1,5 +1,6 @@
 """What an agent hands in for a backup, and the checks of it that need no database."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -13,6 +14,12 @@ from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectM
 from seawall.repository.format.layout import HandInKind, hand_in_name
 from seawall.repository.format.manifest import Root
 from seawall.repository.format.refmap import decode_refmap
+
+# Both are read into memory. The refmap of 2^27 slots, the most that a point may have, takes less.
+LONGEST_BYTES: Mapping[HandInKind, int] = {"root": 64 << 20, "refmap": 256 << 20, "log": 64 << 20}
+MOST_DISKS = 256
+END_OF_TIME_US = 253_402_300_800_000_000  # the year 10000: the wire's timestamps go no further
+MOST_BYTES = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ def _fetch(repository: OpenedRepository, attempt_id: str, what: HandInKind, dige
         raise InvalidArgument(reason, f"The hash of the {what} must have 32 bytes.")
     name = hand_in_name(attempt_id, what, digest)
     try:
+        if repository.store.head(name).size_bytes > LONGEST_BYTES[what]:
+            raise InvalidArgument(reason, f"The {what} has more than {LONGEST_BYTES[what]} bytes.")
         body = repository.store.get(name)
     except ObjectMissing as error:
         raise InvalidArgument(reason, f"The {what} is not in the store: {name}. Hand it in first.") from error
@@ -88,5 +97,11 @@ def _check_root(repository: OpenedRepository, root: Root, run: Run, attempt: Att
         raise InvalidArgument("BAD_ROOT", f"The root names {named[1:]}, the attempt is for {expected[1:]}.")
     inside = sorted((disk.disk, disk.size_bytes) for disk in root.disks)
     told = sorted((disk.disk, disk.size_bytes) for disk in hand_in.disks)
+    if (
+        not 0 < root.instant_us < END_OF_TIME_US
+        or len(inside) > MOST_DISKS
+        or sum(size for _, size in inside) > MOST_BYTES
+    ):
+        raise InvalidArgument("BAD_ROOT", "The root's instant, its number of disks or their sizes are out of bounds.")
     if inside != told or len({name for name, _ in inside}) != len(inside):
         raise InvalidArgument("BAD_ROOT", f"The root has the disks {inside}, the hand-in {told}.")

@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 import structlog
 from blake3 import blake3
 
-from seawall.controller.errors import DataLoss, FailedPrecondition
+from seawall.controller.errors import Aborted, DataLoss, FailedPrecondition
 from seawall.controller.publishing.handin import HandedIn, HandIn, read_hand_in
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, check_size, missing_slots
 from seawall.controller.records.catalogue import Intent, PackState, Point, PointState
-from seawall.controller.records.runs import Failure, FailureKind
+from seawall.controller.records.runs import Failure, FailureKind, Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.runs.machine import Execution, give_up_publication, handing_in, publish, succeed
 from seawall.controller.scheduler.executions import Change, load, load_owned
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store import Store, Transaction
+from seawall.controller.text import printable
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectExists
 from seawall.repository.format.layout import manifest_name, refmap_name
@@ -129,10 +130,14 @@ class Publisher:
         if missing:
             return missing
         check_size(handed_in.slots, facts, sum(disk.size_bytes for disk in hand_in.disks))
-        point = self._intended(repository, execution, hand_in, handed_in)
-        missing = self._store.write_now(
-            lambda transaction: self._commit_intent(transaction, key, hand_in, point, handed_in.slots, facts)
-        )
+        previous = self._store.read_now(lambda transaction: transaction.points.newest(run.vm_id, run.repository_id))
+        point = self._intended(repository, execution, hand_in, handed_in, previous)
+
+        def closure(transaction: Transaction) -> tuple[SlotRef, ...]:
+            _check_previous(transaction, run, previous)
+            return self._commit_intent(transaction, key, hand_in, point, handed_in.slots, facts)
+
+        missing = self._store.write_now(closure)
         if not missing:
             self._on_step("intent")
         return missing
@@ -147,11 +152,15 @@ class Publisher:
         return PackFacts(execution.run.tenant, execution.attempt.host_id, packs, lengths)
 
     def _intended(
-        self, repository: OpenedRepository, execution: Execution, hand_in: HandIn, handed_in: HandedIn
+        self,
+        repository: OpenedRepository,
+        execution: Execution,
+        hand_in: HandIn,
+        handed_in: HandedIn,
+        previous: Point | None,
     ) -> Point:
         """The point with the exact bytes that will be its objects."""
         run, attempt, root = execution.run, execution.attempt, handed_in.root
-        previous = self._store.read_now(lambda transaction: transaction.points.newest(run.vm_id, run.repository_id))
         statement = Statement(
             lineage_id=repository.lineage_id,
             tenant=run.tenant,
@@ -168,7 +177,7 @@ class Publisher:
         return Point(
             id=run.id,
             vm_id=run.vm_id,
-            vm_name=root.vm_name,
+            vm_name=printable(root.vm_name),
             tenant=run.tenant,
             repository_id=run.repository_id,
             attempt_id=attempt.id,
@@ -254,6 +263,13 @@ class Publisher:
 
 def _owned(transaction: Transaction, key: AttemptKey) -> Execution:
     return load_owned(transaction, key.host_id, key.attempt_id, key.attempt_no, key.db_epoch)
+
+
+def _check_previous(transaction: Transaction, run: Run, previous: Point | None) -> None:
+    """The chain of a VM's manifests has no fork, although one open backup a VM and repository makes one all but impossible."""
+    newest = transaction.points.newest(run.vm_id, run.repository_id)
+    if newest is not None and newest.id != run.id and newest != previous:
+        raise Aborted("CHANGED", f"Another point of VM {run.vm_name} was published meanwhile; hand in again.")
 
 
 def _repeated(execution: Execution, hand_in: HandIn) -> bool:

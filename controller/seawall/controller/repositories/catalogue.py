@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -18,7 +19,7 @@ from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.store import Store as Database
 from seawall.repository.clock import Clock
-from seawall.repository.errors import ObjectExists, RepositoryError
+from seawall.repository.errors import ObjectExists
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
 from seawall.repository.format.layout import EPOCHS_PREFIX, epoch_name, parse_epoch_name
 from seawall.repository.repository import OpenRepository, open_repository
@@ -58,6 +59,7 @@ class RepositoryCatalogue:
         self._lock = threading.Lock()
         self._opening: dict[str, threading.Lock] = {}
         self._closing = threading.Event()
+        self._name = str(uuid.uuid4())
 
     def open(self, repository_id: str) -> OpenedRepository:
         """Raises NotFound/REPOSITORY_UNKNOWN, Unavailable/STORE_UNAVAILABLE, FailedPrecondition/FOREIGN_REPOSITORY, ..."""
@@ -118,14 +120,13 @@ class RepositoryCatalogue:
 
     def _announce(self, repository: OpenRepository) -> None:
         """Tell the bucket who leads. A higher epoch there than here: the database is older than the bucket."""
-        seen = [parse_epoch_name(info.name) or 0 for info in repository.store.list(EPOCHS_PREFIX)]
-        if max(seen, default=0) >= self._lease.current.epoch:
-            self._lease.rise_above(max(seen))
-        name = epoch_name(self._lease.current.epoch, str(uuid.uuid4()))
-        try:
-            repository.store.put(name, b"")
-        except ObjectExists as error:
-            raise RepositoryError(f"{name} exists although nobody else could know it") from error
+        others = [info.name for info in repository.store.list(EPOCHS_PREFIX) if not info.name.endswith(self._name)]
+        highest = max((parse_epoch_name(name) or 0 for name in others), default=0)
+        if highest >= self._lease.current.epoch:
+            self._lease.rise_above(highest)
+        # Announced before by this very process: an opening that broke off later is tried again.
+        with suppress(ObjectExists):
+            repository.store.put(epoch_name(self._lease.current.epoch, self._name), b"")
 
     def _rebuild(self, opened: OpenedRepository) -> None:
         """The index is a cache: packs that it lost are read again from their tables."""

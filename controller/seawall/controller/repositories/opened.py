@@ -11,12 +11,12 @@ from seawall.controller.records.catalogue import Pack, RepositoryRecord
 from seawall.repository.errors import ObjectMissing
 from seawall.repository.format.layout import pack_name, refmap_name
 from seawall.repository.format.manifest import Root
-from seawall.repository.format.refmap import Refmap, decode_refmap
+from seawall.repository.format.refmap import decode_refmap
 from seawall.repository.format.root_object import Statement
 from seawall.repository.repository import OpenRepository
 from seawall.repository.store.port import Store
 
-REFMAPS_KEPT = 16
+POINTS_KEPT = 16
 META_GENERATIONS = (0, 1)
 
 
@@ -27,7 +27,7 @@ class OpenedRepository:
         self.record = record
         self.repository = repository
         self.index = index
-        self._refmaps: OrderedDict[str, Refmap] = OrderedDict()
+        self._packs: OrderedDict[str, frozenset[bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -56,18 +56,19 @@ class OpenedRepository:
         statement, root_object = self.repository.read_manifest(tenant, vm_id, point_id)
         return statement.key_epoch, self.repository.unseal_data_key(root_object)
 
-    def refmap_of_point(self, tenant: str, vm_id: str, point_id: str) -> Refmap:
-        """Of a committed point; the last few are kept."""
+    def packs_of_point(self, tenant: str, vm_id: str, point_id: str) -> frozenset[bytes]:
+        """Ids of the packs that a committed point names; those of the last few points are kept."""
         with self._lock:
-            if point_id in self._refmaps:
-                self._refmaps.move_to_end(point_id)
-                return self._refmaps[point_id]
+            if point_id in self._packs:
+                self._packs.move_to_end(point_id)
+                return self._packs[point_id]
         _, refmap = decode_refmap(self.store.get(refmap_name(tenant, vm_id, point_id)))
+        packs = frozenset(refmap.slots())
         with self._lock:
-            self._refmaps[point_id] = refmap
-            while len(self._refmaps) > REFMAPS_KEPT:
-                self._refmaps.popitem(last=False)
-        return refmap
+            self._packs[point_id] = packs
+            while len(self._packs) > POINTS_KEPT:
+                self._packs.popitem(last=False)
+        return packs
 
     def index_pack(self, pack: Pack) -> tuple[int, int]:
         """Read the pack's table back from the store and enter it in the index. A meta pack must be there twice.

@@ -21,7 +21,7 @@ from seawall.controller.records.runs import (
     RunWarning,
 )
 from seawall.controller.runs.retry import AGENT_RESTARTED, after_failure
-from seawall.controller.runs.timing import Timing, microseconds
+from seawall.controller.timings import Timings, microseconds
 
 WORKING = (AttemptState.PREPARING, AttemptState.TRANSFERRING)
 
@@ -65,7 +65,7 @@ def fence(execution: Execution) -> None:
         )
 
 
-def assign(run: Run, attempt_id: str, host_id: str, db_epoch: int, now_us: int, timing: Timing) -> Execution:
+def assign(run: Run, attempt_id: str, host_id: str, db_epoch: int, now_us: int, timings: Timings) -> Execution:
     """A READY run gets its next attempt, for one host."""
     attempt = Attempt(
         id=attempt_id,
@@ -75,7 +75,7 @@ def assign(run: Run, attempt_id: str, host_id: str, db_epoch: int, now_us: int, 
         db_epoch=db_epoch,
         state=AttemptState.ASSIGNED,
         created_us=now_us,
-        phase_deadline_us=now_us + microseconds(timing.assigned_seconds),
+        phase_deadline_us=now_us + microseconds(timings.assigned_seconds),
     )
     active = replace(
         run, state=RunState.ACTIVE, current_attempt=attempt_id, attempt_count=attempt.no, blocked_on="", failure=None
@@ -83,12 +83,12 @@ def assign(run: Run, attempt_id: str, host_id: str, db_epoch: int, now_us: int, 
     return Execution(active, attempt)
 
 
-def accept(execution: Execution, session_id: str, now_us: int, timing: Timing) -> Execution:
+def accept(execution: Execution, session_id: str, now_us: int, timings: Timings) -> Execution:
     """The agent takes the attempt. Repeatable by the same session until the hand-in."""
     fence(execution)
     attempt = execution.attempt
     if attempt.state is AttemptState.ASSIGNED:
-        deadline = now_us + microseconds(timing.preparing_seconds)
+        deadline = now_us + microseconds(timings.preparing_seconds)
         accepted = replace(attempt, state=AttemptState.PREPARING, session_id=session_id, phase_deadline_us=deadline)
         return replace(execution, attempt=accepted)
     if attempt.session_id != session_id or attempt.state is AttemptState.PUBLISHING:
@@ -96,34 +96,34 @@ def accept(execution: Execution, session_id: str, now_us: int, timing: Timing) -
     return execution
 
 
-def report(execution: Execution, phase: AttemptState, moved: bool, now_us: int, timing: Timing) -> Execution:
+def report(execution: Execution, phase: AttemptState, moved: bool, now_us: int, timings: Timings) -> Execution:
     """A heartbeat names the attempt. `phase` is what its worker says; `moved`: it got further since the last report.
 
     A LOST attempt comes back. Phases never go backwards, and a worker cannot report itself past TRANSFERRING.
     """
-    execution = _found(execution, now_us, timing)
+    execution = _found(execution, now_us, timings)
     attempt = execution.attempt
     if attempt.state not in WORKING:
         return execution
     if attempt.state is AttemptState.PREPARING and phase is AttemptState.TRANSFERRING:
-        return _phase(execution, AttemptState.TRANSFERRING, now_us, timing)
+        return _phase(execution, AttemptState.TRANSFERRING, now_us, timings)
     if attempt.state is AttemptState.TRANSFERRING and moved:
-        return _phase(execution, AttemptState.TRANSFERRING, now_us, timing)
+        return _phase(execution, AttemptState.TRANSFERRING, now_us, timings)
     return execution
 
 
-def lose(execution: Execution, now_us: int, timing: Timing) -> Execution:
+def lose(execution: Execution, now_us: int, timings: Timings) -> Execution:
     """The host's lease ran out. Nothing starts elsewhere: only this host can read the disks."""
     attempt = execution.attempt
     if not execution.current or attempt.state not in WORKING:
         return execution
-    deadline = now_us + microseconds(timing.reattach_grace_seconds)
+    deadline = now_us + microseconds(timings.reattach_grace_seconds)
     lost = replace(attempt, state=AttemptState.LOST, lost_from=attempt.state, phase_deadline_us=deadline)
     return replace(execution, attempt=lost)
 
 
 def fail(
-    execution: Execution, failure: Failure, canceled: bool, now_us: int, timing: Timing, jitter: float
+    execution: Execution, failure: Failure, canceled: bool, now_us: int, timings: Timings, jitter: float
 ) -> Execution:
     """The agent reports that the attempt ended without success. A repeated report changes nothing."""
     if execution.attempt.state in (AttemptState.FAILED, AttemptState.CANCELED):
@@ -134,11 +134,11 @@ def fail(
             "FENCED", f"Attempt {execution.attempt.id} was handed in; its point is being committed."
         )
     if canceled and execution.run.cancel_us:
-        return _end(execution, AttemptState.CANCELED, failure, now_us, timing, jitter)
-    return _end(execution, AttemptState.FAILED, failure, now_us, timing, jitter)
+        return _end(execution, AttemptState.CANCELED, failure, now_us, timings, jitter)
+    return _end(execution, AttemptState.FAILED, failure, now_us, timings, jitter)
 
 
-def restarted(execution: Execution, now_us: int, timing: Timing, jitter: float) -> Execution:
+def restarted(execution: Execution, now_us: int, timings: Timings, jitter: float) -> Execution:
     """The agent opened a new session and does not run this attempt any more."""
     if not execution.current or execution.attempt.state not in (*WORKING, AttemptState.LOST):
         return execution
@@ -148,21 +148,21 @@ def restarted(execution: Execution, now_us: int, timing: Timing, jitter: float) 
         "Nothing: it is tried again.",
         FailureKind.TRANSIENT,
     )
-    return _end(execution, AttemptState.FAILED, failure, now_us, timing, jitter)
+    return _end(execution, AttemptState.FAILED, failure, now_us, timings, jitter)
 
 
-def adopt(execution: Execution, session_id: str, now_us: int, timing: Timing) -> Execution:
+def adopt(execution: Execution, session_id: str, now_us: int, timings: Timings) -> Execution:
     """The agent opened a new session and its worker for this attempt still runs: the new session owns it."""
-    execution = _found(execution, now_us, timing)
+    execution = _found(execution, now_us, timings)
     return replace(execution, attempt=replace(execution.attempt, session_id=session_id))
 
 
-def cancel(execution: Execution, now_us: int, timing: Timing) -> Execution:
+def cancel(execution: Execution, now_us: int, timings: Timings) -> Execution:
     """An operator wants the run to stop. An attempt that nobody took ends at once; else the agent is asked."""
     asked = replace(execution, run=replace(execution.run, cancel_us=execution.run.cancel_us or now_us))
     if asked.attempt.state is not AttemptState.ASSIGNED:
         return asked
-    return _end(asked, AttemptState.CANCELED, _canceled(), now_us, timing, 0.0)
+    return _end(asked, AttemptState.CANCELED, _canceled(), now_us, timings, 0.0)
 
 
 def cancel_waiting(run: Run, now_us: int) -> Run:
@@ -220,6 +220,19 @@ def finish_restore(execution: Execution, warnings: tuple[RunWarning, ...], vm_id
     return replace(done, run=replace(done.run, restored_vm_id=vm_id))
 
 
+def fence_off(execution: Execution, now_us: int, timings: Timings, jitter: float) -> Execution:
+    """The database was rolled back after the attempt began: nothing that it reports counts. What was validated goes on."""
+    if not execution.current or execution.attempt.state is AttemptState.PUBLISHING:
+        return execution
+    failure = Failure(
+        "DATABASE_ROLLED_BACK",
+        "The controller's database was replaced by an older copy while the attempt ran.",
+        "Nothing: it is tried again.",
+        FailureKind.CONFLICT,
+    )
+    return _end(execution, AttemptState.ABANDONED, failure, now_us, timings, jitter)
+
+
 def overdue_waiting(run: Run, now_us: int) -> Run:
     """A READY run that found no place until its deadline is over."""
     if run.state is not RunState.READY or now_us < run.deadline_us:
@@ -229,55 +242,55 @@ def overdue_waiting(run: Run, now_us: int) -> Run:
     return replace(run, state=RunState.FAILED, failure=failure, ended_us=now_us, blocked_on="")
 
 
-def overdue(execution: Execution, now_us: int, timing: Timing, jitter: float, seen_elsewhere: bool) -> Execution:
+def overdue(execution: Execution, now_us: int, timings: Timings, jitter: float, seen_elsewhere: bool) -> Execution:
     """What the passing of time does. `seen_elsewhere`: another host reports the VM, so a lost attempt cannot come back."""
     run, attempt = execution.run, execution.attempt
     if not execution.current or attempt.state is AttemptState.PUBLISHING:
         return execution
     if attempt.state is AttemptState.LOST and seen_elsewhere and run.kind is RunKind.BACKUP:
-        return _end(execution, AttemptState.ABANDONED, _moved(), now_us, timing, jitter)
+        return _end(execution, AttemptState.ABANDONED, _moved(), now_us, timings, jitter)
     if now_us >= run.deadline_us:
-        return _end(execution, AttemptState.ABANDONED, _too_long(timing), now_us, timing, jitter)
+        return _end(execution, AttemptState.ABANDONED, _too_long(timings), now_us, timings, jitter)
     if now_us < attempt.phase_deadline_us:
         return execution
     if attempt.state is AttemptState.ASSIGNED:
-        return _expire(execution, now_us, timing)
+        return _expire(execution, now_us, timings)
     if attempt.state is AttemptState.LOST:
-        return _end(execution, AttemptState.ABANDONED, _host_lost(timing), now_us, timing, jitter)
-    return _end(execution, AttemptState.FAILED, _stuck(attempt.state), now_us, timing, jitter)
+        return _end(execution, AttemptState.ABANDONED, _host_lost(timings), now_us, timings, jitter)
+    return _end(execution, AttemptState.FAILED, _stuck(attempt.state), now_us, timings, jitter)
 
 
-def _found(execution: Execution, now_us: int, timing: Timing) -> Execution:
+def _found(execution: Execution, now_us: int, timings: Timings) -> Execution:
     attempt = execution.attempt
     if attempt.state is not AttemptState.LOST or attempt.lost_from is None:
         return execution
-    return _phase(execution, attempt.lost_from, now_us, timing)
+    return _phase(execution, attempt.lost_from, now_us, timings)
 
 
-def _phase(execution: Execution, state: AttemptState, now_us: int, timing: Timing) -> Execution:
-    limit = timing.preparing_seconds if state is AttemptState.PREPARING else timing.no_progress_seconds
+def _phase(execution: Execution, state: AttemptState, now_us: int, timings: Timings) -> Execution:
+    limit = timings.preparing_seconds if state is AttemptState.PREPARING else timings.no_progress_seconds
     attempt = replace(execution.attempt, state=state, lost_from=None, phase_deadline_us=now_us + microseconds(limit))
     return replace(execution, attempt=attempt)
 
 
-def _expire(execution: Execution, now_us: int, timing: Timing) -> Execution:
+def _expire(execution: Execution, now_us: int, timings: Timings) -> Execution:
     attempt = replace(execution.attempt, state=AttemptState.EXPIRED, ended_us=now_us, phase_deadline_us=0)
     run = replace(
         execution.run,
         state=RunState.READY,
-        not_before_us=now_us + microseconds(timing.expired_backoff_seconds),
+        not_before_us=now_us + microseconds(timings.expired_backoff_seconds),
         blocked_on="the host did not take its last attempt in time",
     )
     return Execution(run, attempt)
 
 
 def _end(
-    execution: Execution, state: AttemptState, failure: Failure, now_us: int, timing: Timing, jitter: float
+    execution: Execution, state: AttemptState, failure: Failure, now_us: int, timings: Timings, jitter: float
 ) -> Execution:
     attempt = replace(
         execution.attempt, state=state, failure=failure, ended_us=now_us, phase_deadline_us=0, lost_from=None
     )
-    return Execution(after_failure(execution.run, failure, now_us, timing, jitter), attempt)
+    return Execution(after_failure(execution.run, failure, now_us, timings, jitter), attempt)
 
 
 def _canceled() -> Failure:
@@ -293,15 +306,15 @@ def _moved() -> Failure:
     )
 
 
-def _too_long(timing: Timing) -> Failure:
-    message = f"The run was not done after {timing.longest_run_seconds / 3600:g} h."
+def _too_long(timings: Timings) -> Failure:
+    message = f"The run was not done after {timings.max_run_seconds / 3600:g} h."
     return Failure(
         "RUN_TOO_LONG", message, "Look at the rate and the bottleneck of its attempts.", FailureKind.PERMANENT
     )
 
 
-def _host_lost(timing: Timing) -> Failure:
-    message = f"The host was out of contact for more than {timing.reattach_grace_seconds:g} s after its lease ended."
+def _host_lost(timings: Timings) -> Failure:
+    message = f"The host was out of contact for more than {timings.reattach_grace_seconds:g} s after its lease ended."
     return Failure("HOST_LOST", message, "Check the host and its agent.", FailureKind.TRANSIENT)
 
 

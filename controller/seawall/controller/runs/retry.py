@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunState
-from seawall.controller.runs.timing import Timing, microseconds
+from seawall.controller.timings import Timings, microseconds
 
 AGENT_RESTARTED = "AGENT_RESTARTED"
 
 
-def after_failure(run: Run, failure: Failure, now_us: int, timing: Timing, jitter: float) -> Run:
+def after_failure(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
     """The run after one of its attempts ended with `failure`. `jitter` is uniform in [0, 1).
 
     A run that was asked to stop is CANCELED whatever the failure.
@@ -18,25 +18,25 @@ def after_failure(run: Run, failure: Failure, now_us: int, timing: Timing, jitte
     if failure.kind is FailureKind.PERMANENT:
         return _failed(run, failure, now_us)
     if failure.kind is FailureKind.CONFLICT or failure.reason == AGENT_RESTARTED:
-        return _requeued(run, failure, now_us, timing, jitter)
-    return _tried(run, failure, now_us, timing, jitter)
+        return _requeued(run, failure, now_us, timings, jitter)
+    return _tried(run, failure, now_us, timings, jitter)
 
 
-def _tried(run: Run, failure: Failure, now_us: int, timing: Timing, jitter: float) -> Run:
+def _tried(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
     tries = run.tries + 1
-    if tries >= timing.most_tries:
+    if tries >= timings.most_tries:
         return replace(_failed(run, failure, now_us), tries=tries)
-    backoff = timing.transient_backoff_seconds[min(tries, len(timing.transient_backoff_seconds)) - 1]
+    backoff = timings.transient_backoff_seconds[min(tries, len(timings.transient_backoff_seconds)) - 1]
     return _ready(replace(run, tries=tries), failure, now_us, backoff * (0.8 + 0.4 * jitter))
 
 
-def _requeued(run: Run, failure: Failure, now_us: int, timing: Timing, jitter: float) -> Run:
+def _requeued(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
     requeues = run.requeues + 1
-    if requeues > timing.most_requeues:
+    if requeues > timings.most_requeues:
         return replace(_failed(run, failure, now_us), requeues=requeues)
-    shortest, longest = timing.conflict_backoff_seconds
+    shortest, longest = timings.conflict_backoff_seconds
     restarted = failure.reason == AGENT_RESTARTED
-    backoff = timing.restart_backoff_seconds if restarted else shortest + (longest - shortest) * jitter
+    backoff = timings.restart_backoff_seconds if restarted else shortest + (longest - shortest) * jitter
     return _ready(replace(run, requeues=requeues), failure, now_us, backoff)
 
 

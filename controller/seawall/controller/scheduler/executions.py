@@ -6,7 +6,7 @@ from typing import TypeVar
 from seawall.controller.errors import FailedPrecondition, NotFound, PermissionDenied
 from seawall.controller.records.runs import Run
 from seawall.controller.runs.machine import Execution, wanted
-from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.store import Store, Transaction
 
 T = TypeVar("T")
@@ -54,11 +54,11 @@ class Executions:
         self.store = store
         self.wakes = wakes
 
-    async def change(self, closure: Callable[[Change], T]) -> T:
-        """The closure in one write transaction; pure but for its `Change`."""
+    async def change(self, closure: Callable[[Change], T], *, schedule: bool = True) -> T:
+        """The closure in one write transaction; pure but for its `Change`. `schedule`: the scheduler has reason to look at it at once."""
         woken: set[str] = set()
         result = await self.store.write(lambda transaction: closure(Change(transaction, woken)))
-        await self.wakes.notify(woken)
+        self.wakes.notify((*woken, SCHEDULER) if schedule else woken)
         return result
 
 

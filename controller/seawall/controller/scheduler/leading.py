@@ -3,8 +3,8 @@
 import structlog
 
 from seawall.controller.errors import Unavailable
-from seawall.controller.runs.timing import Timing, microseconds
 from seawall.controller.store import Leader, Store, Transaction
+from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock
 
 # One name for all starts: with SQLite the file lock already proved that the holder before is gone.
@@ -16,10 +16,10 @@ _log = structlog.get_logger()
 class LeaderLease:
     """Held from `acquire` to `release`. `current` is the guard of each leader write; its epoch grows with each start."""
 
-    def __init__(self, store: Store, clock: Clock, timing: Timing) -> None:
+    def __init__(self, store: Store, clock: Clock, timings: Timings) -> None:
         self._store = store
         self._clock = clock
-        self._lease_us = microseconds(timing.leader_lease_seconds)
+        self._lease_us = microseconds(timings.leader_lease_seconds)
         self._current: Leader | None = None
 
     @property

@@ -7,7 +7,7 @@ import structlog
 from seawall.controller.errors import ControllerError
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.tick import Tick
-from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.server.drain import Drain
 
 DEBOUNCE_SECONDS = 0.1
@@ -18,7 +18,7 @@ _log = structlog.get_logger()
 async def schedule(tick: Tick, lease: LeaderLease, wakes: Wakes, drain: Drain, interval_seconds: float) -> None:
     """Returns when the drain starts."""
     while not drain.started:
-        seen = wakes.seen()
+        seen = wakes.seen(SCHEDULER)
         try:
             await lease.renew()
             await tick.run_once()
@@ -27,6 +27,6 @@ async def schedule(tick: Tick, lease: LeaderLease, wakes: Wakes, drain: Drain, i
         except Exception:
             # The top of the loop: whatever it was, the next tick reads everything anew.
             _log.exception("scheduler.tick_failed")
-        await drain.first(wakes.changed(seen), interval_seconds)
-        # Heartbeats wake it too: one look is enough for all that comes within a moment.
+        await drain.first(wakes.changed(seen, SCHEDULER), interval_seconds)
+        # One look is enough for all that comes within a moment.
         await drain.first(asyncio.sleep(DEBOUNCE_SECONDS), DEBOUNCE_SECONDS)

@@ -8,13 +8,13 @@ import structlog
 
 from seawall.controller.records.runs import Attempt, AttemptState, RunState
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.runs.machine import Execution, assign, lose, overdue
+from seawall.controller.runs.machine import Execution, assign, fence_off, lose, overdue, overdue_waiting
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.runs.timing import Timing, microseconds
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.placement import FleetFacts, Limits, Plan, plan
 from seawall.controller.store import Transaction
+from seawall.controller.timings import Timings, microseconds
 
 _log = structlog.get_logger()
 
@@ -27,14 +27,14 @@ class Tick:
         executions: Executions,
         lease: LeaderLease,
         clock: SteadyClock,
-        timing: Timing,
+        timings: Timings,
         limits: Limits,
         rng: random.Random,
     ) -> None:
         self._executions = executions
         self._lease = lease
         self._clock = clock
-        self._timing = timing
+        self._timings = timings
         self._limits = limits
         self._random = rng
 
@@ -42,6 +42,7 @@ class Tick:
         now_us = self._clock.now_us()
         for execution in await self._executions.store.read(lambda transaction: self._overdue(transaction, now_us)):
             await self._settle(execution, now_us)
+        await self._end_waiting(now_us)
         await self._place(now_us)
 
     def _overdue(self, transaction: Transaction, now_us: int) -> list[str]:
@@ -66,14 +67,36 @@ class Tick:
 
     def _after(self, transaction: Transaction, execution: Execution, now_us: int, jitter: float) -> Execution:
         """After a start of the controller nothing expires for a while: the hosts could not reach it."""
-        if now_us < self._clock.started_us + microseconds(self._timing.failover_grace_seconds):
+        if execution.attempt.db_epoch != transaction.leadership.db_epoch():
+            return fence_off(execution, now_us, self._timings, jitter)
+        if self._starting(now_us):
             return execution
         attempt = execution.attempt
         session = transaction.fleet.session(attempt.host_id)
         if session is None or session.lease_until_us <= now_us:
-            execution = lose(execution, now_us, self._timing)
+            execution = lose(execution, now_us, self._timings)
         elsewhere = attempt.state is AttemptState.LOST and _seen_elsewhere(transaction, execution)
-        return overdue(execution, now_us, self._timing, jitter, elsewhere)
+        return overdue(execution, now_us, self._timings, jitter, elsewhere)
+
+    async def _end_waiting(self, now_us: int) -> None:
+        """Runs that found no place in time. Not soon after a start: their hosts could not reach this controller."""
+        if self._starting(now_us):
+            return
+        waiting = await self._executions.store.read(lambda transaction: transaction.runs.ready(now_us))
+        leader = self._lease.current
+
+        def closure(change: Change) -> None:
+            change.transaction.leadership.check(leader)
+            for late in waiting:
+                run = change.transaction.runs.run(late.id)
+                if run is not None:
+                    change.transaction.runs.save_run(run, overdue_waiting(run, now_us))
+
+        if any(overdue_waiting(run, now_us) != run for run in waiting):
+            await self._executions.change(closure)
+
+    def _starting(self, now_us: int) -> bool:
+        return now_us < self._clock.started_us + microseconds(self._timings.failover_grace_seconds)
 
     async def _place(self, now_us: int) -> None:
         made = await self._executions.store.read(lambda transaction: self._plan(transaction, now_us))
@@ -86,7 +109,7 @@ class Tick:
             )
 
     def _plan(self, transaction: Transaction, now_us: int) -> Plan:
-        ready = transaction.runs.ready(now_us)
+        ready = [run for run in transaction.runs.ready(now_us) if now_us < run.deadline_us]
         if not ready:
             return Plan((), ())
         return plan(ready, fleet_facts(transaction, now_us, [run.vm_id for run in ready]), self._limits)
@@ -97,10 +120,10 @@ class Tick:
         def closure(change: Change) -> Attempt | None:
             change.transaction.leadership.check(leader)
             run = change.transaction.runs.run(run_id)
-            if run is None or run not in change.transaction.runs.ready(now_us):
+            if run is None or run.state is not RunState.READY or run.not_before_us > now_us:
                 return None
             epoch = change.transaction.leadership.db_epoch()
-            return change.start(run, assign(run, attempt_id, host_id, epoch, now_us, self._timing)).attempt
+            return change.start(run, assign(run, attempt_id, host_id, epoch, now_us, self._timings)).attempt
 
         attempt = await self._executions.change(closure)
         if attempt is not None:

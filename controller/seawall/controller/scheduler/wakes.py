@@ -1,4 +1,4 @@
-"""Tells waiting calls of this process that something changed: a host's desired set, or anything at all.
+"""Tells waiting calls of this process that something changed: a host's desired set, what the scheduler looks at, or anything at all.
 
 A hint only: whoever is woken reads the database, and whoever misses a wake reads it a little later.
 """
@@ -8,26 +8,34 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 ANYTHING = ""
+SCHEDULER = "scheduler"
 
 
 class Wakes:
-    """Belongs to one event loop. Take `seen` before reading, then wait for a change since."""
+    """Belongs to one event loop. Take `seen` before reading, then wait for a change since. Only those who wait for a topic are woken."""
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, int] = defaultdict(int)
-        self._condition = asyncio.Condition()
+        self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
-    def seen(self, host_id: str = ANYTHING) -> int:
-        return self._counts[host_id]
+    def seen(self, topic: str = ANYTHING) -> int:
+        return self._counts[topic]
 
-    async def notify(self, host_ids: Iterable[str] = ()) -> None:
-        """These hosts' desired sets changed; and something did."""
-        async with self._condition:
-            for host_id in (ANYTHING, *host_ids):
-                self._counts[host_id] += 1
-            self._condition.notify_all()
+    def notify(self, topics: Iterable[str] = ()) -> None:
+        """These changed (a topic is a host's id, or SCHEDULER); and so something did."""
+        for topic in (ANYTHING, *topics):
+            self._counts[topic] += 1
+            for future in self._waiting.pop(topic, ()):
+                if not future.done():
+                    future.set_result(None)
 
-    async def changed(self, seen: int, host_id: str = ANYTHING) -> None:
+    async def changed(self, seen: int, topic: str = ANYTHING) -> None:
         """Returns once there was a change after `seen` was taken."""
-        async with self._condition:
-            await self._condition.wait_for(lambda: self._counts[host_id] != seen)
+        if self._counts[topic] != seen:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[topic].add(future)
+        try:
+            await future
+        finally:
+            self._waiting[topic].discard(future)

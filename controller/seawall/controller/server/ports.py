@@ -17,6 +17,10 @@ from seawall.controller.server.status import status_interceptor
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
+# Between the drain and the close of the ports: a call that the server has not looked at yet, or whose answer is on its way, is cut off by
+# gRPC's stop whatever its grace.
+SETTLE_SECONDS = 0.2
+
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -76,6 +80,7 @@ class Servers:
         """Health says NOT_SERVING, long-polls are answered, then both ports close; calls that go on are cut off after the grace."""
         await self._health.enter_graceful_shutdown()
         self._drain.start()
+        await asyncio.sleep(SETTLE_SECONDS)
         await asyncio.gather(self.operator.stop(self._grace_seconds), self.agent.stop(self._grace_seconds))
 
     def _bind(self, server: aio.Server, setting: str, *, mutual: bool) -> int:

@@ -1,6 +1,7 @@
 """AgentService on the wire: who calls, words to records, records to words. What happens is in sessions, attempts and transfers."""
 
 import asyncio
+from collections.abc import Sized
 from typing import Any, cast
 
 from grpc import aio
@@ -10,7 +11,6 @@ from seawall.controller.enrolment.enrol import Enrolment
 from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.publishing.slots import SlotRef
 from seawall.controller.records.runs import RunKind
-from seawall.controller.runs.timing import Timing
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.server.auth import agent_id_of
 from seawall.controller.server.drain import Drain
@@ -26,16 +26,20 @@ from seawall.controller.services.convert_agent import (
     put_target,
     read_url,
 )
-from seawall.controller.services.convert_fleet import printable, vm_of
+from seawall.controller.services.convert_fleet import vm_of
 from seawall.controller.services.convert_runs import failure_of, progress_of, warnings_of
 from seawall.controller.services.convert_time import duration, seconds_of, timestamp
+from seawall.controller.services.inventory import Inventories
 from seawall.controller.services.sessions import Desired, Greeting, Sessions
 from seawall.controller.services.transfers import Transfers
+from seawall.controller.text import printable
+from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.format.layout import HandInKind
 
 PROTOCOL = 1
 MOST_VMS = 200
+MOST_ATTEMPTS = 1000
 MOST_MISSING = 10_000  # of 24 bytes each: well under the 4 MiB of a message; the next hand-in names the rest
 
 Context = aio.ServicerContext[Any, Any]
@@ -47,6 +51,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     def __init__(
         self,
         sessions: Sessions,
+        inventories: Inventories,
         attempts: Attempts,
         transfers: Transfers,
         enrolment: Enrolment,
@@ -55,9 +60,10 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         wakes: Wakes,
         drain: Drain,
         clock: Clock,
-        timing: Timing,
+        timings: Timings,
     ) -> None:
         self._sessions = sessions
+        self._inventories = inventories
         self._attempts = attempts
         self._transfers = transfers
         self._enrolment = enrolment
@@ -66,7 +72,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self._wakes = wakes
         self._drain = drain
         self._clock = clock
-        self._timing = timing
+        self._timings = timings
 
     async def Hello(self, request: agent_pb2.HelloRequest, context: Context) -> agent_pb2.HelloResponse:
         if not request.protocol_min <= PROTOCOL <= request.protocol_max:
@@ -75,10 +81,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 "NEEDS_UPGRADE",
                 f"The agent speaks protocols {spoken}, this controller {PROTOCOL}; upgrade the older one.",
             )
+        _check_count(request.attempts)
         attempts = {each.attempt.attempt_id: each.worker_running for each in request.attempts}
         greeting = Greeting(
             printable(request.agent_version),
-            request.boot_id,
+            printable(request.boot_id),
             printable(request.host_name),
             printable(request.hypervisor_version),
             attempts,
@@ -87,16 +94,16 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         return agent_pb2.HelloResponse(
             session_id=welcome.session_id,
             protocol=PROTOCOL,
-            heartbeat_interval=duration(self._timing.heartbeat_seconds),
-            lease_ttl=duration(self._timing.lease_seconds),
-            poll_wait=duration(self._timing.poll_wait_seconds),
+            heartbeat_interval=duration(self._timings.heartbeat_seconds),
+            lease_ttl=duration(self._timings.lease_ttl_seconds),
+            poll_wait=duration(self._timings.poll_wait_seconds),
             abandon_attempt_ids=welcome.abandoned,
             server_time=timestamp(self._clock.now_us()),
         )
 
     async def Poll(self, request: agent_pb2.PollRequest, context: Context) -> agent_pb2.PollResponse:
         agent_id = agent_id_of(context)
-        wait = min(seconds_of(request.wait), self._timing.poll_wait_seconds)
+        wait = min(seconds_of(request.wait), self._timings.poll_wait_seconds)
         deadline = self._clock.monotonic_seconds() + wait
         while True:
             seen = self._wakes.seen(agent_id)
@@ -107,10 +114,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             await self._drain.first(self._wakes.changed(seen, agent_id), left)
 
     async def Heartbeat(self, request: agent_pb2.HeartbeatRequest, context: Context) -> agent_pb2.HeartbeatResponse:
+        _check_count(request.attempts)
         reports = {each.attempt_id: progress_of(each) for each in request.attempts}
         beat = await self._sessions.heartbeat(agent_id_of(context), request.session_id, reports)
         return agent_pb2.HeartbeatResponse(
-            lease_ttl=duration(self._timing.lease_seconds),
+            lease_ttl=duration(self._timings.lease_ttl_seconds),
             generation=beat.generation,
             unknown_attempt_ids=beat.unknown,
             cancel_attempt_ids=beat.cancel,
@@ -137,7 +145,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         hand_in = hand_in_of(request)
         if await self._attempts.kind_of(key, request.session_id) is RunKind.RESTORE:
             point_id = await self._attempts.complete_restore(
-                key, request.session_id, warnings_of(request.warnings), request.restored_vm_id, hand_in.progress
+                key,
+                request.session_id,
+                warnings_of(request.warnings),
+                printable(request.restored_vm_id),
+                hand_in.progress,
             )
             return agent_pb2.CompleteAttemptResponse(point_id=point_id)
         completion = await self._attempts.complete_backup(key, hand_in)
@@ -146,8 +158,12 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
 
     async def Lookup(self, request: agent_pb2.LookupRequest, context: Context) -> agent_pb2.LookupResponse:
         key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id
-        found = await self._blocking.run(lambda: self._transfers.lookup(key, session_id, request.chunk_ids))
-        return agent_pb2.LookupResponse(found=[location_message(index, each) for index, each in found.items()])
+
+        def look() -> agent_pb2.LookupResponse:
+            found = self._transfers.lookup(key, session_id, request.chunk_ids)
+            return agent_pb2.LookupResponse(found=[location_message(index, each) for index, each in found.items()])
+
+        return await self._blocking.run(look)
 
     async def SealPack(self, request: agent_pb2.SealPackRequest, context: Context) -> agent_pb2.SealPackResponse:
         key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id
@@ -191,7 +207,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             raise InvalidArgument("TOO_MANY_VMS", f"At most {MOST_VMS} VMs a page.")
         agent_id, now_us = agent_id_of(context), self._clock.now_us()
         vms = [vm_of(each, agent_id, now_us) for each in request.vms]
-        await self._sessions.inventory(agent_id, request.session_id, request.revision, request.page, request.last, vms)
+        await self._inventories.report(agent_id, request.session_id, request.revision, request.page, request.last, vms)
         return agent_pb2.ReportInventoryResponse()
 
     async def RenewCertificate(
@@ -208,6 +224,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
 def _poll_message(desired: Desired) -> agent_pb2.PollResponse:
     assignments = [assignment_message(each) for each in desired.executions]
     return agent_pb2.PollResponse(generation=desired.generation, assignments=assignments)
+
+
+def _check_count(attempts: Sized) -> None:
+    if len(attempts) > MOST_ATTEMPTS:
+        raise InvalidArgument("TOO_MANY_ATTEMPTS", f"At most {MOST_ATTEMPTS} attempts a call.")
 
 
 def _slot_message(slot: SlotRef) -> agent_pb2.SlotRef:

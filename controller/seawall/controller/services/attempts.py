@@ -10,12 +10,12 @@ from seawall.controller.publishing.publisher import AttemptKey, Completion, Publ
 from seawall.controller.records.runs import Failure, Progress, RunKind, RunWarning
 from seawall.controller.runs.machine import Execution, accept, fail, finish_restore
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.runs.timing import Timing
 from seawall.controller.scheduler.executions import Change, Executions, load_owned
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.grants import BackupAccess, Grants, RestoreAccess
 from seawall.controller.services.sessions import require_session
 from seawall.controller.store import Transaction
+from seawall.controller.timings import Timings
 
 _log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Attempts:
         publisher: Publisher,
         blocking: Blocking,
         clock: SteadyClock,
-        timing: Timing,
+        timings: Timings,
         rng: random.Random,
     ) -> None:
         self._executions = executions
@@ -38,7 +38,7 @@ class Attempts:
         self._publisher = publisher
         self._blocking = blocking
         self._clock = clock
-        self._timing = timing
+        self._timings = timings
         self._random = rng
 
     async def accept(self, key: AttemptKey, session_id: str) -> BackupAccess | RestoreAccess:
@@ -54,7 +54,7 @@ class Attempts:
 
     def _acceptable(self, transaction: Transaction, key: AttemptKey, session_id: str) -> Execution:
         before = owned(transaction, key, session_id)
-        accept(before, session_id, self._clock.now_us(), self._timing)
+        accept(before, session_id, self._clock.now_us(), self._timings)
         return before
 
     async def _accepted(self, key: AttemptKey, session_id: str, parent_point_id: str) -> None:
@@ -62,7 +62,7 @@ class Attempts:
 
         def closure(change: Change) -> None:
             before = owned(change.transaction, key, session_id)
-            after = accept(before, session_id, now_us, self._timing)
+            after = accept(before, session_id, now_us, self._timings)
             change.save(before, replace(after, attempt=replace(after.attempt, parent_point_id=parent_point_id)))
 
         await self._executions.change(closure)
@@ -75,7 +75,7 @@ class Attempts:
 
         def closure(change: Change) -> Execution:
             before = owned(change.transaction, key, session_id)
-            after = change.save(before, fail(before, failure, canceled, now_us, self._timing, jitter))
+            after = change.save(before, fail(before, failure, canceled, now_us, self._timings, jitter))
             _keep(change.transaction, key.attempt_id, progress, now_us)
             return after
 

@@ -6,6 +6,7 @@ from seawall.controller.records.runs import ReadMethod
 from seawall.controller.services.convert_runs import READ_METHOD, read_method_of, warning_messages
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import PointView, RepositoryView
+from seawall.controller.text import printable, sentence
 
 
 def point_message(view: PointView) -> resources_pb2.Point:
@@ -43,14 +44,14 @@ def _disk_message(disk: PointDisk) -> resources_pb2.PointDisk:
 
 def point_disk_of(message: resources_pb2.PointDisk) -> PointDisk:
     return PointDisk(
-        disk=message.disk,
+        disk=printable(message.disk),
         size_bytes=message.size_bytes,
-        format=message.format,
+        format=printable(message.format),
         read_bytes=message.read_bytes,
         new_bytes=message.new_bytes,
         stored_bytes=message.stored_bytes,
         how=read_method_of(message.how),
-        why=message.why,
+        why=sentence(message.why),
         milliseconds=message.milliseconds,
     )
 

@@ -1,11 +1,14 @@
 """Hosts and VMs: records to messages and back."""
 
 from seawall.api.v1 import resources_pb2
+from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.fleet import Vm, VmDisk
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import HostView, VmView
+from seawall.controller.text import printable, sentence
+from seawall.repository.format.names import check_id
 
-LONGEST_NAME = 253
+MOST_DISKS = 256
 
 
 def host_message(view: HostView) -> resources_pb2.Host:
@@ -50,14 +53,21 @@ def _disk_message(disk: VmDisk) -> resources_pb2.VmDisk:
 
 
 def vm_of(message: resources_pb2.Vm, host_id: str, now_us: int) -> Vm:
-    """As a host reports it: the host and the time are ours."""
-    disks = tuple(
-        VmDisk(disk.disk, disk.size_bytes, disk.format, disk.source, disk.read_only, disk.device)
-        for disk in message.disks
+    """As a host reports it: the host and the time are ours. Raises InvalidArgument/BAD_VM: ids become parts of objects' names."""
+    try:
+        vm_id = check_id(message.vm_id)
+    except ValueError as error:
+        raise InvalidArgument("BAD_VM", f"A VM's id is a lower-case UUID: {error}") from error
+    disks = tuple(_disk_of(disk) for disk in message.disks[:MOST_DISKS])
+    return Vm(vm_id, printable(message.name), host_id, printable(message.state), disks, now_us, True)
+
+
+def _disk_of(disk: resources_pb2.VmDisk) -> VmDisk:
+    return VmDisk(
+        printable(disk.disk),
+        disk.size_bytes,
+        printable(disk.format),
+        sentence(disk.source),
+        disk.read_only,
+        printable(disk.device),
     )
-    return Vm(message.vm_id, printable(message.name), host_id, message.state, disks, now_us, True)
-
-
-def printable(name: str) -> str:
-    """Names from a host go to people's terminals: no control characters, no novels."""
-    return "".join(character for character in name if character.isprintable())[:LONGEST_NAME]

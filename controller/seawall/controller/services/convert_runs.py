@@ -1,6 +1,9 @@
 """Runs, attempts and progress: records to messages and back."""
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import Any, TypeVar
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.records.runs import (
@@ -18,7 +21,11 @@ from seawall.controller.records.runs import (
 )
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import RunView
+from seawall.controller.text import printable, sentence
 
+W = TypeVar("W", bound=StrEnum)
+MOST_DISKS = 256
+MOST_WARNINGS = 100
 ATTEMPT_STATE = "ATTEMPT_STATE_"
 READ_METHOD = "READ_METHOD_"
 
@@ -90,17 +97,14 @@ def _disk(disk: DiskProgress) -> resources_pb2.DiskProgress:
 
 
 def progress_of(message: resources_pb2.AttemptProgress) -> Progress:
-    """An unspecified state counts as PREPARING."""
-    state = AttemptState.PREPARING
-    if message.state:
-        state = AttemptState(resources_pb2.AttemptState.Name(message.state).removeprefix(ATTEMPT_STATE))
+    """A state that this controller does not know counts as PREPARING."""
     return Progress(
         seq=message.seq,
-        state=state,
-        phase=message.phase,
-        disks=tuple(_disk_of(each) for each in message.disks),
-        waiting_on=message.waiting_on,
-        bottleneck=message.bottleneck,
+        state=_word(AttemptState, resources_pb2.AttemptState, message.state, ATTEMPT_STATE, AttemptState.PREPARING),
+        phase=printable(message.phase),
+        disks=tuple(_disk_of(each) for each in message.disks[:MOST_DISKS]),
+        waiting_on=printable(message.waiting_on),
+        bottleneck=printable(message.bottleneck),
         rate_bytes_per_second=message.rate_bytes_per_second,
         eta_seconds=message.eta_seconds,
     )
@@ -108,20 +112,28 @@ def progress_of(message: resources_pb2.AttemptProgress) -> Progress:
 
 def _disk_of(message: resources_pb2.DiskProgress) -> DiskProgress:
     return DiskProgress(
-        disk=message.disk,
+        disk=printable(message.disk),
         size_bytes=message.size_bytes,
         planned_bytes=message.planned_bytes,
         read_bytes=message.read_bytes,
         new_bytes=message.new_bytes,
         stored_bytes=message.stored_bytes,
         how=read_method_of(message.how),
-        why=message.why,
+        why=sentence(message.why),
         done=message.done,
     )
 
 
 def read_method_of(value: "resources_pb2.ReadMethod.ValueType") -> ReadMethod:
-    return ReadMethod(resources_pb2.ReadMethod.Name(value).removeprefix(READ_METHOD))
+    return _word(ReadMethod, resources_pb2.ReadMethod, value, READ_METHOD, ReadMethod.UNSPECIFIED)
+
+
+def _word(kind: type[W], wire: Any, value: int, prefix: str, unknown: W) -> W:
+    """The record's word for a value on the wire; `unknown` for one that this controller does not know."""
+    try:
+        return kind(wire.Name(value).removeprefix(prefix))
+    except ValueError:
+        return unknown
 
 
 def warning_messages(warnings: Sequence[RunWarning]) -> list[resources_pb2.Warning]:
@@ -129,15 +141,15 @@ def warning_messages(warnings: Sequence[RunWarning]) -> list[resources_pb2.Warni
 
 
 def warnings_of(messages: Iterable[resources_pb2.Warning]) -> tuple[RunWarning, ...]:
-    return tuple(RunWarning(each.reason, each.message) for each in messages)
+    kept = islice(messages, MOST_WARNINGS)
+    return tuple(RunWarning(printable(each.reason), sentence(each.message)) for each in kept)
 
 
 def failure_of(message: resources_pb2.Failure) -> Failure:
-    """An unspecified kind is worth another try."""
-    kind = FailureKind.TRANSIENT
-    if message.kind:
-        kind = FailureKind(resources_pb2.FailureKind.Name(message.kind).removeprefix("FAILURE_KIND_"))
-    return Failure(message.reason or "UNKNOWN", message.message, message.next_step, kind)
+    """An unknown kind is worth another try."""
+    kind = _word(FailureKind, resources_pb2.FailureKind, message.kind, "FAILURE_KIND_", FailureKind.TRANSIENT)
+    reason = printable(message.reason) or "UNKNOWN"
+    return Failure(reason, sentence(message.message), sentence(message.next_step), kind)
 
 
 def _failure(failure: Failure | None) -> resources_pb2.Failure | None:
@@ -180,9 +192,7 @@ def backup_of(request: operator_pb2.StartBackupRequest) -> BackupSpec:
 
 
 def _freeze_of(value: "resources_pb2.FreezePolicy.ValueType") -> FreezePolicy:
-    if not value:
-        return FreezePolicy.TRY
-    return FreezePolicy(resources_pb2.FreezePolicy.Name(value).removeprefix("FREEZE_POLICY_"))
+    return _word(FreezePolicy, resources_pb2.FreezePolicy, value, "FREEZE_POLICY_", FreezePolicy.TRY)
 
 
 def freeze_value(freeze: FreezePolicy) -> "resources_pb2.FreezePolicy.ValueType":

@@ -9,8 +9,8 @@ from seawall.controller.records.catalogue import Point
 from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.controller.runs.timing import Timing
 from seawall.controller.store import Store, Transaction
+from seawall.controller.timings import Timings
 from seawall.repository.errors import IntegrityError, ObjectMissing, WrongKey
 from seawall.repository.format.layout import manifest_name
 
@@ -51,10 +51,10 @@ class RestoreAccess:
 class Grants:
     """Blocking, thread-safe."""
 
-    def __init__(self, store: Store, repositories: RepositoryCatalogue, timing: Timing) -> None:
+    def __init__(self, store: Store, repositories: RepositoryCatalogue, timings: Timings) -> None:
         self._store = store
         self._repositories = repositories
-        self._timing = timing
+        self._timings = timings
 
     def backup(self, run: Run, host_id: str) -> BackupAccess:
         repository = self._repositories.open(run.repository_id)
@@ -92,7 +92,7 @@ class Grants:
     def _access(self, repository: OpenedRepository, point: Point) -> PointAccess:
         names = (point.tenant, point.vm_id, point.id)
         epoch, data_key = repository.point_key(*names)
-        url = repository.store.sign_get(manifest_name(*names), expires_seconds=self._timing.url_seconds)
+        url = repository.store.sign_get(manifest_name(*names), expires_seconds=self._timings.url_seconds)
         return PointAccess(point.id, url, data_key, point.manifest_hash, epoch)
 
     def _point(self, point_id: str) -> Point:

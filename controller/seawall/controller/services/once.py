@@ -2,24 +2,33 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from seawall.controller.errors import InvalidArgument
-from seawall.controller.runs.timing import Timing, microseconds
 from seawall.controller.store import Store, Transaction
+from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock
 
 PRINCIPAL = "operator"
 LONGEST_ID = 128
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Who has the lock, or waits for it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    callers: int = 0
+
+
 class Once:
     """Answers are short texts (ids). Belongs to one event loop."""
 
-    def __init__(self, store: Store, clock: Clock, timing: Timing) -> None:
+    def __init__(self, store: Store, clock: Clock, timings: Timings) -> None:
         self._store = store
         self._clock = clock
-        self._life_us = microseconds(timing.remember_answers_seconds)
-        self._running: dict[str, asyncio.Lock] = {}
+        self._life_us = microseconds(timings.remember_answers_seconds)
+        self._turns: dict[str, _Turn] = {}
 
     def within(self, transaction: Transaction, method: str, request_id: str, act: Callable[[], str]) -> str:
         """For mutations of the database alone: act and answer commit together.
@@ -35,9 +44,10 @@ class Once:
 
     async def around(self, method: str, request_id: str, act: Callable[[], Awaitable[str]]) -> str:
         """For mutations that reach further. Requests of one id wait for each other; after a crash in between, `act` meets its own work."""
-        lock = self._running.setdefault(_checked(request_id), asyncio.Lock())
+        turn = self._turns.setdefault(_checked(request_id), _Turn())
+        turn.callers += 1
         try:
-            async with lock:
+            async with turn.lock:
                 known = await self._store.read(
                     lambda transaction: transaction.answers.answer(PRINCIPAL, request_id, method)
                 )
@@ -47,8 +57,9 @@ class Once:
                 await self._store.write(lambda transaction: self._remember(transaction, method, request_id, answer))
                 return answer
         finally:
-            if not lock.locked():
-                self._running.pop(request_id, None)
+            turn.callers -= 1
+            if not turn.callers:
+                self._turns.pop(request_id, None)
 
     def _remember(self, transaction: Transaction, method: str, request_id: str, answer: str) -> None:
         now_us = self._clock.now_us()

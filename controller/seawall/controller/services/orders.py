@@ -12,10 +12,10 @@ from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKin
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs.machine import cancel, cancel_waiting
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.runs.timing import Timing, microseconds
 from seawall.controller.scheduler.executions import Change
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.store import Transaction
+from seawall.controller.timings import Timings, microseconds
 
 TENANT = "default"
 WAITS = "waits for the scheduler"
@@ -28,7 +28,7 @@ class Orders:
     """Pure but for the transactions that it is given."""
 
     clock: SteadyClock
-    timing: Timing
+    timings: Timings
 
     def backup(self, change: Change, vms: Sequence[str], repository: str, spec: BackupSpec) -> list[str]:
         """One run a VM; an open one into the same repository is returned instead of a second.
@@ -72,7 +72,7 @@ class Orders:
         if execution is None:
             change.transaction.runs.save_run(run, cancel_waiting(run, now_us))
         else:
-            change.save(execution, cancel(execution, now_us, self.timing))
+            change.save(execution, cancel(execution, now_us, self.timings))
         return run.id
 
     def _run(self, kind: RunKind, vm_id: str, vm_name: str, tenant: str, repository_id: str) -> Run:
@@ -90,7 +90,7 @@ class Orders:
             state=RunState.READY,
             created_us=now_us,
             not_before_us=now_us,
-            deadline_us=now_us + microseconds(self.timing.longest_run_seconds),
+            deadline_us=now_us + microseconds(self.timings.max_run_seconds),
             blocked_on=WAITS,
         )
 

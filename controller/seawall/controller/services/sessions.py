@@ -1,19 +1,19 @@
-"""Sessions of agents: Hello, the lease, the desired set, inventory. No wire types here."""
+"""Sessions of agents: Hello, the lease, the desired set. No wire types here."""
 
 import random
 from dataclasses import dataclass
 
 import structlog
 
-from seawall.controller.errors import Aborted, FailedPrecondition
-from seawall.controller.records.fleet import Session, Vm
+from seawall.controller.errors import FailedPrecondition
+from seawall.controller.records.fleet import Session
 from seawall.controller.records.runs import Attempt, AttemptState, Progress, Run
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs.machine import Execution, adopt, report, restarted, wanted
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.runs.timing import Timing, microseconds
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.store import Transaction
+from seawall.controller.timings import Timings, microseconds
 
 _log = structlog.get_logger()
 
@@ -55,18 +55,17 @@ class Beat:
 class Sessions:
     """Belongs to one event loop."""
 
-    def __init__(self, executions: Executions, clock: SteadyClock, timing: Timing, rng: random.Random) -> None:
+    def __init__(self, executions: Executions, clock: SteadyClock, timings: Timings, rng: random.Random) -> None:
         self._executions = executions
         self._store = executions.store
         self._clock = clock
-        self._timing = timing
+        self._timings = timings
         self._random = rng
-        self._pages: dict[str, tuple[int, list[Vm]]] = {}
 
     async def hello(self, agent_id: str, greeting: Greeting) -> Welcome:
         """Ends the agent's older session, and its attempts that run no more."""
         now_us, jitter, session_id = self._clock.now_us(), self._random.random(), uuid7(self._clock)
-        lease_until_us = now_us + microseconds(self._timing.lease_seconds)
+        lease_until_us = now_us + microseconds(self._timings.lease_ttl_seconds)
 
         def closure(change: Change) -> tuple[str, ...]:
             fleet = change.transaction.fleet
@@ -78,7 +77,6 @@ class Sessions:
                 self._reconcile(change, attempt, session_id, greeting, now_us, jitter)
             return tuple(each for each in greeting.attempts if not _goes_on(change.transaction, each, agent_id))
 
-        self._pages.pop(agent_id, None)
         abandoned = await self._executions.change(closure)
         _log.info("session.opened", host=agent_id, session_id=session_id, abandoned=abandoned)
         return Welcome(session_id, abandoned)
@@ -90,9 +88,9 @@ class Sessions:
         if attempt.state is AttemptState.ASSIGNED or attempt.state is AttemptState.PUBLISHING:
             return
         if greeting.attempts.get(attempt.id, False):
-            change.save(before, adopt(before, session_id, now_us, self._timing))
+            change.save(before, adopt(before, session_id, now_us, self._timings))
         else:
-            change.save(before, restarted(before, now_us, self._timing, jitter))
+            change.save(before, restarted(before, now_us, self._timings, jitter))
 
     async def poll(self, agent_id: str, session_id: str) -> Desired:
         """Raises FailedPrecondition/SESSION_UNKNOWN."""
@@ -110,22 +108,24 @@ class Sessions:
     async def heartbeat(self, agent_id: str, session_id: str, reports: dict[str, Progress]) -> Beat:
         """Renews the lease, stores what moved. Raises FailedPrecondition/SESSION_UNKNOWN."""
         now_us = self._clock.now_us()
-        lease_until_us = now_us + microseconds(self._timing.lease_seconds)
+        lease_until_us = now_us + microseconds(self._timings.lease_ttl_seconds)
 
         def closure(change: Change) -> Beat:
             require_session(change.transaction, agent_id, session_id)
             change.transaction.fleet.renew_session(agent_id, session_id, lease_until_us, now_us)
             return self._reported(change, agent_id, reports, now_us)
 
-        return await self._executions.change(closure)
+        # Progress starts nothing; what the lease of a host that was away allows comes with the next regular look.
+        return await self._executions.change(closure, schedule=False)
 
     def _reported(self, change: Change, agent_id: str, reports: dict[str, Progress], now_us: int) -> Beat:
         unknown: list[str] = []
         cancel: list[str] = []
+        db_epoch = change.transaction.leadership.db_epoch()
         for attempt_id, progress in reports.items():
             attempt = change.transaction.runs.attempt(attempt_id)
             before = change.load(attempt_id) if attempt and attempt.host_id == agent_id else None
-            if before is None or not before.current:
+            if before is None or not before.current or before.attempt.db_epoch != db_epoch:
                 unknown.append(attempt_id)
                 continue
             self._progress(change, before, progress, now_us)
@@ -138,33 +138,10 @@ class Sessions:
         runs = change.transaction.runs
         known = runs.progress_of([before.attempt.id]).get(before.attempt.id)
         if known is not None and progress.seq <= known.seq:
-            change.save(before, report(before, progress.state, False, now_us, self._timing))
+            change.save(before, report(before, progress.state, False, now_us, self._timings))
             return
-        change.save(before, report(before, progress.state, _moved(known, progress), now_us, self._timing))
+        change.save(before, report(before, progress.state, _moved(known, progress), now_us, self._timings))
         runs.save_progress(before.attempt.id, progress, now_us)
-
-    async def inventory(
-        self, agent_id: str, session_id: str, revision: int, page: int, last: bool, vms: list[Vm]
-    ) -> None:
-        """Raises FailedPrecondition/SESSION_UNKNOWN, Aborted/INVENTORY_GAP (begin again with page 0)."""
-        if page == 0:
-            self._pages[agent_id] = (revision, [])
-        have = self._pages.get(agent_id)
-        if have is None or have[0] != revision:
-            raise Aborted(
-                "INVENTORY_GAP", "Earlier pages of this inventory are not known here; begin again with page 0."
-            )
-        have[1].extend(vms)
-        await self._store.read(lambda transaction: require_session(transaction, agent_id, session_id))
-        if not last:
-            return
-        self._pages.pop(agent_id, None)
-
-        def closure(change: Change) -> None:
-            require_session(change.transaction, agent_id, session_id)
-            change.transaction.fleet.replace_inventory(agent_id, revision, have[1])
-
-        await self._executions.change(closure)
 
 
 def require_session(transaction: Transaction, agent_id: str, session_id: str) -> None:

@@ -13,15 +13,16 @@ from seawall.controller.errors import (
     NotFound,
     PermissionDenied,
 )
+from seawall.controller.publishing.handin import LONGEST_BYTES
 from seawall.controller.publishing.publisher import AttemptKey
 from seawall.controller.records.catalogue import Pack, PackState
 from seawall.controller.records.runs import RunKind
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import META_GENERATIONS, OpenedRepository
 from seawall.controller.runs.machine import Execution, fence
-from seawall.controller.runs.timing import Timing
 from seawall.controller.services.attempts import owned
 from seawall.controller.store import Store, Transaction
+from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing
 from seawall.repository.format.layout import HandInKind, hand_in_name, pack_name
@@ -54,11 +55,11 @@ class SignedGet:
 class Transfers:
     """Thread-safe. Each method checks session, owner and fence first."""
 
-    def __init__(self, store: Store, repositories: RepositoryCatalogue, clock: Clock, timing: Timing) -> None:
+    def __init__(self, store: Store, repositories: RepositoryCatalogue, clock: Clock, timings: Timings) -> None:
         self._store = store
         self._repositories = repositories
         self._clock = clock
-        self._timing = timing
+        self._timings = timings
 
     def lookup(self, key: AttemptKey, session_id: str, chunk_ids: bytes) -> dict[int, Locator]:
         """Position -> where the chunk lies, from this host's own packs only. Raises InvalidArgument/TOO_MANY_IDS, BAD_IDS."""
@@ -85,7 +86,7 @@ class Transfers:
             return Sealed((), True)
         generations = META_GENERATIONS if meta else META_GENERATIONS[:1]
         names = [pack_name(tenant, pack_id, generation) for generation in generations]
-        seconds = self._timing.url_seconds
+        seconds = self._timings.url_seconds
         targets = [repository.store.sign_put(name, length_bytes, md5, expires_seconds=seconds) for name in names]
         return Sealed(tuple(targets), False)
 
@@ -119,11 +120,14 @@ class Transfers:
         self, key: AttemptKey, session_id: str, what: HandInKind, length_bytes: int, md5: bytes, digest: bytes
     ) -> SignedPut:
         """Sign one PUT under v1/a/<attempt>/. Raises InvalidArgument/BAD_HAND_IN."""
-        if len(md5) != 16 or len(digest) != 32 or not 0 < length_bytes <= LONGEST_HAND_IN_BYTES:
-            raise InvalidArgument("BAD_HAND_IN", "A hand-in has an MD5 of 16 bytes, a BLAKE3 of 32, and at most 2 GiB.")
+        longest = LONGEST_BYTES[what]
+        if len(md5) != 16 or len(digest) != 32 or not 0 < length_bytes <= longest:
+            raise InvalidArgument(
+                "BAD_HAND_IN", f"A {what} has an MD5 of 16 bytes, a BLAKE3 of 32, and at most {longest} bytes."
+            )
         _, repository = self._writing(key, session_id)
         name = hand_in_name(key.attempt_id, what, digest)
-        return repository.store.sign_put(name, length_bytes, md5, expires_seconds=self._timing.url_seconds)
+        return repository.store.sign_put(name, length_bytes, md5, expires_seconds=self._timings.url_seconds)
 
     def read_urls(self, key: AttemptKey, session_id: str, packs: Sequence[tuple[bytes, int]]) -> list[SignedGet]:
         """Sign GETs of packs that the attempt's point names: the one it restores, or its parent.
@@ -133,13 +137,12 @@ class Transfers:
         if len(packs) > MOST_PACKS:
             raise InvalidArgument("TOO_MANY_PACKS", f"At most {MOST_PACKS} packs a call.")
         execution, repository = self._opened(key, session_id)
-        readable = self._readable(repository, execution)
-        seconds = self._timing.url_seconds
+        tenant, readable = execution.run.tenant, self._readable(repository, execution)
+        seconds = self._timings.url_seconds
         expires_us = self._clock.now_us() + seconds * 1_000_000
         urls = []
         for pack_id, generation in packs:
-            tenant = readable.get(pack_id)
-            if tenant is None:
+            if pack_id not in readable:
                 raise PermissionDenied(
                     "PACK_NOT_READABLE", f"Attempt {key.attempt_id} may not read pack {pack_id.hex()}."
                 )
@@ -147,14 +150,11 @@ class Transfers:
             urls.append(SignedGet(pack_id, generation, url, expires_us))
         return urls
 
-    def _readable(self, repository: OpenedRepository, execution: Execution) -> dict[bytes, str]:
-        """Pack id -> tenant."""
+    def _readable(self, repository: OpenedRepository, execution: Execution) -> frozenset[bytes]:
+        """Ids of packs."""
         run, attempt = execution.run, execution.attempt
         point_id = run.point_id if run.kind is RunKind.RESTORE else attempt.parent_point_id
-        if not point_id:
-            return {}
-        refmap = repository.refmap_of_point(run.tenant, run.vm_id, point_id)
-        return dict.fromkeys(refmap.slots(), run.tenant)
+        return repository.packs_of_point(run.tenant, run.vm_id, point_id) if point_id else frozenset()
 
     def _writing(self, key: AttemptKey, session_id: str) -> tuple[Execution, OpenedRepository]:
         """For calls of backups alone."""

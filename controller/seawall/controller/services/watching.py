@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from seawall.controller.errors import InvalidArgument
-from seawall.controller.runs.timing import Timing
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.naming import find_run
 from seawall.controller.services.views import RunView, run_views
 from seawall.controller.store import Store, Transaction
+from seawall.controller.timings import Timings
 
 MOST_RUNS = 1000
 
@@ -17,11 +17,11 @@ MOST_RUNS = 1000
 class Watching:
     """Belongs to one event loop. Reads state, never messages: a slow watcher misses steps in between, never the end."""
 
-    def __init__(self, store: Store, wakes: Wakes, drain: Drain, timing: Timing) -> None:
+    def __init__(self, store: Store, wakes: Wakes, drain: Drain, timings: Timings) -> None:
         self._store = store
         self._wakes = wakes
         self._drain = drain
-        self._timing = timing
+        self._timings = timings
 
     async def watch(self, texts: Sequence[str]) -> AsyncIterator[RunView]:
         """Raises NotFound/RUN_UNKNOWN, InvalidArgument/NO_RUNS; Unavailable/DRAINING when the controller stops: watch again."""
@@ -39,8 +39,10 @@ class Watching:
             if all(view.run.state.over for view in views):
                 return
             self._drain.refuse_if_started()
-            await self._drain.first(self._wakes.changed(seen), self._timing.tick_seconds)
-            await self._drain.first(asyncio.sleep(self._timing.watch_seconds), self._timing.watch_seconds)
+            await self._drain.first(self._wakes.changed(seen), self._timings.scheduler_interval_seconds)
+            await self._drain.first(
+                asyncio.sleep(self._timings.watch_interval_seconds), self._timings.watch_interval_seconds
+            )
 
 
 def _ids(transaction: Transaction, texts: Sequence[str]) -> list[str]:
