@@ -9,7 +9,7 @@ import pytest
 
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.errors import AlreadyExists, ControllerError, FailedPrecondition, InvalidArgument
+from seawall.controller.errors import AlreadyExists, ControllerError, FailedPrecondition, InvalidArgument, Unavailable
 from seawall.controller.initialise import load_wrapper_key
 from seawall.controller.repositories.add import Addition, RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
@@ -19,6 +19,7 @@ from seawall.controller.secrets import SecretBox
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.crypto.keys import new_secret, new_secrets
 from seawall.repository.crypto.sealing import public_key_of
+from seawall.repository.errors import StoreRefused
 from seawall.repository.format.keyfile import RECOVERY_WRAPPER
 from seawall.repository.repository import create_repository, open_repository
 from seawall.repository.store.folder import FolderStore
@@ -37,24 +38,25 @@ class Died(BaseException):
 
 
 class DyingFolder(FolderStore):
-    """Dies before its n-th write of something that stays."""
+    """Dies before its n-th write of something that stays, or refuses it."""
 
     left = 0
+    death: BaseException
 
     def put(self, name: str, body: bytes | memoryview, *, create_only: bool = True) -> None:
         if name.startswith(("v1/keys/", "v1/config")):
             if self.left == 0:
-                raise Died
+                raise self.death
             self.left -= 1
         super().put(name, body, create_only=create_only)
 
 
-def dying_after(writes: int) -> OpenStore:
+def dying_after(writes: int, death: BaseException | None = None) -> OpenStore:
     def opened(url: str, credentials: S3Credentials | None, clock: Clock | None) -> Store:
         location = parse_location(url)
         assert isinstance(location, FolderLocation)
         store = DyingFolder(location.path, clock or SystemClock())
-        store.left = writes
+        store.left, store.death = writes, death or Died()
         return store
 
     return opened
@@ -108,6 +110,21 @@ def test_whatever_was_written_the_same_request_finishes_it(config: ControllerCon
     database = b"".join(path.read_bytes() for path in config.state_dir.glob("controller.sqlite*"))
     assert left.secrets.repository_secret_key not in database
     assert left.secrets.repository_secret_key.hex().encode() not in database
+
+
+def test_a_refusal_before_the_first_object_leaves_nothing_begun(config: ControllerConfig, bucket: Path) -> None:
+    with adder(config, dying_after(0, StoreRefused("no"))) as one:
+        assert refusal(one, asked(bucket), FailedPrecondition).reason == "BUCKET_REFUSED"
+    with adder(config) as one:
+        assert one.add(asked(bucket, OTHER)).name == "main"
+
+
+def test_a_refusal_later_says_to_keep_the_key(config: ControllerConfig, bucket: Path) -> None:
+    with adder(config, dying_after(1, StoreRefused("no"))) as one:
+        refused = refusal(one, asked(bucket), Unavailable)
+        assert (refused.reason, "with the same recovery key" in str(refused)) == ("BUCKET_REFUSED", True)
+    with adder(config) as one:
+        assert one.add(asked(bucket)).name == "main"
 
 
 def test_another_recovery_key_is_told_to_give_the_first_one(config: ControllerConfig, bucket: Path) -> None:

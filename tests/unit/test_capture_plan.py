@@ -1,11 +1,13 @@
 """How each disk is read, and why."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from seawall.agent.capture.names import attempt_of, checkpoint_name, repository_prefix
 from seawall.agent.capture.plan import CaptureFacts, CapturePlan, demote, plan_capture
+from seawall.agent.disk.identity import source_id
 from seawall.agent.hypervisor.port import Domain, DomainDisk
 from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
 
@@ -145,3 +147,27 @@ def test_names_tell_ours_from_foreign() -> None:
     name = checkpoint_name("0123456789abcdef", "2c1f-77")
     assert name == "seawall-89abcdef-2c1f-77" and attempt_of(name) == "2c1f-77"
     assert attempt_of("nightly-1") is None and attempt_of("seawall-") is None
+
+
+def test_a_file_that_took_the_path_of_another_is_compared() -> None:
+    """`mv a b` between points: same path, same size, a bitmap of the same name that tells of its own past."""
+    given = facts()
+    assert given.parent is not None
+    vda, vdb = (replace(disk, source_id=f"inode:{number}") for number, disk in enumerate(given.parent.disks, 11))
+    known = replace(given, parent=replace(given.parent, disks=(vda, vdb)))
+    same = plan_capture(replace(known, source_ids={"/images/vda": "inode:11", "/images/vdb": "inode:12"}))
+    assert methods(same) == {"vda": "bitmap", "vdb": "bitmap"}
+    swapped = plan_capture(replace(known, source_ids={"/images/vda": "inode:12", "/images/vdb": "inode:11"}))
+    assert methods(swapped) == {"vda": "compare", "vdb": "compare"}
+    assert "another one" in swapped.disks[0].why
+
+
+def test_the_identity_of_a_file_goes_with_it(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.touch()
+    two.touch()
+    before = source_id(str(one))
+    assert before.startswith("inode:") and before != source_id(str(two))
+    two.replace(one)
+    assert source_id(str(one)) != before
+    assert source_id(str(two)) == source_id(str(tmp_path)) == source_id("nbd://host/export") == ""

@@ -5,7 +5,7 @@ import fcntl
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -53,8 +53,14 @@ def run_with(
 
 
 def join(config: AgentConfig, token: str, force: bool = False) -> Identity:
-    """Enrol this host. Raises what `join.join_host` raises."""
-    return join_host(config, token, force=force, clock=SystemClock())
+    """Enrol this host; what it waits for is told on standard error. Raises what `join.join_host` raises."""
+    return join_host(config, token, force=force, clock=SystemClock(), say=_say)
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 async def _supervise(

@@ -6,15 +6,16 @@ so a lost answer costs a second try and nothing else.
 
 import fcntl
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.channel import enrolment_channel
-from seawall.agent.control.errors import AlreadyEnrolled
+from seawall.agent.control.errors import AlreadyEnrolled, ControllerSilent
 from seawall.agent.control.failures import mapped
 from seawall.agent.control.identity import (
     FILE_NAME,
@@ -36,6 +37,8 @@ KEY_FILE_NAME = "join-key.pem"
 CALL_SECONDS = 20.0
 RETRY_SECONDS = 30.0
 
+T = TypeVar("T")
+
 
 class BadToken(AgentError):
     """What was given is not a join token."""
@@ -45,11 +48,14 @@ class BadToken(AgentError):
     next_step = "Make one with `seawall host token` and paste it whole."
 
 
-def join_host(config: AgentConfig, token_text: str, *, force: bool, clock: Clock) -> Identity:
+def join_host(
+    config: AgentConfig, token_text: str, *, force: bool, clock: Clock, say: Callable[[str], None] = lambda line: None
+) -> Identity:
     """Enrol, or finish an enrolment that was cut short. Returns the identity, durable on disk.
 
-    Raises BadToken, AlreadyEnrolled (without force), NotTrusted (wrong pin), ControllerUnreachable, ControllerRefused
-    (TOKEN_UNKNOWN, TOKEN_EXPIRED, TOKEN_USED, TOO_MANY_TRIES).
+    `say`: called with a line for people whenever there is something to wait for.
+    Raises BadToken, AlreadyEnrolled (without force), NotTrusted (wrong pin), ControllerUnreachable, TooManyTries, ControllerRefused
+    (TOKEN_UNKNOWN, TOKEN_EXPIRED, TOKEN_USED).
     """
     try:
         token = parse_join_token(token_text)
@@ -59,8 +65,9 @@ def join_host(config: AgentConfig, token_text: str, *, force: bool, clock: Clock
     with _one_at_a_time(config.state_dir):
         _refuse_second(config.state_dir, force=force)
         retry = Retry(clock, clock.sleep_seconds, window_seconds=RETRY_SECONDS)
-        root = retry(lambda: fetch_root(token.address, token.ca_sha256))
-        identity = _enroll(token, root, _join_key(config.state_dir), config.host_name or socket.gethostname(), retry)
+        say(f"Asking the controller at {token.address} to enrol this host.")
+        root = retry(_announcing(say, lambda: fetch_root(token.address, token.ca_sha256)))
+        identity = _enroll(token, root, _join_key(config.state_dir), config.host_name, retry, say)
         save_identity(config.state_dir, identity)
         (config.state_dir / KEY_FILE_NAME).unlink(missing_ok=True)
     return identity
@@ -86,9 +93,31 @@ def _join_key(state_dir: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def _enroll(token: JoinToken, root_pem: bytes, key_pem: str, host_name: str, retry: Retry) -> Identity:
+def _announcing(say: Callable[[str], None], call: Callable[[], T]) -> Callable[[], T]:
+    """The call, with the first silence told: it is asked again for a while, and people watch."""
+    told = False
+
+    def announced() -> T:
+        nonlocal told
+        try:
+            return call()
+        except ControllerSilent as error:
+            if not told:
+                say(f"No answer yet, trying for {RETRY_SECONDS:.0f} seconds: {error}")
+                told = True
+            raise
+
+    return announced
+
+
+def _enroll(
+    token: JoinToken, root_pem: bytes, key_pem: str, host_name: str, retry: Retry, say: Callable[[str], None]
+) -> Identity:
     request = enroll_pb2.EnrollRequest(
-        token_id=token.token_id, token_secret=token.secret, csr_der=signing_request(key_pem), host_name=host_name
+        token_id=token.token_id,
+        token_secret=token.secret,
+        csr_der=signing_request(key_pem),
+        host_name=host_name or socket.gethostname(),
     )
     with enrolment_channel(token.address, root_pem) as channel:
         stub = enroll_pb2_grpc.EnrollServiceStub(channel)
@@ -99,11 +128,12 @@ def _enroll(token: JoinToken, root_pem: bytes, key_pem: str, host_name: str, ret
             except grpc.RpcError as error:
                 raise mapped(error) from error
 
-        answer = retry(once)
+        answer = retry(_announcing(say, once))
     return Identity(
         answer.agent_id,
         answer.agent_address,
         answer.certificate_pem.decode(),
         key_pem,
         answer.ca_bundle_pem.decode(),
+        host_name,
     )

@@ -6,12 +6,13 @@ thread's choosing (a lock serialises them), so one Journal may be shared between
 
 import sqlite3
 import threading
-from collections.abc import Collection
-from contextlib import closing
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.agent.control.messages import AttemptRef
+from seawall.agent.errors import AgentError
 from seawall.repository.clock import Clock
 
 FILE_NAME = "journal.sqlite"
@@ -29,6 +30,13 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 """
 
 
+class JournalUnusable(AgentError):
+    """What is begun here cannot be written down, so it is not begun."""
+
+    reason = "JOURNAL_UNUSABLE"
+    next_step = "See the free space and the health of the file system that holds the agent's state on that host."
+
+
 @dataclass(frozen=True, slots=True)
 class JournalledAttempt:
     """An attempt that was begun and not ended."""
@@ -41,18 +49,19 @@ class JournalledAttempt:
 
 
 class Journal:
-    """Open it once per process. `close()` when done."""
+    """Open it once per process. `close()` when done. Every method may raise JournalUnusable, and may wait for the disk and other processes."""
 
     def __init__(self, state_dir: Path, clock: Clock) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._clock = clock
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(
-            state_dir / FILE_NAME, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        with _mapped():
+            self._db = sqlite3.connect(
+                state_dir / FILE_NAME, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
 
     def close(self) -> None:
         with self._lock:
@@ -129,9 +138,17 @@ class Journal:
         return dict(self._read("SELECT name, state FROM checkpoints"))
 
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
-        with self._lock, closing(self._db.execute(sql, values)):
+        with self._lock, _mapped(), closing(self._db.execute(sql, values)):
             pass
 
     def _read(self, sql: str) -> list[tuple]:  # type: ignore[type-arg]  # rows are as wide as the query
-        with self._lock, closing(self._db.execute(sql)) as cursor:
+        with self._lock, _mapped(), closing(self._db.execute(sql)) as cursor:
             return cursor.fetchall()
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalUnusable(f"the agent's journal cannot be used: {error}") from error

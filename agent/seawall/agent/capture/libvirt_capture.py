@@ -17,6 +17,7 @@ from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.capture.sweep import sweep_vm
 from seawall.agent.capture.watch import JobWatch, free_bytes, limits_for, refuse_without_room
 from seawall.agent.disk import qcow2
+from seawall.agent.disk.identity import source_id
 from seawall.agent.disk.nbd_source import NbdSource, bitmap_context
 from seawall.agent.errors import AgentError, CheckpointBroken, FailureKind, VmBusy, VmNotRunning
 from seawall.agent.hypervisor.port import BackupDisk, Domain, DomainDisk, Hypervisor
@@ -226,6 +227,7 @@ class LibvirtCapture:
             how=plan.how,
             why=plan.why,
             source=source,
+            source_id=source_id(plan.disk.source),
         )
 
     def _source(self, plan: DiskPlan) -> NbdSource:
@@ -276,6 +278,7 @@ def _plan(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> Ca
             agent_id=request.agent_id,
             exclude=request.exclude_disks,
             no_parent=request.no_parent,
+            source_ids={disk.source: source_id(disk.source) for disk in request.parent.disks} if request.parent else {},
         )
     )
     if not plan.disks:

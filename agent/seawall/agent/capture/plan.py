@@ -5,7 +5,7 @@ there being no parent. A doubtful bitmap costs local reads of that one disk and 
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from seawall.agent.hypervisor.port import Domain, DomainDisk
 from seawall.repository.format.manifest import DiskManifest, Root
@@ -41,6 +41,7 @@ class CaptureFacts:
     agent_id: str
     exclude: Collection[str]
     no_parent: str = ""  # why there is none
+    source_ids: Mapping[str, str] = field(default_factory=dict)  # paths of the parent's disks -> the files there now
 
 
 def plan_capture(facts: CaptureFacts) -> CapturePlan:
@@ -121,6 +122,8 @@ def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, tracked:
     if before.source not in (disk.source, *disk.backing):
         # Another disk of this VM may lie here now, with a bitmap of the same name that tells of its own past.
         return f"The disk was {before.source} in the parent point and is {disk.source} now."
+    if before.source_id and facts.source_ids.get(before.source) != before.source_id:
+        return f"The file {before.source} is another one than at the parent point."
     return ""
 
 

@@ -35,6 +35,7 @@ class CapturedDisk:
     how: str
     why: str
     source: DiskSource  # of a "bitmap" disk: clean extents are those the bitmap leaves out
+    source_id: str = ""  # as in DiskManifest
 
 
 class Capture(Protocol):

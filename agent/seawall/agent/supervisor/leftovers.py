@@ -10,13 +10,22 @@ from pathlib import Path
 
 import structlog
 
+from seawall.agent.capture.names import places
 from seawall.agent.capture.sweep import sweep
 from seawall.agent.config import AgentConfig
+from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import Hypervisor
 from seawall.agent.journal import Journal, JournalledAttempt
-from seawall.agent.restore.unfinished import sweep_restores
+from seawall.agent.restore.unfinished import restores_dir, sweep_restores
+from seawall.agent.supervisor.timing import Backoff, Timing
 
 _log = structlog.get_logger("seawall.agent.supervisor")
+
+
+class SweepFailed(AgentError):
+    """Something of a dead attempt could not be removed, or not even looked for."""
+
+    reason = "SWEEP_FAILED"
 
 
 class Leftovers:
@@ -26,25 +35,61 @@ class Leftovers:
         self._config = config
         self._hypervisor = hypervisor
         self._journal = journal
+        self._due = asyncio.Event()
         self.lock = asyncio.Lock()
 
-    async def sweep(self, live: Callable[[], Collection[str]]) -> None:
-        """Remove what belongs to no live attempt. `live` is asked once the lock is held. Raises HypervisorError."""
+    async def sweep(self, live: Callable[[], Collection[str]]) -> str:
+        """Remove what belongs to no live attempt; returns what could not be done, "" when nothing is left to do.
+
+        `live` is asked once the lock is held. The one place where an unforeseen error of a sweep ends: it is tried again.
+        """
         async with self.lock:
-            await asyncio.to_thread(self._sweep, frozenset(live()))
+            try:
+                await asyncio.to_thread(self._sweep, frozenset(live()))
+            except AgentError as error:
+                return self._failed(str(error))
+            except Exception as error:
+                _log.exception("sweep_crashed")
+                return self._failed(f"an unforeseen {type(error).__name__}")
+        self._due.clear()
+        return ""
+
+    async def sweep_again(self, live: Callable[[], Collection[str]], timing: Timing) -> None:
+        """Until cancelled: after a sweep that could not do everything, again and again. A frozen guest may be part of what is left."""
+        backoff = Backoff(timing.first_sweep_again, timing.longest_sweep_again)
+        while True:
+            await self._due.wait()
+            await asyncio.sleep(backoff.next_seconds())
+            if not await self.sweep(live):
+                backoff.reset()
+
+    def left_by(self, attempt_id: str) -> bool:
+        """Whether an attempt left files on this host, a mark of a frozen guest among them perhaps."""
+        where = places(self._config.run_dir, self._config.scratch_dir, attempt_id)
+        folders = (where.run, where.scratch, restores_dir(self._config.run_dir) / attempt_id)
+        return any(folder.exists() for folder in folders)
+
+    def _failed(self, what: str) -> str:
+        _log.warning("sweep_failed", error=what)
+        self._due.set()
+        return what
 
     def _sweep(self, live: frozenset[str]) -> None:
-        removed = sweep(
+        """Restored disks need no hypervisor, so they go first. Raises SweepFailed, HypervisorError, JournalUnusable, OSError."""
+        removed = sweep_restores(self._config.run_dir, live)
+        swept = sweep(
             self._hypervisor,
             self._config.run_dir,
             self._config.scratch_dir,
             set(live),
             self._journal.protected_checkpoints(live),
         )
-        removed += sweep_restores(self._config.run_dir, live)
+        removed += swept.removed
+        if removed or swept.later:
+            _log.info("swept", removed=removed, later=swept.later)
+        if swept.failed:
+            raise SweepFailed(" ".join(swept.failed))
         self._journal.forget_unborn(live)
-        if removed:
-            _log.info("swept", removed=removed)
 
 
 def kill_orphans(attempts: Collection[JournalledAttempt]) -> None:

@@ -60,12 +60,14 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def wait(self) -> Exit:
-        """Until it is gone and its last event is read."""
+        """Until it is gone and its last event is read. One that cannot be listened to is killed: nobody would drain its pipes."""
         try:
             await asyncio.gather(self._read_events(), self._read_log())
-            code = await self._process.wait()
-        finally:
-            self._attempt_log.close()
+        except Exception:
+            _log.exception("worker_not_readable", pid=self.pid)
+            self.kill()
+        code = await self._process.wait()
+        self._attempt_log.close()
         return Exit(code, self._end, self._attempt_log.last_line())
 
     async def _send(self, line: bytes) -> None:

@@ -67,13 +67,14 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until `stop`. On return no worker lives and what they left is swept."""
-        await asyncio.to_thread(kill_orphans, self._journal.open_attempts())
-        swept = await self._sweep()
+        await asyncio.to_thread(self._kill_orphans)
+        await self._sweep()
         health = await serve_health(self._config.run_dir, self.health)
         link = Link(self._state.identity, self._config.controllers, self._timing)
-        tasks = [asyncio.create_task(self._sessions(link))]
-        if not swept:
-            tasks.append(asyncio.create_task(self._sweep_until_done()))
+        tasks = [
+            asyncio.create_task(self._sessions(link)),
+            asyncio.create_task(self._leftovers.sweep_again(self._workers.live, self._timing)),
+        ]
         try:
             await self._stop.wait()
             _log.info("agent_stopping")
@@ -129,6 +130,7 @@ class Supervisor:
         return pause
 
     async def _hello(self, link: Link) -> Session:
+        await self._workers.started()
         in_hand = self._workers.in_hand()
         journalled = await asyncio.to_thread(self._journal.open_attempts)
         gone = [attempt.ref for attempt in journalled if attempt.ref not in in_hand]
@@ -140,7 +142,7 @@ class Supervisor:
         self._state.lease_until = sent + session.lease_seconds
         self._state.last_error = ""
         for ref in gone:
-            self._journal.end_attempt(ref.attempt_id, "the agent restarted")
+            await asyncio.to_thread(self._journal.end_attempt, ref.attempt_id, "the agent restarted")
         self._warn_of_skew(session)
         _log.info("session_opened", session=session.session_id, attempts=len(in_hand), lost=len(gone))
         await self._workers.new_session(session.session_id)
@@ -180,20 +182,12 @@ class Supervisor:
                 raise SessionUnknown("the controller does not know this session") from failures
             raise
 
-    async def _sweep(self) -> bool:
-        """Whether it could be done."""
-        try:
-            await self._leftovers.sweep(self._workers.live)
-        except AgentError as error:
-            self._state.last_error = str(error)
-            _log.warning("sweep_failed", error=str(error))
-            return False
-        return True
+    def _kill_orphans(self) -> None:
+        kill_orphans(self._journal.open_attempts())
 
-    async def _sweep_until_done(self) -> None:
-        """libvirt did not answer at start: its leftovers still have to go."""
-        while not await self._sweep():
-            await asyncio.sleep(self._timing.inventory)
+    async def _sweep(self) -> None:
+        """What cannot be done now is said, and tried again while the agent runs."""
+        self._state.last_error = await self._leftovers.sweep(self._workers.live) or self._state.last_error
 
     async def _last_reports(self, link: Link) -> None:
         """What was killed at the end, told if the controller answers in time; else it learns from the next Hello."""

@@ -20,6 +20,8 @@ class Timing:
     stop_grace: float = 8.0  # of the whole agent
     finishing_grace: float = 120.0  # a worker that tidies up after its commit
     renewal_check: float = 600.0
+    first_sweep_again: float = 1.0  # after a sweep that could not do everything
+    longest_sweep_again: float = 30.0
     final_reports: float = 3.0  # how long a stopping agent tries to say what it killed
 
 

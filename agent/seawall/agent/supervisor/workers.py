@@ -1,6 +1,7 @@
 """The workers of this host: starting, telling, ending, and what to report of those that could not report themselves. Event loop only."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from seawall.agent.config import AgentConfig
 from seawall.agent.control.messages import Assignment, AttemptRef, Failure, Progress
 from seawall.agent.errors import AgentError, FailureKind
 from seawall.agent.health import AttemptHealth
-from seawall.agent.journal import Journal
+from seawall.agent.journal import Journal, JournalUnusable
 from seawall.agent.supervisor.attempt_log import AttemptLog, prune_logs
 from seawall.agent.supervisor.leftovers import Leftovers
 from seawall.agent.supervisor.process import Exit, WorkerProcess, start_worker
@@ -130,10 +131,14 @@ class Workers:
                 case ReportUnknownKind(assignment):
                     self._owe(assignment, _unknown_kind(assignment))
 
+    async def started(self) -> None:
+        """Until no start is under way any more: each is a worker that is known, or has failed."""
+        await asyncio.gather(*self._starting, return_exceptions=True)
+
     async def stop_all(self) -> None:
         """The agent stops: ask all, give them the grace, kill the rest; returns when all are gone and swept."""
         self._stopping = True
-        await asyncio.gather(*self._starting)
+        await self.started()
         for attempt_id, worker in list(self._workers.items()):
             await self._stop(attempt_id, StopReason.AGENT)
             worker.process.terminate()
@@ -152,24 +157,43 @@ class Workers:
         async with self._leftovers.lock:
             if self._stopping or ref.attempt_id in self.ended or self._busy(assignment):
                 return
-            self._journal.begin_attempt(ref, assignment.run_id, assignment.vm_id, assignment.kind)
-            log = AttemptLog(self._config.state_dir / "logs", ref.attempt_id)
-            job = Job(self._config, self._agent_id, self._session_id, assignment)
             try:
-                process = await start_worker(self._command, job, log, self._listener(ref.attempt_id))
-            except OSError as error:
-                log.close()
-                self._journal.end_attempt(ref.attempt_id, "not started")
+                process = await self._begin(assignment)
+            except (OSError, AgentError) as error:
+                _log.warning("worker_not_started", attempt=ref.attempt_id, error=str(error))
                 self._owe(assignment, _not_started(error))
+                await self._end_in_journal(ref.attempt_id, "not started")
                 return
-            self._journal.set_worker(ref.attempt_id, process.pid)
-            self._workers[ref.attempt_id] = _Worker(assignment, process, Progress(ref.attempt_id, phase="starting"))
+            worker = _Worker(assignment, process, Progress(ref.attempt_id, phase="starting"))
+            self._workers[ref.attempt_id] = worker
+            watcher = asyncio.create_task(self._watch(worker))
+            self._watchers.add(watcher)
+            watcher.add_done_callback(self._watchers.discard)
+            await self._note_pid(ref.attempt_id, process.pid)
         _log.info(
             "worker_started", attempt=ref.attempt_id, run=assignment.run_id, kind=assignment.kind, pid=process.pid
         )
-        watcher = asyncio.create_task(self._watch(ref.attempt_id))
-        self._watchers.add(watcher)
-        watcher.add_done_callback(self._watchers.discard)
+
+    async def _begin(self, assignment: Assignment) -> WorkerProcess:
+        """Written down first. Raises OSError, JournalUnusable; then there is no process."""
+        ref = assignment.ref
+        await asyncio.to_thread(
+            self._journal.begin_attempt, ref, assignment.run_id, assignment.vm_id, assignment.kind
+        )
+        log = AttemptLog(self._config.state_dir / "logs", ref.attempt_id)
+        job = Job(self._config, self._agent_id, self._session_id, os.getpid(), assignment)
+        try:
+            return await start_worker(self._command, job, log, self._listener(ref.attempt_id))
+        except OSError:
+            log.close()
+            raise
+
+    async def _note_pid(self, attempt_id: str, pid: int) -> None:
+        """For the next supervisor, should this one die. Without it an orphan still ends by itself: with its parent, or with its stdin."""
+        try:
+            await asyncio.to_thread(self._journal.set_worker, attempt_id, pid)
+        except JournalUnusable as error:
+            _log.warning("worker_pid_not_journalled", attempt=attempt_id, pid=pid, error=str(error))
 
     def _busy(self, assignment: Assignment) -> bool:
         return any(
@@ -223,28 +247,31 @@ class Workers:
             worker.kill_timer.cancel()
         worker.kill_timer = asyncio.get_running_loop().call_later(seconds, worker.process.kill)
 
-    async def _watch(self, attempt_id: str) -> None:
+    async def _watch(self, worker: _Worker) -> None:
         """Until the worker is gone: sweep after an unclean end, owe the controller a report where the worker made none."""
-        worker = self._workers[attempt_id]
+        attempt_id = worker.assignment.ref.attempt_id
         ended = await worker.process.wait()
         if worker.kill_timer is not None:
             worker.kill_timer.cancel()
         _log.info("worker_ended", attempt=attempt_id, code=ended.code, end=ended.end.value if ended.end else "")
-        if ended.end in (None, End.UNREPORTED):
-            self._owe_for(worker, ended)
-        if ended.end is None:
-            await self._sweep_after(attempt_id)
-        self._journal.end_attempt(attempt_id, ended.end.value if ended.end else ended.sentence())
-        prune_logs(self._config.state_dir / "logs")
-        self.ended.add(attempt_id)
-        del self._workers[attempt_id]
-        self.changed.set()
-
-    async def _sweep_after(self, attempt_id: str) -> None:
         try:
-            await self._leftovers.sweep(lambda: self.live() - {attempt_id})
-        except AgentError as error:
-            _log.warning("sweep_failed", attempt=attempt_id, error=str(error))
+            if ended.end in (None, End.UNREPORTED):
+                self._owe_for(worker, ended)
+            if ended.end is None or self._leftovers.left_by(attempt_id):
+                await self._leftovers.sweep(lambda: self.live() - {attempt_id})
+            await self._end_in_journal(attempt_id, ended.end.value if ended.end else ended.sentence())
+            await asyncio.to_thread(prune_logs, self._config.state_dir / "logs")
+        finally:
+            self.ended.add(attempt_id)
+            del self._workers[attempt_id]
+            self.changed.set()
+
+    async def _end_in_journal(self, attempt_id: str, outcome: str) -> None:
+        """A failure costs a line in the next Hello: the attempt is then told as lost, which the controller knows better."""
+        try:
+            await asyncio.to_thread(self._journal.end_attempt, attempt_id, outcome)
+        except JournalUnusable as error:
+            _log.warning("end_not_journalled", attempt=attempt_id, error=str(error))
 
     def _owe_for(self, worker: _Worker, ended: Exit) -> None:
         if worker.stop_reason is StopReason.FENCED or worker.answered:
@@ -279,7 +306,9 @@ def _exited(ended: Exit, reason: StopReason | None) -> Failure:
     )
 
 
-def _not_started(error: OSError) -> Failure:
+def _not_started(error: OSError | AgentError) -> Failure:
+    if isinstance(error, AgentError):
+        return Failure(error.reason, str(error), error.next_step, error.kind)
     return Failure(
         "WORKER_NOT_STARTED",
         f"the worker could not be started: {error}",

@@ -163,6 +163,7 @@ def _to_write(disk: CapturedDisk) -> DiskToWrite:
         how=disk.how,
         why=disk.why,
         source=disk.source,
+        source_id=disk.source_id,
     )
 
 

@@ -3,6 +3,7 @@
 What lies in the place already is never believed: only this controller's own creation, sealed in its database, is carried on.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from seawall.controller.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from seawall.controller.errors import AlreadyExists, ControllerError, FailedPrecondition, InvalidArgument, Unavailable
 from seawall.controller.records.catalogue import Capabilities, RepositoryRecord, Wrapper
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
@@ -27,11 +28,13 @@ from seawall.repository.errors import (
     FormatUnsupported,
     IntegrityError,
     ObjectMissing,
+    RepositoryError,
     StoreRefused,
     StoreUnavailable,
     WrongKey,
 )
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER, RECOVERY_WRAPPER
+from seawall.repository.format.layout import KEYS_PREFIX
 from seawall.repository.repository import OpenRepository, create_repository, read_config
 from seawall.repository.store.location import LocationInvalid, S3Credentials, S3Location, parse_location
 from seawall.repository.store.port import Store, StoreCapabilities
@@ -66,14 +69,20 @@ class RepositoryAdder:
         self._database = database
         self._catalogue = catalogue
         self._clock = clock
+        self._one_at_a_time = threading.Lock()
 
     def add(self, addition: Addition) -> RepositoryRecord:
         """Repeatable after a crash at any moment, with the same recovery key: the same creation is carried on, or its record returned.
 
         Raises InvalidArgument/BAD_URL, BAD_NAME, BAD_RECOVERY_KEY, BAD_CHUNK_SIZE; AlreadyExists/NAME_TAKEN;
-        FailedPrecondition/BUCKET_MISSING, BUCKET_REFUSED, BUCKET_UNREACHABLE, FOREIGN_REPOSITORY, STORE_UNSAFE.
+        FailedPrecondition/BUCKET_MISSING, BUCKET_REFUSED, BUCKET_UNREACHABLE, FOREIGN_REPOSITORY, STORE_UNSAFE: nothing was begun;
+        Unavailable with the same reasons: it was begun, so the recovery key must be kept and given again.
         """
         chunk_bytes = _check(addition)
+        with self._one_at_a_time:
+            return self._add(addition, chunk_bytes)
+
+    def _add(self, addition: Addition, chunk_bytes: int) -> RepositoryRecord:
         with _store_told():
             bare = self._catalogue.bare_store_of(addition.url, addition.credentials)
             known = self._known(addition, bare.url)
@@ -82,7 +91,7 @@ class RepositoryAdder:
             self._refuse_strangers(bare)
             capabilities = _probe(bare, addition)
             creation = self._begun(addition, bare.url, chunk_bytes)
-            repository = self._create(self._catalogue.store_of(addition.url, addition.credentials), creation)
+        repository = self._carried_out(addition, bare, creation)
         record = self._record(addition, repository, capabilities)
         self._remember(record, addition.credentials)
         _log.info("repository.added", repository=record.name, url=record.url, warnings=capabilities.warnings)
@@ -139,6 +148,27 @@ class RepositoryAdder:
         sealed = self._database.read_now(lambda transaction: transaction.repositories.creation(url))
         return None if sealed is None else open_creation(self._catalogue.keys.box, url, sealed)
 
+    def _carried_out(self, addition: Addition, bare: Store, creation: Creation) -> OpenRepository:
+        try:
+            with _store_told():
+                return self._create(self._catalogue.store_of(addition.url, addition.credentials), creation)
+        except ControllerError as error:
+            if self._forgotten(bare):
+                raise
+            raise Unavailable(
+                error.reason, f"{error} Adding it was begun; ask again, with the same recovery key, and it goes on."
+            ) from error
+
+    def _forgotten(self, store: Store) -> bool:
+        """Ends a creation of which nothing reached the bucket: the next try may bring another key. False: something may lie there."""
+        try:
+            touched = any(True for _ in store.list(KEYS_PREFIX))
+        except RepositoryError:
+            return False
+        if not touched:
+            self._database.write_now(lambda transaction: transaction.repositories.end_creation(store.url))
+        return not touched
+
     def _create(self, store: Store, creation: Creation) -> OpenRepository:
         recipients = {
             CONTROLLER_WRAPPER: public_key_of(self._catalogue.keys.wrapper_secret.reveal()),
@@ -180,8 +210,6 @@ class RepositoryAdder:
         sealed = seal_credentials(self._catalogue.keys.box, record.id, credentials) if credentials else b""
 
         def closure(transaction: Transaction) -> None:
-            if transaction.repositories.creation(record.url) is None:
-                raise AlreadyExists("NAME_TAKEN", f"{record.url} was added by another call at the same time.")
             transaction.repositories.end_creation(record.url)
             transaction.repositories.add_repository(record)
             if record.secret_id:

@@ -28,6 +28,7 @@ class DiskManifest:
     how: str  # "bitmap", "compare", "full"
     why: str
     nodes: tuple[Child, ...]
+    source_id: str = ""  # tells the file at `source` from another one that takes its path later ("inode:1234"); "": cannot be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class DiskToWrite:
     how: str
     why: str
     source: DiskSource
+    source_id: str = ""  # as in DiskManifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ class PointWriter:
             how=disk.how,
             why=disk.why,
             nodes=disk.tree.nodes(),
+            source_id=disk.wanted.source_id,
         )
 
 
