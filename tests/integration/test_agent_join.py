@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from seawall.agent.config import AgentConfig
-from seawall.agent.control.errors import AlreadyEnrolled, ControllerRefused, NotTrusted
+from seawall.agent.control.errors import AlreadyEnrolled, ControllerRefused, NotTrusted, TooManyTries
 from seawall.agent.control.identity import Identity
 from seawall.agent.join import BadToken, join_host
 from seawall.api.join_token import JoinToken
@@ -34,8 +36,9 @@ def token(controller: ScriptedController, pin: bytes | None = None, secret: str 
     return JoinToken(controller.enrolment_address, "token", secret, pin or controller.authority.root_sha256).render()
 
 
-async def joined(config: AgentConfig, text: str, *, force: bool = False) -> Identity:
-    return await asyncio.to_thread(join_host, config, text, force=force, clock=SystemClock())
+async def joined(config: AgentConfig, text: str, *, force: bool = False, said: list[str] | None = None) -> Identity:
+    lines: list[str] = [] if said is None else said
+    return await asyncio.to_thread(join_host, config, text, force=force, clock=SystemClock(), say=lines.append)
 
 
 async def test_a_joined_host_opens_a_session(controller: ScriptedController, config: AgentConfig) -> None:
@@ -44,6 +47,32 @@ async def test_a_joined_host_opens_a_session(controller: ScriptedController, con
     assert sorted(path.name for path in config.state_dir.iterdir()) == ["identity.json", "join.lock"]
     async with AgentHost(config).running():
         await controller.until(lambda: controller.heartbeats > 0)
+
+
+async def test_the_name_given_at_the_join_is_kept_unless_another_is_configured(
+    controller: ScriptedController, config: AgentConfig
+) -> None:
+    await joined(replace(config, host_name="rack7"), token(controller))
+    async with AgentHost(config).running():
+        await controller.until(lambda: len(controller.hellos) == 1)
+    async with AgentHost(replace(config, host_name="rack8")).running():
+        await controller.until(lambda: len(controller.hellos) == 2)
+    assert [hello.host_name for hello in controller.hellos] == ["rack7", "rack8"]
+
+
+async def test_waiting_is_announced(controller: ScriptedController, config: AgentConfig) -> None:
+    controller.lose_answers["Enroll"] = 2
+    said: list[str] = []
+    await joined(config, token(controller), said=said)
+    assert controller.enrolment_address in said[0]
+    assert ["No answer yet" in line for line in said] == [False, True]
+
+
+async def test_too_many_tries_is_said_at_once(controller: ScriptedController, config: AgentConfig) -> None:
+    controller.refuse["Enroll"] = (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_TRIES")
+    async with asyncio.timeout(10):
+        with pytest.raises(TooManyTries, match="no"):
+            await joined(config, token(controller))
 
 
 async def test_a_wrong_pin_is_refused_before_the_secret_is_sent(

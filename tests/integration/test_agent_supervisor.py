@@ -1,8 +1,10 @@
 """The supervisor against a scripted controller over real mTLS, with real worker processes."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +41,20 @@ def pid_of(controller: ScriptedController, attempt_id: str) -> int:
 
 def scratch_of(host: AgentHost, attempt_id: str) -> Path:
     return places(host.config.run_dir, host.config.scratch_dir, attempt_id).scratch
+
+
+def frozen_by(host: AgentHost, attempt_id: str) -> Path:
+    """The mark of a guest that the attempt froze."""
+    mark = places(host.config.run_dir, host.config.scratch_dir, attempt_id).frozen_mark
+    mark.parent.mkdir(parents=True)
+    mark.write_text(VM)
+    return mark
+
+
+async def until_gone(path: Path) -> None:
+    async with asyncio.timeout(10):
+        while path.exists():
+            await asyncio.sleep(0.01)
 
 
 def transferring(controller: ScriptedController, attempt_id: str) -> bool:
@@ -217,6 +233,56 @@ async def test_a_restart_sweeps_what_a_killed_agent_left(controller: ScriptedCon
     journal = host.journal()
     assert journal.open_attempts() == [] and journal.checkpoints() == {kept: "committed"}
     journal.close()
+
+
+async def test_a_guest_that_a_dead_worker_left_frozen_is_thawed_once_it_answers(
+    controller: ScriptedController, host: AgentHost
+) -> None:
+    host.hypervisor.silent_guests.add(VM)
+    async with host.running():
+        attempt = controller.assign("work", vm_id=VM)
+        await controller.until(lambda: transferring(controller, attempt))
+        mark = frozen_by(host, attempt)
+        os.kill(pid_of(controller, attempt), signal.SIGKILL)
+        await controller.until(lambda: controller.failure_of(attempt) is not None)
+        assert mark.exists()
+        host.hypervisor.silent_guests.clear()
+        await until_gone(mark)
+
+
+async def test_a_mark_that_is_left_by_a_clean_end_is_swept_too(controller: ScriptedController, host: AgentHost) -> None:
+    host.hypervisor.silent_guests.add(VM)
+    async with host.running():
+        mark = frozen_by(host, controller.assign("done", vm_id=VM))
+        other = controller.assign("work", vm_id=VM)
+        await controller.until(lambda: transferring(controller, other))
+        host.hypervisor.silent_guests.clear()
+        await until_gone(mark)
+
+
+async def test_a_job_that_could_not_be_ended_is_tried_again(controller: ScriptedController, host: AgentHost) -> None:
+    socket = places(host.config.run_dir, host.config.scratch_dir, "dead").socket
+    host.hypervisor.begin_backup(VM, [], socket, None)
+    host.hypervisor.stuck_jobs.add(VM)
+    async with host.running():
+        await controller.until(lambda: controller.heartbeats > 1)
+        assert VM in host.hypervisor.jobs
+        host.hypervisor.stuck_jobs.clear()
+        async with asyncio.timeout(10):
+            while host.hypervisor.jobs:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_broken_journal_keeps_no_guest_frozen(controller: ScriptedController, host: AgentHost) -> None:
+    host.journal().close()
+    with contextlib.closing(sqlite3.connect(host.config.state_dir / "journal.sqlite")) as database:
+        database.execute("DROP TABLE checkpoints")
+        database.execute("CREATE VIEW checkpoints AS SELECT missing FROM nowhere")
+    host.hypervisor.marks[VM] = ["seawall-repo0001-dead"]
+    mark = frozen_by(host, "dead")
+    async with host.running():
+        await controller.until(lambda: controller.heartbeats > 0)
+        assert not mark.exists() and host.hypervisor.marks[VM] == ["seawall-repo0001-dead"]
 
 
 async def test_a_silent_hypervisor_does_not_stop_the_agent(controller: ScriptedController, host: AgentHost) -> None:

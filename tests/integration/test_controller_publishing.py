@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,16 +16,19 @@ from seawall.controller.config import ControllerConfig
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import ControllerError, DataLoss, InvalidArgument, Unavailable
 from seawall.controller.initialise import load_wrapper_key
-from seawall.controller.publishing.publisher import Completion, OnStep, Publisher
-from seawall.controller.repositories.catalogue import Keys, RepositoryCatalogue
+from seawall.controller.publishing.promotion import OnStep, Promotion
+from seawall.controller.publishing.publisher import Completion, Publisher
+from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import SecretBox
 from seawall.controller.services.convert_agent import attempt_key, hand_in_of
-from seawall.repository.clock import SystemClock
+from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.format.layout import manifest_name
 from seawall.repository.store.folder import FolderStore
 from seawall.repository.store.locate import open_store
+from seawall.repository.store.location import S3Credentials
+from seawall.repository.store.port import Store
 from support.controller_agent import VM_ID, ScriptedAgent, enrolled
 from support.controller_application import BRISK, configured, running
 from support.memory_disks import ModelDisk
@@ -78,17 +82,19 @@ def handed_in(prepared: HandedIn, tmp_path: Path) -> Iterator[HandedIn]:
 
 
 @contextmanager
-def publisher(config: ControllerConfig, on_step: OnStep = lambda step: None) -> Iterator[tuple[Publisher, LeaderLease]]:
+def publisher(
+    config: ControllerConfig, on_step: OnStep = lambda step: None, opened: OpenStore = open_store
+) -> Iterator[tuple[Publisher, LeaderLease]]:
     """A publisher alone, without the loop that finishes what it leaves."""
     clock = SteadyClock(SystemClock())
     database = SqliteDatabase(config.paths.database, config.paths.lock)
     lease = LeaderLease(database, clock, BRISK)
     box = SecretBox.from_file(config.paths.kek)
     keys = Keys(load_wrapper_key(config.paths, box), box)
-    catalogue = RepositoryCatalogue(database, keys, config.paths, lease, clock, open_store)
+    catalogue = RepositoryCatalogue(database, keys, config.paths, lease, clock, opened)
     try:
         asyncio.run(lease.acquire())
-        yield Publisher(database, catalogue, lease, clock, on_step), lease
+        yield Publisher(database, catalogue, lease, clock, Promotion(database, catalogue, lease, clock, on_step)), lease
     finally:
         database.close()
 
@@ -135,12 +141,12 @@ def test_whatever_step_was_the_last_one_point_is_published_once(handed_in: Hande
 
 def test_a_leader_that_was_replaced_publishes_nothing(handed_in: HandedIn) -> None:
     with publisher(handed_in.config) as (former, lease):
-        former.unfinished()
+        former._promotion.unfinished()
         held = lease.current
         asyncio.run(lease.acquire())
         lease._current = held  # a leader that slept through its lease
         assert reason(lambda: complete(former, handed_in, handed_in.request), Unavailable) == "NOT_LEADER"
-        assert former.unfinished() == []
+        assert former._promotion.unfinished() == []
     assert objects(handed_in, "v1/m/") == {}
 
 
@@ -156,7 +162,7 @@ def test_a_leader_replaced_after_its_intent_puts_nothing(handed_in: HandedIn) ->
     with publisher(handed_in.config, replaced) as (former, lease):
         leases.append(lease)
         assert reason(lambda: complete(former, handed_in, handed_in.request), Unavailable) == "NOT_LEADER"
-        assert former.unfinished() == [handed_in.run_id]
+        assert former._promotion.unfinished() == [handed_in.run_id]
         assert objects(handed_in, "v1/r/") == {}
         asyncio.run(lease.acquire())
         assert complete(former, handed_in, handed_in.request).point_id == handed_in.run_id
@@ -168,7 +174,7 @@ def test_another_object_in_the_points_place_ends_the_run_and_is_never_overwritte
     with publisher(handed_in.config) as (one, _):
         for _ in range(2):
             assert reason(lambda: complete(one, handed_in, handed_in.request), DataLoss) == "COMMITTED_OBJECT_DIFFERS"
-        assert one.unfinished() == []
+        assert one._promotion.unfinished() == []
     assert objects(handed_in, "v1/m/") == {name: b"not ours"}
     with running(handed_in.config) as controller:
         run = controller.run(handed_in.run_id)
@@ -199,7 +205,7 @@ def test_handed_in_objects_must_be_what_they_are_called(handed_in: HandedIn) -> 
         wrong_disks.CopyFrom(handed_in.request)
         wrong_disks.disks[0].size_bytes += 512
         assert reason(lambda: complete(one, handed_in, wrong_disks), InvalidArgument) == "BAD_ROOT"
-        assert one.unfinished() == []
+        assert one._promotion.unfinished() == []
 
 
 def test_an_older_database_is_fenced_by_the_buckets_epochs(handed_in: HandedIn) -> None:
@@ -222,7 +228,7 @@ def test_two_hand_ins_at_once_end_in_one_point(handed_in: HandedIn) -> None:
                 nested.append("begun")
                 nested.append(complete(inner, handed_in, handed_in.request).point_id)
 
-        inner._on_step = meanwhile
+        inner._promotion.on_step = meanwhile
         assert complete(inner, handed_in, handed_in.request).point_id == handed_in.run_id
     assert nested == ["begun", handed_in.run_id]
     assert len(objects(handed_in, "v1/m/")) == 1
@@ -233,3 +239,20 @@ def test_many_hand_ins_at_once_end_in_one_point(handed_in: HandedIn) -> None:
         answers = list(threads.map(lambda _: complete(one, handed_in, handed_in.request).point_id, range(6)))
     assert answers == [handed_in.run_id] * 6
     assert len(objects(handed_in, "v1/m/")) == 1
+
+
+def test_callers_do_not_wait_for_a_long_opening(handed_in: HandedIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seawall.controller.repositories.catalogue.OPENING_WAIT_SECONDS", 0.05)
+    opening, go_on = threading.Event(), threading.Event()
+
+    def slow(url: str, credentials: S3Credentials | None, clock: Clock | None) -> Store:
+        opening.set()
+        assert go_on.wait(10)
+        return open_store(url, credentials, clock)
+
+    with publisher(handed_in.config, opened=slow) as (one, _), ThreadPoolExecutor(1) as threads:
+        first = threads.submit(complete, one, handed_in, handed_in.request)
+        assert opening.wait(10)
+        assert reason(lambda: complete(one, handed_in, handed_in.request), Unavailable) == "REPOSITORY_OPENING"
+        go_on.set()
+        assert first.result(10).point_id == handed_in.run_id

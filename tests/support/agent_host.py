@@ -27,6 +27,8 @@ FAST = Timing(
     fence_grace=0.3,
     stop_grace=0.5,
     renewal_check=0.1,
+    first_sweep_again=0.02,
+    longest_sweep_again=0.1,
 )
 
 

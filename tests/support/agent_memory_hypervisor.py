@@ -28,6 +28,8 @@ class MemoryHypervisor:
     jobs: dict[str, Path] = field(default_factory=dict)
     marks: dict[str, list[str]] = field(default_factory=dict)
     broken: bool = False
+    silent_guests: set[str] = field(default_factory=set)
+    stuck_jobs: set[str] = field(default_factory=set)
 
     def add(self, domain: Domain) -> None:
         self.vms[domain.vm_id] = domain
@@ -58,6 +60,8 @@ class MemoryHypervisor:
             self.marks.setdefault(vm_id, []).append(checkpoint)
 
     def end_backup(self, vm_id: str) -> None:
+        if vm_id in self.stuck_jobs:
+            raise HypervisorError("QEMU does not answer")
         self.jobs.pop(vm_id, None)
 
     def job_status(self, vm_id: str) -> JobStatus:
@@ -88,6 +92,8 @@ class MemoryHypervisor:
 
     def thaw(self, vm_id: str) -> None:
         self.domain(vm_id)
+        if vm_id in self.silent_guests:
+            raise HypervisorError("the guest agent does not answer")
 
     def define(self, xml: str) -> str:
         raise HypervisorError("VMs of this host come from the test")

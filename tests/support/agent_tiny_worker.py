@@ -4,6 +4,7 @@ work        one progress report, then waits for orders; obeys a stop and says ho
 stubborn    the same, but no stop moves it
 crash       dies with code 3 after a last word on stderr
 done        succeeds at once
+loud        says more than a pipe holds on stderr, then succeeds
 """
 
 import os
@@ -39,7 +40,10 @@ def main() -> int:
     if behaviour == "crash":
         print("the disk is on fire", file=sys.stderr)
         return 3
-    if behaviour == "done":
+    if behaviour == "loud":
+        for number in range(4_000):
+            print(f"line {number} " + 80 * "x", file=sys.stderr)
+    if behaviour in ("done", "loud"):
         say(Step.FINISHING)
         say(Ended(End.SUCCEEDED))
         return 0

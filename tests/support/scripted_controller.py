@@ -68,6 +68,8 @@ class ScriptedController(agent_pb2_grpc.AgentServiceServicer, enroll_pb2_grpc.En
     inventory_pages: list[wire.ReportInventoryRequest] = field(default_factory=list)
     client_certificates: set[bytes] = field(default_factory=set)
     lose_answers: dict[str, int] = field(default_factory=dict)
+    refuse: dict[str, tuple[grpc.StatusCode, str]] = field(default_factory=dict)
+    """By method: what its next calls are refused with; after a lost answer, if one is to be lost."""
     enrolled: dict[bytes, enroll_pb2.EnrollResponse] = field(default_factory=dict)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -208,6 +210,7 @@ class ScriptedController(agent_pb2_grpc.AgentServiceServicer, enroll_pb2_grpc.En
         self, request: wire.CompleteAttemptRequest, context: Context
     ) -> wire.CompleteAttemptResponse:
         known = [item for item in self.completions if item.attempt == request.attempt]
+        await self._maybe_refuse("CompleteAttempt", context)
         if not known:
             await self._attempt(request, context)
         assert self.data is not None
@@ -250,6 +253,7 @@ class ScriptedController(agent_pb2_grpc.AgentServiceServicer, enroll_pb2_grpc.En
     # -- identities --
 
     async def Enroll(self, request: enroll_pb2.EnrollRequest, context: Context) -> enroll_pb2.EnrollResponse:
+        await self._maybe_refuse("Enroll", context)
         if self.tokens.get(request.token_id) != request.token_secret:
             await refuse(context, grpc.StatusCode.UNAUTHENTICATED, "TOKEN_UNKNOWN", "no such token")
         key = public_key_of(request.csr_der)
@@ -291,6 +295,11 @@ class ScriptedController(agent_pb2_grpc.AgentServiceServicer, enroll_pb2_grpc.En
         if self.lose_answers.get(method, 0) > 0:
             self.lose_answers[method] -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+
+    async def _maybe_refuse(self, method: str, context: Context) -> None:
+        if method in self.refuse and not self.lose_answers.get(method):
+            code, reason = self.refuse[method]
+            await refuse(context, code, reason, "no")
 
     def _bump(self) -> None:
         self.generation += 1

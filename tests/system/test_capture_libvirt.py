@@ -10,7 +10,7 @@ from seawall.agent.capture.libvirt_capture import LibvirtCapture, NothingToBackU
 from seawall.agent.capture.names import places
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
-from seawall.agent.capture.sweep import sweep
+from seawall.agent.capture.sweep import Swept, sweep
 from seawall.agent.errors import FreezeFailed, HypervisorError, ScratchFull, VmBusy, VmNotRunning
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
 from seawall.agent.hypervisor.port import BackupDisk
@@ -194,7 +194,7 @@ def test_older_checkpoints_go_and_foreign_ones_stay(vm: Vm, settings: CaptureSet
     second, _ = committed(vm, settings, "c2", first)
     committed(vm, settings, "c3", second)
     assert vm.checkpoint_names() == ["other", "seawall-23456789-c2", "seawall-23456789-c3"]
-    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), {"seawall-23456789-c3"})
+    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), {"seawall-23456789-c3"}).removed
     assert any("seawall-23456789-c2" in one for one in sentences)
     assert vm.checkpoint_names() == ["other", "seawall-23456789-c3"]
 
@@ -387,9 +387,9 @@ def test_foreign_job_is_left_alone(vm: Vm, settings: CaptureSettings) -> None:
 def test_leftovers_of_a_dead_worker_are_swept(vm: Vm, settings: CaptureSettings) -> None:
     dead = capture(vm, settings, "k1")  # never closed, as if its worker had been killed
     dead._watch.close()  # type: ignore[union-attr]
-    assert sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, {"k1"}, set()) == []
+    assert sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, {"k1"}, set()) == Swept()
     assert vm.hypervisor.job_status(vm.vm_id).active
-    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())
+    sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set()).removed
     assert len(sentences) == 3  # job, checkpoint, files
     assert vm.hypervisor.job_status(vm.vm_id).active is False
     assert vm.checkpoint_names() == [] and left_behind(settings, "k1") == []

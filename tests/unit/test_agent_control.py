@@ -1,11 +1,16 @@
 """Small parts of the agent's control: the pipe, retries, failures, the stop flag, identity files, logs, the meter."""
 
+import io
 import json
+import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from seawall.agent.config import AgentConfig
+from seawall.agent.control.client import ControllerClient
+from seawall.agent.control.coordinator import AgentCoordinator
 from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotEnrolled
 from seawall.agent.control.identity import load_identity, save_identity
 from seawall.agent.control.messages import (
@@ -16,6 +21,7 @@ from seawall.agent.control.messages import (
     DiskProgress,
     PointGrant,
     Progress,
+    PutTarget,
 )
 from seawall.agent.control.retry import Retry
 from seawall.agent.errors import Canceled, ControllerUnreachable, FailureKind, Fenced, VmBusy
@@ -41,8 +47,12 @@ from seawall.agent.worker.pipe import (
     parse_job,
     parse_order,
 )
-from seawall.agent.worker.stop import AgentStopping, StopFlag
-from seawall.repository.errors import IntegrityError, StoreUnavailable
+from seawall.agent.worker.reporter import Reporter
+from seawall.agent.worker.stop import AgentStopping, StopFlag, StoppableClock
+from seawall.repository.clock import SystemClock
+from seawall.repository.errors import IntegrityError, StoreRefused, StoreUnavailable
+from seawall.repository.store.port import SignedPut, StoredAs
+from seawall.repository.store.retry import RetryingTransfer, RetryPolicy
 from support.agent_certificates import Authority
 
 
@@ -60,6 +70,33 @@ class StepClock:
 
     def sleep_seconds(self, seconds: float) -> None:
         self.now += seconds
+
+
+class AwayStore:
+    """A SignedTransfer to a store that nobody reaches."""
+
+    def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:
+        raise StoreUnavailable("away")
+
+    def get(self, url: str) -> bytes:
+        raise StoreUnavailable("away")
+
+    def get_range(self, url: str, offset: int, length: int) -> bytes:
+        raise StoreUnavailable("away")
+
+
+class RefusingStore(AwayStore):
+    """Refuses the first signatures."""
+
+    def __init__(self, refusals: int) -> None:
+        self._refusals = refusals
+        self.urls: list[str] = []
+
+    def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:
+        self.urls.append(target.url)
+        if len(self.urls) <= self._refusals:
+            raise StoreRefused("not yet valid")
+        return StoredAs.NEW
 
 
 @pytest.mark.parametrize(
@@ -92,7 +129,7 @@ def test_orders_survive_the_pipe(order: Order) -> None:
 
 def test_a_job_survives_the_pipe() -> None:
     assignment = Assignment(AttemptRef("a", 1, 2), "backup", "run", "vm", "name\nwith line", False)
-    job = Job(AgentConfig(controllers=("c:1",)), "agent", "session", assignment)
+    job = Job(AgentConfig(controllers=("c:1",)), "agent", "session", 1, assignment)
     assert job_line(job).count(b"\n") == 1
     assert parse_job(job_line(job)) == job
 
@@ -143,6 +180,36 @@ def test_a_stop_ends_the_retrying() -> None:
 
     with pytest.raises(Canceled):
         Retry(StepClock(), stop.pause)(call)
+
+
+def test_a_stop_ends_the_wait_for_a_store_that_is_away() -> None:
+    stop, clock = StopFlag(), SystemClock()
+    transfer = RetryingTransfer(AwayStore(), StoppableClock(clock, stop), RetryPolicy(60.0, 60.0, 3_600.0))
+    threading.Timer(0.05, stop.request, [StopReason.CANCELED]).start()
+    start = clock.monotonic_seconds()
+    with pytest.raises(Canceled):
+        for _ in range(100):  # a random pause may be short, not a hundred of them
+            transfer.get("https://store/x")
+    assert clock.monotonic_seconds() - start < 5
+
+
+@pytest.mark.parametrize(("refusals", "stored"), [(0, True), (1, True), (2, False)])
+def test_a_put_that_should_hold_is_signed_once_more(refusals: int, stored: bool) -> None:
+    """The clock of this host may lag behind the store's."""
+    store = RefusingStore(refusals)
+    coordinator = AgentCoordinator(cast(ControllerClient, None), store, StepClock())
+    signed = iter(range(10))
+
+    def sign() -> PutTarget:
+        return PutTarget(f"https://store/{next(signed)}", {}, 10_000_000_000_000)
+
+    if stored:
+        coordinator.put_signed(sign, b"body")
+        assert store.urls[-1] == f"https://store/{refusals}"
+    else:
+        with pytest.raises(StoreRefused):
+            coordinator.put_signed(sign, b"body")
+        assert len(store.urls) == 2
 
 
 def test_the_first_reason_to_stop_wins() -> None:
@@ -206,12 +273,31 @@ def test_the_end_of_a_long_log_is_kept_within_the_bound(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_log_that_cannot_be_written_still_knows_the_last_words(tmp_path: Path) -> None:
+    (tmp_path / "a.log").symlink_to("/dev/full")
+    for log in (AttemptLog(tmp_path, "a"), AttemptLog(tmp_path / "a.log" / "no folder", "b")):
+        log.write(b"one\n")
+        log.write(b"two\n")
+        assert log.last_line() == "two"
+        log.close()
+
+
 def test_backoff_stays_between_its_bounds_and_grows() -> None:
     backoff = Backoff(0.5, 5.0)
     waits = [backoff.next_seconds() for _ in range(50)]
     assert all(0.25 <= wait <= 5.0 for wait in waits) and max(waits) > 1.0
     backoff.reset()
     assert backoff.next_seconds() <= 0.5
+
+
+def test_the_bottleneck_is_what_was_waited_for_most_often_lately() -> None:
+    reporter, waits = Reporter("a", io.BytesIO(), StepClock()), iter(["source", *["store"] * 3, "cpu", *["cpu"] * 50])
+    assert reporter.now().bottleneck == ""
+    reporter.watch((), lambda: next(waits))
+    assert [reporter.now().bottleneck for _ in range(4)] == ["source", "source", "store", "store"]
+    for _ in range(20):
+        last = reporter.now().bottleneck
+    assert last == "cpu"
 
 
 def test_the_meter_settles_on_a_steady_rate() -> None:

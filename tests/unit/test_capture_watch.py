@@ -80,6 +80,16 @@ class Guest:
         self.thawed.set()
 
 
+class BlockedLog:
+    """As a log whose pipe is full, until it is read."""
+
+    def __init__(self, read: threading.Event) -> None:
+        self._read = read
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._read.wait(20)
+
+
 def a_freeze(guest: Guest, mark: Path, policy: str = "try", limit_seconds: int = 10) -> GuestFreeze:
     return GuestFreeze(cast(Hypervisor, guest), "vm", policy, limit_seconds, mark, again_seconds=0.01)
 
@@ -121,10 +131,19 @@ def test_sweep_thaws_what_a_dead_worker_froze(tmp_path: Path) -> None:
     where.run.mkdir(parents=True)
     where.frozen_mark.write_text("vm")
     guest = Guest(thaw_failures=1)
-    assert "does not answer" in sweep(cast(Hypervisor, guest), tmp_path, tmp_path, set(), set())[0]
+    assert "does not answer" in sweep(cast(Hypervisor, guest), tmp_path, tmp_path, set(), set()).failed[0]
     assert where.frozen_mark.exists()
-    assert "Thawed VM vm." in sweep(cast(Hypervisor, guest), tmp_path, tmp_path, set(), set())
+    assert "Thawed VM vm." in sweep(cast(Hypervisor, guest), tmp_path, tmp_path, set(), set()).removed
     assert guest.thawed.is_set() and not where.run.exists()
+
+
+def test_sweep_removes_the_mark_of_a_worker_that_died_before_it_froze(tmp_path: Path) -> None:
+    where = places(tmp_path, tmp_path, "a1")
+    where.run.mkdir(parents=True)
+    where.frozen_mark.touch()
+    guest = Guest(thaw_failures=99)
+    assert sweep(cast(Hypervisor, guest), tmp_path, tmp_path, set(), set()).failed == []
+    assert not where.run.exists()
 
 
 def test_sweep_leaves_other_files_of_the_scratch_folder_alone(tmp_path: Path) -> None:
@@ -143,6 +162,20 @@ def test_timer_thaws_and_the_point_is_not_called_frozen(tmp_path: Path) -> None:
     assert freeze.frozen is False and freeze.warning is not None
     with pytest.raises(FreezeFailed), a_freeze(guest := Guest(), tmp_path / "frozen", "require", 0):
         assert guest.thawed.wait(5)
+
+
+@pytest.mark.parametrize("thaw_failures", [0, 1, 4], ids=["obeys", "second try", "late"])
+def test_a_log_that_nobody_reads_does_not_keep_the_guest_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thaw_failures: int
+) -> None:
+    read = threading.Event()
+    monkeypatch.setattr("seawall.agent.capture.freeze.logger", BlockedLog(read))
+    monkeypatch.setattr("seawall.agent.capture.leftovers.logger", BlockedLog(read))
+    guest, mark = Guest(thaw_failures=thaw_failures), tmp_path / "frozen"
+    with a_freeze(guest, mark, limit_seconds=0):
+        assert guest.thawed.wait(5)
+        await_true(lambda: not mark.exists(), "the mark is gone", 5)
+        read.set()
 
 
 def test_policies(tmp_path: Path) -> None:

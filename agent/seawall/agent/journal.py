@@ -49,7 +49,7 @@ class JournalledAttempt:
 
 
 class Journal:
-    """Open it once per process. `close()` when done. Every method may raise JournalUnusable, and may wait for the disk and other processes."""
+    """Open it once per process. `close()` when done. Every method may raise JournalUnusable, and may wait for the disk and for others."""
 
     def __init__(self, state_dir: Path, clock: Clock) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,7 +23,8 @@ from seawall.controller.enrolment.tries import WrongTries
 from seawall.controller.errors import ControllerError
 from seawall.controller.initialise import load_operator_token_hashes, load_wrapper_key, require_initialised
 from seawall.controller.publishing.finisher import finish_intents
-from seawall.controller.publishing.publisher import OnStep, Publisher
+from seawall.controller.publishing.promotion import OnStep, Promotion
+from seawall.controller.publishing.publisher import Publisher
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.runs.steady import SteadyClock
@@ -91,9 +92,10 @@ class Application:
         self._repositories = RepositoryCatalogue(
             self._database, keys, config.paths, self._lease, outside.clock, outside.open_store
         )
-        self._publisher = Publisher(
+        self._promotion = Promotion(
             self._database, self._repositories, self._lease, self._clock, outside.on_publish_step
         )
+        self._publisher = Publisher(self._database, self._repositories, self._lease, self._clock, self._promotion)
         self._tick = Tick(self._executions, self._lease, self._clock, self._timings, outside.limits, self._random)
         self._servers = self._make_servers(outside.clock)
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,7 +114,7 @@ class Application:
                 schedule(self._tick, self._lease, self._wakes, drain, timings.scheduler_interval_seconds)
             ),
             asyncio.create_task(
-                finish_intents(self._publisher, self._blocking, self._wakes, drain, timings.publish_retry_seconds)
+                finish_intents(self._promotion, self._blocking, self._wakes, drain, timings.publish_retry_seconds)
             ),
             asyncio.create_task(self._open_repositories()),
         ]

@@ -6,8 +6,10 @@ SENTENCE_LENGTH = 1000
 
 def printable(text: str, longest: int = NAME_LENGTH) -> str:
     """Control characters, newlines and escapes become spaces."""
-    shown = "".join(character if character.isprintable() else " " for character in text[: 4 * longest])
-    return shown.strip()[:longest]
+    cut = text[: 2 * longest]
+    if not cut.isprintable():
+        cut = "".join(character if character.isprintable() else " " for character in cut)
+    return cut.strip()[:longest]
 
 
 def sentence(text: str) -> str:

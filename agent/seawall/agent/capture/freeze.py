@@ -12,7 +12,7 @@ from typing import Self
 
 import structlog
 
-from seawall.agent.capture.leftovers import thaw_marked
+from seawall.agent.capture.leftovers import try_thaw
 from seawall.agent.errors import AgentError, FreezeFailed
 from seawall.agent.hypervisor.port import Hypervisor
 
@@ -92,26 +92,35 @@ class GuestFreeze:
 
     def _too_long(self) -> None:
         self._overdue = True
-        logger.warning("guest.freeze_overdue", vm_id=self._vm_id, limit_seconds=self._limit_seconds)
         self._thaw()
+        logger.warning("guest.freeze_overdue", vm_id=self._vm_id, limit_seconds=self._limit_seconds)
 
     def _thaw(self) -> None:
-        """Thaw and remove the mark; the mark stays when the guest does not answer, and a thread goes on trying, later the sweep."""
+        """Thaw and remove the mark; the mark stays when the guest does not answer, and a thread goes on trying, later the sweep.
+
+        Nothing is logged before all that is done: whoever reads our log may not read, and the guest stands still meanwhile.
+        """
         self._timer.cancel()
+        failures = []
         for _ in range(THAW_TRIES if self.frozen else 1):
             try:
                 self._hypervisor.thaw(self._vm_id)
             except AgentError as error:
-                logger.warning("guest.thaw_failed", vm_id=self._vm_id, error=str(error))
+                failures.append(str(error))
                 continue
-            self._mark.unlink(missing_ok=True)
-            return
-        with suppress(RuntimeError):  # the timer has started it already
-            self._again.start()
+            with suppress(OSError):  # then the sweep thaws once more
+                self._mark.unlink(missing_ok=True)
+            break
+        else:
+            with suppress(RuntimeError):  # the timer has started it already
+                self._again.start()
+        if failures:
+            logger.warning("guest.thaw_failed", vm_id=self._vm_id, errors=failures)
 
     def _go_on_thawing(self) -> None:
         seconds, pause = self._again_seconds, threading.Event()
         while self._mark.exists():
             pause.wait(seconds)
-            thaw_marked(self._hypervisor, self._mark)
+            with suppress(AgentError):
+                try_thaw(self._hypervisor, self._mark)
             seconds = min(2 * seconds, THAW_AGAIN_LONGEST_SECONDS)

@@ -50,16 +50,21 @@ def end_job_at(hypervisor: Hypervisor, vm_id: str, socket: Path) -> bool:
 def thaw_marked(hypervisor: Hypervisor, mark: Path) -> str | None:
     """Thaw the VM that the mark names and remove the mark; the VM's id. None when there is no mark, or the guest is silent."""
     try:
+        return try_thaw(hypervisor, mark)
+    except AgentError as error:
+        logger.warning("guest.thaw_failed", mark=str(mark), error=str(error))
+        return None
+
+
+def try_thaw(hypervisor: Hypervisor, mark: Path) -> str | None:
+    """The same, but raises AgentError when the guest is silent. Logs nothing: a log may block, and the guest stands still meanwhile."""
+    try:
         vm_id = mark.read_text()
     except OSError:
         return None
-    try:
-        hypervisor.thaw(vm_id)
-    except (VmNotFound, VmNotRunning):
-        logger.info("guest.frozen_no_more", vm_id=vm_id)  # what is off or gone is not frozen
-    except AgentError as error:
-        logger.warning("guest.thaw_failed", vm_id=vm_id, error=str(error))
-        return None
+    with suppress(VmNotFound, VmNotRunning):  # what is off or gone is not frozen
+        if vm_id:  # else its writer died before it asked for the freeze
+            hypervisor.thaw(vm_id)
     with suppress(OSError):
         mark.unlink(missing_ok=True)
-    return vm_id
+    return vm_id or None

@@ -4,35 +4,45 @@ Ours is: a backup job that serves a socket in our run directory, files below our
 """
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from seawall.agent.capture.leftovers import end_job_at, remove_places, thaw_marked
 from seawall.agent.capture.names import attempt_of, captures_dir, places, scratches_dir
-from seawall.agent.errors import AgentError
+from seawall.agent.errors import AgentError, VmNotFound
 from seawall.agent.hypervisor.port import Domain, Hypervisor
 
 
+@dataclass(slots=True)
+class Swept:
+    """Sentences."""
+
+    removed: list[str] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)  # harms nobody; goes when its VM runs again
+    failed: list[str] = field(default_factory=list)  # a frozen guest, a job: to be tried again soon
+
+
 def sweep(
-    hypervisor: Hypervisor, run_dir: Path, scratch_dir: Path, live_attempts: set[str], keep_checkpoints: set[str]
-) -> list[str]:
+    hypervisor: Hypervisor, run_dir: Path, scratch_dir: Path, live_attempts: set[str], keep_checkpoints: set[str] | None
+) -> Swept:
     """Remove the leftovers of all attempts but the live ones, and our checkpoints that no committed point needs.
 
-    Returns a sentence for each thing removed and for each that could not be (the next sweep tries again). `keep_checkpoints`: those of
-    committed points. Losing one costs a compare, so what cannot be told is best kept.
+    `keep_checkpoints`: those of committed points; None: nobody can tell, all stay. Losing one costs a compare, so what cannot be told is
+    best kept. Raises HypervisorError when libvirt does not answer at all.
     """
+    swept = Swept()
     dead = _dead_attempts(run_dir, scratch_dir, live_attempts)
-    done = _thaw(hypervisor, run_dir, scratch_dir, dead)
+    _thaw(swept, hypervisor, run_dir, scratch_dir, dead)
     for domain in hypervisor.domains():
-        done += _trying(domain, _end_dead_job(hypervisor, domain, run_dir, live_attempts))
-        done += _trying(domain, _delete_orphans(hypervisor, domain, live_attempts, keep_checkpoints))
+        _sweep_domain(swept, hypervisor, domain, run_dir, live_attempts, keep_checkpoints)
     for attempt in sorted(dead):
         where = places(run_dir, scratch_dir, attempt)
         if where.frozen_mark.exists():
-            done.append(f"The guest that attempt {attempt} froze does not answer; it is thawed at the next sweep.")
+            swept.failed.append(f"The guest that attempt {attempt} froze does not answer, and may be frozen still.")
             continue
         remove_places(where)
-        done.append(f"Removed socket and scratch of attempt {attempt}.")
-    return done
+        swept.removed.append(f"Removed socket and scratch of attempt {attempt}.")
+    return swept
 
 
 def sweep_vm(hypervisor: Hypervisor, vm_id: str, run_dir: Path, attempt_id: str) -> list[str]:
@@ -51,11 +61,30 @@ def _dead_attempts(run_dir: Path, scratch_dir: Path, live: Collection[str]) -> s
     return found - set(live)
 
 
-def _thaw(hypervisor: Hypervisor, run_dir: Path, scratch_dir: Path, dead: Collection[str]) -> list[str]:
+def _thaw(swept: Swept, hypervisor: Hypervisor, run_dir: Path, scratch_dir: Path, dead: Collection[str]) -> None:
     """First of all: a frozen guest stands still."""
     marks = (places(run_dir, scratch_dir, attempt).frozen_mark for attempt in sorted(dead))
-    thawed = (thaw_marked(hypervisor, mark) for mark in marks)
-    return [f"Thawed VM {vm_id}." for vm_id in thawed if vm_id]
+    thawed = [thaw_marked(hypervisor, mark) for mark in marks]
+    swept.removed += [f"Thawed VM {vm_id}." for vm_id in thawed if vm_id]
+
+
+def _sweep_domain(
+    swept: Swept,
+    hypervisor: Hypervisor,
+    domain: Domain,
+    run_dir: Path,
+    live: Collection[str],
+    keep: Collection[str] | None,
+) -> None:
+    """One VM's trouble does not stop the sweep of others."""
+    try:
+        swept.removed += _end_dead_job(hypervisor, domain, run_dir, live)
+        if keep is not None:
+            _delete_orphans(swept, hypervisor, domain, live, keep)
+    except VmNotFound:
+        return  # it went meanwhile, and its job and checkpoints with it
+    except AgentError as error:
+        swept.failed.append(f"VM {domain.name}: could not clean up: {error}")
 
 
 def _end_dead_job(hypervisor: Hypervisor, domain: Domain, run_dir: Path, live: Collection[str]) -> Iterator[str]:
@@ -69,24 +98,16 @@ def _end_dead_job(hypervisor: Hypervisor, domain: Domain, run_dir: Path, live: C
 
 
 def _delete_orphans(
-    hypervisor: Hypervisor, domain: Domain, live: Collection[str], keep: Collection[str]
-) -> Iterator[str]:
+    swept: Swept, hypervisor: Hypervisor, domain: Domain, live: Collection[str], keep: Collection[str]
+) -> None:
     for checkpoint in hypervisor.checkpoints(domain.vm_id):
         attempt = attempt_of(checkpoint.name)
         if attempt is None or attempt in live or checkpoint.name in keep:
             continue
         if domain.state == "shut off":
-            yield f"Checkpoint {checkpoint.name} of VM {domain.name} goes when the VM runs again."
+            swept.later.append(f"Checkpoint {checkpoint.name} of VM {domain.name} goes when the VM runs again.")
             continue
         hypervisor.delete_checkpoint(domain.vm_id, checkpoint.name)
-        yield f"Deleted checkpoint {checkpoint.name} of VM {domain.name}: its point was never committed."
-
-
-def _trying(domain: Domain, steps: Iterator[str]) -> list[str]:
-    """The sentences up to the end or a failure, and the failure: one VM's trouble does not stop the sweep of others."""
-    done: list[str] = []
-    try:
-        done.extend(steps)
-    except AgentError as error:
-        done.append(f"VM {domain.name}: could not clean up: {error}")
-    return done
+        swept.removed.append(
+            f"Deleted checkpoint {checkpoint.name} of VM {domain.name}: its point was never committed."
+        )

@@ -1,7 +1,9 @@
 """qcow2 files: their header, making one with qemu-img, and a qemu-nbd that lets us fill it."""
 
 import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from seawall.agent.disk.nbd import NbdConnection
@@ -10,6 +12,7 @@ from seawall.repository.clock import Clock
 
 _MAGIC = b"QFI\xfb"
 _TOOL_TIMEOUT_SECONDS = 60
+_SERVER, _SOCKET = "qemu-nbd", "--socket="
 CONNECTIONS = 4
 
 
@@ -33,21 +36,39 @@ def create(path: Path, size_bytes: int) -> None:
         raise DiskUnwritable(f"qemu-img could not create {path}: {_said(error)}.") from error
 
 
+def kill_servers(folder: Path) -> list[Path]:
+    """End every qemu-nbd whose socket lies in this folder; returns the sockets. For those of a process that died before it connected."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = [os.fsdecode(one) for one in (process / "cmdline").read_bytes().split(b"\0")]
+        except OSError:
+            continue  # it ended meanwhile
+        sockets = [Path(one.removeprefix(_SOCKET)) for one in arguments if one.startswith(_SOCKET)]
+        if Path(arguments[0]).name == _SERVER and any(socket.parent == folder for socket in sockets):
+            with suppress(ProcessLookupError):
+                os.kill(int(process.name), signal.SIGKILL)
+            found += sockets
+    return found
+
+
 class Qcow2Server:
-    """A qemu-nbd for one image. It ends with its last client, so it does not outlive this process once connected."""
+    """A qemu-nbd for one image. It ends with its last client, so it does not outlive this process once connected.
+
+    Before that it belongs to this process' group, which the supervisor kills as a whole, and `kill_servers` finds it by its socket.
+    """
 
     def __init__(self, path: Path, socket: Path, clock: Clock, timeout_seconds: float = 60.0) -> None:
         """Starts it. Raises DiskUnwritable."""
         self._path, self._socket, self._clock = path, socket, clock
         self._timeout_seconds = timeout_seconds
-        command = ["qemu-nbd", "--format=qcow2", "--discard=unmap", "--detect-zeroes=off", f"--shared={CONNECTIONS}"]
+        command = [_SERVER, "--format=qcow2", "--discard=unmap", "--detect-zeroes=off", f"--shared={CONNECTIONS}"]
         try:
             self._process = subprocess.Popen(
-                [*command, f"--socket={socket}", _as_file(path)],
+                [*command, f"{_SOCKET}{socket}", _as_file(path)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                start_new_session=True,
             )
         except OSError as error:
             raise DiskUnwritable(

@@ -111,10 +111,14 @@ def _check_names(request: RestoreRequest) -> None:
             raise RestoreRefused(
                 f"{name[:80]!r} cannot be part of a file's name.",
                 reason="NAME_UNUSABLE",
-                next_step="Restore under another name.",
+                next_step="Restore it under another name: --as NAME.",
             )
     if request.directory and not PurePosixPath(request.directory).is_absolute():
-        raise RestoreRefused(f"{request.directory!r} is not an absolute path.", reason="DIRECTORY_UNUSABLE")
+        raise RestoreRefused(
+            f"{request.directory!r} is not an absolute path.",
+            reason="DIRECTORY_UNUSABLE",
+            next_step="Give a folder that begins with a slash: --directory DIR.",
+        )
 
 
 def _planned(disk: DiskManifest, path: Path) -> PlannedDisk:
@@ -158,15 +162,21 @@ def _file_clashes(disks: Sequence[PlannedDisk], facts: HostFacts) -> list[Clash]
                 Clash(
                     "FILE_IN_USE",
                     f"{one.path} is a disk of the VM {used[str(one.path)]!r}.",
-                    "Give another name or directory.",
+                    "Give another name or folder: --as NAME, --directory DIR.",
                 )
             )
         elif one.path in facts.existing:
             clashes.append(
-                Clash("FILE_EXISTS", f"{one.path} exists.", "Give another name or directory, or move that file away.")
+                Clash(
+                    "FILE_EXISTS",
+                    f"{one.path} exists.",
+                    "Give another name or folder (--as NAME, --directory DIR), or move that file away.",
+                )
             )
         elif paths.count(one.path) > 1:
-            clashes.append(Clash("FILE_TWICE", f"Two disks of the point lie at {one.path}.", "Give a directory."))
+            clashes.append(
+                Clash("FILE_TWICE", f"Two disks of the point lie at {one.path}.", "Give a folder: --directory DIR.")
+            )
     return clashes
 
 
@@ -186,7 +196,11 @@ def _vm_clashes(request: RestoreRequest, identity: Identity, facts: HostFacts) -
     clashes = []
     if any(domain.name == identity.name for domain in facts.domains):
         clashes.append(
-            Clash("NAME_TAKEN", f"A VM named {identity.name!r} is on this host.", "Restore under another name.")
+            Clash(
+                "NAME_TAKEN",
+                f"A VM named {identity.name!r} is on this host.",
+                "Restore it under another name: --as NAME.",
+            )
         )
     for domain in facts.domains:
         if domain.vm_id == identity.vm_id:
@@ -194,7 +208,7 @@ def _vm_clashes(request: RestoreRequest, identity: Identity, facts: HostFacts) -
                 Clash(
                     "UUID_TAKEN",
                     f"The VM {domain.name!r} has the UUID {identity.vm_id}.",
-                    "Restore with a new identity.",
+                    "Give it a new UUID and new MAC addresses: --new-identity, or --as NAME.",
                 )
             )
     if not identity.is_new:
@@ -205,7 +219,11 @@ def _vm_clashes(request: RestoreRequest, identity: Identity, facts: HostFacts) -
 def _mac_clashes(request: RestoreRequest, facts: HostFacts) -> list[Clash]:
     owners = facts.capabilities.mac_owners
     return [
-        Clash("MAC_TAKEN", f"The VM {owners[mac]!r} has the MAC address {mac}.", "Restore with a new identity.")
+        Clash(
+            "MAC_TAKEN",
+            f"The VM {owners[mac]!r} has the MAC address {mac}.",
+            "Give it new MAC addresses: --new-identity, or --as NAME.",
+        )
         for mac in mac_addresses(parse(request.domain_xml))
         if mac in owners
     ]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from seawall.agent.disk.qcow2 import kill_servers
 from seawall.agent.errors import DiskUnwritable
 
 _LIST = "unfinished.json"
@@ -38,7 +39,8 @@ def put_in_place(unfinished: Path, final: Path) -> None:
         os.link(unfinished, final)
     except FileExistsError as error:
         raise DiskUnwritable(
-            f"{final} appeared while it was being restored.", next_step="Give another name or directory."
+            f"{final} appeared while it was being restored.",
+            next_step="Give another name or folder: --as NAME, --directory DIR.",
         ) from error
     except OSError as error:
         raise DiskUnwritable(f"{final} could not be made: {error.strerror}.") from error
@@ -52,6 +54,7 @@ def sweep_restores(run_dir: Path, live_attempts: Collection[str]) -> list[str]:
     for folder in sorted(folders.iterdir()) if folders.is_dir() else []:
         if folder.name in live_attempts:
             continue
+        done += [f"Ended the qemu-nbd at {socket} of restore {folder.name}." for socket in kill_servers(folder)]
         for path in _listed(folder):
             if path.name.startswith(f".seawall-{folder.name}-") and path.is_file():
                 path.unlink()

@@ -15,7 +15,7 @@ from seawall.agent.capture.sweep import sweep
 from seawall.agent.config import AgentConfig
 from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import Hypervisor
-from seawall.agent.journal import Journal, JournalledAttempt
+from seawall.agent.journal import Journal, JournalledAttempt, JournalUnusable
 from seawall.agent.restore.unfinished import restores_dir, sweep_restores
 from seawall.agent.supervisor.timing import Backoff, Timing
 
@@ -75,21 +75,38 @@ class Leftovers:
         return what
 
     def _sweep(self, live: frozenset[str]) -> None:
-        """Restored disks need no hypervisor, so they go first. Raises SweepFailed, HypervisorError, JournalUnusable, OSError."""
+        """Each part whatever becomes of the others. Raises SweepFailed."""
+        failed: list[str] = []
+        for part in (self._sweep_captures, self._sweep_restores):
+            try:
+                failed += part(live)
+            except (AgentError, OSError) as error:
+                failed.append(str(error))
+        if failed:
+            raise SweepFailed(" ".join(failed))
+
+    def _sweep_captures(self, live: frozenset[str]) -> list[str]:
+        """What could not be done. Without the journal all checkpoints stay, but guests are thawed and jobs ended."""
+        keep, failed = self._protected(live)
+        swept = sweep(self._hypervisor, self._config.run_dir, self._config.scratch_dir, set(live), keep)
+        if swept.removed or swept.later:
+            _log.info("swept", removed=swept.removed, later=swept.later)
+        failed += swept.failed
+        if not failed:
+            self._journal.forget_unborn(live)
+        return failed
+
+    def _protected(self, live: frozenset[str]) -> tuple[set[str] | None, list[str]]:
+        try:
+            return self._journal.protected_checkpoints(live), []
+        except JournalUnusable as error:
+            return None, [str(error)]
+
+    def _sweep_restores(self, live: frozenset[str]) -> list[str]:
         removed = sweep_restores(self._config.run_dir, live)
-        swept = sweep(
-            self._hypervisor,
-            self._config.run_dir,
-            self._config.scratch_dir,
-            set(live),
-            self._journal.protected_checkpoints(live),
-        )
-        removed += swept.removed
-        if removed or swept.later:
-            _log.info("swept", removed=removed, later=swept.later)
-        if swept.failed:
-            raise SweepFailed(" ".join(swept.failed))
-        self._journal.forget_unborn(live)
+        if removed:
+            _log.info("swept", removed=removed)
+        return []
 
 
 def kill_orphans(attempts: Collection[JournalledAttempt]) -> None:

@@ -177,9 +177,7 @@ class Workers:
     async def _begin(self, assignment: Assignment) -> WorkerProcess:
         """Written down first. Raises OSError, JournalUnusable; then there is no process."""
         ref = assignment.ref
-        await asyncio.to_thread(
-            self._journal.begin_attempt, ref, assignment.run_id, assignment.vm_id, assignment.kind
-        )
+        await asyncio.to_thread(self._journal.begin_attempt, ref, assignment.run_id, assignment.vm_id, assignment.kind)
         log = AttemptLog(self._config.state_dir / "logs", ref.attempt_id)
         job = Job(self._config, self._agent_id, self._session_id, os.getpid(), assignment)
         try:
@@ -261,6 +259,8 @@ class Workers:
                 await self._leftovers.sweep(lambda: self.live() - {attempt_id})
             await self._end_in_journal(attempt_id, ended.end.value if ended.end else ended.sentence())
             await asyncio.to_thread(prune_logs, self._config.state_dir / "logs")
+        except Exception:
+            _log.exception("worker_not_seen_off", attempt=attempt_id)
         finally:
             self.ended.add(attempt_id)
             del self._workers[attempt_id]

@@ -122,7 +122,7 @@ def _write(
             progress[disk.target] = WrittenDisk(
                 disk.target, disk.size_bytes, disk.format, disk.how, disk.why, task.clock
             )
-        task.reporter.watch(watched(progress.values()))
+        task.reporter.watch(watched(progress.values()), lambda: writer.waiting_for)
         for disk in capture.disks:
             task.reporter.phase(f"reading {disk.target}")
             with progress[disk.target].timed() as counters:

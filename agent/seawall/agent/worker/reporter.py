@@ -1,6 +1,7 @@
 """A worker's mouth: its progress as events on stdout, at once when the phase changes, and twice a second."""
 
 import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,9 @@ from seawall.agent.worker.pipe import End, Ended, Event, Step, event_line
 from seawall.repository.clock import Clock
 
 INTERVAL_SECONDS = 0.5
+
+WAITS_SEEN = 20
+"""Reports over which the bottleneck is told: ten seconds."""
 
 DiskReader = Callable[[], DiskProgress]
 """Reads one disk's counters now."""
@@ -27,7 +31,8 @@ class Reporter:
         self._write_lock = threading.Lock()
         self._progress = Progress(attempt_id)
         self._disks: tuple[DiskReader, ...] = ()
-        self._bottleneck: Callable[[], str] = lambda: ""
+        self._waits: Callable[[], str] = lambda: ""
+        self._seen: deque[str] = deque(maxlen=WAITS_SEEN)
         self._meter = Meter()
         self._done = threading.Event()
 
@@ -47,11 +52,12 @@ class Reporter:
             self._progress = replace(self._progress, phase=phase, state=state or self._progress.state)
         self._report()
 
-    def watch(self, disks: tuple[DiskReader, ...], bottleneck: Callable[[], str] | None = None) -> None:
-        """From now on these disks are part of each report."""
+    def watch(self, disks: tuple[DiskReader, ...], waits_for: Callable[[], str] | None = None) -> None:
+        """From now on these disks are part of each report. `waits_for` says what the work waits for now: "source", "store", ..."""
         with self._lock:
             self._disks = disks
-            self._bottleneck = bottleneck or self._bottleneck
+            self._waits = waits_for or self._waits
+            self._seen.clear()
 
     def now(self) -> Progress:
         """A fresh report, numbered: what goes with CompleteAttempt and FailAttempt."""
@@ -86,6 +92,11 @@ class Reporter:
             bottleneck=self._bottleneck(),
         )
         return self._progress
+
+    def _bottleneck(self) -> str:
+        """What was waited for most often lately."""
+        self._seen.append(self._waits())
+        return Counter(self._seen).most_common(1)[0][0]
 
     def _write(self, event: Event) -> None:
         try:

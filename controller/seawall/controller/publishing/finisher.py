@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from seawall.controller.errors import ControllerError
-from seawall.controller.publishing.publisher import Publisher
+from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
@@ -15,21 +15,21 @@ _log = structlog.get_logger()
 
 
 async def finish_intents(
-    publisher: Publisher, blocking: Blocking, wakes: Wakes, drain: Drain, interval_seconds: float
+    promotion: Promotion, blocking: Blocking, wakes: Wakes, drain: Drain, interval_seconds: float
 ) -> None:
     """Returns when the drain starts. A point that cannot be finished is tried again and logged each time."""
     while not drain.started:
         try:
-            for point_id in await blocking.run(publisher.unfinished):
-                await _finish(publisher, blocking, wakes, point_id)
+            for point_id in await blocking.run(promotion.unfinished):
+                await _finish(promotion, blocking, wakes, point_id)
         except ControllerError as error:
             _log.error("points.unfinished_unknown", reason=error.reason, error=str(error))
         await drain.first(asyncio.sleep(interval_seconds), interval_seconds)
 
 
-async def _finish(publisher: Publisher, blocking: Blocking, wakes: Wakes, point_id: str) -> None:
+async def _finish(promotion: Promotion, blocking: Blocking, wakes: Wakes, point_id: str) -> None:
     try:
-        await blocking.run(partial(publisher.finish, point_id))
+        await blocking.run(partial(promotion.finish, point_id))
     except ControllerError as error:
         _log.error("point.unfinished", point_id=point_id, reason=error.reason, error=str(error))
     except Exception:

@@ -1,37 +1,31 @@
-"""Commits restore points: validate, write the intent, PUT r/ and m/, make available. This process or the next may repeat every step.
+"""Answers CompleteAttempt of a backup: validates what was handed in and writes the intent; the promotion does the rest.
 
-Blocking: called from worker threads. The order of the steps is what makes it safe (DESIGN.md, "Publication"):
-1. one transaction, begun with the gc row: slots checked, run compared and swapped to PUBLISHING, the point inserted with its exact bytes;
-2. PUT r/; 3. PUT m/ = the commit point, each after another look at the lease; 4. one transaction: AVAILABLE and SUCCEEDED; 5. the answer.
+Blocking: called from worker threads. One transaction, begun with the gc row: slots checked, run compared and swapped to PUBLISHING, the
+point inserted with its exact bytes. From there on this process or the next finishes it (DESIGN.md, "Publication").
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
 from blake3 import blake3
 
-from seawall.controller.errors import Aborted, DataLoss, FailedPrecondition
+from seawall.controller.errors import Aborted, FailedPrecondition
 from seawall.controller.publishing.handin import HandedIn, HandIn, read_hand_in
+from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, check_size, missing_slots
 from seawall.controller.records.catalogue import Intent, PackState, Point, PointState
-from seawall.controller.records.runs import Failure, FailureKind, Run
+from seawall.controller.records.runs import Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.controller.runs.machine import Execution, give_up_publication, handing_in, publish, succeed
-from seawall.controller.scheduler.executions import Change, load, load_owned
+from seawall.controller.runs.machine import Execution, handing_in, publish
+from seawall.controller.scheduler.executions import Change, load_owned
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.clock import Clock
-from seawall.repository.errors import ObjectExists
-from seawall.repository.format.layout import manifest_name, refmap_name
 from seawall.repository.format.root_object import Statement
 
 _log = structlog.get_logger()
-
-OnStep = Callable[[str], None]
-"""Called after each durable step with its name; tests end the process there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +46,6 @@ class Completion:
     missing: tuple[SlotRef, ...] = ()
 
 
-PLACE_TAKEN_NEXT_STEP = (
-    "Back the VM up again: that makes another point. Then find out who wrote the object: a controller whose database was restored "
-    "from an older copy, or a second one that uses this bucket."
-)
-
-
-class PlaceTaken(DataLoss):
-    """COMMITTED_OBJECT_DIFFERS: another object stands where one of the point's belongs."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            "COMMITTED_OBJECT_DIFFERS", f"{name} exists with other bytes than this point's; nothing was overwritten."
-        )
-
-
 class Publisher:
     """Thread-safe: two hand-ins of the same attempt end in the same point."""
 
@@ -76,13 +55,13 @@ class Publisher:
         repositories: RepositoryCatalogue,
         lease: LeaderLease,
         clock: Clock,
-        on_step: OnStep = lambda step: None,
+        promotion: Promotion,
     ) -> None:
         self._store = store
         self._repositories = repositories
         self._lease = lease
         self._clock = clock
-        self._on_step = on_step
+        self._promotion = promotion
 
     def complete(self, key: AttemptKey, hand_in: HandIn) -> Completion:
         """The answer to CompleteAttempt of a backup.
@@ -95,31 +74,8 @@ class Publisher:
             missing = self._validate(key, execution, hand_in)
             if missing:
                 return Completion("", missing)
-        self.finish(execution.run.id)
+        self._promotion.finish(execution.run.id)
         return Completion(execution.run.id)
-
-    def finish(self, point_id: str) -> None:
-        """Carry a PUBLISHING point through, with the bytes of its intent. An AVAILABLE one is done.
-
-        Raises DataLoss/COMMITTED_OBJECT_DIFFERS, now and whenever it is repeated; then the run FAILED and the point with it.
-        """
-        point = self._store.read_now(lambda transaction: transaction.points.point(point_id))
-        if point is not None and point.state is PointState.FAILED:
-            raise PlaceTaken(manifest_name(point.tenant, point.vm_id, point.id))
-        if point is None or point.intent is None:
-            return
-        try:
-            self._promote(self._repositories.open(point.repository_id), point, point.intent)
-        except PlaceTaken as error:
-            self._give_up(point, error)
-            raise
-        self._make_available(point)
-        self._on_step("available")
-        _log.info("point.published", point_id=point.id, run_id=point.id, vm_id=point.vm_id, host=point.host_id)
-
-    def unfinished(self) -> list[str]:
-        """Ids of points that a crash or an outage left PUBLISHING."""
-        return list(self._store.read_now(lambda transaction: transaction.points.unfinished()))
 
     def _validate(self, key: AttemptKey, execution: Execution, hand_in: HandIn) -> tuple[SlotRef, ...]:
         run, attempt = execution.run, execution.attempt
@@ -139,7 +95,7 @@ class Publisher:
 
         missing = self._store.write_now(closure)
         if not missing:
-            self._on_step("intent")
+            self._promotion.on_step("intent")
         return missing
 
     def _facts(self, repository: OpenedRepository, execution: Execution, slots: Slots) -> PackFacts:
@@ -210,55 +166,6 @@ class Publisher:
         Change(transaction, set()).save(before, after)
         transaction.points.add_point(replace(point, seq=seq))
         return ()
-
-    def _promote(self, repository: OpenedRepository, point: Point, intent: Intent) -> None:
-        """Steps 2 and 3."""
-        names = (point.tenant, point.vm_id, point.id)
-        self._put(repository, refmap_name(*names), intent.refmap)
-        self._on_step("refmap")
-        self._put(repository, manifest_name(*names), intent.manifest)
-        self._on_step("manifest")
-
-    def _put(self, repository: OpenedRepository, name: str, body: bytes) -> None:
-        leader = self._lease.current
-        self._store.read_now(lambda transaction: transaction.leadership.check(leader))
-        try:
-            repository.store.put(name, body, create_only=True)
-        except ObjectExists as error:
-            if repository.store.get(name) != body:
-                raise PlaceTaken(name) from error
-
-    def _make_available(self, point: Point) -> None:
-        """Step 4. Whoever comes second finds it done."""
-        leader, now_us = self._lease.current, self._clock.now_us()
-
-        def closure(transaction: Transaction) -> None:
-            transaction.leadership.check(leader)
-            stored = transaction.points.point(point.id)
-            if stored is None or stored.state is not PointState.PUBLISHING:
-                return
-            transaction.points.make_available(point.id, now_us)
-            before = load(transaction, point.attempt_id)
-            Change(transaction, set()).save(before, succeed(before, point.warnings, now_us))
-
-        self._store.write_now(closure)
-
-    def _give_up(self, point: Point, error: PlaceTaken) -> None:
-        """The end of a point whose place is taken. Whoever comes second finds it done."""
-        leader, now_us = self._lease.current, self._clock.now_us()
-        failure = Failure(error.reason, str(error), PLACE_TAKEN_NEXT_STEP, FailureKind.PERMANENT)
-
-        def closure(transaction: Transaction) -> None:
-            transaction.leadership.check(leader)
-            stored = transaction.points.point(point.id)
-            if stored is None or stored.state is not PointState.PUBLISHING:
-                return
-            transaction.points.give_up(point.id)
-            before = load(transaction, point.attempt_id)
-            Change(transaction, set()).save(before, give_up_publication(before, failure, now_us))
-
-        self._store.write_now(closure)
-        _log.error("point.place_taken", point_id=point.id, run_id=point.id, vm_id=point.vm_id, error=str(error))
 
 
 def _owned(transaction: Transaction, key: AttemptKey) -> Execution:

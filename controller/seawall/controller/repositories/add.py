@@ -4,39 +4,28 @@ What lies in the place already is never believed: only this controller's own cre
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from seawall.controller.errors import AlreadyExists, ControllerError, FailedPrecondition, InvalidArgument, Unavailable
+from seawall.controller.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from seawall.controller.records.catalogue import Capabilities, RepositoryRecord, Wrapper
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
-from seawall.controller.repositories.creation import Creation, open_creation, seal_creation
+from seawall.controller.repositories.creation import Creations
 from seawall.controller.repositories.credentials import seal_credentials
+from seawall.controller.repositories.outside import told_adding
 from seawall.controller.store import Store as Database
 from seawall.controller.store import Transaction
 from seawall.repository.clock import Clock
-from seawall.repository.crypto.keys import new_secrets
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.errors import (
-    BucketMissing,
-    ForeignRepository,
-    FormatUnsupported,
-    IntegrityError,
     ObjectMissing,
-    RepositoryError,
-    StoreRefused,
-    StoreUnavailable,
-    WrongKey,
 )
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER, RECOVERY_WRAPPER
-from seawall.repository.format.layout import KEYS_PREFIX
-from seawall.repository.repository import OpenRepository, create_repository, read_config
-from seawall.repository.store.location import LocationInvalid, S3Credentials, S3Location, parse_location
+from seawall.repository.repository import OpenRepository, read_config
+from seawall.repository.store.location import S3Credentials, S3Location, parse_location
 from seawall.repository.store.port import Store, StoreCapabilities
 from seawall.repository.store.presigned import PresignedClient
 from seawall.repository.store.probe import probe
@@ -69,6 +58,7 @@ class RepositoryAdder:
         self._database = database
         self._catalogue = catalogue
         self._clock = clock
+        self._creations = Creations(database, catalogue.keys, clock)
         self._one_at_a_time = threading.Lock()
 
     def add(self, addition: Addition) -> RepositoryRecord:
@@ -83,15 +73,17 @@ class RepositoryAdder:
             return self._add(addition, chunk_bytes)
 
     def _add(self, addition: Addition, chunk_bytes: int) -> RepositoryRecord:
-        with _store_told():
+        with told_adding():
             bare = self._catalogue.bare_store_of(addition.url, addition.credentials)
             known = self._known(addition, bare.url)
             if known is not None:
                 return known
             self._refuse_strangers(bare)
             capabilities = _probe(bare, addition)
-            creation = self._begun(addition, bare.url, chunk_bytes)
-        repository = self._carried_out(addition, bare, creation)
+            creation = self._creations.begin(bare.url, chunk_bytes, addition.recovery_public_key)
+        repository = self._creations.carry_out(
+            creation, self._catalogue.store_of(addition.url, addition.credentials), bare
+        )
         record = self._record(addition, repository, capabilities)
         self._remember(record, addition.credentials)
         _log.info("repository.added", repository=record.name, url=record.url, warnings=capabilities.warnings)
@@ -115,72 +107,13 @@ class RepositoryAdder:
             config = read_config(store)
         except ObjectMissing:
             return
-        begun = self._creation(store.url)
+        begun = self._creations.under_way(store.url)
         if begun is None or begun.lineage_id != config.lineage_id:
             raise FailedPrecondition(
                 "FOREIGN_REPOSITORY",
                 f"{store.url} holds a repository (lineage {config.lineage_id.hex()}) that this controller did not create. "
                 "Choose an empty bucket or another prefix; to use that repository, run the controller that created it.",
             )
-
-    def _begun(self, addition: Addition, url: str, chunk_bytes: int) -> Creation:
-        """The creation of this place, durable before anything of it is in the bucket: the one begun earlier, or a new one."""
-        new = Creation(
-            bytes.fromhex(uuid7(self._clock).replace("-", "")), chunk_bytes, addition.recovery_public_key, new_secrets()
-        )
-        sealed = seal_creation(self._catalogue.keys.box, url, new)
-        kept = self._database.write_now(lambda transaction: transaction.repositories.begin_creation(url, sealed))
-        begun = open_creation(self._catalogue.keys.box, url, kept)
-        if begun.recovery_public_key != addition.recovery_public_key:
-            raise InvalidArgument(
-                "BAD_RECOVERY_KEY",
-                f"Adding {url} was begun with another recovery key and did not end; give that first key again "
-                "(the command line kept its file), or choose another place.",
-            )
-        if begun.chunk_nominal_bytes != chunk_bytes:
-            raise InvalidArgument(
-                "BAD_CHUNK_SIZE",
-                f"Adding {url} was begun with chunks of {begun.chunk_nominal_bytes} bytes; give the same.",
-            )
-        return begun
-
-    def _creation(self, url: str) -> Creation | None:
-        sealed = self._database.read_now(lambda transaction: transaction.repositories.creation(url))
-        return None if sealed is None else open_creation(self._catalogue.keys.box, url, sealed)
-
-    def _carried_out(self, addition: Addition, bare: Store, creation: Creation) -> OpenRepository:
-        try:
-            with _store_told():
-                return self._create(self._catalogue.store_of(addition.url, addition.credentials), creation)
-        except ControllerError as error:
-            if self._forgotten(bare):
-                raise
-            raise Unavailable(
-                error.reason, f"{error} Adding it was begun; ask again, with the same recovery key, and it goes on."
-            ) from error
-
-    def _forgotten(self, store: Store) -> bool:
-        """Ends a creation of which nothing reached the bucket: the next try may bring another key. False: something may lie there."""
-        try:
-            touched = any(True for _ in store.list(KEYS_PREFIX))
-        except RepositoryError:
-            return False
-        if not touched:
-            self._database.write_now(lambda transaction: transaction.repositories.end_creation(store.url))
-        return not touched
-
-    def _create(self, store: Store, creation: Creation) -> OpenRepository:
-        recipients = {
-            CONTROLLER_WRAPPER: public_key_of(self._catalogue.keys.wrapper_secret.reveal()),
-            RECOVERY_WRAPPER: creation.recovery_public_key,
-        }
-        return create_repository(
-            store,
-            lineage_id=creation.lineage_id,
-            chunk_nominal_bytes=creation.chunk_nominal_bytes,
-            recipients=recipients,
-            secrets=creation.secrets,
-        )
 
     def _record(
         self, addition: Addition, repository: OpenRepository, capabilities: StoreCapabilities
@@ -252,20 +185,3 @@ def _capabilities(found: StoreCapabilities) -> Capabilities:
         presigned_requires_condition=found.signed_condition,
         warnings=found.warnings,
     )
-
-
-@contextmanager
-def _store_told() -> Iterator[None]:
-    """The words of AddRepository for what a store answered."""
-    try:
-        yield
-    except LocationInvalid as error:
-        raise InvalidArgument("BAD_URL", str(error)) from error
-    except BucketMissing as error:
-        raise FailedPrecondition("BUCKET_MISSING", f"{error} Create it first.") from error
-    except StoreRefused as error:
-        raise FailedPrecondition("BUCKET_REFUSED", str(error)) from error
-    except StoreUnavailable as error:
-        raise FailedPrecondition("BUCKET_UNREACHABLE", str(error)) from error
-    except (ForeignRepository, WrongKey, FormatUnsupported, IntegrityError) as error:
-        raise FailedPrecondition("FOREIGN_REPOSITORY", str(error)) from error

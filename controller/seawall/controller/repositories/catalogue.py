@@ -29,6 +29,7 @@ from seawall.repository.store.retry import RetryingStore, RetryPolicy
 
 # Calls wait for the store no longer than their callers wait for them; background work comes again by itself.
 RETRIES = RetryPolicy(deadline_seconds=8.0, last_bound_seconds=2.0)
+OPENING_WAIT_SECONDS = 2.0
 
 OpenStore = Callable[[str, S3Credentials | None, Clock | None], Store]
 
@@ -62,19 +63,29 @@ class RepositoryCatalogue:
         self._name = str(uuid.uuid4())
 
     def open(self, repository_id: str) -> OpenedRepository:
-        """Raises NotFound/REPOSITORY_UNKNOWN, Unavailable/STORE_UNAVAILABLE, FailedPrecondition/FOREIGN_REPOSITORY, ..."""
+        """Raises NotFound/REPOSITORY_UNKNOWN; Unavailable/REPOSITORY_OPENING, STORE_UNAVAILABLE; FailedPrecondition/FOREIGN_REPOSITORY."""
         with self._lock:
             if repository_id in self._opened:
                 return self._opened[repository_id]
             opening = self._opening.setdefault(repository_id, threading.Lock())
-        with opening, told():
-            with self._lock:
-                if repository_id in self._opened:
-                    return self._opened[repository_id]
-            opened = self._open(self._record(repository_id))
-            with self._lock:
-                self._opened[repository_id] = opened
-            return opened
+        # One opens; the others do not hold their threads for as long as a rebuild of the index may take.
+        if not opening.acquire(timeout=OPENING_WAIT_SECONDS):
+            raise Unavailable("REPOSITORY_OPENING", "The repository is being opened; try again shortly.")
+        try:
+            with told():
+                return self._opened_once(repository_id)
+        finally:
+            opening.release()
+
+    def _opened_once(self, repository_id: str) -> OpenedRepository:
+        """Under the repository's own lock."""
+        with self._lock:
+            if repository_id in self._opened:
+                return self._opened[repository_id]
+        opened = self._open(self._record(repository_id))
+        with self._lock:
+            self._opened[repository_id] = opened
+        return opened
 
     def store_of(self, url: str, credentials: S3Credentials | None) -> Store:
         """The store with retries."""
@@ -108,7 +119,11 @@ class RepositoryCatalogue:
         repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
         self._announce(repository)
         opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)))
-        self._rebuild(opened)
+        try:
+            self._rebuild(opened)
+        except BaseException:
+            opened.index.close()  # keeps what was rebuilt so far
+            raise
         _log.info("repository.opened", repository=record.name, url=record.url)
         return opened
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondition, Unavailable
+from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from seawall.repository.errors import (
     BucketMissing,
     ForeignRepository,
@@ -12,9 +12,11 @@ from seawall.repository.errors import (
     ObjectMissing,
     RepositoryError,
     StoreRefused,
+    StoreUnavailable,
     TemporaryError,
     WrongKey,
 )
+from seawall.repository.store.location import LocationInvalid
 
 _TABLE: tuple[tuple[type[RepositoryError], type[ControllerError], str], ...] = (
     (TemporaryError, Unavailable, "STORE_UNAVAILABLE"),
@@ -41,3 +43,20 @@ def told() -> Iterator[None]:
 def controller_error(error: RepositoryError) -> ControllerError:
     kind, reason = next((ours, reason) for theirs, ours, reason in _TABLE if isinstance(error, theirs))
     return kind(reason, str(error))
+
+
+@contextmanager
+def told_adding() -> Iterator[None]:
+    """The words of AddRepository for what a store answered."""
+    try:
+        yield
+    except LocationInvalid as error:
+        raise InvalidArgument("BAD_URL", str(error)) from error
+    except BucketMissing as error:
+        raise FailedPrecondition("BUCKET_MISSING", f"{error} Create it first.") from error
+    except StoreRefused as error:
+        raise FailedPrecondition("BUCKET_REFUSED", str(error)) from error
+    except StoreUnavailable as error:
+        raise FailedPrecondition("BUCKET_UNREACHABLE", str(error)) from error
+    except (ForeignRepository, WrongKey, FormatUnsupported, IntegrityError) as error:
+        raise FailedPrecondition("FOREIGN_REPOSITORY", str(error)) from error

@@ -16,7 +16,7 @@ from seawall.controller.services.convert_runs import backup_of, restore_of, run_
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
-from seawall.controller.services.paging import cut, page_size, start_of
+from seawall.controller.services.paging import cut, fit, page_size, start_of
 from seawall.controller.services.status import status_message
 from seawall.controller.services.views import (
     RunView,
@@ -80,7 +80,8 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
             host_id = find_host(transaction, request.host).id if request.host else ""
             page, token = cut(transaction.fleet.vms(host_id, after, size + 1), size)
             vms = [vm_message(view) for view in vm_views(transaction, page)]
-            return operator_pb2.ListVmsResponse(vms=vms, next_page_token=token)
+            shown, token = fit(page, vms, token)
+            return operator_pb2.ListVmsResponse(vms=shown, next_page_token=token)
 
         return await self._read(closure)
 
@@ -126,7 +127,8 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
             found = transaction.runs.runs(before=before, limit=size + 1, vm_id=vm_id, open_only=request.open_only)
             page, token = cut(found, size)
             runs = [run_message(view) for view in run_views(transaction, page)]
-            return operator_pb2.ListRunsResponse(runs=runs, next_page_token=token)
+            shown, token = fit(page, runs, token)
+            return operator_pb2.ListRunsResponse(runs=shown, next_page_token=token)
 
         return await self._read(closure)
 
@@ -165,7 +167,8 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
             found = transaction.points.points(before=before, limit=size + 1, vm_id=vm_id, repository_id=repository_id)
             page, token = cut(found, size)
             points = [point_message(view) for view in point_views(transaction, page)]
-            return operator_pb2.ListPointsResponse(points=points, next_page_token=token)
+            shown, token = fit(page, points, token)
+            return operator_pb2.ListPointsResponse(points=shown, next_page_token=token)
 
         return await self._read(closure)
 

@@ -4,12 +4,16 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import TypeVar
 
+from google.protobuf.message import Message
+
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.services.naming import Identified
 
 T = TypeVar("T", bound=Identified)
+M = TypeVar("M", bound=Message)
 DEFAULT_SIZE = 500
 LARGEST_SIZE = 1000
+LARGEST_BYTES = 3 * 1024 * 1024  # gRPC's limit is 4 MiB
 
 
 def page_size(asked: int) -> int:
@@ -28,4 +32,18 @@ def cut(found: Sequence[T], size: int) -> tuple[Sequence[T], str]:
     """(the page, the token of the next one or ""). `found` was read with one more than the size."""
     if len(found) <= size:
         return found, ""
-    return found[:size], urlsafe_b64encode(found[size - 1].id.encode()).decode()
+    return found[:size], _token(found[size - 1])
+
+
+def fit(page: Sequence[Identified], messages: Sequence[M], token: str) -> tuple[Sequence[M], str]:
+    """As many of the page's messages as one answer may hold, at least one, and the token of what follows them."""
+    total = 0
+    for count, message in enumerate(messages):
+        total += message.ByteSize()
+        if total > LARGEST_BYTES and count:
+            return messages[:count], _token(page[count - 1])
+    return messages, token
+
+
+def _token(last: Identified) -> str:
+    return urlsafe_b64encode(last.id.encode()).decode()

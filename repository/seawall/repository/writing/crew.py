@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from enum import Enum
 from threading import Lock
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -37,6 +38,9 @@ class Crew:
         self._lock = Lock()
         self._fault: BaseException | None = None
         self._closed = False
+        self._lane_of: WeakKeyDictionary[Future[Any], Lane] = WeakKeyDictionary()
+        self.waiting_for: Lane | None = None
+        """Whose job the driver waits for at this moment; None while it works itself. Any thread may read it."""
         self._lanes = {
             lane: ThreadPoolExecutor(lane.value[1], thread_name_prefix=f"writer-{lane.value[0]}") for lane in Lane
         }
@@ -54,7 +58,9 @@ class Crew:
                     self._fault = self._fault or error
                 raise
 
-        return self._lanes[lane].submit(run)
+        future = self._lanes[lane].submit(run)
+        self._lane_of[future] = lane
+        return future
 
     def check(self) -> None:
         """Raises what `stop` raises, or the first fault of any job."""
@@ -64,11 +70,15 @@ class Crew:
 
     def result(self, future: "Future[Result]") -> Result:
         """Waits for a job, with an eye on `stop` and on all other jobs."""
-        while True:
-            self.check()
-            if wait([future], timeout=_WAIT_SECONDS).done:
+        self.waiting_for = None if future.done() else self._lane_of.get(future)
+        try:
+            while True:
                 self.check()
-                return future.result()
+                if wait([future], timeout=_WAIT_SECONDS).done:
+                    self.check()
+                    return future.result()
+        finally:
+            self.waiting_for = None
 
     def close(self) -> None:
         """Drops what has not begun and waits for what has. No thread is left. Idempotent."""

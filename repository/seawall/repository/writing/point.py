@@ -15,7 +15,7 @@ from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root_object import seal_root
 from seawall.repository.reading.point import PointReader
 from seawall.repository.writing.counters import DiskCounters
-from seawall.repository.writing.crew import Crew
+from seawall.repository.writing.crew import Crew, Lane
 from seawall.repository.writing.disk import DRAFTS_BYTES, DiskWriter
 from seawall.repository.writing.facts import DiskStats, DiskToWrite, PointFacts, WriteSettings, WrittenPoint
 from seawall.repository.writing.flow import ChunkFlow
@@ -23,6 +23,14 @@ from seawall.repository.writing.packing import PackLine, Placement
 from seawall.repository.writing.parent import BadSlots, Slot, recorded_how, usable_parent
 from seawall.repository.writing.port import WriteCoordinator
 from seawall.repository.writing.tree import DiskTree, MetaChunks
+
+_BOUND_BY = {
+    Lane.READ: "source",
+    Lane.COMPUTE: "cpu",
+    Lane.LOOKUP: "network",
+    Lane.FETCH: "network",
+    Lane.UPLOAD: "store",
+}
 
 
 class _WrittenDisk:
@@ -72,6 +80,15 @@ class PointWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._crew.close()
+
+    @property
+    def waiting_for(self) -> str:
+        """What the writing waits for at this moment: "source", "cpu", "network" (controller, parent) or "store". Any thread may ask.
+
+        One look is a sample; a few seconds of them tell the bottleneck.
+        """
+        lane = self._crew.waiting_for
+        return _BOUND_BY[lane] if lane is not None else "cpu"
 
     def write_disk(self, disk: DiskToWrite, counters: DiskCounters | None = None) -> None:
         """Read, cut and send off one disk. Its last chunks may still be under way when this returns."""
