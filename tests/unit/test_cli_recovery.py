@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from seawall.api.v1 import resources_pb2
-from seawall.cli.compose import recovery_key_file
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.recovery_file import recovery_key_file
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.recovery_sheet import parse_recovery_sheet
 
@@ -17,7 +17,7 @@ MADE = resources_pb2.Repository(url="s3://b?endpoint=http://h:1", lineage_id="ab
 def test_the_sheet_opens_what_the_public_key_sealed(tmp_path: Path) -> None:
     path = tmp_path / "sheet.txt"
     with recovery_key_file(path) as key:
-        key.write_sheet(MADE)
+        key.finish(MADE)
     sheet = parse_recovery_sheet(path.read_text())
     assert public_key_of(sheet.secret_key) == key.public_key
     assert (sheet.lineage_id, sheet.signing_public_key) == (bytes.fromhex("ab" * 16), b"s" * 32)
@@ -41,8 +41,18 @@ def test_a_refusal_removes_the_useless_key(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_after_a_lost_answer_the_key_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [Exit.UNREACHABLE, Exit.FAILED])
+def test_after_a_lost_answer_the_key_stays_and_is_used_again(tmp_path: Path, code: Exit) -> None:
     path = tmp_path / "sheet.txt"
-    with pytest.raises(CommandError), recovery_key_file(path):
-        raise CommandError(Exit.UNREACHABLE, "DEADLINE_EXCEEDED", "no answer")
-    assert "Recovery key" in path.read_text()
+    with pytest.raises(CommandError), recovery_key_file(path) as first:
+        raise CommandError(code, "LOST", "no answer")
+    with pytest.raises(CommandError), recovery_key_file(path) as second:
+        assert second.public_key == first.public_key
+        raise CommandError(Exit.REFUSED, "STORE_UNSAFE", "the first try may have made something: keep the key")
+    with recovery_key_file(path) as third:
+        third.finish(MADE)
+    assert public_key_of(parse_recovery_sheet(path.read_text()).secret_key) == first.public_key
+    assert [found.name for found in tmp_path.iterdir()] == ["sheet.txt"]
+    with pytest.raises(CommandError) as caught, recovery_key_file(path):
+        pytest.fail("a finished sheet was opened")
+    assert caught.value.reason == "RECOVERY_FILE_EXISTS"

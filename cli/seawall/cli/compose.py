@@ -4,16 +4,14 @@ Heavy packages are imported inside the functions: `seawall vm list` must not pay
 """
 
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from seawall.api.v1 import resources_pb2
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.text import iso_time, sentences
 from seawall.repository.clock import SystemClock
@@ -161,73 +159,3 @@ def _timed(values: dict[str, Any]) -> dict[str, Any]:
     """Microseconds become ISO 8601, as in every other answer: `last_heartbeat_us` -> `last_heartbeat_at`."""
     times = {key.removesuffix("_us") + "_at": iso_time(value) for key, value in values.items() if key.endswith("_us")}
     return {key: value for key, value in values.items() if not key.endswith("_us")} | times
-
-
-class RecoveryFile:
-    """A recovery key whose secret is safe on disk before the repository exists: a crash in between loses nothing."""
-
-    def __init__(self, path: Path, secret_key: bytes) -> None:
-        self._path = path
-        self._secret_key = secret_key
-
-    @property
-    def public_key(self) -> bytes:
-        """X25519, 32 bytes: all that leaves this machine."""
-        from seawall.repository.crypto.sealing import public_key_of
-
-        return public_key_of(self._secret_key)
-
-    def write_secret(self) -> None:
-        """The bare key, until the repository is made."""
-        from seawall.repository.crypto.recovery import recovery_key_text
-
-        self._replace(
-            f"Recovery key of a Seawall repository that was being made:\n\n{recovery_key_text(self._secret_key)}\n"
-        )
-
-    def write_sheet(self, repository: resources_pb2.Repository) -> None:
-        """The whole sheet, to print."""
-        from seawall.repository.recovery_sheet import RecoverySheet, render_recovery_sheet
-
-        lineage_id = bytes.fromhex(repository.lineage_id)
-        sheet = RecoverySheet(self._secret_key, lineage_id, repository.signing_public_key, repository.url)
-        self._replace(render_recovery_sheet(sheet))
-
-    def _replace(self, text: str) -> None:
-        new = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(self._path)
-
-
-@contextmanager
-def recovery_key_file(path: Path) -> Iterator[RecoveryFile]:
-    """A new recovery key, written to `path` (mode 0600) at once; removed again when what is done inside fails for sure.
-
-    Raises CommandError when the file exists: an old key is never overwritten.
-    """
-    from seawall.repository.crypto.keys import new_secret
-
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError as error:
-        raise CommandError(
-            Exit.REFUSED,
-            "RECOVERY_FILE_EXISTS",
-            f"{path} exists. A recovery key is never overwritten: name another file.",
-        ) from error
-    except OSError as error:
-        raise CommandError(Exit.USAGE, "RECOVERY_FILE", f"{path} cannot be written: {error.strerror}.") from error
-    file = RecoveryFile(path, new_secret())
-    file.write_secret()
-    try:
-        yield file
-    except CommandError as error:
-        # After a lost answer the repository may exist with this key: then the file stays.
-        if error.code != Exit.UNREACHABLE:
-            with suppress(OSError):
-                path.unlink()
-        raise

@@ -9,11 +9,11 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
-from seawall.cli import compose
 from seawall.cli.completion import repository_names
 from seawall.cli.connection import ADD_REPOSITORY_SECONDS, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
+from seawall.cli.recovery_file import recovery_key_file
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import local, parse_size, size
 
@@ -57,7 +57,7 @@ def add(
     with session(config, as_json) as (controller, output):
         full_url = repository_url(url, endpoint, region)
         access_key, secret_key = _credentials() if full_url.startswith("s3:") else ("", "")
-        with compose.recovery_key_file(recovery_key) as key:
+        with recovery_key_file(recovery_key) as key:
             request = operator_pb2.AddRepositoryRequest(
                 request_id=new_request_id(),
                 name=name,
@@ -71,7 +71,7 @@ def add(
             made = controller.call(
                 controller.backup.AddRepository, request, timeout_seconds=ADD_REPOSITORY_SECONDS
             ).repository
-            key.write_sheet(made)
+            key.finish(made)
         if as_json:
             return output.json(made)
         output.line(f"Repository {made.name} is ready at {made.url}.")
