@@ -55,6 +55,7 @@ def test_the_agent_is_killed(
     judge_restored(fleet, guest_image, finished, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_controller_is_killed(
     fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, transferring: Run, tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_the_controller_is_killed(
     judge_restored(fleet, guest_image, finished, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_operator_cancels(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
     fleet.seawall("run", "cancel", transferring.run_id)
     assert ended(fleet, transferring).state == "canceled"
