@@ -56,6 +56,26 @@ def test_the_agent_is_killed(
 
 
 @pytest.mark.slow
+def test_the_worker_is_killed(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
+    """The agent that lives on clears up, at once."""
+    (pid,) = guest.host.run(["pgrep", "-f", "seawall.agent.worker"]).stdout.split()
+    guest.host.run(["kill", "-9", pid])
+    wait_for("nothing to be left", lambda: left_behind(guest) == [], 20, fleet.logs)
+    guest.await_writes(5)
+    fleet.seawall("run", "cancel", transferring.run_id)
+    assert ended(fleet, transferring).state == "canceled"
+
+
+def test_libvirt_is_killed_and_comes_back(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
+    """The worker ends while nobody can end its job: the agent does as soon as libvirt answers."""
+    guest.hypervisor.kill_libvirtd()
+    fleet.seawall("run", "cancel", transferring.run_id)
+    assert ended(fleet, transferring).state == "canceled"
+    guest.await_writes(5)
+    guest.hypervisor.start()
+    wait_for("nothing to be left", lambda: left_behind(guest) == [], 45, fleet.logs)
+
+
 def test_the_controller_is_killed(
     fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, transferring: Run, tmp_path: Path
 ) -> None:

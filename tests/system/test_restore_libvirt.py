@@ -137,7 +137,7 @@ def test_start_and_new_identity_beside_the_old_vm(
         open_target(replace(request_, attempt_id="a2"), hypervisor, settings)
     for sentence in ("is a disk of the VM", "A VM named", "has the UUID", "has the MAC address"):
         assert sentence in str(caught.value)
-    assert "new identity" in caught.value.next_step
+    assert "--new-identity" in caught.value.next_step
     again = replace(request_, attempt_id="a3", vm_name="copy", new_identity=True)
     with open_target(again, hypervisor, settings) as target:
         vm_id = target.finish()
@@ -201,7 +201,7 @@ def test_dead_worker_leaves_nothing_in_the_way(
     assert sweep_restores(settings.run_dir, {"a1"}) == []
     with open_target(replace(request_, attempt_id="a2"), hypervisor, settings) as target:
         target.finish()
-    assert len(sweep_restores(settings.run_dir, set())) == 2
+    assert len(sweep_restores(settings.run_dir, set())) == 3  # its qemu-nbd and two disks
     assert names(host.images) == ["a.qcow2", "b.raw"]
     dead.roll_back()
     assert names(host.images) == ["a.qcow2", "b.raw"]

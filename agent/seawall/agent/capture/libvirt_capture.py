@@ -19,7 +19,7 @@ from seawall.agent.capture.watch import JobWatch, free_bytes, limits_for, refuse
 from seawall.agent.disk import qcow2
 from seawall.agent.disk.identity import source_id
 from seawall.agent.disk.nbd_source import NbdSource, bitmap_context
-from seawall.agent.errors import AgentError, CheckpointBroken, FailureKind, VmBusy, VmNotRunning
+from seawall.agent.errors import AgentError, CheckpointBroken, FailureKind, VmBusy, VmNotFound, VmNotRunning
 from seawall.agent.hypervisor.port import BackupDisk, Domain, DomainDisk, Hypervisor
 from seawall.agent.hypervisor.xml import checkpoint_targets, parse, state_outside_disks
 from seawall.repository.clock import Clock
@@ -125,18 +125,22 @@ class LibvirtCapture:
             logger.warning("capture.checkpoint_stays", vm_id=self._request.vm_id, error=str(error))
 
     def close(self) -> None:
-        """End the job and remove what it left; never raises, as every step is repeated by the sweep."""
+        """End the job and remove what it left; never raises, as every step is repeated by the sweep.
+
+        The folders go last, and only when all else went: the supervisor sweeps after a worker that leaves them.
+        """
         if self._watch is not None:
             self._watch.close()
         for source in self._sources:
             source.close()
-        self._trying("end_job", lambda: end_job_at(self._hypervisor, self._request.vm_id, self._where.socket))
+        done = self._trying("end_job", lambda: end_job_at(self._hypervisor, self._request.vm_id, self._where.socket))
         if self._born and not self._keep:
-            self._trying(
+            deleted = self._trying(
                 "delete_checkpoint", lambda: self._hypervisor.delete_checkpoint(self._request.vm_id, self._name)
             )
+            done &= deleted or self._vm_is_off()
         thaw_marked(self._hypervisor, self._where.frozen_mark)
-        if not self._where.frozen_mark.exists():
+        if done and not self._where.frozen_mark.exists():
             remove_places(self._where)
 
     def __enter__(self) -> Self:
@@ -250,11 +254,23 @@ class LibvirtCapture:
         text = self._hypervisor.checkpoint_xml(self._request.vm_id, self._name)
         return Checkpoint(name=self._name, agent_id=self._request.agent_id, xml=text, disks=tracked)
 
-    def _trying(self, what: str, step: Callable[[], object]) -> None:
+    def _vm_is_off(self) -> bool:
+        """Then libvirt deletes no checkpoint of it; a sweep does once it runs again."""
+        try:
+            return self._hypervisor.domain(self._request.vm_id).state == "shut off"
+        except AgentError:
+            return False
+
+    def _trying(self, what: str, step: Callable[[], object]) -> bool:
+        """Whether it could be done. A VM that is gone or off has no job."""
         try:
             step()
+        except (VmNotFound, VmNotRunning) as error:
+            logger.info("capture.cleanup_needless", attempt_id=self._request.attempt_id, step=what, error=str(error))
         except AgentError as error:
             logger.warning("capture.cleanup_failed", attempt_id=self._request.attempt_id, step=what, error=str(error))
+            return False
+        return True
 
 
 def _refuse(hypervisor: Hypervisor, domain: Domain) -> None:

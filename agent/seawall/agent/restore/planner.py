@@ -222,7 +222,7 @@ def _mac_clashes(request: RestoreRequest, facts: HostFacts) -> list[Clash]:
         Clash(
             "MAC_TAKEN",
             f"The VM {owners[mac]!r} has the MAC address {mac}.",
-            "Give it new MAC addresses: --new-identity, or --as NAME.",
+            "Give it a new UUID and new MAC addresses: --new-identity, or --as NAME.",
         )
         for mac in mac_addresses(parse(request.domain_xml))
         if mac in owners

@@ -27,7 +27,7 @@ from seawall.agent.worker.pipe import End, Job, parse_job
 from seawall.agent.worker.reporter import Reporter
 from seawall.agent.worker.restore import restore
 from seawall.agent.worker.session import CurrentSession
-from seawall.agent.worker.stop import StopFlag, StoppableClock
+from seawall.agent.worker.stop import AgentStopping, StopFlag, StoppableClock
 from seawall.agent.worker.task import Task
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.retry import RetryingTransfer
@@ -116,6 +116,9 @@ def _work(task: Task) -> None:
 
 
 def _report(task: Task, error: Exception) -> End:
+    """An orphan says nothing: the next supervisor tells of the lost attempt with its Hello, and another begins at once."""
+    if isinstance(error, AgentStopping) and not has_parent(task.job.supervisor_pid):
+        return End.UNREPORTED
     canceled = isinstance(error, Canceled)
     try:
         task.client.fail(failure_of(error), task.reporter.now(), canceled=canceled)
