@@ -66,6 +66,7 @@ def test_the_worker_is_killed(fleet: Laboratory, guest: GuestVm, transferring: R
     assert ended(fleet, transferring).state == "canceled"
 
 
+@pytest.mark.slow
 def test_libvirt_is_killed_and_comes_back(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
     """The worker ends while nobody can end its job: the agent does as soon as libvirt answers."""
     guest.hypervisor.kill_libvirtd()
@@ -76,6 +77,7 @@ def test_libvirt_is_killed_and_comes_back(fleet: Laboratory, guest: GuestVm, tra
     wait_for("nothing to be left", lambda: left_behind(guest) == [], 45, fleet.logs)
 
 
+@pytest.mark.slow
 def test_the_controller_is_killed(
     fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, transferring: Run, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ class DiskManifest:
     how: str  # "bitmap", "compare", "full"
     why: str
     nodes: tuple[Child, ...]
-    source_id: str = ""  # tells the file at `source` from another one that takes its path later ("inode:1234"); "": cannot be told
+    source_id: str = ""  # "inode:1234": tells the file at `source` from another that takes its path; "": cannot be told
 
 
 @dataclass(frozen=True, slots=True)
