@@ -16,8 +16,8 @@ pytest_plugins = ["support.laboratory"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 PACK_BYTES = 32 * 1024 * 1024
-SLOW_MEGABITS = 48
-"""So slow that a full backup of the guest takes some fifteen seconds."""
+SLOW_MEGABITS = 72
+"""So slow that a full backup of the guest takes some ten seconds."""
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_a_lost_vm_comes_back_on_another_host_as_it_was(
         "the next run starts from a checkpoint"
     )
 
-    frozen = fleet.seawall_json("backup", guest.name, "--freeze", "require", "--wait")["runs"][0]
+    frozen = fleet.seawall_json("backup", guest.name, "--repo", "main", "--freeze", "require", "--wait")["runs"][0]
     assert fleet.seawall_json("point", "show", frozen["point_id"])["guest_frozen"]
     guest.await_writes(5)
 
