@@ -140,7 +140,7 @@ class Demo:
         self.summary.seconds = time.monotonic() - self._began
         self.summary.write(OUTPUT / "summary.json")
         if self.summary.points:
-            print(f"\n{self.summary.table()}\n", flush=True)
+            print(f"\n{self.summary.table()}\n\n{_HOW_TO_READ}\n", flush=True)
         for line in self.summary.leftovers:
             self._say(f"left behind: {line}")
         good = self.summary.good and not failed
@@ -149,6 +149,11 @@ class Demo:
             print(_HOW_TO_LOOK)
         return 0 if good else 1
 
+
+_HOW_TO_READ = """\
+READ: bytes read from the disk (what surely reads as zeroes is not read).
+NEW: whole chunks that the repository lacked, with the zeroes in them. STORED: what these take, compressed and sealed.
+SECONDS: from a disk's first read to its last chunk handed to the uploaders."""
 
 _HOW_TO_LOOK = f"""
 The laboratory is still running. To look around, on the hub as an operator, or on a host:

@@ -10,6 +10,7 @@ Its directory is build/lab/NAME; `leftovers()` says what a stop left behind.
 """
 
 import json
+import os
 import secrets
 import shutil
 import sys
@@ -32,7 +33,9 @@ BASE = BUILD / "lab"
 HYPERVISORS = ("alpha", "beta")
 REPOSITORY = "main"
 
-_S3_PORT = 8333
+_S3_FIRST_PORT = 20_000
+_S3_PORTS = 8
+"""The server names sockets in the machine's /tmp after its ports: laboratories of two processes must not share them."""
 _BUCKET = "seawall"
 OPERATOR_FILE = "/etc/seawall/operator.toml"
 _RECOVERY_FILE = "/etc/seawall/recovery-key"
@@ -49,6 +52,7 @@ class Laboratory:
         self.hub = self.hosts[HUB]
         self.hypervisors = {name: HypervisorHost(self.hosts[name]) for name in HYPERVISORS}
         self.services: dict[str, Service] = {}
+        self._s3_port = _S3_FIRST_PORT + os.getpid() % 1024 * _S3_PORTS
         self._stopped_ticks = sys.maxsize
         self._keys = {"AWS_ACCESS_KEY_ID": "laboratory", "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(24)}
 
@@ -118,7 +122,8 @@ class Laboratory:
     # -- part by part; the name in `services` is what kill and stop take
 
     def start_s3(self) -> None:
-        words = [sys.executable, "-m", "deploy.lab.s3_process", "/var/lib/s3", self.hub.address, str(_S3_PORT), _BUCKET]
+        port = str(self._s3_port)
+        words = [sys.executable, "-m", "deploy.lab.s3_process", "/var/lib/s3", self.hub.address, port, _BUCKET]
         serving = self.hub.outside("/var/lib/s3/serving")
         serving.unlink(missing_ok=True)
         self._serve(self.hub, "s3", words, {**self._keys, "PYTHONPATH": str(PROJECT)})
@@ -145,7 +150,7 @@ class Laboratory:
 
     def add_repository(self, name: str = REPOSITORY) -> None:
         """In the one bucket, under a prefix of the same name."""
-        endpoint = f"http://{self.hub.address}:{_S3_PORT}"
+        endpoint = f"http://{self.hub.address}:{self._s3_port}"
         place = [f"s3://{_BUCKET}/{name}", "--endpoint", endpoint, "--recovery-key", f"{_RECOVERY_FILE}-{name}"]
         self.seawall("repo", "add", name, *place, env=self._keys)
 

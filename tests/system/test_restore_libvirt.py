@@ -205,3 +205,15 @@ def test_dead_worker_leaves_nothing_in_the_way(
     assert names(host.images) == ["a.qcow2", "b.raw"]
     dead.roll_back()
     assert names(host.images) == ["a.qcow2", "b.raw"]
+
+
+def test_a_file_is_no_folder(
+    hypervisor: LibvirtHypervisor, settings: RestoreSettings, request_: RestoreRequest, tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    for directory in (taken, taken / "below"):
+        with pytest.raises(RestoreRefused, match="is not a folder") as caught:
+            open_target(replace(request_, disks=("vda",), directory=str(directory)), hypervisor, settings)
+        assert caught.value.reason == "DIRECTORY_UNUSABLE"
+    assert taken.read_text() == "mine"

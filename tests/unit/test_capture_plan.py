@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seawall.agent.capture.names import attempt_of, checkpoint_name, repository_prefix
-from seawall.agent.capture.plan import CaptureFacts, CapturePlan, demote, plan_capture
+from seawall.agent.capture.plan import BITMAP_WHY, CaptureFacts, CapturePlan, demote, plan_capture
 from seawall.agent.disk.identity import source_id
 from seawall.agent.hypervisor.port import Domain, DomainDisk
 from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
@@ -57,7 +57,7 @@ def methods(plan: CapturePlan) -> dict[str, str]:
 def test_all_by_bitmap() -> None:
     plan = plan_capture(facts())
     assert methods(plan) == {"vda": "bitmap", "vdb": "bitmap"}
-    assert plan.base == "c0" and [one.why for one in plan.disks] == ["", ""] and plan.warnings == ()
+    assert plan.base == "c0" and {one.why for one in plan.disks} == {BITMAP_WHY} and plan.warnings == ()
 
 
 def test_without_a_parent_all_is_full() -> None:
@@ -70,7 +70,7 @@ def test_raw_and_old_qcow2_are_compared_and_untracked() -> None:
     given = replace(facts(a_disk("vda", format="raw"), a_disk("vdb")), keeps_bitmaps={"vda": False, "vdb": False})
     plan = plan_capture(given)
     assert methods(plan) == {"vda": "compare", "vdb": "compare"}
-    assert "raw disks" in plan.disks[0].why and "version 2" in plan.disks[1].why
+    assert "Raw disks" in plan.disks[0].why and "version 2" in plan.disks[1].why
     assert plan.base is None and not any(one.tracked for one in plan.disks)
 
 

@@ -281,3 +281,11 @@ def test_console_files() -> None:
 def test_unusable_definitions_are_refused(text: str) -> None:
     with pytest.raises((RestoreRefused, XmlRefused)):
         rewrite(text, WHO, AROUND)
+
+
+def test_a_medium_that_stays_behind_is_said() -> None:
+    with_medium = "<disk type='file' device='cdrom'><source file='/iso/x.iso'/><target dev='sda' bus='sata'/></disk>"
+    built, reasons = rewritten(a_domain(devices=with_medium))
+    assert reasons == ["MEDIUM_LEFT_OUT"]
+    assert "x.iso" not in all_text(built)
+    assert rewritten(a_domain(devices=with_medium.replace("<source file='/iso/x.iso'/>", "")))[1] == []

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from seawall.agent.hypervisor.port import Domain, DomainDisk
 from seawall.repository.format.manifest import DiskManifest, Root
 
+BITMAP_WHY = "A dirty bitmap names what changed since the parent point."
+
 
 @dataclass(frozen=True, slots=True)
 class DiskPlan:
-    """One disk of the job. `why`: one sentence, "" for "bitmap", as nothing better exists."""
+    """One disk of the job. `why`: one sentence for the operator."""
 
     disk: DomainDisk
     how: str  # "bitmap", "compare", "full"
@@ -99,14 +101,14 @@ def _plan_disk(disk: DomainDisk, facts: CaptureFacts) -> DiskPlan:
     if before is None:
         return DiskPlan(disk, "full", "This disk is new: the parent point lacks it.", tracked)
     doubt = _doubt(disk, before, facts, tracked)
-    return DiskPlan(disk, "compare" if doubt else "bitmap", doubt, tracked)
+    return DiskPlan(disk, "compare" if doubt else "bitmap", doubt or BITMAP_WHY, tracked)
 
 
 def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, tracked: bool) -> str:
     """Why the bitmap cannot be used; "" when it can."""
     checkpoint = facts.parent.checkpoint if facts.parent else None
     if disk.format != "qcow2":
-        return f"{disk.format} disks store no dirty bitmap."
+        return f"{disk.format.capitalize()} disks store no dirty bitmap."
     if not tracked:
         return "The file is qcow2 of version 2, which stores no dirty bitmap; `qemu-img amend -o compat=1.1` lifts it."
     if checkpoint is None:

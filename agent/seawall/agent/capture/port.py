@@ -25,7 +25,7 @@ class CaptureRequest:
 
 @dataclass(frozen=True, slots=True)
 class CapturedDisk:
-    """One disk at the instant. `how`: "bitmap", "compare", "full"; `why`: one sentence, "" when nothing better exists."""
+    """One disk at the instant. `how`: "bitmap", "compare", "full"; `why`: one sentence for the operator."""
 
     target: str
     size_bytes: int

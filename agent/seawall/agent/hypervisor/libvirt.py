@@ -206,7 +206,7 @@ def mapped(error: libvirt.libvirtError) -> AgentError:
         found = _DISK_IN_MESSAGE.search(message)
         return CheckpointBroken(f"{message}.", disk=found.group(1) if found else "")
     if "domain is not running" in message:
-        return VmNotRunning(f"The VM is powered off: {message}.")
+        return VmNotRunning(f"The VM does not run: {message}.")
     return HypervisorError(f"libvirt: {message} (error {code}).")
 
 

@@ -60,6 +60,8 @@ def _disk(device: ET.Element, around: Surroundings, warnings: Warnings) -> ET.El
     target = device.find("target")
     name = "" if target is None else target.get("dev", "")
     if kind in ("cdrom", "floppy"):
+        if device.find("source") is not None:
+            warnings.append(("MEDIUM_LEFT_OUT", f"The {kind} drive {name} is empty: its medium is not in the point."))
         return _disk_shell(device, kind, None)
     if name not in around.disks:
         warnings.append(("DISK_ABSENT", f"Disk {name} was left out: it is not in this point."))

@@ -179,8 +179,12 @@ def _new_mac() -> str:
 
 
 def _free_bytes(folder: Path) -> int:
-    """Of the file system where the folder is, or will be."""
-    there = next(one for one in (folder, *folder.parents) if one.exists())
+    """Of the file system where the folder is, or will be. Raises RestoreRefused when something else lies at its path."""
+    there = next(one for one in (folder, *folder.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise RestoreRefused(
+            f"{there} is not a folder.", reason="DIRECTORY_UNUSABLE", next_step="Give another folder: --directory DIR."
+        )
     state = os.statvfs(there)
     return state.f_bavail * state.f_frsize
 
