@@ -3,7 +3,7 @@
 import os
 import tomllib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,8 +180,3 @@ def connect(option: Path | None) -> Iterator[Controller]:
 def new_request_id() -> str:
     """One per mutation: repeated calls with it happen once."""
     return str(uuid.uuid4())
-
-
-def names(values: Sequence[str]) -> str:
-    """A list for a sentence: "a, b and c"."""
-    return " and ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else "".join(values)
