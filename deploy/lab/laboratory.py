@@ -9,6 +9,7 @@ Every part starts, stops and is killed alone.
 Its directory is build/lab/NAME; `leftovers()` says what a stop left behind.
 """
 
+import itertools
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ from typing import Any
 
 from deploy.lab import record as records
 from deploy.lab.answers import Point, Run, parse_point, parse_run
+from deploy.lab.fault_proxy.control import FaultProxy
 from deploy.lab.guest_image import GuestImage, build_guest, find_kernel
 from deploy.lab.hypervisor_host import HypervisorHost
 from deploy.lab.namespaces import ADDRESSES, HUB, NamespaceHost, connect
@@ -35,16 +37,25 @@ REPOSITORY = "main"
 
 _S3_FIRST_PORT = 20_000
 _S3_PORTS = 8
-"""The server names sockets in the machine's /tmp after its ports: laboratories of two processes must not share them."""
+_S3_PLACES = 1024
+"""The server names sockets in the machine's /tmp after its ports: no two laboratories, of one process or of two, may share them."""
+_made_here = itertools.count()
 _BUCKET = "seawall"
+_FAULT_PROXY_PORT = 9000
+_CONTROLLER_FILE = "/etc/seawall/controller.toml"
 OPERATOR_FILE = "/etc/seawall/operator.toml"
 _RECOVERY_FILE = "/etc/seawall/recovery-key"
 
 
 class Laboratory:
-    """`keep`: lives on when this process ends, until somebody ends it by `deploy.lab.record.end`."""
+    """`keep`: lives on when this process ends, until somebody ends it by `deploy.lab.record.end`.
 
-    def __init__(self, name: str, *, keep: bool = False, base: Path = BASE) -> None:
+    `timings`: the controller's, in seconds, where its defaults are too long to be waited for.
+    """
+
+    def __init__(
+        self, name: str, *, keep: bool = False, base: Path = BASE, timings: Mapping[str, float] | None = None
+    ) -> None:
         self.directory = base / name
         self.swept = records.sweep(base)
         self._record = records.claim(self.directory, keep)
@@ -52,9 +63,17 @@ class Laboratory:
         self.hub = self.hosts[HUB]
         self.hypervisors = {name: HypervisorHost(self.hosts[name]) for name in HYPERVISORS}
         self.services: dict[str, Service] = {}
-        self._s3_port = _S3_FIRST_PORT + os.getpid() % 1024 * _S3_PORTS
+        self._timings = dict(timings or {})
+        place = (os.getpid() + next(_made_here) * _S3_PLACES // 2) % _S3_PLACES
+        self._s3_port = _S3_FIRST_PORT + place * _S3_PORTS
+        self._s3_endpoint = f"http://{self.hub.address}:{self._s3_port}"
         self._stopped_ticks = sys.maxsize
         self._keys = {"AWS_ACCESS_KEY_ID": "laboratory", "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(24)}
+
+    @property
+    def bucket_keys(self) -> Mapping[str, str]:
+        """The environment of commands that reach the bucket by themselves."""
+        return self._keys
 
     def __enter__(self) -> "Laboratory":
         try:
@@ -129,7 +148,27 @@ class Laboratory:
         self._serve(self.hub, "s3", words, {**self._keys, "PYTHONPATH": str(PROJECT)})
         self._await("s3", serving.exists, 60)
 
+    def start_fault_proxy(self) -> FaultProxy:
+        """Before the S3 server, as the service `faults`; the one that runs already, if any.
+
+        What goes through it: a repository that is added with `endpoint=proxy.endpoint`.
+        """
+        proxy = FaultProxy(self.hub.outside("/var/lib/s3/faults"), f"http://{self.hub.address}:{_FAULT_PROXY_PORT}")
+        if "faults" in self.services:
+            return proxy
+        words = [self.hub.address, str(_FAULT_PROXY_PORT), self.hub.address, str(self._s3_port), "/var/lib/s3/faults"]
+        listening = self.hub.outside("/var/lib/s3/faults.port")
+        listening.parent.mkdir(parents=True, exist_ok=True)
+        listening.unlink(missing_ok=True)
+        argv = [sys.executable, "-m", "deploy.lab.fault_proxy", *words]
+        self._serve(self.hub, "faults", argv, {"PYTHONPATH": str(PROJECT)})
+        self._await("faults", listening.exists, 30)
+        return proxy
+
     def initialise_controller(self) -> None:
+        if self._timings:
+            table = "".join(f"{name} = {seconds}\n" for name, seconds in self._timings.items())
+            self.hub.outside(_CONTROLLER_FILE).write_text(f"[timings]\n{table}")
         self.seawall("controller", "init", *self._listening(), "--config-out", OPERATOR_FILE)
 
     def start_controller(self) -> None:
@@ -148,10 +187,10 @@ class Laboratory:
     def start_agent(self, name: str) -> None:
         self._serve(self.hosts[name], f"agent-{name}", [seawall_command(), "agent", "run"])
 
-    def add_repository(self, name: str = REPOSITORY) -> None:
-        """In the one bucket, under a prefix of the same name."""
-        endpoint = f"http://{self.hub.address}:{self._s3_port}"
-        place = [f"s3://{_BUCKET}/{name}", "--endpoint", endpoint, "--recovery-key", f"{_RECOVERY_FILE}-{name}"]
+    def add_repository(self, name: str = REPOSITORY, *, endpoint: str = "") -> None:
+        """In the one bucket, under a prefix of the same name. `endpoint`: the fault proxy's, else the S3 server itself."""
+        recovery_key = f"{_RECOVERY_FILE}-{name}"
+        place = [f"s3://{_BUCKET}/{name}", "--endpoint", endpoint or self._s3_endpoint, "--recovery-key", recovery_key]
         self.seawall("repo", "add", name, *place, env=self._keys)
 
     def await_hosts_online(self) -> None:

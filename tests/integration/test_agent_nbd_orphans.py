@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seawall.agent.restore.unfinished import note_unfinished, restores_dir, sweep_restores
+from seawall.agent.restore.sweep import sweep_restores
+from seawall.agent.restore.unfinished import RestoreList, UnfinishedDisk, note, restores_dir
 from support.libvirt_host import await_true
 
 WORKER = """
@@ -29,7 +30,8 @@ def orphan(tmp_path: Path) -> int:
     """Its pid."""
     folder = restores_dir(tmp_path) / "dead"
     disk = tmp_path / ".seawall-dead-1"
-    note_unfinished(folder, [disk])
+    folder.mkdir(parents=True)
+    note(tmp_path / "state", RestoreList("dead", "", (UnfinishedDisk(disk, tmp_path / "disk"),)))
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, str(disk), str(folder / "0.sock")],
         stdin=subprocess.PIPE,
@@ -55,9 +57,13 @@ def runs(pid: int) -> bool:
         return False
 
 
+def swept(folder: Path, *live: str) -> list[str]:
+    return sweep_restores(folder, folder / "state", live, lambda: [], lambda attempt, vm_id: None).removed
+
+
 def test_the_sweep_ends_it_and_removes_its_disk(tmp_path: Path, orphan: int) -> None:
-    assert sweep_restores(tmp_path, {"dead"}) == [] and runs(orphan)
-    sentences = sweep_restores(tmp_path, set())
+    assert swept(tmp_path, "dead") == [] and runs(orphan)
+    sentences = swept(tmp_path)
     assert len(sentences) == 2 and "qemu-nbd" in sentences[0]
     await_true(lambda: not runs(orphan), "qemu-nbd is gone", 10)
     assert list(tmp_path.glob(".seawall-*")) == []

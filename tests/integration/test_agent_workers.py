@@ -61,6 +61,15 @@ async def test_two_attempts_of_one_vm_do_not_run_together(workers: Workers) -> N
     assert len(workers.live()) == 1
 
 
+async def test_a_worker_that_never_hears_of_its_hand_in_does_not_keep_its_vm_for_ever(workers: Workers) -> None:
+    """Nothing else ends it: what was handed in is fenced by nobody."""
+    await workers.carry_out([start("a", behaviour="settle")])
+    await gone(workers, "a")
+    assert [report.failure.reason for report in workers.reports] == ["WORKER_EXITED"]
+    await workers.carry_out([start("b")])
+    assert workers.live() == {"b"}
+
+
 async def test_a_start_whose_session_ends_is_finished_all_the_same(workers: Workers) -> None:
     task = asyncio.create_task(workers.carry_out([start("a")]))
     await asyncio.sleep(0)

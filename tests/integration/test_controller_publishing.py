@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 
 from seawall.api.v1 import agent_pb2, operator_pb2, resources_pb2
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.errors import ControllerError, DataLoss, InvalidArgument, Unavailable
+from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondition, InvalidArgument, Unavailable
 from seawall.controller.initialise import load_wrapper_key
 from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Completion, Publisher
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
+from seawall.controller.repositories.health import StoreHealth
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import SecretBox
@@ -30,7 +32,7 @@ from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import Store
 from support.controller_agent import VM_ID, ScriptedAgent, enrolled
-from support.controller_application import BRISK, configured, running
+from support.controller_application import BRISK, Controller, configured, reason_of, running
 from support.memory_disks import ModelDisk
 
 STEPS = ("intent", "refmap", "manifest", "available")
@@ -79,6 +81,21 @@ def handed_in(prepared: HandedIn, tmp_path: Path) -> Iterator[HandedIn]:
     for name, place in (("state", prepared.config.state_dir), ("bucket", prepared.bucket)):
         shutil.rmtree(place)
         shutil.copytree(kept / name, place)
+
+
+@contextmanager
+def catalogue_of(config: ControllerConfig) -> Iterator[tuple[SqliteDatabase, RepositoryCatalogue]]:
+    """The repositories of a controller that does not run."""
+    clock = SteadyClock(SystemClock())
+    database = SqliteDatabase(config.paths.database, config.paths.lock)
+    lease = LeaderLease(database, clock, BRISK)
+    box = SecretBox.from_file(config.paths.kek)
+    keys = Keys(load_wrapper_key(config.paths, box), box)
+    try:
+        asyncio.run(lease.acquire())
+        yield database, RepositoryCatalogue(database, keys, config.paths, lease, clock, open_store)
+    finally:
+        database.close()
 
 
 @contextmanager
@@ -188,6 +205,69 @@ def test_another_object_in_the_points_place_ends_the_run_and_is_never_overwritte
         assert controller.start_backup("db-1").run_id != handed_in.run_id
         grant = handed_in.agent.accept(handed_in.agent.next_assignment().attempt).backup
         assert grant.no_parent_reason == "This VM has no earlier point in this repository."
+
+
+@contextmanager
+def bucket_gone_at_the_intent(given: HandedIn) -> Iterator[Controller]:
+    """A controller that finds a point to finish, and no bucket to put it in; its run says so."""
+
+    def vanish(step: str) -> None:
+        if step == "intent":
+            given.bucket.rename(given.bucket.with_name("away"))
+
+    try:
+        with publisher(given.config, vanish) as (one, _):
+            assert reason(lambda: complete(one, given, given.request), FailedPrecondition) == "BUCKET_MISSING"
+            assert one._promotion.unfinished() == [given.run_id]
+        with running(given.config) as controller:
+            run = controller.watch(given.run_id, lambda each: "BUCKET_MISSING" in each.blocked_on)
+            assert run.state == resources_pb2.RUN_STATE_ACTIVE
+            assert "since 20" in run.blocked_on and f"seawall run cancel {given.run_id}" in run.blocked_on
+            yield controller
+    finally:
+        if not given.bucket.exists():
+            given.bucket.with_name("away").rename(given.bucket)
+
+
+def test_a_bucket_that_is_gone_is_waited_for(handed_in: HandedIn) -> None:
+    with bucket_gone_at_the_intent(handed_in) as controller:
+        handed_in.bucket.with_name("away").rename(handed_in.bucket)
+        run = controller.watch(handed_in.run_id, lambda each: each.state == resources_pb2.RUN_STATE_SUCCEEDED)
+        assert run.blocked_on == ""
+    assert len(objects(handed_in, "v1/m/") | objects(handed_in, "v1/r/")) == 2
+
+
+def test_a_bucket_that_is_gone_is_given_up_by_the_operator(handed_in: HandedIn) -> None:
+    with bucket_gone_at_the_intent(handed_in) as controller:
+        controller.backups.CancelRun(operator_pb2.CancelRunRequest(run=handed_in.run_id))
+        run = controller.watch(handed_in.run_id, lambda each: each.state == resources_pb2.RUN_STATE_FAILED)
+        assert run.failure.reason == "BUCKET_MISSING" and run.failure.next_step
+        assert [attempt.state for attempt in run.attempts] == [resources_pb2.ATTEMPT_STATE_FAILED]
+        assert not controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
+        handed_in.agent.connect()
+        with pytest.raises(grpc.RpcError) as repeated:
+            handed_in.agent.stub.CompleteAttempt(handed_in.request)
+        assert reason_of(repeated.value) == "BUCKET_MISSING"
+
+
+def test_a_store_that_is_away_shows(handed_in: HandedIn) -> None:
+    """Before any run meets it."""
+    with catalogue_of(handed_in.config) as (database, catalogue):
+        (record,) = database.read_now(lambda transaction: transaction.repositories.repositories())
+        health = StoreHealth(catalogue, SystemClock())
+        health.ask(record.id)
+        assert health.trouble(record.id) == ""
+        away = handed_in.bucket.rename(handed_in.bucket.with_name("away"))
+        try:
+            health.ask(record.id)
+            first = health.trouble(record.id)
+            assert "not usable since 20" in first and "BUCKET_MISSING" in first and "Bring the bucket back" in first
+            health.ask(record.id)
+            assert health.trouble(record.id) == first
+        finally:
+            away.rename(handed_in.bucket)
+        health.ask(record.id)
+        assert health.trouble(record.id) == ""
 
 
 def test_handed_in_objects_must_be_what_they_are_called(handed_in: HandedIn) -> None:

@@ -185,6 +185,22 @@ async def test_nothing_expires_just_after_a_start(world: World) -> None:
     assert world.attempts()[0].id == attempt_id
 
 
+async def test_nothing_expires_just_after_a_long_stop(world: World) -> None:
+    """SIGSTOP, a suspended machine, a host without memory: no agent could report meanwhile, and all deadlines have passed."""
+    world.tick.notice_a_gap()
+    attempt_id, session_id = await world.accepted()
+    world.clock.advance(1000)
+    world.tick.notice_a_gap()
+    await world.tick.run_once()
+    assert world.attempts()[0].state is AttemptState.PREPARING
+    await world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(1)})
+    for _ in range(8):
+        world.clock.advance(5)
+        world.tick.notice_a_gap()
+        await world.tick.run_once()
+    assert world.attempts()[0].state is AttemptState.TRANSFERRING
+
+
 async def test_no_progress_fails_the_attempt_and_progress_keeps_it(world: World) -> None:
     attempt_id, session_id = await world.accepted()
     for seq in range(1, 12):

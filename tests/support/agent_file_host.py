@@ -161,7 +161,7 @@ class FileTarget:
             raise RestoreRefused(f"VM {self._vm_id} exists on this host")
         self._folder.mkdir(parents=True)
         self._request = request
-        self._finished = False
+        self._kept = False
         self.warnings: Sequence[tuple[str, str]] = ()
         self.disks: Sequence[TargetDisk] = tuple(
             TargetDisk(disk.disk, str(path), FileSink(path, disk.size_bytes))
@@ -171,8 +171,10 @@ class FileTarget:
 
     def finish(self) -> str:
         (self._folder / "domain.xml").write_text(self._request.domain_xml)
-        self._finished = True
         return self._vm_id
+
+    def keep(self) -> None:
+        self._kept = True
 
     def __enter__(self) -> Self:
         return self
@@ -180,5 +182,5 @@ class FileTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._finished:
+        if not self._kept:
             shutil.rmtree(self._folder)

@@ -26,6 +26,7 @@ FAST = Timing(
     cancel_grace=0.4,
     fence_grace=0.3,
     stop_grace=0.5,
+    settling_grace=1.0,
     renewal_check=0.1,
     first_sweep_again=0.02,
     longest_sweep_again=0.1,

@@ -4,6 +4,7 @@ work        one progress report, then waits for orders; obeys a stop and says ho
 stubborn    the same, but no stop moves it
 crash       dies with code 3 after a last word on stderr
 done        succeeds at once
+settle      hands in and hears nothing
 loud        says more than a pipe holds on stderr, then succeeds
 """
 
@@ -34,7 +35,7 @@ def main() -> int:
     job = parse_job(sys.stdin.buffer.readline())
     behaviour = job.assignment.vm_name
     attempt_id = job.assignment.ref.attempt_id
-    if behaviour == "stubborn":
+    if behaviour in ("stubborn", "settle"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     say(Progress(attempt_id, 1, TRANSFERRING, f"pid {os.getpid()}", (DiskProgress("vda", 100, 100, 42, how="full"),)))
     if behaviour == "crash":
@@ -47,13 +48,15 @@ def main() -> int:
         say(Step.FINISHING)
         say(Ended(End.SUCCEEDED))
         return 0
+    if behaviour == "settle":
+        say(Step.COMMITTING)
     seq = 1
     for line in iter(sys.stdin.buffer.readline, b""):
         order = parse_order(line)
         if isinstance(order, NewSession):
             seq += 1
             say(Progress(attempt_id, seq, TRANSFERRING, f"session {order.session_id}"))
-        elif behaviour != "stubborn":
+        elif behaviour not in ("stubborn", "settle"):
             say(
                 Ended(
                     {

@@ -77,7 +77,7 @@ def an_execution(state: AttemptState = AttemptState.ASSIGNED, **fields: object) 
     return Execution(replace(run, **fields), attempt)  # type: ignore[arg-type]
 
 
-def a_failure(kind: FailureKind = FailureKind.TRANSIENT, reason: str = "WORKER_EXITED") -> Failure:
+def a_failure(kind: FailureKind = FailureKind.TRANSIENT, reason: str = "STORE_UNAVAILABLE") -> Failure:
     return Failure(reason, "it broke", "look", kind)
 
 

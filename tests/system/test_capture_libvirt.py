@@ -43,7 +43,9 @@ def hypervisor(host: LibvirtHost) -> Iterator[LibvirtHypervisor]:
 
 @pytest.fixture
 def settings(host: LibvirtHost) -> CaptureSettings:
-    return CaptureSettings(run_dir=host.folder / "sw", scratch_dir=host.folder / "scratch", watch_seconds=0.05)
+    return CaptureSettings(
+        run_dir=host.folder / "sw", scratch_dir=host.folder / "scratch", hypervisor=host.uri, watch_seconds=0.05
+    )
 
 
 class Vm:
@@ -387,7 +389,6 @@ def test_foreign_job_is_left_alone(vm: Vm, settings: CaptureSettings) -> None:
 
 def test_leftovers_of_a_dead_worker_are_swept(vm: Vm, settings: CaptureSettings) -> None:
     dead = capture(vm, settings, "k1")  # never closed, as if its worker had been killed
-    dead._watch.close()  # type: ignore[union-attr]
     assert sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, {"k1"}, set()) == Swept()
     assert vm.hypervisor.job_status(vm.vm_id).active
     sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set()).removed
@@ -398,7 +399,6 @@ def test_leftovers_of_a_dead_worker_are_swept(vm: Vm, settings: CaptureSettings)
 
 def test_next_attempt_ends_the_job_of_a_dead_one(vm: Vm, settings: CaptureSettings) -> None:
     dead = capture(vm, settings, "l1")
-    dead._watch.close()  # type: ignore[union-attr]
     with capture(vm, settings, "l2") as taken:
         taken.check()
         assert vm.hypervisor.owns_active_job(vm.vm_id, places(settings.run_dir, settings.scratch_dir, "l2").socket)

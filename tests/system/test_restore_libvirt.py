@@ -12,7 +12,7 @@ from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
 from seawall.agent.restore.libvirt_target import LibvirtTarget, open_target
 from seawall.agent.restore.port import RestoreRequest
 from seawall.agent.restore.settings import RestoreSettings
-from seawall.agent.restore.unfinished import sweep_restores
+from seawall.agent.restore.sweep import sweep_restores
 from seawall.repository.clock import SystemClock
 from seawall.repository.format.manifest import DiskManifest, Root
 from support.libvirt_host import LibvirtHost, disk_xml, domain_xml
@@ -46,7 +46,9 @@ def hypervisor(host: LibvirtHost) -> Iterator[LibvirtHypervisor]:
 
 @pytest.fixture
 def settings(host: LibvirtHost) -> RestoreSettings:
-    return RestoreSettings(run_dir=host.folder / "sw", images_dir=host.images, trusted_dirs=(host.images,))
+    return RestoreSettings(
+        run_dir=host.folder / "sw", state_dir=host.folder / "state", images_dir=host.images, trusted_dirs=(host.images,)
+    )
 
 
 def a_disk(target: str, size_bytes: int, disk_format: str, source: Path) -> DiskManifest:
@@ -115,6 +117,7 @@ def test_vm_is_restored_and_runs(
         expected = filled(target)
         assert all(name.startswith(".seawall-a1-") for name in names(host.images))
         assert target.finish() == VM_ID
+        target.keep()
     assert content(host.images / "a.qcow2", "qcow2") == expected["vda"]
     assert content(host.images / "b.raw", "raw") == expected["vdb"]
     assert (host.images / "b.raw").stat().st_blocks * 512 < RAW_BYTES  # holes stay holes
@@ -133,6 +136,7 @@ def test_start_and_new_identity_beside_the_old_vm(
 ) -> None:
     with open_target(request_, hypervisor, settings) as target:
         target.finish()
+        target.keep()
     with pytest.raises(RestoreRefused) as caught:
         open_target(replace(request_, attempt_id="a2"), hypervisor, settings)
     for sentence in ("is a disk of the VM", "A VM named", "has the UUID", "has the MAC address"):
@@ -141,6 +145,7 @@ def test_start_and_new_identity_beside_the_old_vm(
     again = replace(request_, attempt_id="a3", vm_name="copy", new_identity=True)
     with open_target(again, hypervisor, settings) as target:
         vm_id = target.finish()
+        target.keep()
     assert vm_id != VM_ID
     assert {(one.name, one.state) for one in hypervisor.domains()} == {(NAME, "running"), ("copy", "running")}
     assert names(settings.images_dir) == ["a.qcow2", "b.raw", "copy-vda.qcow2", "copy-vdb.raw"]
@@ -167,6 +172,7 @@ def test_vm_that_cannot_start_is_kept_and_told_of(
     huge = replace(request_, domain_xml=text)
     with open_target(huge, hypervisor, settings) as target:
         assert target.finish() == VM_ID
+        target.keep()
     reason, message = target.warnings[-1]
     assert reason == "NOT_STARTED" and "libvirt" in message
     assert names(host.images) == ["a.qcow2", "b.raw"]
@@ -189,22 +195,66 @@ def test_single_disks_become_files(
     with open_target(replace(request_, disks=("vda",), directory=str(folder)), hypervisor, settings) as target:
         expected = filled(target)
         assert target.finish() == ""
+        target.keep()
     assert names(folder) == ["vda.qcow2"]
     assert content(folder / "vda.qcow2", "qcow2") == expected["vda"]
     assert hypervisor.domains() == []
+
+
+def swept(hypervisor: LibvirtHypervisor, settings: RestoreSettings, *live: str) -> tuple[int, dict[str, str]]:
+    """How many things were removed, and what was found complete."""
+    restored: dict[str, str] = {}
+    done = sweep_restores(
+        settings.run_dir, settings.state_dir, live, hypervisor.domains, lambda one, vm_id: restored.update({one: vm_id})
+    )
+    return len(done.removed), restored
 
 
 def test_dead_worker_leaves_nothing_in_the_way(
     host: LibvirtHost, hypervisor: LibvirtHypervisor, settings: RestoreSettings, request_: RestoreRequest
 ) -> None:
     dead = open_target(request_, hypervisor, settings)  # never left, as if its worker had been killed
-    assert sweep_restores(settings.run_dir, {"a1"}) == []
+    assert swept(hypervisor, settings, "a1") == (0, {})
     with open_target(replace(request_, attempt_id="a2"), hypervisor, settings) as target:
         target.finish()
-    assert len(sweep_restores(settings.run_dir, set())) == 3  # its qemu-nbd and two disks
+        target.keep()
+    assert swept(hypervisor, settings) == (3, {})  # its qemu-nbd and two disks
     assert names(host.images) == ["a.qcow2", "b.raw"]
     dead.roll_back()
     assert names(host.images) == ["a.qcow2", "b.raw"]
+
+
+def test_worker_killed_before_the_vm_is_defined_leaves_nothing_in_the_way(
+    host: LibvirtHost,
+    hypervisor: LibvirtHypervisor,
+    settings: RestoreSettings,
+    request_: RestoreRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = open_target(request_, hypervisor, settings)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(hypervisor, "define", _killed)
+        dead.finish()
+    assert names(host.images) == ["a.qcow2", "b.raw"]
+    assert swept(hypervisor, settings) == (2, {}) and names(host.images) == []
+    with open_target(replace(request_, attempt_id="a2"), hypervisor, settings) as target:
+        target.finish()
+        target.keep()
+
+
+def test_worker_killed_after_the_vm_is_defined_leaves_it(
+    host: LibvirtHost, hypervisor: LibvirtHypervisor, settings: RestoreSettings, request_: RestoreRequest
+) -> None:
+    """It is complete, and its owner may use it already."""
+    open_target(request_, hypervisor, settings).finish()
+    assert swept(hypervisor, settings) == (0, {"a1": VM_ID})
+    assert names(host.images) == ["a.qcow2", "b.raw"]
+    assert [one.state for one in hypervisor.domains()] == ["running"]
+    assert not (settings.state_dir / "restores").exists()
+
+
+def _killed(xml: str) -> str:
+    raise SystemExit(9)
 
 
 def test_a_file_is_no_folder(

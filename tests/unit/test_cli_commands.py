@@ -7,9 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from seawall.cli.commands.repo import repository_url
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.main import app
+from seawall.cli.new_repository import repository_url
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -26,7 +26,7 @@ ALL = commands(typer.main.get_group(app))
 
 
 def test_the_promised_commands_are_there() -> None:
-    promised = "controller init,controller run,agent join,agent run,agent status,host list,host token,vm list,vm show,backup,run list"
+    promised = "up,controller init,controller run,agent join,agent run,agent status,host list,host token,vm list,vm show,backup,run list"
     promised += (
         ",run show,run watch,run cancel,point list,point show,restore,repo add,repo list,repo show,repo keys,status"
     )
@@ -56,6 +56,30 @@ def test_without_a_configuration_every_command_says_so(path: list[str], tmp_path
     assert missing in result.stderr
     document = json.loads(RUNNER.invoke(app, [*path, "--config", missing, "--json"]).stdout)
     assert document["error"]["reason"] == "NO_CONFIG"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("vm list --json --colour", "No such option: --colour"),
+        ("backup --json", "Missing argument"),
+        ("restore 0123 --json", "--to"),
+        ("backup web1 --freeze maybe --json", "maybe"),
+        ("nonsense --json", "nonsense"),
+        ("vm --json", "No such option: --json"),
+    ],
+)
+def test_usage_errors_of_scripts_are_documents_too(words: str, told: str) -> None:
+    result = RUNNER.invoke(app, words.split())
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["exit_code"], error["reason"], result.stderr) == (2, 2, "USAGE", "")
+    assert told in error["message"]
+
+
+def test_what_follows_two_dashes_is_no_option() -> None:
+    result = RUNNER.invoke(app, ["vm", "show", "--colour", "--", "--json"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "No such option" in result.stderr
 
 
 def test_unknown_options_are_usage_errors() -> None:

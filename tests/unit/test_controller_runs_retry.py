@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from seawall.controller.records.runs import FailureKind, RunState
-from seawall.controller.runs.retry import AGENT_RESTARTED, after_failure
+from seawall.controller.runs.retry import AGENT_RESTARTED, WORKER_EXITED, after_failure
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
@@ -21,7 +21,7 @@ def test_transient_failures_wait_longer_each_time(tries: int, seconds: int, jitt
     after = after_failure(replace(RUN, tries=tries), a_failure(), NOW, T, jitter)
     assert (after.state, after.tries) == (RunState.READY, tries + 1)
     assert after.not_before_us == pytest.approx(NOW + seconds * factor * SECOND, abs=1)
-    assert "WORKER_EXITED" in after.blocked_on
+    assert "STORE_UNAVAILABLE" in after.blocked_on
 
 
 def test_the_third_transient_failure_is_the_last() -> None:
@@ -50,6 +50,13 @@ def test_a_restarted_agent_is_soon_tried_again() -> None:
     after = after_failure(replace(RUN, tries=2), a_failure(reason=AGENT_RESTARTED), NOW, T, 0.5)
     assert (after.state, after.tries) == (RunState.READY, 2)
     assert after.not_before_us == NOW + 3 * SECOND
+
+
+def test_a_killed_worker_is_soon_tried_again_but_only_once() -> None:
+    first = after_failure(RUN, a_failure(reason=WORKER_EXITED), NOW, T, 0.5)
+    assert (first.tries, first.not_before_us) == (1, NOW + 3 * SECOND)
+    second = after_failure(replace(RUN, tries=1), a_failure(reason=WORKER_EXITED), NOW, T, 0.5)
+    assert (second.tries, second.not_before_us) == (2, NOW + 240 * SECOND)
 
 
 def test_no_try_begins_after_the_deadline() -> None:

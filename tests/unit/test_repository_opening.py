@@ -177,7 +177,74 @@ def test_keys_that_are_not_the_configs_are_refused(repository: OpenRepository) -
         open_repository(repository.store, "controller", CONTROLLER)
     swapped = key_name("default", 2, "recovery")
     repository.store.put(swapped, repository.store.get(key_name("default", 1, "recovery")))
+    secrets = open_repository(repository.store, "recovery", RECOVERY).secrets
+    assert secrets.k_dedup("default", 1) == samples.K_DEDUP
     with pytest.raises(IntegrityError, match=f"{swapped}.*than its place"):
+        secrets.k_dedup("default", 2)
+
+
+def test_a_damaged_key_object_shuts_its_own_epoch_only() -> None:
+    """And nothing is written under an older epoch because the newest one's keys are damaged."""
+    first = new_secrets(("a", "b"))
+    secrets = replace(first, dedup_keys={**first.dedup_keys, ("a", 2): b"\x01" * 32})
+    store = create(MemoryStore(), secrets=secrets).store
+    name = key_name("a", 2, "controller")
+    for body in (b"", b"garbage", store.get(name)[:-1], b"x" * (2 << 20)):
+        store.put(name, body, create_only=False)
+        opened = open_repository(store, "controller", CONTROLLER).secrets
+        assert (opened.k_dedup("a", 1), opened.newest_epoch("b")) == (secrets.k_dedup("a", 1), 1)
+        with pytest.raises(IntegrityError, match=f"{name}.*epoch 2 of tenant a"):
+            opened.k_dedup("a", 2)
+        with pytest.raises(IntegrityError, match=f"{name}.*epoch 2 of tenant a"):
+            opened.newest_epoch("a")
+    assert open_repository(store, "recovery", RECOVERY).secrets == secrets
+
+
+def test_when_no_key_object_opens_the_first_is_named(repository: OpenRepository) -> None:
+    name = key_name("default", 1, "controller")
+    body = repository.store.get(name)
+    for at in range(0, len(body), 11):
+        damaged = bytearray(body)
+        damaged[at] ^= 0x10
+        repository.store.put(name, bytes(damaged), create_only=False)
+        with pytest.raises((IntegrityError, FormatUnsupported, WrongKey), match=name):
+            open_repository(repository.store, "controller", CONTROLLER)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_any_flipped_bit_of_config_is_answered_by_a_copy(repository: OpenRepository, pinned: bool) -> None:
+    """A bit of version or suite too: what a newer Seawall wrote would stand in all copies."""
+    store, body = repository.store, repository.store.get(config_name())
+    pin = samples.SECRETS.signing_public_key if pinned else None
+    for at in range(len(body)):
+        damaged = bytearray(body)
+        damaged[at] ^= 1 << at % 8
+        store.put(config_name(), bytes(damaged), create_only=False)
+        assert open_repository(store, "recovery", RECOVERY, pinned_signing_key=pin).config == repository.config
+    for copy in range(3):
+        store.put(config_name(copy), body[:8] + b"\x02" + body[9:], create_only=False)
+    with pytest.raises(FormatUnsupported, match=r"v1/config.*version 2"):
+        open_repository(store, "recovery", RECOVERY)
+
+
+def test_a_foreign_config_is_passed_over_only_for_one_of_the_pinned_key(repository: OpenRepository) -> None:
+    theirs = create(MemoryStore(), secrets=new_secrets()).store.get(config_name())
+    pin = samples.SECRETS.signing_public_key
+    repository.store.put(config_name(), theirs, create_only=False)
+    opened = open_repository(repository.store, "recovery", RECOVERY, pinned_signing_key=pin)
+    assert opened.config == repository.config
+    for copy in (1, 2):
+        repository.store.put(config_name(copy), theirs, create_only=False)
+    with pytest.raises(ForeignRepository):
+        open_repository(repository.store, "recovery", RECOVERY, pinned_signing_key=pin)
+
+
+def test_without_the_first_config_a_damaged_copy_is_damage_and_no_empty_place(repository: OpenRepository) -> None:
+    repository.store.delete(config_name())
+    assert open_repository(repository.store, "recovery", RECOVERY).config == repository.config
+    for copy in (1, 2):
+        repository.store.put(config_name(copy), b"SEAWCONF", create_only=False)
+    with pytest.raises(IntegrityError, match=r"v1/config\.1"):
         open_repository(repository.store, "recovery", RECOVERY)
 
 

@@ -11,7 +11,6 @@ from seawall.agent.restore.domain import Identity
 from seawall.agent.restore.planner import HostFacts, RestorePlan, choose_disks, plan_restore
 from seawall.agent.restore.port import RestoreRequest
 from seawall.agent.restore.settings import RestoreSettings
-from seawall.agent.restore.unfinished import put_in_place, sweep_restores, unfinished_path
 from seawall.repository.format.manifest import DiskManifest, Root
 
 GIB = 1024**3
@@ -59,6 +58,34 @@ def paths(request: RestoreRequest) -> list[str]:
     return [str(one.path) for one in choose_disks(request, SETTINGS)]
 
 
+def test_a_long_name_makes_file_names_that_fit_and_differ() -> None:
+    long = [paths(replace(a_request(), vm_name="ü" * 125 + ending, directory="/d")) for ending in "ab"]
+    assert all(path.startswith("/d/üü") and len(Path(path).name.encode()) <= 210 for two in long for path in two)
+    assert [Path(path).name.rpartition("-")[2] for path in long[0]] == ["vda.qcow2", "vdb.raw"]
+    assert len({path for two in long for path in two}) == 4
+
+
+def test_a_disk_named_twice_is_planned_once() -> None:
+    assert paths(replace(a_request(), disks=("vda", "vda"), directory="/d")) == ["/d/vda.qcow2"]
+
+
+def test_a_source_path_that_no_file_can_have_is_not_used_again() -> None:
+    assert paths(a_request(manifest("vda", f"{IMAGES}/{'x' * 256}"))) == [f"{IMAGES}/web-vda.qcow2"]
+
+
+def test_a_disk_that_the_point_lacks_is_named_with_what_the_backup_said_of_it() -> None:
+    request = a_request(manifest("vdb", f"{IMAGES}/b"))
+    said = ("DISK_READ_ONLY", "Disk vda is not in this point: it is read-only, the VM never changes it.")
+    hostile = ("DISK_X", "Disk vda is not in this point: \x1b[31m")
+    for warning, told in ((said, "The backup said: it is read-only, the VM never changes it."), (hostile, "point.")):
+        warned = replace(request, root=replace(request.root, warnings=(warning,)))
+        disks = choose_disks(warned, SETTINGS)
+        made = plan_restore(warned, disks, Identity("web", VM_ID, False), facts(), SETTINGS, lambda: "")
+        assert isinstance(made, RestorePlan)
+        (absent,) = [message for reason, message in made.warnings if reason == "DISK_ABSENT"]
+        assert absent.startswith("Disk vda was left out") and absent.endswith(told)
+
+
 def test_own_paths_are_used_in_trusted_folders_alone() -> None:
     assert paths(a_request()) == [f"{IMAGES}/web.img", f"{IMAGES}/web-vdb.raw"]
 
@@ -93,8 +120,11 @@ def test_new_names_and_directories() -> None:
     [
         replace(a_request(), vm_name="../x"),
         replace(a_request(), vm_name="a\nb"),
-        replace(a_request(), vm_name="x" * 201),
+        replace(a_request(), vm_name="x" * 252),
         replace(a_request(), directory="relative"),
+        replace(a_request(), directory="/two\nlines"),
+        replace(a_request(), directory="/" + "d" * 256),
+        replace(a_request(), directory="/d" * 2001),
         replace(a_request(), disks=("vdz",)),
         a_request(manifest("../vda", "/x")),
         a_request(manifest("", "/x")),
@@ -147,34 +177,10 @@ def test_all_clashes_are_told_at_once() -> None:
 def test_missing_architecture_and_twin_paths() -> None:
     assert plan(a_request(), facts(capabilities=replace(HOST, emulators={}))) == ["ARCH_MISSING"]
     twins = a_request(manifest("vda", f"{IMAGES}/x"), manifest("vdb", f"{IMAGES}/x"))
-    assert plan(twins, facts()) == ["FILE_TWICE", "FILE_TWICE"]
+    assert plan(twins, facts()) == ["FILE_TWICE"]
 
 
 def test_files_alone_do_not_clash_with_vms() -> None:
     request = replace(a_request(), disks=("vda",), directory="/srv/new", domain_xml="")
     found = plan(request, facts(domains=(Domain(VM_ID, "web", "running", ()),)))
     assert isinstance(found, RestorePlan) and found.xml == ""
-
-
-def test_complete_files_never_replace_others(tmp_path: Path) -> None:
-    final = tmp_path / ("ü" * 120 + ".qcow2")
-    unfinished = unfinished_path(final, "a1")
-    unfinished.write_text("new")
-    put_in_place(unfinished, final)
-    assert final.read_text() == "new" and not unfinished.exists()
-    unfinished.write_text("other")
-    with pytest.raises(Exception, match="appeared"):
-        put_in_place(unfinished, final)
-    assert final.read_text() == "new"
-
-
-def test_sweep_removes_only_what_bears_the_attempts_name(tmp_path: Path) -> None:
-    run = tmp_path / "restores" / "a1"
-    run.mkdir(parents=True)
-    precious = tmp_path / "precious"
-    precious.touch()
-    unfinished = unfinished_path(tmp_path / "disk", "a1")
-    unfinished.touch()
-    (run / "unfinished.json").write_text(f'["{precious}", "{unfinished}"]')
-    assert len(sweep_restores(tmp_path, set())) == 1
-    assert precious.exists() and not unfinished.exists() and not run.exists()

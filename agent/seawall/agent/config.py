@@ -1,6 +1,7 @@
 """The agent's configuration: frozen, parsed once at the edge (`agent run`, `agent join`), unknown keys rejected."""
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 from seawall.agent.errors import AgentError, FailureKind
 
 DEFAULT_FILE = Path("/etc/seawall/agent.toml")
+_LARGEST = 2**63 - 1
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):[1-9][0-9]{0,4}", re.ASCII)
 
 
 class ConfigError(AgentError):
@@ -81,16 +84,27 @@ def _value(key: str, value: object, default: object) -> Any:
     """The value as the type of its field."""
     if isinstance(default, Path) and isinstance(value, str | Path) and str(value):
         path = Path(value)
-        if not path.is_absolute():
+        if not path.is_absolute() or not str(path).isprintable():
             raise ConfigError(f"{key} must be an absolute path, not {str(value)!r}")
         return path
-    if isinstance(default, int) and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(default, int) and isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST:
         return value
     if isinstance(default, str) and isinstance(value, str):
-        return value
+        return _text(key, value)
     if isinstance(default, tuple) and isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        for item in value:
+            if not _ADDRESS.fullmatch(item):
+                raise ConfigError(f"{key}: {item!r} is not host:port")
         return tuple(value)
     raise ConfigError(f"{key} = {value!r} is not a {_kind(default)}")
+
+
+def _text(key: str, value: str) -> str:
+    if not value.isprintable():
+        raise ConfigError(f"{key} = {value!r} holds characters that cannot be printed")
+    if key == "hypervisor" and "://" not in value:
+        raise ConfigError(f"{key} = {value!r} is not a libvirt URI such as qemu:///system")
+    return value
 
 
 def _kind(default: object) -> str:

@@ -92,6 +92,12 @@ class DiskUnwritable(AgentError):
     next_step = "See the free space and the health of the target's file system on that host."
 
 
+class TargetUnusable(DiskUnwritable):
+    """Nothing can be restored to that place as it is now: trying again would end the same way."""
+
+    kind = FailureKind.PERMANENT
+
+
 class RestoreRefused(AgentError):
     """The planner found a clash; nothing was copied."""
 

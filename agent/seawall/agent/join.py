@@ -15,7 +15,7 @@ import grpc
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.channel import enrolment_channel
-from seawall.agent.control.errors import AlreadyEnrolled, ControllerSilent
+from seawall.agent.control.errors import AlreadyEnrolled, ControllerSilent, NotEnrolled
 from seawall.agent.control.failures import mapped
 from seawall.agent.control.identity import (
     FILE_NAME,
@@ -54,8 +54,8 @@ def join_host(
     """Enrol, or finish an enrolment that was cut short. Returns the identity, durable on disk.
 
     `say`: called with a line for people whenever there is something to wait for.
-    Raises BadToken, AlreadyEnrolled (without force), NotTrusted (wrong pin), ControllerUnreachable, TooManyTries, ControllerRefused
-    (TOKEN_UNKNOWN, TOKEN_EXPIRED, TOKEN_USED).
+    Raises BadToken, AlreadyEnrolled (without force), NotTrusted (wrong pin), ClockWrong, ControllerUnreachable, TooManyTries,
+    ControllerRefused (TOKEN_UNKNOWN, TOKEN_EXPIRED, TOKEN_USED).
     """
     try:
         token = parse_join_token(token_text)
@@ -66,7 +66,7 @@ def join_host(
         _refuse_second(config.state_dir, force=force)
         retry = Retry(clock, clock.sleep_seconds, window_seconds=RETRY_SECONDS)
         say(f"Asking the controller at {token.address} to enrol this host.")
-        root = retry(_announcing(say, lambda: fetch_root(token.address, token.ca_sha256)))
+        root = retry(_announcing(say, lambda: fetch_root(token.address, token.ca_sha256, clock.now_us())))
         identity = _enroll(token, root, _join_key(config.state_dir), config.host_name, retry, say)
         save_identity(config.state_dir, identity)
         (config.state_dir / KEY_FILE_NAME).unlink(missing_ok=True)
@@ -87,10 +87,19 @@ def _refuse_second(state_dir: Path, *, force: bool) -> None:
 
 
 def _join_key(state_dir: Path) -> str:
+    """The key of a join that was cut short, or a new one. A file that holds no key (a full disk, another's hand) is replaced."""
     path = state_dir / KEY_FILE_NAME
-    if not path.exists():
+    if not path.exists() or not _is_key(path):
         write_private(path, new_private_key().encode())
     return path.read_text(encoding="ascii")
+
+
+def _is_key(path: Path) -> bool:
+    try:
+        signing_request(path.read_text(encoding="ascii"))
+    except (ValueError, TypeError, NotEnrolled):
+        return False
+    return True
 
 
 def _announcing(say: Callable[[str], None], call: Callable[[], T]) -> Callable[[], T]:

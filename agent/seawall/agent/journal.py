@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS attempts (
 CREATE TABLE IF NOT EXISTS checkpoints (
   name TEXT PRIMARY KEY, vm_id TEXT NOT NULL, repository_id TEXT NOT NULL, attempt_id TEXT NOT NULL, state TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS restored (
+  run_id TEXT PRIMARY KEY, attempt_id TEXT NOT NULL, vm_id TEXT NOT NULL, restored_us INTEGER NOT NULL
+) STRICT;
 """
 
 
@@ -86,6 +89,7 @@ class Journal:
             (now_us, outcome, attempt_id),
         )
         self._write("DELETE FROM attempts WHERE ended_us < ?", (now_us - _KEEP_US,))
+        self._write("DELETE FROM restored WHERE restored_us < ?", (now_us - _KEEP_US,))
 
     def open_attempts(self) -> list[JournalledAttempt]:
         """Oldest first."""
@@ -137,12 +141,25 @@ class Journal:
         """Name -> "begun", "committed" or "unknown"."""
         return dict(self._read("SELECT name, state FROM checkpoints"))
 
+    def note_restored(self, attempt_id: str, vm_id: str) -> None:
+        """The attempt's restore is complete on this host, whether or not the controller hears of it. `vm_id` "": files. Repeatable."""
+        self._write(
+            "INSERT INTO restored (run_id, attempt_id, vm_id, restored_us)"
+            " SELECT run_id, attempt_id, ?, ? FROM attempts WHERE attempt_id = ? ON CONFLICT (run_id) DO NOTHING",
+            (vm_id, self._clock.now_us(), attempt_id),
+        )
+
+    def restored(self, run_id: str) -> str | None:
+        """The VM that an attempt of this run restored here to the end, "" for files; None: there was none."""
+        rows = self._read("SELECT vm_id FROM restored WHERE run_id = ?", (run_id,))
+        return str(rows[0][0]) if rows else None
+
     def _write(self, sql: str, values: tuple[object, ...]) -> None:
         with self._lock, _mapped(), closing(self._db.execute(sql, values)):
             pass
 
-    def _read(self, sql: str) -> list[tuple]:  # type: ignore[type-arg]  # rows are as wide as the query
-        with self._lock, _mapped(), closing(self._db.execute(sql)) as cursor:
+    def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]  # as wide as the query
+        with self._lock, _mapped(), closing(self._db.execute(sql, values)) as cursor:
             return cursor.fetchall()
 
 

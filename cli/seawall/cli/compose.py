@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from seawall.cli.exits import CommandError, Exit
+from seawall.cli.exits import CommandError, Exit, system_error
 from seawall.cli.text import iso_time, sentences
 from seawall.repository.clock import SystemClock
 
@@ -29,6 +29,7 @@ _CODES = {
     "TOKEN_USED": Exit.NOT_ALLOWED,
     "TOO_MANY_TRIES": Exit.NOT_ALLOWED,
     "CONTROLLER_NOT_TRUSTED": Exit.NOT_ALLOWED,
+    "CLOCK_WRONG": Exit.REFUSED,
     "AGENT_NOT_RUNNING": Exit.UNREACHABLE,
     "CONTROLLER_SILENT": Exit.UNREACHABLE,
     "CONTROLLER_UNREACHABLE": Exit.UNREACHABLE,
@@ -53,7 +54,7 @@ def _controller_errors() -> Iterator[None]:
     except ControllerError as error:
         raise _command_error(error.reason, str(error)) from error
     except OSError as error:
-        raise _system_error(error) from error
+        raise system_error(error) from error
 
 
 @contextmanager
@@ -65,18 +66,11 @@ def _agent_errors(next_steps: Mapping[str, str] = MappingProxyType({})) -> Itera
     except AgentError as error:
         raise _command_error(error.reason, str(error), next_steps.get(error.reason, error.next_step)) from error
     except OSError as error:
-        raise _system_error(error) from error
+        raise system_error(error) from error
 
 
 def _command_error(reason: str, *parts: str) -> CommandError:
     return CommandError(_CODES.get(reason, Exit.REFUSED), reason, sentences(*parts))
-
-
-def _system_error(error: OSError) -> CommandError:
-    what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-    if isinstance(error, PermissionError):
-        return CommandError(Exit.NOT_ALLOWED, "PERMISSION", sentences(what, "Are you root?"))
-    return CommandError(Exit.FAILED, "SYSTEM", sentences(what))
 
 
 def _remarks_to_stderr() -> None:
@@ -93,8 +87,9 @@ def controller_config(file: Path | None, **overrides: Any) -> "ControllerConfig"
     """The controller's settings: file, then what the command line gives (None = not given)."""
     from seawall.controller.config import load_config
 
+    given = {key: value.absolute() if isinstance(value, Path) else value for key, value in overrides.items()}
     with _controller_errors():
-        return load_config(file, **overrides)
+        return load_config(file, **given)
 
 
 def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
@@ -153,6 +148,24 @@ def agent_status(config: "AgentConfig") -> dict[str, Any]:
 
     with _agent_errors():
         return _timed(asdict(read_status(config.run_dir)))
+
+
+def store_url(url: str) -> str:
+    """A store's URL in the one form that the controller keeps. Raises CommandError."""
+    from seawall.repository.store.location import FolderLocation, LocationInvalid, parse_location
+
+    try:
+        location = parse_location(url)
+    except LocationInvalid as error:
+        raise CommandError(Exit.USAGE, "BAD_URL", sentences(str(error))) from error
+    return location.path.as_uri() if isinstance(location, FolderLocation) else location.url
+
+
+def write_private_file(path: Path, body: bytes) -> None:
+    """Mode 0600, durable, whole or not at all. Raises OSError."""
+    from seawall.controller.files import write_file
+
+    write_file(path, body, 0o600)
 
 
 def _timed(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The operator's way to the controller: operator.toml, a TLS channel that trusts that controller's CA alone, a bearer token per call."""
 
 import os
+import ssl
+import stat
+import sys
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,10 +18,14 @@ from grpc_status import rpc_status
 
 from seawall.api.v1.operator_pb2_grpc import AdminServiceStub, BackupServiceStub
 from seawall.cli.exits import BY_STATUS, CommandError, Exit
+from seawall.cli.text import sentences
+from seawall.controller.addresses import split_address
 
 DEADLINE_SECONDS = 60
 ADD_REPOSITORY_SECONDS = 180  # it probes a bucket that may be far away
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+LONGEST_TOKEN = 4096
+COPY_IT = "Copy operator.toml from the controller, where `seawall controller init` wrote it, or name it with --config."
 
 CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),
@@ -48,37 +55,68 @@ def find_config(option: Path | None) -> Path:
     """`--config`, then SEAWALL_CONFIG, then the search path. Raises CommandError when there is none."""
     named = option or (Path(os.environ["SEAWALL_CONFIG"]) if os.environ.get("SEAWALL_CONFIG") else None)
     if named is not None:
-        if named.is_file():
+        if _is_file(named):
             return named
-        raise CommandError(Exit.USAGE, "NO_CONFIG", f"There is no operator configuration at {named}.")
+        raise CommandError(Exit.USAGE, "NO_CONFIG", f"There is no operator configuration at {named}. {COPY_IT}")
     for path in search_path():
-        if path.is_file():
+        if _is_file(path):
             return path
     places = ", ".join(str(path) for path in search_path())
-    raise CommandError(
-        Exit.USAGE,
-        "NO_CONFIG",
-        f"No operator configuration found ({places}). Copy operator.toml from the controller, where `seawall controller init` wrote it, "
-        "or name it with --config.",
-    )
+    raise CommandError(Exit.USAGE, "NO_CONFIG", f"No operator configuration found ({places}). {COPY_IT}")
 
 
 def load_config(option: Path | None) -> OperatorConfig:
     """Parse operator.toml. Raises CommandError naming the file and what is wrong with it."""
     path = find_config(option)
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        mode = path.stat().st_mode
     except PermissionError as error:
-        raise CommandError(Exit.NOT_ALLOWED, "CONFIG_UNREADABLE", f"{path} may not be read by this user.") from error
+        raise _unreadable(path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CommandError(Exit.USAGE, "BAD_CONFIG", f"{path} is not valid TOML: {error}") from error
+        raise _bad(path, f"is not valid TOML: {error}") from error
+    config = _parsed(path, values)
+    if mode & stat.S_IROTH:
+        sys.stderr.write(f"Anyone on this machine can read the operator's token: chmod o-r {path}\n")
+    return config
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError as error:
+        raise _unreadable(path) from error
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _unreadable(path: Path) -> CommandError:
+    return CommandError(
+        Exit.NOT_ALLOWED, "CONFIG_UNREADABLE", f"{path} may not be read by this user. Use sudo, or a copy of your own."
+    )
+
+
+def _parsed(path: Path, values: dict[str, Any]) -> OperatorConfig:
     wanted = ("address", "ca_pem", "token")
     for key in wanted:
         if not isinstance(values.get(key), str) or not values[key]:
-            raise CommandError(Exit.USAGE, "BAD_CONFIG", f"{path} has no `{key}`.")
+            raise _bad(path, f"has no `{key}`, or one that is not text.")
     if unknown := sorted(set(values) - set(wanted)):
-        raise CommandError(Exit.USAGE, "BAD_CONFIG", f"{path} has unknown keys: {', '.join(unknown)}.")
-    return OperatorConfig(values["address"], values["ca_pem"], values["token"], path)
+        raise _bad(path, f"has unknown keys: {', '.join(unknown)}. It may hold {', '.join(wanted)}.")
+    address, ca_pem, token = (values[key] for key in wanted)
+    try:
+        if split_address(address)[1] == 0:
+            raise ValueError(f"{address!r} is not host:port")
+    except ValueError as error:
+        raise _bad(path, f"has a wrong `address`: {error}.") from error
+    # What gRPC would only meet in the middle of a call, with words for its own authors.
+    if len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
+        raise _bad(path, "has a `token` that no controller made.")
+    return OperatorConfig(address, ca_pem, token, path)
+
+
+def _bad(path: Path, what: str) -> CommandError:
+    return CommandError(Exit.USAGE, "BAD_CONFIG", f"{sentences(f'{path} {what}')} {COPY_IT}")
 
 
 class _Bearer(grpc.AuthMetadataPlugin):
@@ -150,6 +188,10 @@ class Controller:
 
 def connection_cause(message: str) -> str:
     """The part of gRPC's words that a person wants: "connect: Connection refused (111)" of a whole path of wrappers."""
+    if "Domain name not found" in message:
+        return "its name is not known here"
+    if "Socket closed" in message or "WRONG_VERSION_NUMBER" in message:
+        return "what answers there is no operator port of a controller: 7440 is, unless configured otherwise"
     for mark in ("Failed to connect to remote host: ", "last error: "):
         if mark in message:
             return message.rsplit(mark, 1)[1].strip()
@@ -170,6 +212,10 @@ def _error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
 def connect(option: Path | None) -> Iterator[Controller]:
     """The controller that operator.toml names; the channel is closed on leaving."""
     config = load_config(option)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=config.ca_pem)
+    except (ssl.SSLError, ValueError) as error:
+        raise _bad(config.path, "has a `ca_pem` that is no certificate.") from error
     transport = grpc.ssl_channel_credentials(root_certificates=config.ca_pem.encode())
     token = grpc.metadata_call_credentials(_Bearer(config.token))
     credentials = grpc.composite_channel_credentials(transport, token)

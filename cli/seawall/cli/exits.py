@@ -1,5 +1,7 @@
 """Exit codes: one table for every command. It is printed by `seawall --help` and stands in the README."""
 
+import errno
+import os
 from enum import IntEnum
 
 import grpc
@@ -53,6 +55,28 @@ class CommandError(Exception):
         super().__init__(message)
         self.code = code
         self.reason = reason
+
+
+_WRONG_PATH = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+)
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def system_error(error: OSError) -> CommandError:
+    """What the operating system refused, on which path, and what to look at."""
+    what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    what = what.rstrip(".")
+    if isinstance(error, PermissionError):
+        advice = (
+            "Are you root?" if os.geteuid() else "Look at its owner, mode and attributes, and those of its folders."
+        )
+        return CommandError(Exit.NOT_ALLOWED, "PERMISSION", f"{what}. {advice}")
+    if error.errno in _WRONG_PATH and error.filename:
+        return CommandError(Exit.USAGE, "BAD_PATH", f"{what}. Name another path, or put right what lies there.")
+    if error.errno in _NO_ROOM:
+        return CommandError(Exit.REFUSED, "NO_ROOM", f"{what}. Make room there, or name another path.")
+    return CommandError(Exit.FAILED, "SYSTEM", f"{what}.")
 
 
 def table_text() -> str:

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
-from seawall.cli.commands import agent, backup, controller, host, point, repo, restore, run, status, vm
+from seawall.cli.commands import agent, backup, controller, host, point, repo, rescue, restore, run, status, up, vm
 from seawall.cli.exits import table_text
+from seawall.cli.usage import SeawallGroup
 
 app = typer.Typer(
     name="seawall",
+    cls=SeawallGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -19,10 +21,11 @@ app = typer.Typer(
     epilog=table_text(),
 )
 
+app.command("up", epilog=up.EPILOG)(up.bring_up)
 app.command("status")(status.show_status)
 app.command("backup")(backup.start_backup)
 app.command("restore")(restore.start_restore)
-for group in (controller.app, agent.app, host.app, vm.app, run.app, point.app, repo.app):
+for group in (controller.app, agent.app, host.app, vm.app, run.app, point.app, repo.app, rescue.app):
     app.add_typer(group)
 
 

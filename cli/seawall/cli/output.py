@@ -7,7 +7,6 @@ from typing import Any
 
 from google.protobuf.message import Message
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from seawall.cli.exits import CommandError
@@ -33,22 +32,28 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
+        self._answered = False
         self.out = Console(soft_wrap=True, highlight=False)
         self.err = Console(stderr=True, soft_wrap=True, highlight=False)
 
     def json(self, value: Any) -> None:
-        """One document. Messages are made plain."""
+        """One document, once. Messages are made plain."""
+        self._answered = True
         sys.stdout.write(json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
         sys.stdout.flush()
 
     def line(self, text: str = "", style: str | None = None) -> None:
-        """A line of the answer; brackets in it are text, not markup."""
-        self.out.print(escape(text), style=style)
+        """A line of the answer; brackets and `:words:` in it are text, neither markup nor emoji."""
+        self.out.print(Text(text, style=style or ""))
 
     def note(self, text: str) -> None:
         """A remark beside the answer."""
         if not self.as_json:
-            self.err.print(escape(text), style="dim")
+            self.err.print(Text(text, style="dim"))
+
+    def event(self, text: str) -> None:
+        """Something that happened while a command goes on; told to scripts too. Raises OSError when nobody can be told."""
+        self.err.print(Text(text, style="dim"))
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
         """A table, laid out as `lay_out` says. Prints `empty` when there is no row."""
@@ -62,11 +67,11 @@ class Output:
             self.out.print(text)
 
     def error(self, error: CommandError) -> None:
-        """The one message that a failed command ends with."""
-        if self.as_json:
+        """The one message that a failed command ends with. Standard output takes one document: after the answer it goes beside it."""
+        if self.as_json and not self._answered:
             self.json({"error": {"reason": error.reason, "message": str(error), "exit_code": int(error.code)}})
         else:
-            self.err.print(f"[red]seawall:[/red] {escape(str(error))}")
+            self.err.print(Text.assemble(("seawall:", "red"), f" {error}"))
 
 
 def _state(cell: str) -> str:

@@ -89,6 +89,15 @@ def recovery_key_file(path: Path) -> Iterator[RecoveryFile]:
         raise
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether the file at `path` waits for the rest of its sheet."""
+    try:
+        with path.open(errors="replace") as file:
+            return file.readline() == f"{UNFINISHED}\n"
+    except FileNotFoundError:
+        return False
+
+
 def _unfinished_key(path: Path) -> bytes | None:
     """The key of a run that was cut short; None where there is no file. Raises FileExistsError for any other file."""
     from seawall.repository.crypto.recovery import parse_recovery_key

@@ -42,6 +42,8 @@ def detail(run: resources_pb2.Run) -> str:
         planned = sum(disk.planned_bytes for disk in progress.disks)
         share = f" {100 * done // planned} %" if planned else ""
         canceling = "canceling: " if run.cancel_requested else ""
+        if run.blocked_on or progress.waiting_on:
+            return f"{canceling}waits for {run.blocked_on or progress.waiting_on}"
         return f"{canceling}{progress.phase or word(run.attempts[-1], 'state')}{share}"
     return "; ".join(warning.reason for warning in run.warnings)
 
@@ -57,7 +59,7 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
         output.line(f"ended       {local(run.ended_at)} (took {between(run.created_at, run.ended_at)})")
     if run.point_id:
         output.line(f"point       {run.point_id}")
-    if run.blocked_on and run.state == resources_pb2.RUN_STATE_READY:
+    if run.blocked_on:
         output.line(f"waits for   {run.blocked_on}")
     if run.HasField("failure"):
         print_failure(output, run.failure)
@@ -65,9 +67,11 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
         output.line(f"warning     {warning.message} ({warning.reason})", style="yellow")
     for attempt in run.attempts:
         output.line(f"\nattempt {attempt.attempt_no} on {attempt.host_name}: {word(attempt, 'state')}", style="bold")
-        if attempt.HasField("failure"):
+        if attempt.HasField("failure") and attempt.failure != run.failure:
             print_failure(output, attempt.failure)
-        print_disks(output, attempt.progress.disks)
+        if attempt.progress.waiting_on and not run.HasField("ended_at"):
+            output.line(f"waits for   {attempt.progress.waiting_on}")
+        print_disks(output, attempt.progress.disks, restored=run.kind == resources_pb2.RUN_KIND_RESTORE)
 
 
 def print_failure(output: Output, failure: resources_pb2.Failure) -> None:
@@ -77,8 +81,10 @@ def print_failure(output: Output, failure: resources_pb2.Failure) -> None:
         output.line(f"next        {failure.next_step}")
 
 
-def print_disks(output: Output, disks: Iterable[resources_pb2.DiskProgress]) -> None:
-    """The disks of an attempt."""
+def print_disks(output: Output, disks: Iterable[resources_pb2.DiskProgress], *, restored: bool) -> None:
+    """The disks of an attempt. Of a restore: how much of it is done, written and fetched, and where it lies."""
+    if restored:
+        return _print_restored(output, disks)
     rows = [
         (
             disk.disk,
@@ -93,3 +99,19 @@ def print_disks(output: Output, disks: Iterable[resources_pb2.DiskProgress]) -> 
     ]
     if rows:
         output.table(("DISK", ">SIZE", ">READ", ">NEW", ">STORED", "HOW", "WHY"), rows, "")
+
+
+def _print_restored(output: Output, disks: Iterable[resources_pb2.DiskProgress]) -> None:
+    rows = [
+        (
+            disk.disk,
+            size(disk.size_bytes),
+            size(disk.read_bytes),
+            size(disk.new_bytes),
+            size(disk.stored_bytes),
+            disk.why,
+        )
+        for disk in disks
+    ]
+    if rows:
+        output.table(("DISK", ">SIZE", ">DONE", ">WRITTEN", ">FETCHED", "WHERE"), rows, "")

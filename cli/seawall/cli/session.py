@@ -1,5 +1,6 @@
 """What every command shares: its options, the connection, and how it ends."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seawall.cli.connection import Controller, connect
-from seawall.cli.exits import CommandError, Exit
+from seawall.cli.exits import CommandError, Exit, system_error
 from seawall.cli.output import Output
 
 ConfigOption = Annotated[
@@ -25,7 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 @contextmanager
 def answering(as_json: bool) -> Iterator[Output]:
-    """An output; a CommandError inside becomes its message and exit code, Ctrl-C becomes 130."""
+    """An output; a CommandError inside becomes its message and exit code, Ctrl-C becomes 130, what nobody foresaw becomes 1."""
     output = Output(as_json=as_json)
     try:
         yield output
@@ -35,6 +36,18 @@ def answering(as_json: bool) -> Iterator[Output]:
     except KeyboardInterrupt as error:
         output.note("Interrupted. What was started goes on; see `seawall run list`.")
         raise typer.Exit(Exit.INTERRUPTED) from error
+    except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError):
+        raise  # the parser's own ways to end
+    except OSError as error:
+        told = system_error(error)
+        output.error(told)
+        raise typer.Exit(told.code) from error
+    except Exception as error:
+        # The top of every command: the traceback is for us, the last line, or the document, for whoever asked.
+        traceback.print_exc()
+        message = f"Something unexpected happened ({type(error).__name__}: {error}). Please report it with the lines on standard error."
+        output.error(CommandError(Exit.FAILED, "UNEXPECTED", message))
+        raise typer.Exit(Exit.FAILED) from error
 
 
 @contextmanager

@@ -18,10 +18,13 @@ def size(count: float) -> str:
 
 
 def parse_size(text: str) -> int:
-    """ "64KiB", "64K", "65536" -> 65536. Raises ValueError."""
+    """ "64KiB", "64K", "65536" -> 65536; at least 1 and below 2^32. Raises ValueError."""
     stripped = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = stripped[-1:] if stripped[-1:] in ("K", "M", "G") else ""
-    return int(stripped.removesuffix(unit)) * _BINARY[unit]
+    size_bytes = int(stripped.removesuffix(unit)) * _BINARY[unit]
+    if not 0 < size_bytes < 2**32:
+        raise ValueError(text)
+    return size_bytes
 
 
 def duration(seconds: float) -> str:
@@ -38,7 +41,10 @@ def parse_duration(text: str) -> timedelta:
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}.get(text[-1:])
     if unit is None:
         raise ValueError(text)
-    return timedelta(**{unit: float(text[:-1])})
+    try:
+        return timedelta(**{unit: float(text[:-1])})
+    except OverflowError as error:
+        raise ValueError(text) from error
 
 
 def local(when: Timestamp) -> str:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -127,7 +126,7 @@ class _Bars:
             disks.add_column(no_wrap=True, overflow="ellipsis")
         bar_width = min(max(self._console.width - FIGURES_WIDTH, 8), 30)
         for disk in run.attempts[-1].progress.disks if run.attempts else ():
-            disks.add_row(f"  {escape(disk.disk)}", _bar(disk, bar_width), _figures(disk))
+            disks.add_row(Text(f"  {disk.disk}"), _bar(disk, bar_width), _figures(disk))
         if disks.row_count:
             yield disks
 
@@ -152,6 +151,8 @@ def _headline(run: resources_pb2.Run) -> str:
         return f"waits: {run.blocked_on}" if run.blocked_on else "waits for a place"
     attempt = run.attempts[-1]
     progress = attempt.progress
+    if run.blocked_on:
+        return f"waits for {run.blocked_on}"
     parts = ["canceling"] if run.cancel_requested else []
     parts.append(progress.phase or word(attempt, "state"))
     if attempt.attempt_no > 1:

@@ -1,6 +1,21 @@
 """Addresses as text: "host:port", IPv6 hosts in brackets."""
 
 import ipaddress
+import re
+
+# Labels of letters, digits, "-" and "_"; other alphabets are written in their xn-- form.
+_HOST = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?", re.ASCII
+)
+
+
+def is_host(name: str) -> bool:
+    """Whether it may be a DNS name or an IP address (IPv6 without brackets)."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return _HOST.fullmatch(name) is not None
+    return "%" not in name
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -12,6 +27,8 @@ def split_address(address: str) -> tuple[str, int]:
         return str(ipaddress.IPv6Address(host[1:-1])), int(port)
     if ":" in host:
         raise ValueError(f"{address!r}: an IPv6 host stands in brackets, as in [::1]:7440")
+    if not is_host(host):
+        raise ValueError(f"{address!r} is not host:port: {host!r} is no DNS name or IP address")
     return host, int(port)
 
 

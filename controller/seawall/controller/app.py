@@ -27,6 +27,7 @@ from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Publisher
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
+from seawall.controller.repositories.health import StoreHealth, watch_stores
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.leading import LeaderLease
@@ -81,6 +82,8 @@ class Application:
         self._timings = outside.timings or config.timings
         self._box = SecretBox.from_file(config.paths.kek)
         self._authority = CertificateAuthority.load(config.paths, self._box, outside.clock)
+        keys = Keys(load_wrapper_key(config.paths, self._box), self._box)
+        self._operator_hashes = load_operator_token_hashes(config.paths)
         self.drain = Drain()
         self._wakes = Wakes()
         self._blocking = Blocking()
@@ -88,10 +91,10 @@ class Application:
         self._database = SqliteDatabase(config.paths.database, config.paths.lock)
         self._executions = Executions(self._database, self._wakes)
         self._lease = LeaderLease(self._database, self._clock, self._timings)
-        keys = Keys(load_wrapper_key(config.paths, self._box), self._box)
         self._repositories = RepositoryCatalogue(
             self._database, keys, config.paths, self._lease, outside.clock, outside.open_store
         )
+        self._health = StoreHealth(self._repositories, outside.clock)
         self._promotion = Promotion(
             self._database, self._repositories, self._lease, self._clock, outside.on_publish_step
         )
@@ -117,6 +120,7 @@ class Application:
                 finish_intents(self._promotion, self._blocking, self._wakes, drain, timings.publish_retry_seconds)
             ),
             asyncio.create_task(self._open_repositories()),
+            asyncio.create_task(watch_stores(self._health, self._database, self._blocking, drain)),
         ]
         _log.info("controller.started", operator_port=ports.operator, agent_port=ports.agent, version=_version())
         return ports
@@ -165,7 +169,7 @@ class Application:
             operator_listen=config.operator_listen,
             agent_listen=config.agent_listen,
             tls=certificate.current,
-            operator_interceptors=[operator_auth(load_operator_token_hashes(config.paths))],
+            operator_interceptors=[operator_auth(self._operator_hashes)],
             agent_interceptors=[agent_auth(self._authority.cluster_id, RevocationCheck(enrolment.check_agent, clock))],
             drain=self.drain,
             drain_grace_seconds=config.timings.drain_grace_seconds,
@@ -189,6 +193,7 @@ class Application:
             Once(self._database, self._clock, self._timings),
             Watching(self._database, self._wakes, self.drain, self._timings),
             RepositoryAdder(self._database, self._repositories, self._clock),
+            self._health,
             self._blocking,
             _version(),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seawall.controller.addresses import join_address, split_address
+from seawall.controller.addresses import is_host, join_address, split_address
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.timings import Timings
 
@@ -57,9 +57,9 @@ class ControllerConfig:
             _check_address(name, getattr(self, name))
         for name in ("agent_address", "enrol_address", "operator_address"):
             if getattr(self, name):
-                _check_address(name, getattr(self, name))
+                _check_address(name, getattr(self, name), dialled=True)
         for name in self.server_names:
-            if not name or not name.isascii() or any(character.isspace() for character in name):
+            if not is_host(name):
                 raise InvalidArgument("BAD_CONFIG", f"server_names: {name!r} is no DNS name or IP address")
         if self.log_level not in LOG_LEVELS:
             raise InvalidArgument("BAD_CONFIG", f"log_level is {self.log_level!r}; it may be {', '.join(LOG_LEVELS)}")
@@ -225,15 +225,20 @@ def _value_of(key: str, value: Any, source: str) -> Any:
             raise InvalidArgument("BAD_CONFIG", f"{source}: {key} must be a list of names")
         return tuple(value)
     if key in ("state_dir", "operator_file") and isinstance(value, (str, Path)) and str(value):
-        return Path(value)
+        path = Path(value)
+        if not path.is_absolute() or not str(path).isprintable():
+            raise InvalidArgument("BAD_CONFIG", f"{source}: {key} must be an absolute path, not {str(value)!r}")
+        return path
     if not isinstance(value, str) or key in ("state_dir", "operator_file"):
         raise InvalidArgument("BAD_CONFIG", f"{source}: {key} must be text, not {value!r}")
     return value
 
 
-def _check_address(name: str, address: str) -> None:
+def _check_address(name: str, address: str, *, dialled: bool = False) -> None:
+    """Port 0 lets the system choose where we listen; nobody can dial it."""
     try:
-        split_address(address)
+        if split_address(address)[1] == 0 and dialled:
+            raise ValueError(f"{address!r}: port 0 cannot be dialled")
     except ValueError as error:
         raise InvalidArgument("BAD_CONFIG", f"{name}: {error}") from error
 

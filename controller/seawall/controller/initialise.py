@@ -27,7 +27,7 @@ from seawall.controller.certificates.authority import (
 )
 from seawall.controller.certificates.server_certificate import ServerCertificate
 from seawall.controller.config import ControllerConfig, StatePaths
-from seawall.controller.errors import FailedPrecondition, InvalidArgument
+from seawall.controller.errors import DataLoss, FailedPrecondition, InvalidArgument
 from seawall.controller.files import sync_directory, write_file
 from seawall.controller.operator_access import OperatorAccess
 from seawall.controller.secrets import KEK_BYTES, Secret, SecretBox
@@ -73,21 +73,40 @@ Step = Callable[[_Making], None]
 
 
 def initialise(config: ControllerConfig, clock: Clock) -> Initialised:
-    """Raises OSError (the state directory cannot be written), DataLoss (files of another controller)."""
+    """Raises OSError (the state directory cannot be written), DataLoss (files that are lost, damaged, or of another controller)."""
     making = _Making(config, clock)
     already = config.paths.marker.exists()
-    if not already:
+    if already:
+        _require_whole(config.paths)
+    else:
         for step in STEPS:
             step(making)
     return Initialised(making.cluster_id, already, _operator_toml_of(config))
 
 
 def require_initialised(paths: StatePaths) -> None:
-    """Raises FailedPrecondition/NOT_INITIALISED."""
+    """Raises FailedPrecondition/NOT_INITIALISED; DataLoss/STATE_FILE_MISSING."""
     if not paths.marker.exists():
         raise FailedPrecondition(
             "NOT_INITIALISED", f"{paths.state_dir} holds no controller; run `seawall controller init` first."
         )
+    _require_whole(paths)
+
+
+def _require_whole(paths: StatePaths) -> None:
+    """Nothing that is gone is made anew: what it sealed or signed would be lost behind a message that all is well."""
+    for path in (
+        paths.kek,
+        paths.cluster_id,
+        paths.root_certificate,
+        paths.issuing_certificate,
+        paths.issuing_key,
+        paths.wrapper_key,
+        paths.operator_token_hash,
+    ):
+        if not path.exists():
+            message = f"{path} is missing, though this controller was made with it; restore it from your backup of the state directory."
+            raise DataLoss("STATE_FILE_MISSING", message)
 
 
 def load_wrapper_key(paths: StatePaths, box: SecretBox) -> Secret:
@@ -96,8 +115,19 @@ def load_wrapper_key(paths: StatePaths, box: SecretBox) -> Secret:
 
 
 def load_operator_token_hashes(paths: StatePaths) -> tuple[bytes, ...]:
-    """SHA-256 of each operator token, 32 bytes each."""
-    return (bytes.fromhex(paths.operator_token_hash.read_text().strip()),)
+    """SHA-256 of each operator token, 32 bytes each. Raises DataLoss/STATE_FILE_DAMAGED."""
+    path = paths.operator_token_hash
+    try:
+        digest = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except ValueError:
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise DataLoss(
+            "STATE_FILE_DAMAGED",
+            f"{path} is not the hash of an operator's token. Remove it and {paths.marker.name}, then run `seawall controller init` "
+            "with the options of the first time: it writes the hash of the token in operator.toml.",
+        )
+    return (digest,)
 
 
 def _directories(making: _Making) -> None:
@@ -110,6 +140,10 @@ def _directories(making: _Making) -> None:
 
 
 def _kek(making: _Making) -> None:
+    if not making.paths.kek.exists() and making.paths.root_key.exists():
+        raise DataLoss(
+            "STATE_FILE_MISSING", f"{making.paths.kek} is missing, and secrets sealed with it are there; restore it."
+        )
     _once(making.paths.kek, lambda: os.urandom(KEK_BYTES), 0o400)
 
 
@@ -208,7 +242,7 @@ def _once(path: Path, body: Callable[[], bytes], mode: int) -> None:
 def _ca_of(operator_toml: Path) -> str | None:
     try:
         return OperatorAccess.parse(operator_toml.read_text()).ca_pem
-    except InvalidArgument:
+    except (InvalidArgument, UnicodeDecodeError):
         return None
 
 
@@ -219,4 +253,13 @@ def _keep_aside(path: Path) -> None:
 
 
 def _operator_toml_of(config: ControllerConfig) -> Path:
-    return Path(json.loads(config.paths.marker.read_text())["operator_toml"])
+    """Raises DataLoss/STATE_FILE_DAMAGED."""
+    marker = config.paths.marker
+    try:
+        return Path(json.loads(marker.read_text())["operator_toml"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataLoss(
+            "STATE_FILE_DAMAGED",
+            f"{marker} is damaged. Remove it and run `seawall controller init` with the options of the first time: "
+            "keys and certificates stay as they are.",
+        ) from error

@@ -20,6 +20,9 @@ from seawall.controller.records.runs import Attempt, Progress, Run, RunCounts
 
 T = TypeVar("T")
 
+SHORTEST_PREFIX = 8
+"""An id may be given by its first digits, so many at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leader:

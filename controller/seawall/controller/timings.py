@@ -10,6 +10,8 @@ from seawall.controller.errors import InvalidArgument
 
 SECOND_US = 1_000_000
 DESIGN = {"configurable": False}
+LONGEST_SECONDS = 366 * 86_400.0
+LONGEST_URL_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +60,14 @@ class Timings:
     drain_grace_seconds: float = 10.0
     """After polls were answered, how long other calls may take to end."""
 
+    retry_seconds: float = 60.0
+    """Before a run's second try; the pauses after that grow."""
+
     agent_certificate_seconds: float = 7 * 86_400.0
     """Life of an agent's certificate."""
 
-    transient_backoff_seconds: tuple[float, ...] = field(default=(60.0, 240.0, 960.0), metadata=DESIGN)
-    """After the first, second, ... failed try."""
+    retry_growth: float = field(default=4.0, metadata=DESIGN)
+    """Each further pause after a failed try is so many times as long as the one before."""
 
     most_tries: int = field(default=3, metadata=DESIGN)
 
@@ -73,7 +78,7 @@ class Timings:
     """Attempts that did not count."""
 
     restart_backoff_seconds: float = field(default=3.0, metadata=DESIGN)
-    """After an agent's restart."""
+    """After an agent's restart, and after the first worker that was killed."""
 
     expired_backoff_seconds: float = field(default=5.0, metadata=DESIGN)
     """After an attempt that nobody accepted."""
@@ -94,8 +99,13 @@ class Timings:
     def __post_init__(self) -> None:
         for each in _configurable():
             value = getattr(self, each.name)
-            if value < 0 or (value == 0 and each.name != "failover_grace_seconds"):
+            # Written so that NaN, which no comparison finds, is refused too.
+            if not value >= 0 or (value == 0 and each.name != "failover_grace_seconds"):
                 raise InvalidArgument("BAD_CONFIG", f"timings.{each.name} must be greater than 0")
+            if value > LONGEST_SECONDS:
+                raise InvalidArgument("BAD_CONFIG", f"timings.{each.name} must be at most a year")
+        if self.url_ttl_seconds > LONGEST_URL_SECONDS:
+            raise InvalidArgument("BAD_CONFIG", "timings.url_ttl_seconds must be at most 604800: S3 signs no longer")
         if self.lease_ttl_seconds < 2 * self.heartbeat_seconds:
             raise InvalidArgument("BAD_CONFIG", "timings.lease_ttl_seconds must be at least twice heartbeat_seconds")
 

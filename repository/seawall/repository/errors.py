@@ -13,6 +13,14 @@ class StoreUnavailable(TemporaryError):
     """The store did not answer, or answered that it cannot now."""
 
 
+class StoreBusy(StoreUnavailable):
+    """The store asked to be left alone for a while: 503 SlowDown, 429."""
+
+
+class StoreFull(RepositoryError):
+    """No room or no quota left. Not temporary: to repeat the call at once is of no use; a later run may find room."""
+
+
 class StoreRefused(RepositoryError):
     """The store said no for good: credentials, policy, expired signature."""
 

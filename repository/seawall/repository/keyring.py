@@ -2,13 +2,25 @@
 
 from collections.abc import Mapping
 
+from seawall.repository.bounded import SMALL_OBJECT_BYTES, read_bounded
 from seawall.repository.crypto.keys import RepositorySecrets, cut_key_commitment
-from seawall.repository.errors import ForeignRepository, IntegrityError, ObjectExists, WrongKey
+from seawall.repository.errors import (
+    ForeignRepository,
+    FormatUnsupported,
+    IntegrityError,
+    ObjectExists,
+    ObjectMissing,
+    RepositoryError,
+    WrongKey,
+)
 from seawall.repository.format.config import RepositoryConfig
 from seawall.repository.format.keyfile import KeyBundle, encode_key_object, key_names, open_key_object
 from seawall.repository.format.layout import KEYS_PREFIX, KeyName, key_name, parse_key_name
 from seawall.repository.naming import naming
 from seawall.repository.store.port import Store
+
+_SHUT = (IntegrityError, WrongKey, FormatUnsupported, ObjectMissing)
+"""What one key object can meet that says nothing of the others."""
 
 
 def write_keys(store: Store, lineage_id: bytes, recipients: Mapping[str, bytes], secrets: RepositorySecrets) -> None:
@@ -31,19 +43,28 @@ def write_keys(store: Store, lineage_id: bytes, recipients: Mapping[str, bytes],
 def read_keys(store: Store, config: RepositoryConfig, wrapper: str, secret_key: bytes) -> RepositorySecrets:
     """All epochs of all tenants that this wrapper's key opens, proven against the config.
 
-    Raises WrongKey (no such wrapper, or another key than it was made for), IntegrityError, FormatUnsupported.
+    An object that does not open keeps its own tenant and epoch shut and no other: it is named in the secrets' `unopened`.
+    Raises WrongKey (no such wrapper, or another key than it was made for); what the first object met, when none opens.
     """
     names = key_objects(store)
     mine = {name: parts for name, parts in names.items() if parts.wrapper == wrapper}
     if not mine:
         known = sorted({parts.wrapper for parts in names.values()})
         raise WrongKey(f"{store.url} has no keys for {wrapper!r}; it has keys for: {', '.join(known) or 'nobody'}")
-    bundles = {
-        (parts.tenant, parts.epoch): _open(store, name, parts, config, secret_key) for name, parts in mine.items()
-    }
+    bundles: dict[tuple[str, int], KeyBundle] = {}
+    failures: dict[tuple[str, int], RepositoryError] = {}
+    for name, parts in mine.items():
+        try:
+            bundles[parts.tenant, parts.epoch] = _open(store, name, parts, config, secret_key)
+        except _SHUT as error:
+            failures[parts.tenant, parts.epoch] = error
+    if not bundles:
+        # A wrong key is what the operator can mend: it goes before damage.
+        raise next((error for error in failures.values() if isinstance(error, WrongKey)), *failures.values())
     first = next(iter(bundles.values()))
     dedup_keys = {place: bundle.k_dedup for place, bundle in bundles.items()}
-    return RepositorySecrets(first.repository_secret_key, first.signing_secret_key, first.cut_key, dedup_keys)
+    unopened = {place: str(error) for place, error in failures.items()}
+    return RepositorySecrets(first.repository_secret_key, first.signing_secret_key, first.cut_key, dedup_keys, unopened)
 
 
 def key_objects(store: Store) -> Mapping[str, KeyName]:
@@ -65,7 +86,7 @@ def _require_same(store: Store, name: str, body: bytes, error: ObjectExists) -> 
 
 def _open(store: Store, name: str, parts: KeyName, config: RepositoryConfig, secret_key: bytes) -> KeyBundle:
     with naming(name):
-        names, bundle = open_key_object(store.get(name), secret_key)
+        names, bundle = open_key_object(read_bounded(store, name, SMALL_OBJECT_BYTES), secret_key)
         said = (names.lineage_id, names.tenant, names.epoch, names.wrapper)
         if said != (config.lineage_id, parts.tenant, parts.epoch, parts.wrapper):
             raise IntegrityError("it names another lineage, tenant, epoch or wrapper than its place")

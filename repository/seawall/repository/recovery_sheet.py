@@ -1,8 +1,9 @@
 """The recovery sheet: a text file to print and keep off site. With it and the bucket, everything can be restored without a controller.
 
-Rendered by the client that adds a repository, parsed by rescue and by `repo keys`.
+Rendered by the client that adds a repository, parsed by rescue.
 """
 
+import shlex
 from dataclasses import dataclass
 
 from seawall.repository.crypto.recovery import parse_recovery_key, recovery_key_text
@@ -40,14 +41,31 @@ Recovery key:
 Keep this sheet away from the repository and from the controller. Whoever holds it and can read the repository can
 read every backup in it. Without it, and without the controller, nobody can.
 
-To restore without a controller, on any machine with access to the repository and a Seawall that has the rescue
-command (version 0.1 has not yet):
+To restore without a controller, on any machine with Seawall and access to the repository{credentials}:
 
-    seawall rescue --repository {url} --key THIS-FILE list
-    seawall rescue --repository {url} --key THIS-FILE restore
+    seawall rescue --repository {quoted} --key THIS-FILE list
+    seawall rescue --repository {quoted} --key THIS-FILE restore POINT --to DIRECTORY
+
+POINT is an id from the list, or enough of its first digits. A restore that was cut short goes on when it is started
+again with the same words. If this sheet is on paper, type it in as a text file: the first line, the four fields, and a
+blank line after the key.
 
 The key may be typed in any case; hyphens and blanks do not matter; 0 and O, 1 and I and L are taken for one another.
 """
+
+_CREDENTIALS = """,
+with the bucket's credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RecoveryMaterial:
+    """What a file with a recovery key holds: a sheet all of it, a bare key no more than itself. Prints as ***."""
+
+    secret_key: bytes
+    sheet: RecoverySheet | None
+
+    def __repr__(self) -> str:
+        return "RecoveryMaterial(***)"
 
 
 def render_recovery_sheet(sheet: RecoverySheet) -> str:
@@ -55,6 +73,8 @@ def render_recovery_sheet(sheet: RecoverySheet) -> str:
     return _FORM.format(
         title=_TITLE,
         url=sheet.repository_url,
+        quoted=shlex.quote(sheet.repository_url),
+        credentials=_CREDENTIALS if sheet.repository_url.startswith("s3:") else "",
         lineage=sheet.lineage_id.hex(),
         signing=sheet.signing_public_key.hex(),
         key="\n".join(f"    {line}" for line in _key_lines(sheet.secret_key)),
@@ -75,6 +95,23 @@ def parse_recovery_sheet(text: str) -> RecoverySheet:
         signing_public_key=_hex_field(lines, "Signing public key", _SIGNING_KEY_BYTES),
         repository_url=_field(lines, "Repository"),
     )
+
+
+def parse_recovery_material(text: str) -> RecoveryMaterial:
+    """A whole sheet, or the key alone: typed in, or as `repo add` leaves it when it was cut short (a line of words and a blank one first).
+
+    Raises WrongKey, IntegrityError, FormatUnsupported.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    title = next((line for line in lines if line), "")
+    if not title:
+        raise IntegrityError("recovery key: the file is empty")
+    if title.startswith(_TITLE_START) or any(line.startswith("Recovery key:") for line in lines):
+        sheet = parse_recovery_sheet(text)
+        return RecoveryMaterial(sheet.secret_key, sheet)
+    if title.endswith(":"):
+        lines = lines[lines.index(title) + 1 :]
+    return RecoveryMaterial(parse_recovery_key(" ".join(lines)), None)
 
 
 def _key_lines(secret_key: bytes) -> list[str]:

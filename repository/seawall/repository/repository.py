@@ -9,9 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.repository.bounded import MANIFEST_BYTES, SMALL_OBJECT_BYTES, read_bounded
 from seawall.repository.crypto.keys import RepositorySecrets
-from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError, ObjectExists, ObjectMissing
-from seawall.repository.format.config import RepositoryConfig, encode_config, new_config, parse_config
+from seawall.repository.errors import (
+    ForeignRepository,
+    FormatUnsupported,
+    IntegrityError,
+    ObjectExists,
+    ObjectMissing,
+    RepositoryError,
+)
+from seawall.repository.format.config import (
+    RepositoryConfig,
+    encode_config,
+    new_config,
+    proven_config,
+    require_readable,
+)
 from seawall.repository.format.layout import (
     CONFIG_COPIES,
     FORMAT_PREFIX,
@@ -105,7 +119,7 @@ class OpenRepository:
         """`open_manifest` of a committed point, proven to be the one asked for. Raises ObjectMissing too."""
         name = manifest_name(tenant, vm_id, point_id)
         with naming(name):
-            statement, root_object = self.open_manifest(self.store.get(name))
+            statement, root_object = self.open_manifest(read_bounded(self.store, name, MANIFEST_BYTES))
             if (statement.tenant, statement.vm_id, statement.point_id) != (tenant, vm_id, point_id):
                 raise IntegrityError(f"holds the manifest of point {statement.point_id} of VM {statement.vm_id}")
         return statement, root_object
@@ -184,18 +198,31 @@ def open_repository(
 
 
 def read_config(store: Store, pinned_signing_key: bytes | None = None) -> RepositoryConfig:
-    """`config`, or the first of its copies that is whole. Raises what the first one met when none is."""
-    first: ObjectMissing | IntegrityError | None = None
+    """`config`, or the first of its copies that is whole and, where a key is pinned, signed by it.
+
+    Raises what the first one met when none is. What a signed config demands is believed: no copy is asked to say otherwise.
+    """
+    failures: list[RepositoryError] = []
     for copy in range(CONFIG_COPIES):
-        name = config_name(copy)
         try:
-            with naming(name):
-                return parse_config(store.get(name), pinned_signing_key)
-        except (ObjectMissing, IntegrityError) as error:
-            first = first or error
-    if isinstance(first, ObjectMissing):
-        raise ObjectMissing(f"{store.url}: there is no Seawall repository here ({config_name()} is missing)") from first
-    raise first or AssertionError("config has copies")
+            config = _config_copy(store, config_name(copy), pinned_signing_key)
+        except (ObjectMissing, IntegrityError, FormatUnsupported, ForeignRepository) as error:
+            failures.append(error)
+            continue
+        with naming(config_name(copy)):
+            require_readable(config)
+        return config
+    found = [error for error in failures if not isinstance(error, ObjectMissing)]
+    if not found:
+        raise ObjectMissing(
+            f"{store.url}: there is no Seawall repository here ({config_name()} is missing)"
+        ) from failures[0]
+    raise found[0]
+
+
+def _config_copy(store: Store, name: str, pinned_signing_key: bytes | None) -> RepositoryConfig:
+    with naming(name):
+        return proven_config(read_bounded(store, name, SMALL_OBJECT_BYTES), pinned_signing_key)
 
 
 def _is_created(store: Store, body: bytes) -> bool:

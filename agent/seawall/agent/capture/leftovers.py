@@ -7,8 +7,9 @@ from pathlib import Path
 
 import structlog
 
+from seawall.agent.capture.ending import try_thaw
 from seawall.agent.capture.names import SCRATCH_SUFFIX, Places
-from seawall.agent.errors import AgentError, VmNotFound, VmNotRunning
+from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import Hypervisor
 
 logger = structlog.get_logger(__name__)
@@ -26,25 +27,14 @@ def make_places(where: Places, owner: tuple[int, int] | None) -> None:
 
 
 def remove_places(where: Places) -> None:
-    """Socket, mark and scratch of one attempt; a folder with anything else in it stays. Never raises."""
-    ours = [where.socket, where.frozen_mark, *where.scratch.glob(f"*{SCRATCH_SUFFIX}")]
+    """Socket, mark, the guard's log and scratch of one attempt; a folder with anything else in it stays. Never raises."""
+    ours = [where.socket, where.frozen_mark, where.guard_log, *where.scratch.glob(f"*{SCRATCH_SUFFIX}")]
     with suppress(OSError):
         for path in ours:
             path.unlink(missing_ok=True)
     for folder in (where.run, where.scratch):
         with suppress(OSError):
             folder.rmdir()
-
-
-def end_job_at(hypervisor: Hypervisor, vm_id: str, socket: Path) -> bool:
-    """End the VM's backup job if it is the one that serves this socket; whether there was one."""
-    try:
-        if not hypervisor.owns_active_job(vm_id, socket):
-            return False
-        hypervisor.end_backup(vm_id)
-    except VmNotFound:
-        return False
-    return True
 
 
 def thaw_marked(hypervisor: Hypervisor, mark: Path) -> str | None:
@@ -54,17 +44,3 @@ def thaw_marked(hypervisor: Hypervisor, mark: Path) -> str | None:
     except AgentError as error:
         logger.warning("guest.thaw_failed", mark=str(mark), error=str(error))
         return None
-
-
-def try_thaw(hypervisor: Hypervisor, mark: Path) -> str | None:
-    """The same, but raises AgentError when the guest is silent. Logs nothing: a log may block, and the guest stands still meanwhile."""
-    try:
-        vm_id = mark.read_text()
-    except OSError:
-        return None
-    with suppress(VmNotFound, VmNotRunning):  # what is off or gone is not frozen
-        if vm_id:  # else its writer died before it asked for the freeze
-            hypervisor.thaw(vm_id)
-    with suppress(OSError):
-        mark.unlink(missing_ok=True)
-    return vm_id or None

@@ -8,14 +8,17 @@ from typing import Self
 
 import structlog
 
+from seawall.agent.capture.ending import end_job_at
 from seawall.agent.capture.freeze import GuestFreeze
-from seawall.agent.capture.leftovers import end_job_at, make_places, remove_places, thaw_marked
+from seawall.agent.capture.guard.process import GuardLost, GuardProcess
+from seawall.agent.capture.guard.protocol import Setup
+from seawall.agent.capture.leftovers import make_places, remove_places, thaw_marked
+from seawall.agent.capture.limits import Limits, free_bytes, limits_for, refuse_without_room
 from seawall.agent.capture.names import Places, checkpoint_name, places, repository_prefix
 from seawall.agent.capture.plan import CaptureFacts, CapturePlan, DiskPlan, demote, plan_capture
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.capture.sweep import sweep_vm
-from seawall.agent.capture.watch import JobWatch, free_bytes, limits_for, refuse_without_room
 from seawall.agent.disk import qcow2
 from seawall.agent.disk.identity import source_id
 from seawall.agent.disk.nbd_source import NbdSource, bitmap_context
@@ -35,7 +38,7 @@ class NothingToBackUp(AgentError):
 
     reason = "NO_DISKS"
     kind = FailureKind.PERMANENT
-    next_step = "See which disks the policy excludes and which of the VM's disks are read-only, transient or shareable."
+    next_step = "See the VM's disks with `seawall vm show`; a VM without data of its own needs no backup."
 
 
 def open_capture(
@@ -43,18 +46,18 @@ def open_capture(
 ) -> "LibvirtCapture":
     """Capture the VM now. Cleans up after itself when it fails.
 
-    Raises VmNotFound, VmNotRunning, VmBusy, FreezeFailed, NothingToBackUp, DiskUnreadable, HypervisorError.
+    Raises VmNotFound, VmNotRunning, VmBusy, FreezeFailed, NothingToBackUp, ScratchFull, GuardLost, DiskUnreadable, HypervisorError.
     """
     for sentence in sweep_vm(hypervisor, request.vm_id, settings.run_dir, request.attempt_id):
         logger.info("capture.leftover_removed", attempt_id=request.attempt_id, what=sentence)
     domain = hypervisor.domain(request.vm_id)
     _refuse(hypervisor, domain)
-    plan = _plan(request, hypervisor, domain)
     where = places(settings.run_dir, settings.scratch_dir, request.attempt_id)
     make_places(where, hypervisor.capabilities().qemu_owner)
     capture = LibvirtCapture(request, hypervisor, settings, clock, where)
     try:
-        capture.begin(plan)
+        capture.start_guard()  # which takes as long to start as the plan takes to make
+        capture.begin(_plan(request, hypervisor, domain))
     except BaseException:
         capture.close()
         raise
@@ -76,7 +79,7 @@ class LibvirtCapture:
         self._where = where
         self._name = checkpoint_name(request.repository_id, request.attempt_id)
         self._sources: list[NbdSource] = []
-        self._watch: JobWatch | None = None
+        self._guard: GuardProcess | None = None
         self._born = False
         self._keep = False
         self.disks: Sequence[CapturedDisk] = ()
@@ -86,13 +89,31 @@ class LibvirtCapture:
         self.domain_xml = ""
         self.checkpoint: Checkpoint | None = None
 
+    def start_guard(self) -> None:
+        """From here on somebody else ends what this process may not live to end. Called once, by open_capture. Raises GuardLost."""
+        setup = Setup(
+            uri=self._settings.hypervisor,
+            vm_id=self._request.vm_id,
+            socket=self._where.socket,
+            scratch=self._where.scratch,
+            mark=self._where.frozen_mark,
+            freeze_seconds=self._settings.freeze_seconds,
+            look_seconds=self._settings.watch_seconds,
+        )
+        self._guard = GuardProcess(
+            self._settings.guard_command, setup, self._where.guard_log, self._hypervisor, self._clock
+        )
+
     def begin(self, plan: CapturePlan) -> None:
         """Take the instant and connect. Called once, by open_capture."""
-        refuse_without_room(sum(one.disk.capacity_bytes for one in plan.disks), free_bytes(self._where.scratch))
+        guard = self._started_guard()
+        guard.await_ready()
+        refuse_without_room(_virtual_bytes(plan), free_bytes(self._where.scratch))
         self.domain_xml = self._hypervisor.domain_xml(self._request.vm_id)
+        guard.begin(self._limits(plan))
         plan, freeze_warnings = self._begin_until_it_holds(plan)
+        guard.begun()
         self.warnings = (*plan.warnings, *freeze_warnings, *state_outside_disks(parse(self.domain_xml)))
-        self._watch = self._start_watch(plan)
         self.disks = tuple(self._connect(one) for one in plan.disks)
         self.checkpoint = self._described(plan)
         logger.info(
@@ -105,8 +126,7 @@ class LibvirtCapture:
 
     def check(self) -> None:
         """See Capture."""
-        if self._watch is not None:
-            self._watch.check()
+        self._started_guard().check()
 
     def keep_checkpoint(self) -> None:
         """See Capture."""
@@ -127,10 +147,11 @@ class LibvirtCapture:
     def close(self) -> None:
         """End the job and remove what it left; never raises, as every step is repeated by the sweep.
 
-        The folders go last, and only when all else went: the supervisor sweeps after a worker that leaves them.
+        The folders go last, and only when all else went: the supervisor sweeps after a worker that leaves them. A guard that still
+        has something to end stays.
         """
-        if self._watch is not None:
-            self._watch.close()
+        if self._guard is not None:
+            self._guard.let_end()
         for source in self._sources:
             source.close()
         done = self._trying("end_job", lambda: end_job_at(self._hypervisor, self._request.vm_id, self._where.socket))
@@ -139,8 +160,10 @@ class LibvirtCapture:
                 "delete_checkpoint", lambda: self._hypervisor.delete_checkpoint(self._request.vm_id, self._name)
             )
             done &= deleted or self._vm_is_off()
-        thaw_marked(self._hypervisor, self._where.frozen_mark)
-        if done and not self._where.frozen_mark.exists():
+        guarded = self._guard is not None and not self._guard.close(job_ended=done)
+        if not guarded:
+            thaw_marked(self._hypervisor, self._where.frozen_mark)
+        if done and not guarded and not self._where.frozen_mark.exists():
             remove_places(self._where)
 
     def __enter__(self) -> Self:
@@ -154,13 +177,7 @@ class LibvirtCapture:
     def _begin_until_it_holds(self, plan: CapturePlan) -> tuple[CapturePlan, list[tuple[str, str]]]:
         """Begin; each broken bitmap demotes its disk and begins again, so this ends after as many tries as there are disks."""
         while True:
-            freeze = GuestFreeze(
-                self._hypervisor,
-                self._request.vm_id,
-                self._request.freeze,
-                self._settings.freeze_seconds,
-                self._where.frozen_mark,
-            )
+            freeze = GuestFreeze(self._started_guard(), self._request.freeze, self._settings.freeze_seconds)
             try:
                 with freeze:
                     self._begin_once(plan)
@@ -199,22 +216,18 @@ class LibvirtCapture:
                 self._hypervisor.delete_checkpoint(self._request.vm_id, base)
         return plan
 
-    def _start_watch(self, plan: CapturePlan) -> JobWatch:
-        limits = limits_for(
+    def _started_guard(self) -> GuardProcess:
+        if self._guard is None:
+            raise GuardLost("No guard was started for this capture.")
+        return self._guard
+
+    def _limits(self, plan: CapturePlan) -> Limits:
+        return limits_for(
             self._settings.scratch_quota_bytes,
             self._settings.scratch_stop_percent,
-            sum(one.disk.capacity_bytes for one in plan.disks),
+            _virtual_bytes(plan),
             free_bytes(self._where.scratch),
             self._settings.owner_silence_seconds,
-        )
-        return JobWatch(
-            self._hypervisor,
-            self._request.vm_id,
-            self._where.scratch,
-            limits,
-            self._settings.watch_seconds,
-            self._clock,
-            lambda: end_job_at(self._hypervisor, self._request.vm_id, self._where.socket),
         )
 
     def _connect(self, plan: DiskPlan) -> CapturedDisk:
@@ -283,6 +296,10 @@ def _refuse(hypervisor: Hypervisor, domain: Domain) -> None:
         )
 
 
+def _virtual_bytes(plan: CapturePlan) -> int:
+    return sum(one.disk.capacity_bytes for one in plan.disks)
+
+
 def _plan(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> CapturePlan:
     bases = {one.name: checkpoint_targets(one.xml) for one in hypervisor.checkpoints(domain.vm_id)}
     plan = plan_capture(
@@ -298,7 +315,11 @@ def _plan(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> Ca
         )
     )
     if not plan.disks:
-        raise NothingToBackUp(f"The VM {domain.name!r} has no disk that can be backed up.")
+        why = (
+            " ".join(message for _, message in plan.warnings)
+            or "It has no disk, or drives with exchangeable media alone."
+        )
+        raise NothingToBackUp(f"The VM {domain.name!r} has no disk that can be backed up. {why}")
     return plan
 
 

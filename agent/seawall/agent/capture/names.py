@@ -30,7 +30,7 @@ def attempt_of(checkpoint: str) -> str | None:
 class Places:
     """Where one attempt's files lie."""
 
-    run: Path  # <run_dir>/captures/<attempt>: socket, frozen mark
+    run: Path  # <run_dir>/captures/<attempt>: socket, frozen mark, guard's log
     scratch: Path  # <scratch_dir>/seawall-captures/<attempt>
 
     @property
@@ -42,6 +42,11 @@ class Places:
     def frozen_mark(self) -> Path:
         """Holds the VM's id while its file systems may be frozen."""
         return self.run / "frozen"
+
+    @property
+    def guard_log(self) -> Path:
+        """What a guard says when it crashes; empty otherwise."""
+        return self.run / "guard.log"
 
     def scratch_file(self, target: str) -> Path:
         """Made and removed by libvirt."""

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seawall.agent.capture.leftovers import end_job_at, remove_places, thaw_marked
+from seawall.agent.capture.ending import end_job_at
+from seawall.agent.capture.guard.stale import end_guards, is_guarded
+from seawall.agent.capture.leftovers import remove_places, thaw_marked
 from seawall.agent.capture.names import attempt_of, captures_dir, places, scratches_dir
 from seawall.agent.errors import AgentError, VmNotFound
 from seawall.agent.hypervisor.port import Domain, Hypervisor
@@ -39,6 +41,9 @@ def sweep(
         where = places(run_dir, scratch_dir, attempt)
         if where.frozen_mark.exists():
             swept.failed.append(f"The guest that attempt {attempt} froze does not answer, and may be frozen still.")
+            continue
+        if is_guarded(where.run):
+            swept.failed.append(f"The guard of attempt {attempt} still waits for a job that its worker had asked for.")
             continue
         remove_places(where)
         swept.removed.append(f"Removed socket and scratch of attempt {attempt}.")
@@ -94,6 +99,7 @@ def _end_dead_job(hypervisor: Hypervisor, domain: Domain, run_dir: Path, live: C
     if socket is None or socket.parent.parent != captures_dir(run_dir) or socket.parent.name in live:
         return
     if end_job_at(hypervisor, domain.vm_id, socket):
+        end_guards(socket.parent)  # which would end the next job, if it looked before this one ended and acted after
         yield f"Ended the backup job of attempt {socket.parent.name} on VM {domain.name}."
 
 

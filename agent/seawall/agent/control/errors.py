@@ -30,6 +30,14 @@ class NotTrusted(AgentError):
     next_step = "Check the address, and make a new token with `seawall host token`."
 
 
+class ClockWrong(AgentError):
+    """By this host's clock the controller's certificate is not valid: no handshake can succeed."""
+
+    reason = "CLOCK_WRONG"
+    kind = FailureKind.PERMANENT
+    next_step = "Set the clocks of both machines right, by NTP, and try again."
+
+
 class TooManyTries(AgentError):
     """This address offered too many wrong tokens, and the controller listens to it no more for a while."""
 

@@ -30,6 +30,16 @@ _SILENT = {
     grpc.StatusCode.ABORTED,
 }
 _PERMANENT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED}
+_STORE_STEPS = {
+    "STORE_UNAVAILABLE": "Check the store, and that the controller reaches it; it is tried again.",
+    "STORE_FULL": "Make room in the store or raise its quota; it is tried again.",
+    "BUCKET_MISSING": "Bring the bucket back (a folder: mount it), then run it again.",
+    "BUCKET_REFUSED": "Check the repository's credentials, the bucket's policy, and the clocks of controller and store.",
+    "FOREIGN_REPOSITORY": "Check that the repository's URL still leads to the same bucket.",
+    "OBJECT_MISSING": "An object that is needed is gone from the store: restore another point, or back up again.",
+    "OBJECT_DAMAGED": "An object that is needed is damaged in the store: restore another point, or back up again.",
+}
+"""Next steps for what the controller could not do because of the store, by its reasons."""
 _STATUS_KEY = "grpc-status-details-bin"
 
 
@@ -41,7 +51,9 @@ def mapped(error: grpc.RpcError) -> AgentError:
         return _BY_REASON[reason](text)
     if code in _SILENT:
         return ControllerSilent(f"the controller did not answer: {code.name}: {text}")
-    refused = ControllerRefused(f"the controller refused: {text}", reason=reason or code.name)
+    refused = ControllerRefused(
+        f"the controller refused: {text}", reason=reason or code.name, next_step=_STORE_STEPS.get(reason)
+    )
     if code in _PERMANENT:
         refused.kind = FailureKind.PERMANENT
     return refused

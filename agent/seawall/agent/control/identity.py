@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -16,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from seawall.agent.control.errors import NotEnrolled
 
 FILE_NAME = "identity.json"
+JOIN_ANEW = "Make a token with `seawall host token` and run `seawall agent join --force TOKEN` on this host."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +39,38 @@ class Identity:
     def expired(self, now_us: int) -> bool:
         return self.lifetime()[1] <= datetime.fromtimestamp(now_us / 1_000_000, tz=UTC)
 
+    def not_yet_valid(self, now_us: int) -> bool:
+        """Also how a clock that is days late shows itself."""
+        return self.lifetime()[0] > datetime.fromtimestamp(now_us / 1_000_000, tz=UTC)
+
 
 def load_identity(state_dir: Path) -> Identity:
-    """Raises NotEnrolled: none there, or not readable."""
+    """Raises NotEnrolled: none there, or not usable."""
     path = state_dir / FILE_NAME
     try:
-        return Identity(**json.loads(path.read_text(encoding="utf-8")))
+        return _usable(Identity(**json.loads(path.read_text(encoding="utf-8"))))
     except FileNotFoundError as error:
         raise NotEnrolled(f"this host is not enrolled: no {path}") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise NotEnrolled(f"the identity in {path} cannot be read: {error}") from error
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise NotEnrolled(
+            f"the identity in {path} cannot be used: {str(error).partition('. See http')[0]}", next_step=JOIN_ANEW
+        ) from error
+
+
+def _usable(identity: Identity) -> Identity:
+    """Raises ValueError, TypeError, UnsupportedAlgorithm: what gRPC would only meet at each call, with words for its own authors."""
+    for key, value in asdict(identity).items():
+        if not isinstance(value, str):
+            raise TypeError(f"{key} is not text")
+    host, _, port = identity.address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f"its address {identity.address!r} is not host:port")
+    certificate = x509.load_pem_x509_certificate(identity.certificate_pem.encode())
+    x509.load_pem_x509_certificates(identity.ca_bundle_pem.encode())
+    key = serialization.load_pem_private_key(identity.private_key_pem.encode(), password=None)
+    if key.public_key() != certificate.public_key():
+        raise ValueError("its key and its certificate do not belong together")
+    return identity
 
 
 def save_identity(state_dir: Path, identity: Identity) -> None:

@@ -5,9 +5,13 @@ import ssl
 from hashlib import sha256
 from typing import Protocol, cast
 
-from seawall.agent.control.errors import ControllerSilent, NotTrusted
+from cryptography import x509
+
+from seawall.agent.control.errors import ClockWrong, ControllerSilent, NotTrusted
+from seawall.repository.clock import datetime_of
 
 CONTACT_SECONDS = 15.0
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
 
 
 class _Certificate(Protocol):
@@ -19,15 +23,33 @@ class _Chained(Protocol):
     def get_unverified_chain(self) -> list[_Certificate] | list[bytes] | None: ...
 
 
-def fetch_root(address: str, ca_sha256: bytes) -> bytes:
+def fetch_root(address: str, ca_sha256: bytes, now_us: int) -> bytes:
     """The PEM of the certificate in the server's chain whose DER has this SHA-256. Nothing else that the server says is believed.
 
-    Raises ControllerSilent (no TLS server there), NotTrusted (none of its certificates has that hash).
+    Raises ControllerSilent (no TLS server there), NotTrusted (none of its certificates has that hash, or it speaks no TLS),
+    ClockWrong (the handshakes to come would fail, and not say why).
     """
-    for der in _presented_chain(address):
+    chain = _presented_chain(address)
+    for der in chain:
         if sha256(der).digest() == ca_sha256:
+            _check_clock(chain[0], now_us)
             return ssl.DER_cert_to_PEM_cert(der).encode()
     raise NotTrusted(f"the server at {address} does not present the root certificate that the token pins")
+
+
+def _check_clock(leaf_der: bytes, now_us: int) -> None:
+    """The server's own certificate has the shortest life of its chain."""
+    try:
+        leaf = x509.load_der_x509_certificate(leaf_der)
+        begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    except ValueError as error:
+        raise NotTrusted("the server presents a certificate that cannot be read") from error
+    now = datetime_of(now_us)
+    if not begin <= now < end:
+        raise ClockWrong(
+            f"this host's clock says {now:%Y-%m-%d %H:%M} UTC, but the controller's certificate is valid from "
+            f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def _presented_chain(address: str) -> list[bytes]:
@@ -43,6 +65,10 @@ def _presented_chain(address: str) -> list[bytes]:
             context.wrap_socket(plain, server_hostname=host.strip("[]")) as tls,
         ):
             return _chain(tls)
+    except ssl.SSLError as error:
+        if error.reason in _NO_TLS:
+            raise NotTrusted(f"what answers at {address} speaks no TLS: it is no controller") from error
+        raise ControllerSilent(f"the TLS handshake with {address} broke off: {error}") from error
     except OSError as error:
         raise ControllerSilent(
             f"no controller answers at {address}: {error}", next_step="Check the address."

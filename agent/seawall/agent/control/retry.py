@@ -9,19 +9,24 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from seawall.agent.control.errors import ControllerSilent, SessionUnknown
 from seawall.agent.errors import ControllerUnreachable
 from seawall.repository.clock import Clock
+from seawall.repository.store.pace import Waits
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How long to go on asking. `pause` sleeps that many seconds and may raise (Canceled) to end the retrying."""
+    """How long to go on asking. `pause` sleeps that many seconds and may raise (Canceled) to end the retrying.
+
+    `waits` is told which calls are being repeated.
+    """
 
     clock: Clock
     pause: Callable[[float], None]
     window_seconds: float = 900.0
     first_wait_seconds: float = 0.25
     longest_wait_seconds: float = 5.0
+    waits: Waits | None = None
 
     def __call__(
         self,
@@ -38,12 +43,20 @@ class Retry:
             stop=_Window(self.clock, self.window_seconds if window_seconds is None else window_seconds),
             wait=wait_random_exponential(multiplier=self.first_wait_seconds, max=self.longest_wait_seconds),
             retry=retry_if_exception_type((ControllerSilent, SessionUnknown)),
+            before_sleep=self._note,
             reraise=True,
         )
         try:
             return retrying(call)
         except (ControllerSilent, SessionUnknown) as error:
             raise ControllerUnreachable(f"gave up after many tries: {error}") from error
+        finally:
+            if self.waits is not None:
+                self.waits.over()
+
+    def _note(self, state: RetryCallState) -> None:
+        if self.waits is not None and state.outcome is not None:
+            self.waits.failed(str(state.outcome.exception()))
 
 
 class _Window:

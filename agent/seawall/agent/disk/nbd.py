@@ -21,6 +21,10 @@ STATUS_BYTES = 1024 * 1024 * 1024  # asked for in one block status; the protocol
 POLL_MILLISECONDS = 500
 
 
+def _unreadable(what: str, error: Exception) -> AgentError:
+    return DiskUnreadable(f"{what}: {error}.")
+
+
 class NbdConnection:
     """One connection to one export. Not thread-safe: the pool lends it to one thread at a time."""
 
@@ -31,9 +35,9 @@ class NbdConnection:
         contexts: Sequence[str],
         clock: Clock,
         timeout_seconds: float,
-        failure: type[AgentError] = DiskUnreadable,
+        failure: Callable[[str, Exception], AgentError] = _unreadable,
     ) -> None:
-        """Connects. Every failure of this connection is raised as `failure`."""
+        """Connects. Every failure of this connection is raised as what `failure(what failed, why)` returns."""
         self._failure = failure
         self._what = f"NBD export {export!r} at {socket}"
         self._clock = clock
@@ -131,7 +135,7 @@ class NbdConnection:
         try:
             yield
         except (nbd.Error, OSError) as error:
-            raise self._failure(f"{self._what}: {doing} failed: {error}.") from error
+            raise self._failure(f"{self._what}: {doing} failed", error) from error
 
 
 class _Flight:

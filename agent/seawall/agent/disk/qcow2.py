@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from seawall.agent.disk.nbd import NbdConnection
-from seawall.agent.errors import DiskUnwritable
+from seawall.agent.disk.unwritable import unwritable
+from seawall.agent.errors import AgentError, DiskUnwritable
 from seawall.repository.clock import Clock
 
 _MAGIC = b"QFI\xfb"
@@ -33,7 +34,7 @@ def create(path: Path, size_bytes: int) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_SECONDS)
     except (subprocess.SubprocessError, OSError) as error:
-        raise DiskUnwritable(f"qemu-img could not create {path}: {_said(error)}.") from error
+        raise unwritable(f"qemu-img could not create {path}", AgentError(_said(error))) from error
 
 
 def kill_servers(folder: Path) -> list[Path]:
@@ -84,7 +85,7 @@ class Qcow2Server:
             self._clock.sleep_seconds(0.01)
         if self._process.poll() is not None:
             raise DiskUnwritable(f"qemu-nbd for {self._path} ended: {self._last_words()}")
-        return NbdConnection(self._socket, "", (), self._clock, self._timeout_seconds, DiskUnwritable)
+        return NbdConnection(self._socket, "", (), self._clock, self._timeout_seconds, unwritable)
 
     def wait(self) -> None:
         """After the last connection was closed: until the image is closed too. Raises DiskUnwritable when that fails."""

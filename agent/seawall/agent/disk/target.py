@@ -6,7 +6,7 @@ from typing import Protocol
 
 from seawall.agent.disk import qcow2
 from seawall.agent.disk.nbd import NbdPool
-from seawall.agent.errors import DiskUnwritable
+from seawall.agent.disk.unwritable import unwritable
 from seawall.repository.clock import Clock
 from seawall.repository.disks import DiskSink
 
@@ -30,7 +30,7 @@ class RawFile:
             self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
             os.ftruncate(self._fd, size_bytes)
         except OSError as error:
-            raise DiskUnwritable(f"{path} could not be created: {error.strerror}.") from error
+            raise unwritable(f"{path} could not be created", error) from error
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         rest = memoryview(data).cast("B")
@@ -39,7 +39,7 @@ class RawFile:
                 written = os.pwrite(self._fd, rest, offset)
                 offset, rest = offset + written, rest[written:]
         except OSError as error:
-            raise DiskUnwritable(f"{self._path} could not be written: {error.strerror}.") from error
+            raise unwritable(f"{self._path} could not be written", error) from error
 
     def zero(self, offset: int, length: int) -> None:
         """Free: the file is new, and ranges never overlap, so what nobody writes is a hole."""
@@ -48,7 +48,7 @@ class RawFile:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            raise DiskUnwritable(f"{self._path} could not be flushed: {error.strerror}.") from error
+            raise unwritable(f"{self._path} could not be flushed", error) from error
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -105,5 +105,5 @@ def create_target(path: Path, disk_format: str, size_bytes: int, socket: Path, c
         try:
             return Qcow2File(path, size_bytes, socket, clock)
         except OSError as error:
-            raise DiskUnwritable(f"{path} could not be created: {error.strerror}.") from error
+            raise unwritable(f"{path} could not be created", error) from error
     return RawFile(path, size_bytes)

@@ -24,7 +24,15 @@ from seawall.agent.errors import (
 from seawall.agent.hypervisor import capabilities as host
 from seawall.agent.hypervisor import xml
 from seawall.agent.hypervisor.deadline import DeadlineRunner
-from seawall.agent.hypervisor.port import BackupDisk, Capabilities, CheckpointInfo, Domain, DomainDisk, JobStatus
+from seawall.agent.hypervisor.port import (
+    UNREACHABLE,
+    BackupDisk,
+    Capabilities,
+    CheckpointInfo,
+    Domain,
+    DomainDisk,
+    JobStatus,
+)
 from seawall.repository.clock import Clock, SystemClock
 
 T = TypeVar("T")
@@ -147,6 +155,11 @@ class LibvirtHypervisor:
 
         self._on_domain("thaw", vm_id, run, timeout_seconds=CHANGE_TIMEOUT_SECONDS)
 
+    def agent_socket(self, vm_id: str) -> Path | None:
+        return self._on_domain(
+            "agent_socket", vm_id, lambda domain: xml.agent_socket(xml.parse(str(domain.XMLDesc(0))))
+        )
+
     def define(self, text: str) -> str:
         name, vm_id = _identity(text)
         return self._query("define", lambda connection: _define(connection, text, name, vm_id))
@@ -206,7 +219,13 @@ def mapped(error: libvirt.libvirtError) -> AgentError:
         found = _DISK_IN_MESSAGE.search(message)
         return CheckpointBroken(f"{message}.", disk=found.group(1) if found else "")
     if "domain is not running" in message:
-        return VmNotRunning(f"The VM does not run: {message}.")
+        return VmNotRunning(f"The VM is paused or powered off: {message}.")
+    if error.get_error_domain() == libvirt.VIR_FROM_RPC:
+        return HypervisorError(
+            f"libvirt does not run, or stopped meanwhile: {message}.",
+            reason=UNREACHABLE,
+            next_step="See that libvirtd (or virtqemud) runs on that host; it is tried again.",
+        )
     return HypervisorError(f"libvirt: {message} (error {code}).")
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+UNREACHABLE = "HYPERVISOR_UNREACHABLE"
+"""Reason of the HypervisorError when the daemon does not run, or stopped during the call."""
+
 
 @dataclass(frozen=True, slots=True)
 class DomainDisk:
@@ -117,6 +120,9 @@ class Hypervisor(Protocol):
         """Freeze the guest's file systems through its agent; returns how many."""
 
     def thaw(self, vm_id: str) -> None: ...
+
+    def agent_socket(self, vm_id: str) -> Path | None:
+        """The unix socket of the guest agent's channel, served by QEMU; None when the VM is off or has no such channel."""
 
     def define(self, xml: str) -> str:
         """Define a persistent VM; returns its UUID. Refuses to redefine an existing one: RestoreRefused."""

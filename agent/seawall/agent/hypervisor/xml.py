@@ -11,6 +11,7 @@ from seawall.agent.hypervisor.port import BackupDisk, DomainDisk
 MAX_XML_CHARACTERS = 4 * 1024 * 1024
 MAX_DEPTH = 64
 DEFAULT_SECTOR_BYTES = 512
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
 _PIECE_CHARACTERS = 4096
 
 
@@ -75,6 +76,15 @@ def backup_socket(text: str) -> Path | None:
     server = parse(text).find("server")
     path = None if server is None else server.get("socket")
     return Path(path) if path else None
+
+
+def agent_socket(domain: ET.Element) -> Path | None:
+    """The guest agent's channel in the `<domain>` of a running VM."""
+    for channel in domain.iterfind("devices/channel[@type='unix']"):
+        source = channel.find("source")
+        if channel.find(f"target[@name='{AGENT_CHANNEL}']") is not None and source is not None and source.get("path"):
+            return Path(source.get("path", ""))
+    return None
 
 
 def checkpoint_targets(text: str) -> frozenset[str]:

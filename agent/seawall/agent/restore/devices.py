@@ -3,7 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from seawall.agent.hypervisor.port import Capabilities
@@ -34,6 +34,9 @@ class Surroundings:
     disks: Mapping[str, RestoredDisk]  # by target
     console_dir: Path
     new_mac: Callable[[], str] | None  # None = keep the point's
+    absent: Mapping[str, str] = field(
+        default_factory=dict
+    )  # disks that the point lacks, by target: what the backup said of them
 
 
 Warnings = list[tuple[str, str]]
@@ -64,7 +67,8 @@ def _disk(device: ET.Element, around: Surroundings, warnings: Warnings) -> ET.El
             warnings.append(("MEDIUM_LEFT_OUT", f"The {kind} drive {name} is empty: its medium is not in the point."))
         return _disk_shell(device, kind, None)
     if name not in around.disks:
-        warnings.append(("DISK_ABSENT", f"Disk {name} was left out: it is not in this point."))
+        why = around.absent.get(name, "")
+        warnings.append(("DISK_ABSENT", f"Disk {name} was left out: it is not in this point. {why}".rstrip()))
         return None
     if device.find("encryption") is not None or device.find("source/encryption") is not None:
         warnings.append(("DISK_DECRYPTED", f"Disk {name} was encrypted by QEMU; the restored file is not."))

@@ -11,13 +11,23 @@ from typing import Self
 import structlog
 
 from seawall.agent.disk.target import DiskTarget, create_target
-from seawall.agent.errors import AgentError, DiskUnwritable, RestoreRefused
+from seawall.agent.disk.unwritable import unwritable
+from seawall.agent.errors import AgentError, RestoreRefused, VmNotFound
 from seawall.agent.hypervisor.port import Hypervisor
 from seawall.agent.restore.domain import Identity
+from seawall.agent.restore.placing import put_in_place
 from seawall.agent.restore.planner import Clash, HostFacts, PlannedDisk, RestorePlan, choose_disks, plan_restore
 from seawall.agent.restore.port import RestoreRequest, TargetDisk
 from seawall.agent.restore.settings import RestoreSettings
-from seawall.agent.restore.unfinished import forget, note_unfinished, put_in_place, restores_dir, unfinished_path
+from seawall.agent.restore.unfinished import (
+    RestoreList,
+    UnfinishedDisk,
+    forget,
+    inode_of,
+    note,
+    restores_dir,
+    unfinished_path,
+)
 from seawall.repository.clock import Clock, SystemClock
 
 logger = structlog.get_logger(__name__)
@@ -71,48 +81,58 @@ class LibvirtTarget:
         plan: RestorePlan,
     ) -> None:
         self._request, self._hypervisor, self._clock, self._plan = request, hypervisor, clock, plan
+        self._settings = settings
         self._run = restores_dir(settings.run_dir) / request.attempt_id
         self._sinks: list[DiskTarget] = []
         self._made: list[Path] = []
         self._folders: list[Path] = []
         self._vm_id = ""
-        self._finished = False
+        self._maybe_defined = False
+        self._kept = False
         self.disks: Sequence[TargetDisk] = ()
         self.warnings: Sequence[tuple[str, str]] = plan.warnings
 
     def open(self) -> None:
         """Make the empty disks under their unfinished names. Called once, by open_target."""
-        note_unfinished(self._run, [self._unfinished(one) for one in self._plan.disks])
+        note(self._settings.state_dir, self._list(self._missing_folders()))
+        self._run.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.disks = tuple(self._create(one) for one in self._plan.disks)
 
     def finish(self) -> str:
         """See RestoreTarget."""
         for sink in self._sinks:
             sink.close()
+        note(self._settings.state_dir, self._list(self._folders, about_to_be_placed=True))
         for one in self._plan.disks:
             put_in_place(self._unfinished(one), one.path)
             self._made.append(one.path)
-            _sync_folder(one.path.parent)
         if self._plan.xml:
-            self._vm_id = self._hypervisor.define(self._plan.xml)
+            self._define()
             if self._request.start:
                 self._start()
-        self._finished = True
-        forget(self._run)
-        logger.info("restore.finished", attempt_id=self._request.attempt_id, vm_id=self._vm_id)
         return self._vm_id
 
+    def keep(self) -> None:
+        """See RestoreTarget."""
+        self._kept = True
+        forget(self._settings.state_dir, self._settings.run_dir, self._request.attempt_id)
+        logger.info("restore.finished", attempt_id=self._request.attempt_id, vm_id=self._vm_id)
+
     def roll_back(self) -> None:
-        """Remove everything that was made, and nothing else. Never raises."""
-        if self._vm_id:
-            self._remove_vm()
+        """Remove everything that was made, and nothing else. Never raises: what cannot be removed now is left to the sweep."""
         for sink in self._sinks:
             sink.abandon()
-        for path in reversed(self._made):
-            path.unlink(missing_ok=True)
+        if not self._vm_is_gone():
+            return
+        try:
+            for path in reversed(self._made):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.error("restore.file_stays", attempt_id=self._request.attempt_id, error=str(error))
+            return
         for folder in reversed(self._folders):
             _remove_empty(folder)
-        forget(self._run)
+        forget(self._settings.state_dir, self._settings.run_dir, self._request.attempt_id)
 
     def __enter__(self) -> Self:
         return self
@@ -120,13 +140,16 @@ class LibvirtTarget:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._finished:
+        if not self._kept:
             self.roll_back()
 
     def _create(self, disk: PlannedDisk) -> TargetDisk:
         self._make_folder(disk.path.parent)
         path = self._unfinished(disk)
-        path.unlink(missing_ok=True)  # of this very attempt, whose first worker died
+        try:
+            path.unlink(missing_ok=True)  # of this very attempt, whose first worker died
+        except OSError as error:
+            raise unwritable(f"Nothing can be made in {disk.path.parent}", error) from error
         self._made.append(path)
         sink = create_target(path, disk.format, disk.size_bytes, self._run / f"{len(self._sinks)}.sock", self._clock)
         self._sinks.append(sink)
@@ -135,6 +158,22 @@ class LibvirtTarget:
     def _unfinished(self, disk: PlannedDisk) -> Path:
         return unfinished_path(disk.path, self._request.attempt_id)
 
+    def _list(self, folders: Sequence[Path], *, about_to_be_placed: bool = False) -> RestoreList:
+        disks = [(self._unfinished(one), one.path) for one in self._plan.disks]
+        return RestoreList(
+            self._request.attempt_id,
+            self._plan.identity.vm_id if self._plan.xml else "",
+            tuple(UnfinishedDisk(*pair, inode_of(pair[0]) if about_to_be_placed else None) for pair in disks),
+            tuple(folders),
+        )
+
+    def _missing_folders(self) -> list[Path]:
+        """Outermost first."""
+        wanted = [
+            folder for one in self._plan.disks for folder in (*reversed(one.path.parent.parents), one.path.parent)
+        ]
+        return [folder for folder in dict.fromkeys(wanted) if not folder.exists()]
+
     def _make_folder(self, folder: Path) -> None:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
         try:
@@ -142,7 +181,16 @@ class LibvirtTarget:
                 one.mkdir(mode=0o711)
                 self._folders.append(one)
         except OSError as error:
-            raise DiskUnwritable(f"The folder {folder} could not be made: {error.strerror}.") from error
+            raise unwritable(f"The folder {folder} could not be made", error) from error
+
+    def _define(self) -> None:
+        """A definition whose answer is lost may be there all the same, on disks that are complete."""
+        self._maybe_defined = True
+        try:
+            self._vm_id = self._hypervisor.define(self._plan.xml)
+        except RestoreRefused:  # somebody else's VM has the identity
+            self._maybe_defined = False
+            raise
 
     def _start(self) -> None:
         """A VM that does not start stays: its disks are complete, and its operator can mend what hinders it."""
@@ -153,12 +201,20 @@ class LibvirtTarget:
             message = f"The VM is restored and defined, but did not start: {error} Mend that, then `virsh start` it."
             self.warnings = (*self.warnings, ("NOT_STARTED", message))
 
-    def _remove_vm(self) -> None:
+    def _vm_is_gone(self) -> bool:
+        """Whether no VM uses the disks, after removing the one that was defined on them."""
+        if not self._maybe_defined:
+            return True
+        vm_id = self._plan.identity.vm_id
         try:
-            self._hypervisor.stop(self._vm_id)
-            self._hypervisor.undefine(self._vm_id)
+            self._hypervisor.stop(vm_id)
+            self._hypervisor.undefine(vm_id)
+        except VmNotFound:
+            return True
         except AgentError as error:
-            logger.error("restore.vm_stays", vm_id=self._vm_id, error=str(error))
+            logger.error("restore.vm_stays", vm_id=vm_id, error=str(error))
+            return False
+        return True
 
 
 def _refused(clashes: Sequence[Clash]) -> RestoreRefused:
@@ -187,15 +243,6 @@ def _free_bytes(folder: Path) -> int:
         )
     state = os.statvfs(there)
     return state.f_bavail * state.f_frsize
-
-
-def _sync_folder(folder: Path) -> None:
-    """The new name is durable when this returns."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _remove_empty(folder: Path) -> None:

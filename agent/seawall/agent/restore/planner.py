@@ -1,5 +1,8 @@
 """Planning a restore before a byte is copied: where everything goes, or what is in the way and how to get past it. Pure."""
 
+import hashlib
+import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,8 +16,14 @@ from seawall.agent.restore.port import RestoreRequest
 from seawall.agent.restore.settings import RestoreSettings
 from seawall.repository.format.manifest import DiskManifest
 
-MAX_NAME_BYTES = 200
+MAX_NAME_BYTES = 251
+"""`NAME.xml` is a file of libvirt's."""
+
+MAX_STEM_BYTES = 200
+MAX_PART_BYTES = 255
+MAX_PATH_BYTES = 4000
 _UNSAFE = frozenset("/\\\0")
+_LEFT_OUT = re.compile(r"Disk (?P<target>\S{1,64}) is not in this point: (?P<why>.{1,200})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,8 @@ def choose_disks(request: RestoreRequest, settings: RestoreSettings) -> tuple[Pl
                 f"The point has no disk {', '.join(missing)}; it has {', '.join(known)}.", reason="DISK_NOT_IN_POINT"
             )
         folder = _folder(request, settings)
-        return tuple(_planned(known[target], folder / _file_name(target, known[target])) for target in request.disks)
+        wanted = dict.fromkeys(request.disks)
+        return tuple(_planned(known[target], folder / _file_name(target, known[target])) for target in wanted)
     return tuple(_planned(one, _path_for(one, request, settings)) for one in request.root.disks)
 
 
@@ -93,10 +103,19 @@ def plan_restore(
                 disks={one.target: RestoredDisk(str(one.path), one.format) for one in disks},
                 console_dir=settings.console_dir,
                 new_mac=new_mac if identity.is_new else None,
+                absent=_absent(request.root.warnings),
             ),
         )
         xml, warnings = rewritten.xml, (*warnings, *rewritten.warnings)
     return tuple(clashes) or RestorePlan(tuple(disks), identity, xml, warnings)
+
+
+def _absent(warnings: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """What the backup said of disks that it left out, in its own words: "Disk vdb is not in this point: it is read-only, …"."""
+    found = (_LEFT_OUT.fullmatch(message) for reason, message in warnings if reason.startswith("DISK_"))
+    return {
+        match["target"]: f"The backup said: {match['why']}" for match in found if match and match["why"].isprintable()
+    }
 
 
 def _check_names(request: RestoreRequest) -> None:
@@ -113,12 +132,22 @@ def _check_names(request: RestoreRequest) -> None:
                 reason="NAME_UNUSABLE",
                 next_step="Restore it under another name: --as NAME.",
             )
-    if request.directory and not PurePosixPath(request.directory).is_absolute():
+    if request.directory and not _is_usable(PurePosixPath(request.directory)):
         raise RestoreRefused(
-            f"{request.directory!r} is not an absolute path.",
+            f"{request.directory[:80]!r} is not an absolute path in one line, or too long.",
             reason="DIRECTORY_UNUSABLE",
             next_step="Give a folder that begins with a slash: --directory DIR.",
         )
+
+
+def _is_usable(path: PurePosixPath) -> bool:
+    """Whether such a file or folder can be: absolute, without control characters, no longer than Linux takes."""
+    return (
+        path.is_absolute()
+        and all(len(os.fsencode(part)) <= MAX_PART_BYTES for part in path.parts)
+        and len(os.fsencode(path)) <= MAX_PATH_BYTES
+        and not any(character < " " or character == "\x7f" for character in str(path))
+    )
 
 
 def _planned(disk: DiskManifest, path: Path) -> PlannedDisk:
@@ -131,6 +160,17 @@ def _format(disk: DiskManifest) -> str:
 
 def _file_name(stem: str, disk: DiskManifest) -> str:
     return f"{stem}.{_format(disk)}"
+
+
+def _stem(name: str, target: str) -> str:
+    """`<VM>-<disk>`; of a name that is too long for a file's its beginning, and a hash that tells it from others."""
+    whole = f"{name}-{target}"
+    if len(whole.encode()) <= MAX_STEM_BYTES:
+        return whole
+    digest = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+    ending = f"-{digest}-{target}"
+    beginning = name.encode()[: MAX_STEM_BYTES - len(ending.encode())].decode(errors="ignore")
+    return f"{beginning}{ending}"
 
 
 def _folder(request: RestoreRequest, settings: RestoreSettings) -> Path:
@@ -146,17 +186,18 @@ def _path_for(disk: DiskManifest, request: RestoreRequest, settings: RestoreSett
         and name == request.root.vm_name
         and disk.format in ("raw", "qcow2")
         and ".." not in pure.parts
+        and _is_usable(pure)
         and disk.source.isprintable()
         and any(folder in Path(pure).parents for folder in settings.trusted_dirs)
     )
-    return Path(pure) if may_stay else _folder(request, settings) / _file_name(f"{name}-{disk.disk}", disk)
+    return Path(pure) if may_stay else _folder(request, settings) / _file_name(_stem(name, disk.disk), disk)
 
 
 def _file_clashes(disks: Sequence[PlannedDisk], facts: HostFacts) -> list[Clash]:
     used = {disk.source: domain.name for domain in facts.domains for disk in domain.disks}
     paths = [one.path for one in disks]
     clashes = []
-    for one in disks:
+    for number, one in enumerate(disks):
         if str(one.path) in used:
             clashes.append(
                 Clash(
@@ -173,7 +214,7 @@ def _file_clashes(disks: Sequence[PlannedDisk], facts: HostFacts) -> list[Clash]
                     "Give another name or folder (--as NAME, --directory DIR), or move that file away.",
                 )
             )
-        elif paths.count(one.path) > 1:
+        elif one.path in paths[:number]:
             clashes.append(
                 Clash("FILE_TWICE", f"Two disks of the point lie at {one.path}.", "Give a folder: --directory DIR.")
             )

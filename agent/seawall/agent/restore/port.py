@@ -33,7 +33,10 @@ class TargetDisk:
 
 
 class RestoreTarget(Protocol):
-    """A context manager: leaving it without finish() removes every file and definition that it made, and nothing else."""
+    """A context manager: leaving it without keep() removes every file and definition that it made, and nothing else.
+
+    Between the two calls the caller writes down that the restore is complete. Should it die there, a sweep keeps what is complete.
+    """
 
     disks: Sequence[TargetDisk]
     warnings: Sequence[tuple[str, str]]  # (REASON, message)
@@ -43,6 +46,9 @@ class RestoreTarget(Protocol):
 
         A VM that does not start stays, with a warning.
         """
+
+    def keep(self) -> None:
+        """What finish() made stays for good, and is nobody's to clear up any more. Never raises."""
 
     def __enter__(self) -> Self: ...
 

@@ -9,7 +9,10 @@ class RestoreSettings:
     """Where a restore may put things on this host."""
 
     run_dir: Path = Path("/run/seawall/agent")
-    """Sockets of qemu-nbd and the list of unfinished files, in `restores/<attempt>`."""
+    """Sockets of qemu-nbd, in `restores/<attempt>`."""
+
+    state_dir: Path = Path("/var/lib/seawall/agent")
+    """The lists of what is unfinished, `restores/<attempt>.json`: they outlive a reboot, as the files do."""
 
     images_dir: Path = Path("/var/lib/libvirt/images")
     """Disks go here when the point's own paths cannot be used."""

@@ -16,7 +16,8 @@ from seawall.agent.config import AgentConfig
 from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import Hypervisor
 from seawall.agent.journal import Journal, JournalledAttempt, JournalUnusable
-from seawall.agent.restore.unfinished import restores_dir, sweep_restores
+from seawall.agent.restore.sweep import sweep_restores
+from seawall.agent.restore.unfinished import noted_attempts, restores_dir
 from seawall.agent.supervisor.timing import Backoff, Timing
 
 _log = structlog.get_logger("seawall.agent.supervisor")
@@ -67,7 +68,7 @@ class Leftovers:
         """Whether an attempt left files on this host, a mark of a frozen guest among them perhaps."""
         where = places(self._config.run_dir, self._config.scratch_dir, attempt_id)
         folders = (where.run, where.scratch, restores_dir(self._config.run_dir) / attempt_id)
-        return any(folder.exists() for folder in folders)
+        return any(folder.exists() for folder in folders) or attempt_id in noted_attempts(self._config.state_dir)
 
     def _failed(self, what: str) -> str:
         _log.warning("sweep_failed", error=what)
@@ -103,9 +104,15 @@ class Leftovers:
             return None, [str(error)]
 
     def _sweep_restores(self, live: frozenset[str]) -> list[str]:
-        removed = sweep_restores(self._config.run_dir, live)
-        if removed:
-            _log.info("swept", removed=removed)
+        swept = sweep_restores(
+            self._config.run_dir,
+            self._config.state_dir,
+            live,
+            self._hypervisor.domains,
+            self._journal.note_restored,
+        )
+        if swept.removed or swept.kept:
+            _log.info("swept", removed=swept.removed, kept=swept.kept)
         return []
 
 

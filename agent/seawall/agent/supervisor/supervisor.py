@@ -124,8 +124,17 @@ class Supervisor:
 
     def _failed(self, event: str, error: Exception, pause: float) -> float:
         self._state.last_error = str(error)
-        if self._state.identity.expired(self._clock.now_us()):
-            self._state.last_error += "; the certificate of this host has expired: join it again with --force"
+        identity, now_us = self._state.identity, self._clock.now_us()
+        if identity.expired(now_us):
+            self._state.last_error += (
+                "; the certificate of this host has expired: set its clock right, or join it again with --force"
+            )
+        elif identity.not_yet_valid(now_us):
+            self._state.last_error += "; the certificate of this host is not valid yet: set its clock right, by NTP"
+        elif "CERTIFICATE_VERIFY_FAILED" in str(error):
+            self._state.last_error += (
+                "; what answers is not the controller that this host joined, or the clock of one of the two is wrong"
+            )
         _log.warning(event, error=self._state.last_error, retry_in_seconds=round(pause, 1))
         return pause
 

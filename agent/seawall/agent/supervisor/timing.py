@@ -18,6 +18,7 @@ class Timing:
     cancel_grace: float = 60.0  # from a soft cancel to SIGKILL
     fence_grace: float = 10.0
     stop_grace: float = 8.0  # of the whole agent
+    settling_grace: float = 1800.0  # a worker that waits for the answer to its hand-in: twice as long as it asks for it
     finishing_grace: float = 120.0  # a worker that tidies up after its commit
     renewal_check: float = 600.0
     first_sweep_again: float = 1.0  # after a sweep that could not do everything

@@ -217,12 +217,13 @@ class Workers:
         worker.answered = step is Step.FINISHING
         if step is Step.RESUMED:
             worker.phase = Phase.STOPPING if worker.stop_reason else Phase.RUNNING
+            if worker.kill_timer is not None:
+                worker.kill_timer.cancel()
+            if worker.stop_reason is not None:
+                self._kill_after(worker, self._grace(worker.stop_reason))
             return
         worker.phase = Phase.SETTLING
-        if worker.kill_timer is not None:
-            worker.kill_timer.cancel()
-        if worker.answered:
-            self._kill_after(worker, self._timing.finishing_grace)
+        self._kill_after(worker, self._timing.finishing_grace if worker.answered else self._timing.settling_grace)
 
     async def _stop(self, attempt_id: str, reason: StopReason) -> None:
         worker = self._workers.get(attempt_id)

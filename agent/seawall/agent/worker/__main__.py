@@ -19,12 +19,16 @@ from seawall.repository.store.presigned import PresignedClient
 def libvirt_adapters(config: AgentConfig, clock: Clock) -> Adapters:
     """The real ones."""
     hypervisor = LibvirtHypervisor(config.hypervisor, clock)
-    settings = CaptureSettings(config.run_dir, config.scratch_dir, config.scratch_quota_bytes or None)
+    settings = CaptureSettings(
+        run_dir=config.run_dir,
+        scratch_dir=config.scratch_dir,
+        hypervisor=config.hypervisor,
+        scratch_quota_bytes=config.scratch_quota_bytes or None,
+    )
+    restores = RestoreSettings(run_dir=config.run_dir, state_dir=config.state_dir)
     return Adapters(
         open_capture=lambda request: open_capture(request, hypervisor, settings, clock),
-        open_target=partial(
-            open_target, hypervisor=hypervisor, settings=RestoreSettings(run_dir=config.run_dir), clock=clock
-        ),
+        open_target=partial(open_target, hypervisor=hypervisor, settings=restores, clock=clock),
         checkpoint_name=checkpoint_name,
         transfer=PresignedClient(clock=clock),
     )

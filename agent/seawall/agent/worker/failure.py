@@ -14,9 +14,15 @@ _STORE: tuple[tuple[type[Exception], str, str, FailureKind], ...] = (
         FailureKind.TRANSIENT,
     ),
     (
+        repository.StoreFull,
+        "STORE_FULL",
+        "Make room in the store or raise its quota; it is tried again.",
+        FailureKind.TRANSIENT,
+    ),
+    (
         repository.StoreRefused,
         "STORE_REFUSED",
-        "Check the clocks of host and storage, and the repository's credentials.",
+        "Check the repository's credentials, the bucket's policy, and the clocks of host and storage; it is tried again.",
         FailureKind.TRANSIENT,
     ),
     (

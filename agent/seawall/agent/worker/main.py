@@ -30,6 +30,7 @@ from seawall.agent.worker.session import CurrentSession
 from seawall.agent.worker.stop import AgentStopping, StopFlag, StoppableClock
 from seawall.agent.worker.task import Task
 from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.store.pace import Waits
 from seawall.repository.store.retry import RetryingTransfer
 
 ORPHANED = 1
@@ -70,8 +71,10 @@ def _attempt(
     journal = Journal(job.config.state_dir, clock)
     adapters = build(job.config, clock)
     transfer = RetryingTransfer(adapters.transfer, StoppableClock(clock, stop))
+    waits = Waits(clock, "the controller")
+    reporter.held_up_by(lambda: transfer.waiting_on or waits.sentence())
     with worker_channel(identity, job.config.controllers) as channel:
-        client = ControllerClient(channel, session, job.assignment.ref, Retry(clock, stop.pause))
+        client = ControllerClient(channel, session, job.assignment.ref, Retry(clock, stop.pause, waits=waits))
         task = Task(
             job,
             client,

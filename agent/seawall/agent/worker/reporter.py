@@ -32,6 +32,7 @@ class Reporter:
         self._progress = Progress(attempt_id)
         self._disks: tuple[DiskReader, ...] = ()
         self._waits: Callable[[], str] = lambda: ""
+        self._held_up: Callable[[], str] = lambda: ""
         self._seen: deque[str] = deque(maxlen=WAITS_SEEN)
         self._meter = Meter()
         self._done = threading.Event()
@@ -58,6 +59,11 @@ class Reporter:
             self._disks = disks
             self._waits = waits_for or self._waits
             self._seen.clear()
+
+    def held_up_by(self, sentence: Callable[[], str]) -> None:
+        """`sentence` says what holds the work up at this moment, "" when nothing does."""
+        with self._lock:
+            self._held_up = sentence
 
     def now(self) -> Progress:
         """A fresh report, numbered: what goes with CompleteAttempt and FailAttempt."""
@@ -90,6 +96,7 @@ class Reporter:
             rate_bytes_per_second=int(self._meter.rate),
             eta_seconds=self._meter.eta_seconds(remaining),
             bottleneck=self._bottleneck(),
+            waiting_on=self._held_up(),
         )
         return self._progress
 

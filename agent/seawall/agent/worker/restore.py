@@ -19,6 +19,14 @@ from seawall.repository.reading.restore import RestoreCounters, restore_disk
 _log = structlog.get_logger("seawall.agent.worker")
 
 
+FINISHED_EARLIER = (
+    "FINISHED_EARLIER",
+    "An earlier attempt had restored everything when its worker was killed. If the VM was to be started and does not run, "
+    "`virsh start` it.",
+)
+"""A warning: nothing was done twice."""
+
+
 class DiskNotInPoint(AgentError):
     """The target asks for a disk that the point does not have."""
 
@@ -45,6 +53,7 @@ class _Disk:
             read_bytes=self.counters.done_bytes,
             new_bytes=self.counters.written_bytes,
             stored_bytes=self.counters.fetched_bytes,
+            why=self._where,
             done=self.done,
         )
 
@@ -57,9 +66,14 @@ class _Disk:
             new_bytes=self.counters.written_bytes,
             stored_bytes=self.counters.fetched_bytes,
             how="",
-            why="",
+            why=self._where,
             milliseconds=self.milliseconds,
         )
+
+    @property
+    def _where(self) -> str:
+        """Who restores to a folder of the host's choosing must be told which."""
+        return f"Written to {self.target.path}."
 
 
 def restore(task: Task, grant: RestoreGrant) -> None:
@@ -67,6 +81,10 @@ def restore(task: Task, grant: RestoreGrant) -> None:
 
     A VM that was defined (and started) stays when only the answer is missing: OutcomeUnknown. One that does not start stays too: a warning.
     """
+    earlier = task.journal.restored(task.job.assignment.run_id)
+    if earlier is not None:
+        _hand_in(task, Completion(warnings=(FINISHED_EARLIER,), restored_vm_id=earlier))
+        return
     task.reporter.phase("reading the point")
     root = signed_root(grant.point, grant.signing_public_key, task.coordinator.transfer)
     reader = PointReader(root, grant.lineage_id, grant.k_dedup, task.packs)
@@ -82,10 +100,14 @@ def restore(task: Task, grant: RestoreGrant) -> None:
         task.stop.check()
         task.reporter.phase("defining the VM" if not grant.spec.disks else "finishing")
         vm_id = target.finish()
+        task.journal.note_restored(task.attempt_id, vm_id)
+        target.keep()
         _log.info("restored", vm=vm_id, point=root.point_id)
-    completion = Completion(
-        disks=tuple(disk.finished() for disk in disks), warnings=tuple(target.warnings), restored_vm_id=vm_id
-    )
+    finished = tuple(disk.finished() for disk in disks)
+    _hand_in(task, Completion(disks=finished, warnings=tuple(target.warnings), restored_vm_id=vm_id))
+
+
+def _hand_in(task: Task, completion: Completion) -> None:
     task.reporter.step(Step.COMMITTING)
     task.client.complete(completion, task.reporter.now())
     task.reporter.step(Step.FINISHING)

@@ -61,6 +61,12 @@ def run(
     ] = None,
     hypervisor: Annotated[str | None, typer.Option(help="libvirt URI.", show_default="qemu:///system")] = None,
     host_name: HostName = None,
+    controller: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="host:port of the controller's agent port; may be repeated.", show_default="what joining gave"
+        ),
+    ] = None,
     config_file: ConfigFile = None,
 ) -> None:
     """Serve this host until SIGTERM or Ctrl-C. Logs go to standard error."""
@@ -72,6 +78,7 @@ def run(
             scratch_dir=scratch_dir,
             hypervisor=hypervisor,
             host_name=host_name,
+            controllers=tuple(controller) if controller else None,
         )
         raise typer.Exit(compose.run_agent(settings))
 

@@ -45,7 +45,7 @@ def list_hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None
 @app.command("token")
 def make_token(
     ttl: Annotated[str, typer.Option(help="How long it may be used: 30m, 1h, 24h.")] = "1h",
-    max_uses: Annotated[int, typer.Option(min=1, help="How many hosts may join with it.")] = 1,
+    max_uses: Annotated[int, typer.Option(min=1, max=10_000, help="How many hosts may join with it.")] = 1,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

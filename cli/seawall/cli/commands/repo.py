@@ -1,19 +1,15 @@
 """`seawall repo`: the buckets and folders that hold the backups."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.completion import repository_names
-from seawall.cli.connection import ADD_REPOSITORY_SECONDS, new_request_id
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.new_repository import NewRepository, add_repository, repository_url
 from seawall.cli.output import Output
-from seawall.cli.recovery_file import recovery_key_file
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import local, parse_size, size
 
@@ -55,23 +51,10 @@ def add(
     Example: seawall repo add main s3://backups --endpoint https://s3.example.net --recovery-key recovery-main.txt
     """
     with session(config, as_json) as (controller, output):
-        full_url = repository_url(url, endpoint, region)
-        access_key, secret_key = _credentials() if full_url.startswith("s3:") else ("", "")
-        with recovery_key_file(recovery_key) as key:
-            request = operator_pb2.AddRepositoryRequest(
-                request_id=new_request_id(),
-                name=name,
-                url=full_url,
-                access_key=access_key,
-                secret_key=secret_key,
-                chunk_nominal_bytes=_chunk_size(chunk_size),
-                recovery_public_key=key.public_key,
-                accept_unsafe_store=accept_unsafe_store,
-            )
-            made = controller.call(
-                controller.backup.AddRepository, request, timeout_seconds=ADD_REPOSITORY_SECONDS
-            ).repository
-            key.finish(made)
+        wanted = NewRepository(
+            name, repository_url(url, endpoint, region), recovery_key, _chunk_size(chunk_size), accept_unsafe_store
+        )
+        made = add_repository(controller, wanted)
         if as_json:
             return output.json(made)
         output.line(f"Repository {made.name} is ready at {made.url}.")
@@ -87,13 +70,14 @@ def list_repositories(config: ConfigOption = None, as_json: JsonOption = False) 
         if as_json:
             return output.json(answer)
         output.table(
-            ("REPOSITORY", "URL", ">POINTS", ">STORED", "CREATED", "#ID"),
+            ("REPOSITORY", "URL", ">POINTS", ">STORED", "STORE", "CREATED", "#ID"),
             (
                 (
                     repo.name,
                     repo.url,
                     str(repo.point_count),
                     size(repo.stored_bytes),
+                    "trouble" if repo.trouble else "ok",
                     local(repo.created_at),
                     repo.repository_id,
                 )
@@ -115,6 +99,8 @@ def show(repository: RepositoryArgument, config: ConfigOption = None, as_json: J
         output.line(f"id        {found.repository_id}\nurl       {found.url}\nlineage   {found.lineage_id}")
         output.line(f"created   {local(found.created_at)}\npoints    {found.point_count}")
         output.line(f"packs     {found.pack_count}, {size(found.stored_bytes)}\nchunks    {found.chunk_size} nominal")
+        if found.trouble:
+            output.line(f"store     {found.trouble}", style="red")
         _print_warnings(output, found)
 
 
@@ -137,35 +123,6 @@ def keys(repository: RepositoryArgument, config: ConfigOption = None, as_json: J
         output.line(
             f"\nManifests are signed by {found.signing_public_key.hex()} (Ed25519); it stands on the recovery sheet too."
         )
-
-
-def repository_url(url: str, endpoint: str, region: str) -> str:
-    """The URL as the controller wants it: s3://bucket/prefix?endpoint=…&region=… or file:///path. Raises CommandError."""
-    if "://" not in url:
-        return Path(url).resolve().as_uri()
-    parts = urlsplit(url)
-    if parts.scheme == "s3" and not parts.query:
-        query = {"endpoint": endpoint, "region": region} if endpoint else {"region": region}
-        return urlunsplit(parts._replace(query=urlencode(query, safe=":/")))
-    if parts.scheme in ("s3", "file") and not endpoint:
-        return url
-    raise CommandError(
-        Exit.USAGE, "BAD_URL", f"{url!r} is neither s3://BUCKET[/PREFIX] (with --endpoint) nor a folder."
-    )
-
-
-def _credentials() -> tuple[str, str]:
-    access_key = os.environ.get("AWS_ACCESS_KEY_ID", "")
-    secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY", "")
-    if access_key and secret_key:
-        return access_key, secret_key
-    if not sys.stdin.isatty():
-        raise CommandError(
-            Exit.USAGE,
-            "NO_CREDENTIALS",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: the bucket's key, which only the controller keeps.",
-        )
-    return typer.prompt("Access key", err=True), typer.prompt("Secret key", hide_input=True, err=True)
 
 
 def _chunk_size(text: str) -> int:

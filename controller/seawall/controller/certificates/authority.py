@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
@@ -20,6 +21,17 @@ from seawall.repository.clock import Clock, datetime_of
 
 ROOT_CONTEXT = "ca/root"
 ISSUING_CONTEXT = "ca/issuing"
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What flipped bits of a certificate come to, by where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +65,17 @@ class CertificateAuthority:
             root = x509.load_pem_x509_certificate(paths.root_certificate.read_bytes())
             issuing = x509.load_pem_x509_certificate(paths.issuing_certificate.read_bytes())
             sealed = paths.issuing_key.read_bytes()
-            cluster_id = paths.cluster_id.read_text().strip()
+            cluster_id = paths.cluster_id.read_text(encoding="ascii").strip()
+            _check_chain(root, issuing, cluster_id)
         except FileNotFoundError as error:
             raise FailedPrecondition(
                 "NOT_INITIALISED", f"{error.filename} does not exist; run `seawall controller init` first."
             ) from error
-        except ValueError as error:
+        except _UNREADABLE as error:
             raise DataLoss(
-                "CA_DAMAGED", f"A certificate under {paths.root_certificate.parent} cannot be read: {error}"
+                "CA_DAMAGED",
+                f"The certificates in {paths.root_certificate.parent} and {paths.cluster_id} are damaged, or not of one controller; "
+                "restore them from your backup of the state directory.",
             ) from error
         key = load_key(box.open(sealed, ISSUING_CONTEXT))
         if key.public_key() != issuing.public_key():
@@ -120,6 +135,15 @@ class CertificateAuthority:
         certificate = builder.sign(self._issuing_key, hashes.SHA256())
         chain = certificate.public_bytes(Encoding.PEM) + self._issuing.public_bytes(Encoding.PEM)
         return IssuedCertificate(chain, int(end.timestamp()) * 1_000_000)
+
+
+def _check_chain(root: x509.Certificate, issuing: x509.Certificate, cluster_id: str) -> None:
+    """Raises what _UNREADABLE names. Certificates are parsed lazily: all that is used is looked at."""
+    root.verify_directly_issued_by(root)
+    issuing.verify_directly_issued_by(root)
+    constraint = issuing.extensions.get_extension_for_class(x509.NameConstraints).value
+    if constraint != names.agents_of_this_cluster_only(cluster_id):
+        raise ValueError(f"{cluster_id!r} is not the cluster of the issuing certificate")
 
 
 def make_root(key: ec.EllipticCurvePrivateKey, cluster_id: str, now_us: int) -> bytes:

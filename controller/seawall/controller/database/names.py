@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-SHORTEST_PREFIX = 8
+from seawall.controller.store import SHORTEST_PREFIX
 
 
 def named(

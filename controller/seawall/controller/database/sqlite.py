@@ -25,7 +25,7 @@ from seawall.controller.database.points import PointRows
 from seawall.controller.database.repositories import RepositoryRows
 from seawall.controller.database.runs import RunRows
 from seawall.controller.database.tables import leader, meta
-from seawall.controller.errors import DataLoss, FailedPrecondition, InvalidArgument, Unavailable
+from seawall.controller.errors import DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 from seawall.controller.store import Transaction
 
 T = TypeVar("T")
@@ -71,7 +71,10 @@ class SqliteDatabase:
     """A `Store`. Open it once per process; `close` ends its threads and lets the next process in."""
 
     def __init__(self, file: Path, lock_file: Path | None = None) -> None:
-        """Locks, opens, migrates. Raises FailedPrecondition/DATABASE_IN_USE, SCHEMA_TOO_NEW; DataLoss/DATABASE_DAMAGED."""
+        """Locks, opens, migrates.
+
+        Raises FailedPrecondition/DATABASE_IN_USE, SCHEMA_TOO_NEW, DATABASE_FOREIGN, DATABASE_UNUSABLE; DataLoss/DATABASE_DAMAGED.
+        """
         self._lock = _lock(lock_file or file.with_suffix(".lock"))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
@@ -79,6 +82,9 @@ class SqliteDatabase:
         self._read_engine = reader_engine(file, READERS)
         try:
             self.write_sql(_prepare)
+        except Unavailable as error:
+            self.close()
+            raise FailedPrecondition("DATABASE_UNUSABLE", f"{file} cannot be used: {error}") from error
         except BaseException:
             self.close()
             raise
@@ -121,6 +127,12 @@ def _with_roles(closure: Callable[[Transaction], T]) -> Callable[[sa.Connection]
     return lambda connection: closure(RowTransaction(connection))
 
 
+_FULL = (
+    "The file system of the controller's database is full: nothing can be written down. "
+    "Free space on the controller's machine (its state directory); what waits goes on by itself."
+)
+
+
 def _run(engine: sa.Engine, closure: Callable[[sa.Connection], T]) -> T:
     try:
         with engine.begin() as connection:
@@ -130,6 +142,8 @@ def _run(engine: sa.Engine, closure: Callable[[sa.Connection], T]) -> T:
     except OverflowError as error:
         raise InvalidArgument("BAD_NUMBER", "A number in the request is out of bounds.") from error
     except OperationalError as error:
+        if "is full" in str(error.orig):
+            raise ResourceExhausted("DATABASE_FULL", _FULL) from error
         raise Unavailable("DATABASE", f"The database did not do it: {error.orig}. Try again.") from error
     except DBAPIError as error:
         raise DataLoss(
@@ -138,6 +152,12 @@ def _run(engine: sa.Engine, closure: Callable[[sa.Connection], T]) -> T:
 
 
 def _prepare(connection: sa.Connection) -> None:
+    """Raises FailedPrecondition/DATABASE_FOREIGN: another application's tables are not to be mixed with ours."""
+    tables = sa.inspect(connection).get_table_names()
+    if tables and "alembic_version" not in tables:
+        raise FailedPrecondition(
+            "DATABASE_FOREIGN", f"The database is not a controller's: it has a table {tables[0]!r}. Move it away."
+        )
     migrate(connection)
     if connection.execute(sa.select(meta.c.id)).first() is None:
         connection.execute(sa.insert(meta).values(id=META, db_epoch=1))

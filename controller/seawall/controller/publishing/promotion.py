@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 import structlog
 
-from seawall.controller.errors import DataLoss
+from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondition
+from seawall.controller.publishing.waiting import held_up
 from seawall.controller.records.catalogue import Intent, Point, PointState
-from seawall.controller.records.runs import Failure, FailureKind
+from seawall.controller.records.runs import Failure, FailureKind, RunState
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.outside import STORE_TROUBLES, told
 from seawall.controller.runs.machine import Execution, give_up_publication, succeed
 from seawall.controller.scheduler.executions import Change, load
 from seawall.controller.scheduler.leading import LeaderLease
@@ -34,12 +36,12 @@ PLACE_TAKEN_NEXT_STEP = (
 
 
 class PlaceTaken(DataLoss):
-    """COMMITTED_OBJECT_DIFFERS: another object stands where one of the point's belongs."""
+    """Another object stands where one of the point's belongs."""
+
+    REASON = "COMMITTED_OBJECT_DIFFERS"
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            "COMMITTED_OBJECT_DIFFERS", f"{name} exists with other bytes than this point's; nothing was overwritten."
-        )
+        super().__init__(self.REASON, f"{name} exists with other bytes than this point's; nothing was overwritten.")
 
 
 class Promotion:
@@ -62,17 +64,23 @@ class Promotion:
     def finish(self, point_id: str) -> None:
         """Carry a PUBLISHING point through, with the bytes of its intent. An AVAILABLE one is done.
 
-        Raises DataLoss/COMMITTED_OBJECT_DIFFERS, now and whenever it is repeated; then the run FAILED and the point with it.
+        Raises DataLoss/COMMITTED_OBJECT_DIFFERS, now and whenever it is repeated; then the run FAILED and the point with it. What the
+        store says no with leaves as ControllerError; then the run says what it waits for, or (see `waiting`) FAILED.
         """
         point = self._store.read_now(lambda transaction: transaction.points.point(point_id))
         if point is not None and point.state is PointState.FAILED:
-            raise PlaceTaken(manifest_name(point.tenant, point.vm_id, point.id))
+            raise self._why_failed(point)
         if point is None or point.intent is None:
             return
         try:
-            self._promote(self._repositories.open(point.repository_id), point, point.intent)
+            with told():
+                self._promote(self._repositories.open(point.repository_id), point, point.intent)
         except PlaceTaken as error:
             self._give_up(point, error)
+            raise
+        except ControllerError as error:
+            if error.reason in STORE_TROUBLES:
+                self._held_up(point, error)
             raise
         now_us = self._clock.now_us()
         self._settle(
@@ -82,6 +90,12 @@ class Promotion:
         )
         self.on_step("available")
         _log.info("point.published", point_id=point.id, run_id=point.id, vm_id=point.vm_id, host=point.host_id)
+
+    def _why_failed(self, point: Point) -> ControllerError:
+        failure = self._store.read_now(lambda transaction: load(transaction, point.attempt_id)).run.failure
+        if failure is None or failure.reason == PlaceTaken.REASON:
+            return PlaceTaken(manifest_name(point.tenant, point.vm_id, point.id))
+        return FailedPrecondition(failure.reason, failure.message)
 
     def unfinished(self) -> list[str]:
         """Ids of points that a crash or an outage left PUBLISHING."""
@@ -113,6 +127,26 @@ class Promotion:
             lambda before: give_up_publication(before, failure, now_us),
         )
         _log.error("point.place_taken", point_id=point.id, run_id=point.id, vm_id=point.vm_id, error=str(error))
+
+    def _held_up(self, point: Point, error: ControllerError) -> None:
+        """In one transaction, as the run may be cancelled meanwhile. Nothing is written where nothing is new."""
+        now_us, leader = self._clock.now_us(), self._lease.current
+
+        def closure(transaction: Transaction) -> Execution | None:
+            transaction.leadership.check(leader)
+            stored = transaction.points.point(point.id)
+            before = load(transaction, point.attempt_id)
+            after = held_up(before, point, error, now_us)
+            if stored is None or stored.state is not PointState.PUBLISHING or after == before:
+                return None
+            if after.run.state is RunState.FAILED:
+                transaction.points.give_up(point.id)
+            return Change(transaction, set()).save(before, after)
+
+        changed = self._store.write_now(closure)
+        if changed is not None:
+            event = "point.given_up" if changed.run.state is RunState.FAILED else "point.held_up"
+            _log.warning(event, point_id=point.id, vm_id=point.vm_id, reason=error.reason, error=str(error))
 
     def _settle(self, point: Point, end: Callable[[Points], None], after: Callable[[Execution], Execution]) -> None:
         """The end of point and run in one transaction. Whoever comes second finds it done."""

@@ -156,6 +156,14 @@ def _check(addition: Addition) -> int:
     name = addition.name
     if not 1 <= len(name) <= NAME_LENGTH or not name.replace("-", "a").replace("_", "a").replace(".", "a").isalnum():
         raise InvalidArgument("BAD_NAME", "A repository's name has 1 to 63 letters, digits, '-', '_' and '.'.")
+    keys = addition.credentials
+    if keys is not None and not all(
+        key and key.isascii() and key.isprintable() for key in (keys.access_key, keys.secret_key)
+    ):
+        raise InvalidArgument(
+            "BAD_CREDENTIALS",
+            "An access key and its secret are given together, in one line each, of printable ASCII characters.",
+        )
     if len(addition.recovery_public_key) != KEY_BYTES:
         raise InvalidArgument("BAD_RECOVERY_KEY", f"The recovery public key must be X25519, {KEY_BYTES} bytes.")
     size = addition.chunk_nominal_bytes or DEFAULT_CHUNK_BYTES

@@ -6,6 +6,7 @@ from seawall.controller.records.runs import Failure, FailureKind, Run, RunState
 from seawall.controller.timings import Timings, microseconds
 
 AGENT_RESTARTED = "AGENT_RESTARTED"
+WORKER_EXITED = "WORKER_EXITED"
 
 
 def after_failure(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
@@ -26,8 +27,14 @@ def _tried(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: fl
     tries = run.tries + 1
     if tries >= timings.most_tries:
         return replace(_failed(run, failure, now_us), tries=tries)
-    backoff = timings.transient_backoff_seconds[min(tries, len(timings.transient_backoff_seconds)) - 1]
-    return _ready(replace(run, tries=tries), failure, now_us, backoff * (0.8 + 0.4 * jitter))
+    return _ready(replace(run, tries=tries), failure, now_us, _pause_seconds(tries, failure, timings, jitter))
+
+
+def _pause_seconds(tries: int, failure: Failure, timings: Timings, jitter: float) -> float:
+    """A worker that was killed once says nothing of store or VM, so nothing is spared by waiting; twice, and memory may be what lacks."""
+    if tries == 1 and failure.reason == WORKER_EXITED:
+        return timings.restart_backoff_seconds
+    return timings.retry_seconds * timings.retry_growth ** (tries - 1) * (0.8 + 0.4 * jitter)
 
 
 def _requeued(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:

@@ -21,6 +21,7 @@ async def schedule(tick: Tick, lease: LeaderLease, wakes: Wakes, drain: Drain, i
         seen = wakes.seen(SCHEDULER)
         try:
             await lease.renew()
+            tick.notice_a_gap()
             await tick.run_once()
         except ControllerError as error:
             _log.warning("scheduler.tick_refused", reason=error.reason, error=str(error))

@@ -14,7 +14,7 @@ from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.placement import FleetFacts, Limits, Plan, plan
 from seawall.controller.store import Transaction
-from seawall.controller.timings import Timings, microseconds
+from seawall.controller.timings import SECOND_US, Timings, microseconds
 
 _log = structlog.get_logger()
 
@@ -37,6 +37,7 @@ class Tick:
         self._timings = timings
         self._limits = limits
         self._random = rng
+        self._looked_us = self._awake_us = clock.started_us
 
     async def run_once(self) -> None:
         now_us = self._clock.now_us()
@@ -44,6 +45,15 @@ class Tick:
             await self._settle(execution, now_us)
         await self._end_waiting(now_us)
         await self._place(now_us)
+
+    def notice_a_gap(self) -> None:
+        """Before each regular step. A controller that was stopped is like one that starts: what seems late had nobody to tell."""
+        now_us = self._clock.now_us()
+        away_seconds = (now_us - self._looked_us) / SECOND_US
+        if away_seconds > self._timings.lease_ttl_seconds / 2:
+            self._awake_us = now_us
+            _log.warning("scheduler.was_away", seconds=round(away_seconds))
+        self._looked_us = now_us
 
     def _overdue(self, transaction: Transaction, now_us: int) -> list[str]:
         """Ids of the attempts that time changes."""
@@ -66,7 +76,7 @@ class Tick:
         _log.info("attempt.overdue", attempt_id=attempt_id, run_id=after.run.id, state=after.attempt.state.value)
 
     def _after(self, transaction: Transaction, execution: Execution, now_us: int, jitter: float) -> Execution:
-        """After a start of the controller nothing expires for a while: the hosts could not reach it."""
+        """After a start of the controller, or a long stop, nothing expires for a while: the hosts could not reach it."""
         if execution.attempt.db_epoch != transaction.leadership.db_epoch():
             return fence_off(execution, now_us, self._timings, jitter)
         if self._starting(now_us):
@@ -96,7 +106,7 @@ class Tick:
             await self._executions.change(closure)
 
     def _starting(self, now_us: int) -> bool:
-        return now_us < self._clock.started_us + microseconds(self._timings.failover_grace_seconds)
+        return now_us < self._awake_us + microseconds(self._timings.failover_grace_seconds)
 
     async def _place(self, now_us: int) -> None:
         made = await self._executions.store.read(lambda transaction: self._plan(transaction, now_us))

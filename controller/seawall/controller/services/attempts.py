@@ -112,7 +112,8 @@ class Attempts:
 
         def closure(change: Change) -> Execution:
             before = owned(change.transaction, key, session_id)
-            after = change.save(before, finish_restore(before, warnings, vm_id, now_us))
+            twin = _twin(change.transaction, vm_id, key.host_id, now_us)
+            after = change.save(before, finish_restore(before, (*warnings, *twin), vm_id, now_us))
             _keep(change.transaction, key.attempt_id, progress, now_us)
             return after
 
@@ -125,6 +126,21 @@ def owned(transaction: Transaction, key: AttemptKey, session_id: str) -> Executi
     """The attempt that the session's host names. Raises SESSION_UNKNOWN, ATTEMPT_UNKNOWN, NOT_YOUR_ATTEMPT, FENCED."""
     require_session(transaction, key.host_id, session_id)
     return load_owned(transaction, key.host_id, key.attempt_id, key.attempt_no, key.db_epoch)
+
+
+def _twin(transaction: Transaction, vm_id: str, host_id: str, now_us: int) -> tuple[RunWarning, ...]:
+    """A warning when another host, as far as is known, still has the VM that was restored under its own identity."""
+    vm = transaction.fleet.vm(vm_id) if vm_id else None
+    if vm is None or not vm.present or vm.host_id == host_id:
+        return ()
+    session, host = transaction.fleet.session(vm.host_id), transaction.fleet.host(vm.host_id)
+    if host is None or session is None or session.lease_until_us <= now_us:
+        return ()
+    message = (
+        f"{host.name} had this VM too when it last reported ({vm.state}), with the same UUID and MAC addresses: never let both run. "
+        "Undefine one of them; `--new-identity` or `--as NAME` restores a second VM beside the first."
+    )
+    return (RunWarning("VM_ALSO_ELSEWHERE", message),)
 
 
 def _keep(transaction: Transaction, attempt_id: str, progress: Progress | None, now_us: int) -> None:

@@ -8,6 +8,7 @@ from grpc import aio
 
 from seawall.api.v1 import operator_pb2, operator_pb2_grpc, resources_pb2
 from seawall.controller.repositories.add import Addition, RepositoryAdder
+from seawall.controller.repositories.health import StoreHealth
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.convert_catalogue import point_message, repository_message
@@ -19,6 +20,7 @@ from seawall.controller.services.orders import Orders
 from seawall.controller.services.paging import cut, fit, page_size, start_of
 from seawall.controller.services.status import status_message
 from seawall.controller.services.views import (
+    RepositoryView,
     RunView,
     host_views,
     point_views,
@@ -44,6 +46,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         once: Once,
         watching: Watching,
         adder: RepositoryAdder,
+        health: StoreHealth,
         blocking: Blocking,
         version: str,
     ) -> None:
@@ -52,6 +55,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self._once = once
         self._watching = watching
         self._adder = adder
+        self._health = health
         self._blocking = blocking
         self._version = version
 
@@ -190,7 +194,9 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
 
         repository_id = await self._once.around("AddRepository", request.request_id, act)
         return await self._read(
-            lambda transaction: operator_pb2.AddRepositoryResponse(repository=_repository(transaction, repository_id))
+            lambda transaction: operator_pb2.AddRepositoryResponse(
+                repository=self._repository(transaction, repository_id)
+            )
         )
 
     async def ListRepositories(
@@ -198,7 +204,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     ) -> operator_pb2.ListRepositoriesResponse:
         def closure(transaction: Transaction) -> operator_pb2.ListRepositoriesResponse:
             views = repository_views(transaction, transaction.repositories.repositories())
-            return operator_pb2.ListRepositoriesResponse(repositories=[repository_message(view) for view in views])
+            return operator_pb2.ListRepositoriesResponse(repositories=[self._told(view) for view in views])
 
         return await self._read(closure)
 
@@ -207,23 +213,25 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     ) -> operator_pb2.GetRepositoryResponse:
         return await self._read(
             lambda transaction: operator_pb2.GetRepositoryResponse(
-                repository=_repository(transaction, request.repository)
+                repository=self._repository(transaction, request.repository)
             )
         )
 
     async def _read(self, closure: Callable[[Transaction], T]) -> T:
         return await self._executions.store.read(closure)
 
+    def _repository(self, transaction: Transaction, text: str) -> resources_pb2.Repository:
+        (view,) = repository_views(transaction, [find_repository(transaction, text)])
+        return self._told(view)
+
+    def _told(self, view: RepositoryView) -> resources_pb2.Repository:
+        return repository_message(view, self._health.trouble(view.record.id))
+
     async def _views(self, run_ids: Sequence[str]) -> list[RunView]:
         def closure(transaction: Transaction) -> list[RunView]:
             return run_views(transaction, [find_run(transaction, run_id) for run_id in run_ids])
 
         return await self._read(closure)
-
-
-def _repository(transaction: Transaction, text: str) -> resources_pb2.Repository:
-    (view,) = repository_views(transaction, [find_repository(transaction, text)])
-    return repository_message(view)
 
 
 def _addition(request: operator_pb2.AddRepositoryRequest) -> Addition:

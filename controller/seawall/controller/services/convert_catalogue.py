@@ -56,7 +56,7 @@ def point_disk_of(message: resources_pb2.PointDisk) -> PointDisk:
     )
 
 
-def repository_message(view: RepositoryView) -> resources_pb2.Repository:
+def repository_message(view: RepositoryView, trouble: str) -> resources_pb2.Repository:
     record, found = view.record, view.record.capabilities
     return resources_pb2.Repository(
         repository_id=record.id,
@@ -82,4 +82,5 @@ def repository_message(view: RepositoryView) -> resources_pb2.Repository:
         pack_count=view.totals.packs,
         stored_bytes=view.totals.stored_bytes,
         chunk_size=f"{record.chunk_nominal_bytes // 1024}KiB",
+        trouble=printable(trouble),
     )

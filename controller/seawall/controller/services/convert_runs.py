@@ -119,7 +119,7 @@ def _disk_of(message: resources_pb2.DiskProgress) -> DiskProgress:
         new_bytes=message.new_bytes,
         stored_bytes=message.stored_bytes,
         how=read_method_of(message.how),
-        why=printable(message.why),
+        why=sentence(message.why),
         done=message.done,
     )
 

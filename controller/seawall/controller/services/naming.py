@@ -1,5 +1,6 @@
 """What an operator's word means: an id, a unique prefix of one, or a name."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -7,7 +8,12 @@ from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.records.catalogue import Point, RepositoryRecord
 from seawall.controller.records.fleet import Host, Vm
 from seawall.controller.records.runs import Run
-from seawall.controller.store import Transaction
+from seawall.controller.store import SHORTEST_PREFIX, Transaction
+from seawall.controller.text import printable
+
+LONGEST_QUOTED = 80
+LISTS = {"VM": "vm", "HOST": "host", "RUN": "run", "POINT": "point", "REPOSITORY": "repo"}
+_ID = re.compile(r"[0-9a-f-]+")
 
 
 class Identified(Protocol):
@@ -23,7 +29,11 @@ def find_vm(transaction: Transaction, text: str) -> Vm:
 
     Raises NotFound/VM_UNKNOWN, InvalidArgument/AMBIGUOUS. The same for its siblings.
     """
-    found = transaction.fleet.vms_named(text)
+    shown = printable(text)  # what this controller calls a VM whose name a terminal could not show
+    found = [
+        *transaction.fleet.vms_named(text),
+        *(transaction.fleet.vms_named(shown) if shown not in ("", text) else ()),
+    ]
     if all(vm.id != text for vm in found):
         found = [vm for vm in found if vm.present] or found
     return _only(found, text, "VM", lambda vm: vm.name)
@@ -51,7 +61,22 @@ def _only(found: Sequence[T], text: str, kind: str, label: Callable[[T], str]) -
     if len(exact or found) == 1:
         return (exact or list(found))[0]
     word = kind if kind == "VM" else kind.lower()
+    if not text:
+        raise InvalidArgument("NAME_MISSING", f"Which {word}? Its name is empty.")
     if not found:
-        raise NotFound(f"{kind}_UNKNOWN", f"There is no {word} {text!r}.")
+        raise NotFound(f"{kind}_UNKNOWN", f"There is no {word} {quoted(text)}. {_advice(kind, text)}")
     candidates = {each.id: label(each) for each in found}
-    raise InvalidArgument("AMBIGUOUS", f"{text!r} may mean {len(found)} things; give an id.", candidates)
+    raise InvalidArgument("AMBIGUOUS", f"{quoted(text)} may mean {len(found)} things; give an id.", candidates)
+
+
+def quoted(text: str) -> str:
+    """What an operator typed, in one printable line."""
+    return repr(text) if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]!r}… ({len(text)} characters)"
+
+
+def _advice(kind: str, text: str) -> str:
+    """An id that was shortened too much is told apart from one that does not exist."""
+    listed = f"`seawall {LISTS[kind]} list` shows what there is."
+    if len(text) < SHORTEST_PREFIX and _ID.fullmatch(text):
+        return f"Of an id, at least its first {SHORTEST_PREFIX} digits are needed; {listed}"
+    return listed[0].upper() + listed[1:]

@@ -1,6 +1,5 @@
 """What operators order: backups, restores, cancellations. Each is one transaction and returns ids of runs; no wire types here."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -18,8 +17,9 @@ from seawall.controller.store import Transaction
 from seawall.controller.timings import Timings, microseconds
 
 TENANT = "default"
+LONGEST_PATH_BYTES = 3072  # Linux takes 4,096, and the names of the disks' files follow
 WAITS = "waits for the scheduler"
-VM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]{0,99}")
+LONGEST_NAME = 100
 BACKED_UP_DEVICES = ("", "disk", "lun")
 
 
@@ -33,12 +33,14 @@ class Orders:
     def backup(self, change: Change, vms: Sequence[str], repository: str, spec: BackupSpec) -> list[str]:
         """One run a VM; an open one into the same repository is returned instead of a second.
 
-        Raises NotFound/VM_UNKNOWN, REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES, NO_DISKS.
+        Raises NotFound/VM_UNKNOWN, REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES, NO_DISKS;
+        InvalidArgument/NO_VMS, DISK_UNKNOWN.
         """
         if not vms:
             raise InvalidArgument("NO_VMS", "Name at least one VM.")
         target = _repository(change.transaction, repository)
         found = [find_vm(change.transaction, text) for text in vms]
+        _check_excluded(found, spec)
         return [self._backup(change, vm, target, spec) for vm in found]
 
     def _backup(self, change: Change, vm: Vm, repository: RepositoryRecord, spec: BackupSpec) -> str:
@@ -107,10 +109,19 @@ def _repository(transaction: Transaction, text: str) -> RepositoryRecord:
     return every[0]
 
 
+def _check_excluded(vms: Sequence[Vm], spec: BackupSpec) -> None:
+    """A disk that none of the VMs has was mistyped; the one that was meant would be backed up."""
+    unknown = sorted(set(spec.exclude_disks) - {disk.disk for vm in vms for disk in vm.disks})
+    if unknown:
+        known = ", ".join(sorted({disk.disk for vm in vms for disk in vm.disks})) or "none"
+        raise InvalidArgument("DISK_UNKNOWN", f"No VM named here has a disk {', '.join(unknown)}; there is {known}.")
+
+
 def _check_disks(vm: Vm, spec: BackupSpec) -> None:
     kept = [disk for disk in vm.disks if disk.device in BACKED_UP_DEVICES and disk.disk not in spec.exclude_disks]
     if not kept:
-        raise FailedPrecondition("NO_DISKS", f"VM {vm.name} has no disk to back up.")
+        has = [f"{disk.disk} ({'excluded' if disk.disk in spec.exclude_disks else disk.device})" for disk in vm.disks]
+        raise FailedPrecondition("NO_DISKS", f"VM {vm.name} has no disk to back up; it has {', '.join(has) or 'none'}.")
 
 
 def _check_restore(point: Point, spec: RestoreSpec) -> None:
@@ -120,12 +131,30 @@ def _check_restore(point: Point, spec: RestoreSpec) -> None:
     if unknown:
         known = ", ".join(disk.disk for disk in point.disks)
         raise InvalidArgument("DISK_UNKNOWN", f"The point has no disk {', '.join(unknown)}; it has {known}.")
-    if spec.vm_name and not VM_NAME.fullmatch(spec.vm_name):
+    if spec.vm_name and not is_vm_name(spec.vm_name):
         raise InvalidArgument(
-            "BAD_NAME", "A VM's name begins with a letter or digit and goes on with those or . _ + @ -"
+            "BAD_NAME",
+            "A VM's name begins with a letter or digit of any script and goes on with printable characters but slashes, "
+            f"{LONGEST_NAME} at most, the last one no blank.",
         )
     path = PurePosixPath(spec.directory)
-    if spec.directory and (not path.is_absolute() or ".." in path.parts):
+    usable = path.is_absolute() and ".." not in path.parts and spec.directory.isprintable()
+    if spec.directory and not (usable and len(spec.directory.encode()) <= LONGEST_PATH_BYTES):
         raise InvalidArgument(
-            "BAD_DIRECTORY", "The directory must be an absolute path on the target host, without '..'."
+            "BAD_DIRECTORY", "The directory must be an absolute path on the target host, in one line and without '..'."
         )
+
+
+def is_vm_name(name: str) -> bool:
+    """Whether libvirt, a file system and a command line take it: VMs have names with blanks and in all scripts.
+
+    200 bytes leave room for the rest of the names of its files.
+    """
+    return (
+        name[0].isalnum()
+        and name.isprintable()
+        and not set(name) & set("/\\")
+        and name == name.rstrip()
+        and len(name) <= LONGEST_NAME
+        and len(name.encode()) <= 2 * LONGEST_NAME
+    )

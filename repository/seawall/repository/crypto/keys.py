@@ -2,12 +2,13 @@
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from blake3 import blake3
 
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.crypto.signing import signing_public_key_of
+from seawall.repository.errors import IntegrityError
 
 SECRET_BYTES = 32
 DEFAULT_TENANT = "default"
@@ -22,6 +23,9 @@ class RepositorySecrets:
     signing_secret_key: bytes  # Ed25519: signs config and manifests
     cut_key: bytes  # of the chunk grid; constant over key epochs
     dedup_keys: Mapping[tuple[str, int], bytes]  # (tenant, epoch) -> K_dedup
+    unopened: Mapping[tuple[str, int], str] = field(
+        default_factory=dict
+    )  # the same -> why its key object does not open
 
     def __repr__(self) -> str:
         return "RepositorySecrets(***)"
@@ -35,15 +39,27 @@ class RepositorySecrets:
         return signing_public_key_of(self.signing_secret_key)
 
     def k_dedup(self, tenant: str, epoch: int) -> bytes:
-        """Raises KeyError when this tenant has no such epoch."""
+        """Raises KeyError when this tenant has no such epoch, IntegrityError when its key object is damaged."""
+        self._require_opened(tenant, epoch)
         return self.dedup_keys[tenant, epoch]
 
     def newest_epoch(self, tenant: str) -> int:
-        """The epoch to write under. Raises KeyError when the tenant has no key."""
-        epochs = [epoch for name, epoch in self.dedup_keys if name == tenant]
+        """The epoch to write under. Raises KeyError when the tenant has no key.
+
+        IntegrityError when the newest one's key object is damaged: what replaced an older epoch must not lead back to it.
+        """
+        epochs = [epoch for name, epoch in [*self.dedup_keys, *self.unopened] if name == tenant]
         if not epochs:
             raise KeyError(tenant)
+        self._require_opened(tenant, max(epochs))
         return max(epochs)
+
+    def _require_opened(self, tenant: str, epoch: int) -> None:
+        if (tenant, epoch) in self.unopened:
+            raise IntegrityError(
+                f"{self.unopened[tenant, epoch]} (the keys of epoch {epoch} of tenant {tenant}: nothing of that epoch can be read or "
+                "written until the object is put back, from a replica of the bucket or an older version of the object)"
+            )
 
 
 def new_secrets(tenants: Iterable[str] = (DEFAULT_TENANT,)) -> RepositorySecrets:

@@ -67,11 +67,30 @@ def parse_config(body: bytes, pinned_signing_key: bytes | None = None) -> Reposi
     Raises IntegrityError, FormatUnsupported (version, suite, a feature that must be known for reading), ForeignRepository (another key than
     the pinned one).
     """
+    config = proven_config(body, pinned_signing_key)
+    require_readable(config)
+    return config
+
+
+def proven_config(body: bytes, pinned_signing_key: bytes | None = None) -> RepositoryConfig:
+    """What stands in it, signed, whether this Seawall can read the repository or not.
+
+    Raises IntegrityError, ForeignRepository, FormatUnsupported (a header of another version: damage, where a whole copy stands beside it).
+    """
     descriptor, end = read_descriptor(body, CONFIG, "config")
     config = from_canonical(RepositoryConfig, descriptor, "config")
     verify(config.signing_public_key, CONFIG_DOMAIN, body[:end], body[end:], "config")
     if len(body) != end + SIGNATURE_BYTES or len(config.lineage_id) != LINEAGE_ID_BYTES:
         raise IntegrityError("config: its lengths are wrong")
+    if pinned_signing_key is not None and config.signing_public_key != pinned_signing_key:
+        raise ForeignRepository(
+            "config: signed by another key than this repository's: it was replaced, or the URL is wrong"
+        )
+    return config
+
+
+def require_readable(config: RepositoryConfig) -> None:
+    """Raises FormatUnsupported when the repository is of a format, a suite or with a feature that this Seawall cannot read."""
     if (config.format_version, config.suite) != (VERSION, SUITE):
         raise FormatUnsupported(
             f"config: format {config.format_version}, suite {config.suite} are not known: upgrade Seawall"
@@ -81,8 +100,3 @@ def parse_config(body: bytes, pinned_signing_key: bytes | None = None) -> Reposi
         raise FormatUnsupported(
             f"config: this repository uses {', '.join(unknown)}, which this Seawall does not know: upgrade it"
         )
-    if pinned_signing_key is not None and config.signing_public_key != pinned_signing_key:
-        raise ForeignRepository(
-            "config: signed by another key than this repository's: it was replaced, or the URL is wrong"
-        )
-    return config

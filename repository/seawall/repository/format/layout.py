@@ -13,6 +13,8 @@ from seawall.repository.format.pack_layout import PACK_ID_BYTES
 FORMAT_PREFIX = "v1/"
 PACKS_PREFIX = "v1/p/"
 KEYS_PREFIX = "v1/keys/"
+MANIFESTS_PREFIX = "v1/m/"
+TOMBSTONES_PREFIX = "v1/t/"
 EPOCHS_PREFIX = "v1/c/epoch/"
 CONFIG_COPIES = 3
 

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import TypeVar
 
 from seawall.repository.errors import IntegrityError, ObjectMissing, StoreRefused
+from seawall.repository.format.layout import pack_name
 from seawall.repository.format.manifest import (
     PAGE_BYTES,
     PAGES_PER_NODE,
@@ -18,6 +19,7 @@ from seawall.repository.format.manifest import (
     decode_node,
 )
 from seawall.repository.format.record import ChunkType, Locator, open_record
+from seawall.repository.naming import naming
 from seawall.repository.reading.port import PackReader
 
 UNREADABLE = (IntegrityError, ObjectMissing, StoreRefused)
@@ -102,16 +104,24 @@ class PointReader:
         A store may answer "refused" for what is missing, where listing is not permitted.
         """
         try:
-            return decode(self._open(h, chunk, chunk.generation))
+            return self._copy(h, chunk, chunk.generation, decode)
         except UNREADABLE as first:
             try:
-                return decode(self._open(h, chunk, 1 - chunk.generation if chunk.generation < 2 else 0))
-            except UNREADABLE:
-                raise first from None
+                return self._copy(h, chunk, 1 - chunk.generation if chunk.generation < 2 else 0, decode)
+            except UNREADABLE as second:
+                raise type(first)(f"{first}; and its other copy: {second}") from first
+
+    def _copy(self, h: bytes, chunk: Locator, generation: int, decode: Callable[[bytes], Decoded]) -> Decoded:
+        with naming(self.pack_name(chunk.pack_id, generation)):
+            return decode(self._open(h, chunk, generation))
 
     def _open(self, h: bytes, chunk: Locator, generation: int) -> bytes:
         body = self.packs.read(chunk.pack_id, generation, chunk.offset, chunk.stored_bytes)
         return open_record(self.lineage_id, self.k_dedup, h, ChunkType.META, chunk.codec, chunk.raw_bytes, body)
+
+    def pack_name(self, pack_id: bytes, generation: int) -> str:
+        """Of the object, for messages."""
+        return pack_name(self.root.tenant, pack_id, generation)
 
 
 def page_count(size_bytes: int) -> int:

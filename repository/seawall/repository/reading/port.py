@@ -1,6 +1,13 @@
-"""What a point reader asks of the world. Implemented by agents over presigned URLs, by rescue and by tests straight on a store."""
+"""What a point reader asks of the world, and who follows a restore.
+
+A PackReader is implemented by agents over presigned URLs, by rescue straight on a store; a PageFollower by rescue.
+"""
 
 from typing import Protocol
+
+from seawall.repository.errors import RepositoryError
+from seawall.repository.format.leaf import Leaf
+from seawall.repository.reading.damage import Damage
 
 
 class PackReader(Protocol):
@@ -8,3 +15,16 @@ class PackReader(Protocol):
 
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
         """Exactly `length` bytes. Raises ObjectMissing, StoreUnavailable, IntegrityError (a short answer)."""
+
+
+class PageFollower(Protocol):
+    """Follows the restore of one disk page by page, to resume it and to go on over damage. Pages that read as zeroes are not told of."""
+
+    def holds(self, index: int, leaf: Leaf) -> bool:
+        """Whether the target has all of this page already, proven; then it is neither fetched nor written. In a thread of its own."""
+
+    def page_done(self, index: int) -> None:
+        """All of it is written (not yet durable) without damage. In the thread that called `restore_disk`."""
+
+    def lost(self, damage: Damage, cause: RepositoryError) -> None:
+        """Returns: the ranges are zeroed and the restore goes on. Raises: it ends so. In any thread."""

@@ -4,16 +4,18 @@ Called by restore workers and by rescue. Memory: at most READS_IN_FLIGHT answers
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event, Lock
 
 from seawall.repository.disks import DiskSink
-from seawall.repository.errors import IntegrityError, ObjectMissing
-from seawall.repository.format.manifest import PAGE_BYTES, Child, DiskManifest, Leaf
+from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
+from seawall.repository.format.manifest import NODE_BYTES, PAGE_BYTES, PAGES_PER_NODE, Child, DiskManifest, Leaf
 from seawall.repository.format.record import ChunkType, open_record
+from seawall.repository.reading.damage import LOST, Damage, damage_error, merged
 from seawall.repository.reading.point import PointReader, page_length
+from seawall.repository.reading.port import PageFollower
 from seawall.repository.reading.requests import PackRequest, WantedChunk, pack_requests, zero_ranges
 
 READS_IN_FLIGHT = 8
@@ -28,18 +30,26 @@ class RestoreCounters:
         self.planned_bytes = 0
         """The disk's size."""
         self.done_bytes = 0
-        """Written and zeroed."""
+        """Written, zeroed, kept and lost."""
         self.written_bytes = 0
         self.fetched_bytes = 0
         """From the store."""
+        self.kept_bytes = 0
+        """Found whole in the target."""
+        self.lost_bytes = 0
+        """Damaged in the repository; zeroed."""
         self._lock = Lock()
 
-    def add(self, *, planned: int = 0, written: int = 0, zeroed: int = 0, fetched: int = 0) -> None:
+    def add(
+        self, *, planned: int = 0, written: int = 0, zeroed: int = 0, fetched: int = 0, kept: int = 0, lost: int = 0
+    ) -> None:
         with self._lock:
             self.planned_bytes += planned
-            self.done_bytes += written + zeroed
+            self.done_bytes += written + zeroed + kept + lost
             self.written_bytes += written
             self.fetched_bytes += fetched
+            self.kept_bytes += kept
+            self.lost_bytes += lost
 
 
 def restore_disk(
@@ -48,21 +58,34 @@ def restore_disk(
     sink: DiskSink,
     counters: RestoreCounters | None = None,
     stop: Callable[[], None] = lambda: None,
+    follower: PageFollower | None = None,
 ) -> None:
     """Write every byte of the disk to the sink, then flush it. `stop` is called often and raises to abort; no thread is left behind.
 
-    Raises IntegrityError, ObjectMissing (naming point, disk and offset), StoreUnavailable, what the sink raises: the first of them.
+    Raises IntegrityError, ObjectMissing (naming point, disk, bytes and object), StoreUnavailable, what the sink raises: the first of
+    them. A `follower` may let what is damaged be zeroed instead, and what the sink holds be kept.
     """
-    with _Restorer(reader, disk, sink, counters or RestoreCounters(), stop) as restorer:
+    with _Restorer(reader, disk, sink, counters or RestoreCounters(), stop, follower) as restorer:
         restorer.run()
     sink.flush()
 
 
 @dataclass(frozen=True, slots=True)
+class _Look:
+    """What is known of a page before its chunks are fetched."""
+
+    leaf: Leaf
+    held: bool
+
+
+@dataclass(slots=True)
 class _Page:
     index: int
-    leaf: "Future[Leaf] | None"
+    look: "Future[_Look] | None"
     """None: reads as zeroes entirely."""
+    reads: int = 0
+    """Requests not yet answered, and one while they are being submitted."""
+    whole: bool = True
 
 
 class _Restorer:
@@ -75,7 +98,9 @@ class _Restorer:
         sink: DiskSink,
         counters: RestoreCounters,
         stop: Callable[[], None],
+        follower: PageFollower | None,
     ) -> None:
+        self._follower = follower
         self._reader = reader
         self._disk = disk
         self._sink = sink
@@ -84,7 +109,7 @@ class _Restorer:
         self._abort = Event()
         self._leaves = ThreadPoolExecutor(2, thread_name_prefix="restore-page")
         self._reads = ThreadPoolExecutor(READS_IN_FLIGHT, thread_name_prefix="restore-read")
-        self._in_flight: set[Future[None]] = set()
+        self._in_flight: dict[Future[None], _Page] = {}
 
     def __enter__(self) -> "_Restorer":
         return self
@@ -100,49 +125,89 @@ class _Restorer:
         zero_start = zero_end = 0
         for page in self._pages_ahead():
             start = page.index * PAGE_BYTES
-            if page.leaf is None:
-                zero_end = start + page_length(self._disk.size_bytes, page.index)
-                continue
-            self._zero(zero_start, zero_end)
-            self._restore_page(start, self._result(page.leaf))
-            zero_start = zero_end = start + page_length(self._disk.size_bytes, page.index)
+            if page.look is not None or start != zero_end:
+                self._zero(zero_start, zero_end)
+                zero_start = start
+            zero_end = start + page_length(self._disk.size_bytes, page.index)
+            if page.look is not None:
+                zero_start = zero_end
+                self._restore_page(page, page.look)
         self._zero(zero_start, zero_end)
         while self._in_flight:
             self._wait_for_reads()
         # A manifest that does not cover its disk was refused on the way; this is the last word on it.
         if self._counters.done_bytes - before != self._disk.size_bytes:
-            raise IntegrityError(f"{self._at(0)}: the manifest covers {self._counters.done_bytes - before} bytes of it")
+            done = self._counters.done_bytes - before
+            raise IntegrityError(
+                f"point {self._reader.root.point_id}, disk {self._disk.disk}: the manifest covers {done} bytes of it"
+            )
 
     def _pages_ahead(self) -> Iterator[_Page]:
         """Pages in order, the next leaves being fetched meanwhile."""
         waiting: deque[_Page] = deque()
-        for index, child in self._reader.pages(self._disk):
+        for index, child in self._children():
             self._stop()
             waiting.append(_Page(index, self._fetch(index, child)))
             if len(waiting) > _PAGES_AHEAD:
                 yield waiting.popleft()
         yield from waiting
 
-    def _fetch(self, index: int, child: Child) -> "Future[Leaf] | None":
+    def _children(self) -> Iterator[tuple[int, Child]]:
+        """All pages but those below a node that is lost."""
+        for number, child in enumerate(self._disk.nodes):
+            try:
+                node = self._reader.node(child, self._disk, number)
+            except LOST as error:
+                start = number * NODE_BYTES
+                self._lose(self._name_of(child), error, [(start, min(NODE_BYTES, self._disk.size_bytes - start))])
+                continue
+            for position, page in enumerate(node.children):
+                yield number * PAGES_PER_NODE + position, page
+
+    def _fetch(self, index: int, child: Child) -> "Future[_Look] | None":
         if child.chunk is None:
             return None
-        return self._leaves.submit(self._reader.leaf, child, self._disk, index)
+        return self._leaves.submit(self._look, index, child)
 
-    def _restore_page(self, start: int, leaf: Leaf) -> None:
-        for offset, length in zero_ranges(leaf):
-            self._zero(start + offset, start + offset + length)
-        for request in pack_requests(leaf):
+    def _look(self, index: int, child: Child) -> _Look:
+        """Runs in a page thread."""
+        try:
+            leaf = self._reader.leaf(child, self._disk, index)
+        except LOST as error:
+            raise _LeafLost(self._name_of(child), error) from error
+        return _Look(leaf, self._follower is not None and self._follower.holds(index, leaf))
+
+    def _restore_page(self, page: _Page, looking: "Future[_Look]") -> None:
+        start, length = page.index * PAGE_BYTES, page_length(self._disk.size_bytes, page.index)
+        try:
+            look = self._result(looking)
+        except _LeafLost as lost:
+            return self._lose(lost.object_name, lost.error, [(start, length)])
+        if look.held:
+            return self._counters.add(kept=length)
+        for offset, zeroes in zero_ranges(look.leaf):
+            self._zero(start + offset, start + offset + zeroes)
+        page.reads = 1
+        for request in pack_requests(look.leaf):
             while len(self._in_flight) >= READS_IN_FLIGHT:
                 self._wait_for_reads()
-            self._in_flight.add(self._reads.submit(self._read, start, request))
+            page.reads += 1
+            self._in_flight[self._reads.submit(self._read, page, start, request)] = page
+        self._answered(page)
 
     def _wait_for_reads(self) -> None:
         self._stop()
-        done, self._in_flight = wait(self._in_flight, timeout=_WAIT_SECONDS, return_when="FIRST_COMPLETED")
-        for future in done:
+        for future in wait(self._in_flight, timeout=_WAIT_SECONDS, return_when="FIRST_COMPLETED").done:
+            page = self._in_flight.pop(future)
             future.result()
+            self._answered(page)
 
-    def _result(self, future: "Future[Leaf]") -> Leaf:
+    def _answered(self, page: _Page) -> None:
+        page.reads -= 1
+        if page.reads == 0 and page.whole and self._follower is not None:
+            self._follower.page_done(page.index)
+
+    def _result(self, future: "Future[_Look]") -> _Look:
         while not wait([future], timeout=_WAIT_SECONDS).done:
             self._stop()
         return future.result()
@@ -152,33 +217,68 @@ class _Restorer:
             self._sink.zero(start, end - start)
             self._counters.add(zeroed=end - start)
 
-    def _read(self, start: int, request: PackRequest) -> None:
+    def _read(self, page: _Page, start: int, request: PackRequest) -> None:
         """One ranged read and the chunks in it. Runs in a reading thread."""
         if self._abort.is_set():
             return
         try:
             body = self._reader.packs.read(request.pack_id, request.generation, request.offset, request.length)
-        except (IntegrityError, ObjectMissing) as error:
-            raise type(error)(f"{self._at(start + request.chunks[0].places[0])}: {error}") from error
+        except LOST as error:
+            return self._read_apart(page, start, request, error)
         self._counters.add(fetched=len(body))
         view = memoryview(body)
         for chunk in sorted(request.chunks, key=lambda chunk: chunk.places[0]):
             if self._abort.is_set():
                 return
             at = chunk.offset - request.offset
-            plain = self._open(start, chunk, view[at : at + chunk.stored_bytes])
+            try:
+                plain = self._open(chunk, view[at : at + chunk.stored_bytes])
+            except IntegrityError as error:
+                self._lose_chunks(page, start, request, [chunk], error)
+                continue
             for place in chunk.places:
                 self._sink.write(start + place, plain)
                 self._counters.add(written=len(plain))
 
-    def _open(self, start: int, chunk: WantedChunk, body: memoryview) -> bytes:
-        reader = self._reader
-        try:
-            return open_record(
-                reader.lineage_id, reader.k_dedup, chunk.h, ChunkType.DATA, chunk.codec, chunk.raw_bytes, body
-            )
-        except IntegrityError as error:
-            raise IntegrityError(f"{self._at(start + chunk.places[0])}: {error}") from error
+    def _read_apart(self, page: _Page, start: int, request: PackRequest, error: RepositoryError) -> None:
+        """Of a pack that cannot give all of a range, who goes on over damage wants every chunk that it can give."""
+        if self._follower is None or isinstance(error, ObjectMissing) or len(request.chunks) == 1:
+            return self._lose_chunks(page, start, request, request.chunks, error)
+        for chunk in request.chunks:
+            alone = PackRequest(request.pack_id, request.generation, chunk.offset, chunk.stored_bytes, (chunk,))
+            self._read(page, start, alone)
 
-    def _at(self, offset: int) -> str:
-        return f"point {self._reader.root.point_id}, disk {self._disk.disk}, byte {offset}"
+    def _open(self, chunk: WantedChunk, body: memoryview) -> bytes:
+        reader = self._reader
+        return open_record(
+            reader.lineage_id, reader.k_dedup, chunk.h, ChunkType.DATA, chunk.codec, chunk.raw_bytes, body
+        )
+
+    def _lose_chunks(
+        self, page: _Page, start: int, request: PackRequest, chunks: Iterable[WantedChunk], error: RepositoryError
+    ) -> None:
+        page.whole = False
+        places = [(start + place, chunk.raw_bytes) for chunk in chunks for place in chunk.places]
+        self._lose(self._reader.pack_name(request.pack_id, request.generation), error, places)
+
+    def _lose(self, object_name: str, error: RepositoryError, places: Iterable[tuple[int, int]]) -> None:
+        """Ends the restore, or zeroes the places when the follower lets it go on."""
+        damage = Damage(self._disk.disk, object_name, str(error), merged(places))
+        if self._follower is None:
+            raise damage_error(self._reader.root.point_id, damage, error) from error
+        self._follower.lost(damage, error)
+        for offset, length in damage.ranges:
+            self._sink.zero(offset, length)
+            self._counters.add(lost=length)
+
+    def _name_of(self, child: Child) -> str:
+        return self._reader.pack_name(child.chunk.pack_id, child.chunk.generation) if child.chunk else ""
+
+
+class _LeafLost(Exception):
+    """Carries what a page thread met to the driver."""
+
+    def __init__(self, object_name: str, error: RepositoryError) -> None:
+        super().__init__(object_name)
+        self.object_name = object_name
+        self.error = error

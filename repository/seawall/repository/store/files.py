@@ -15,17 +15,19 @@ from seawall.repository.errors import (
     ObjectExists,
     ObjectMissing,
     RepositoryError,
+    StoreFull,
     StoreRefused,
     StoreUnavailable,
 )
 
 HIDDEN = ".put-"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR}
 
 
 @contextmanager
 def our_errors(label: str) -> Iterator[None]:
-    """Turns an OSError inside into one of ours. A full disk is temporary: somebody may make room."""
+    """Turns an OSError inside into one of ours."""
     try:
         yield
     except OSError as error:
@@ -104,6 +106,8 @@ def _read_open(descriptor: int, offset: int, size: int, length: int | None) -> b
 def _map(error: OSError, label: str) -> RepositoryError:
     if error.errno == errno.ENOENT:
         return ObjectMissing(f"{label} does not exist")
+    if error.errno in _FULL:
+        return StoreFull(f"{label}: {error.strerror}")
     if error.errno in _REFUSED:
         return StoreRefused(f"{label}: {error.strerror}")
     return StoreUnavailable(f"{label}: {error.strerror}")

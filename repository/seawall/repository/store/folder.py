@@ -108,7 +108,8 @@ class FolderStore:
     def _check_root(self) -> None:
         with our_errors(self.url):
             if not self._root.is_dir():
-                raise BucketMissing(f"the folder {self._root} does not exist: is it mounted?")
+                what = "is no folder" if self._root.exists() else "does not exist: is it mounted?"
+                raise BucketMissing(f"the folder {self._root} {what}")
 
     @contextmanager
     def _errors(self, name: str) -> Iterator[None]:

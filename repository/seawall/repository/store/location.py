@@ -1,5 +1,6 @@
 """Where a store is, as written by an operator: `file:///path` or `s3://bucket/prefix?endpoint=https://host:port&region=us-east-1`."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
@@ -8,6 +9,7 @@ from seawall.repository.errors import StoreRefused
 from seawall.repository.store.names import is_name
 
 REGION_DEFAULT = "us-east-1"
+_REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", re.ASCII)
 
 
 class LocationInvalid(StoreRefused):
@@ -73,7 +75,7 @@ def _parse_folder(parts: SplitResult) -> FolderLocation:
         raise LocationInvalid("a folder store is written file:///absolute/path: three slashes, no options")
     path = unquote(parts.path)
     if ".." in path.split("/") or "\0" in path:
-        raise LocationInvalid("a folder store's path may not hold '..'")
+        raise LocationInvalid("a folder store's path may not hold '..' or a NUL")
     return FolderLocation(Path(path))
 
 
@@ -90,7 +92,7 @@ def _parse_s3(parts: SplitResult) -> S3Location:
         parts.netloc,
         f"{prefix}/" if prefix else "",
         _check_endpoint(options.pop("endpoint", None)),
-        options.pop("region", REGION_DEFAULT),
+        _check_region(options.pop("region", REGION_DEFAULT)),
         options.pop("ca_file", None),
     )
 
@@ -106,10 +108,25 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
+def _check_region(region: str) -> str:
+    if not _REGION.fullmatch(region):
+        raise LocationInvalid(f"{region!r} is no S3 region: it has letters, digits and '-', as us-east-1")
+    return region
+
+
 def _check_endpoint(endpoint: str | None) -> str | None:
     if endpoint is None:
         return None
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or parts.query:
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.port != 0  # raises where it is no number, or none that a port can have
+    except ValueError:
+        usable = False
+    printable = endpoint.isascii() and endpoint.isprintable() and " " not in endpoint
+    if (
+        not (usable and printable and parts.scheme in ("http", "https") and parts.hostname)
+        or "@" in parts.netloc
+        or parts.query
+    ):
         raise LocationInvalid(f"{endpoint!r}: an endpoint is http://host:port or https://host:port")
     return endpoint.rstrip("/")

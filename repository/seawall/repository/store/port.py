@@ -63,7 +63,8 @@ class Store(Protocol):
     - `list` yields each object whose name begins with the prefix once, whatever the page size, in an order of the store's own (S3 servers
       do not agree on one: sort what must be sorted). Objects put or deleted meanwhile may or may not show. After a TemporaryError the same
       iterator may be asked again: it goes on where it was.
-    - Errors are ours: StoreUnavailable (temporary), StoreRefused, BucketMissing, ObjectMissing, ObjectExists. No call waits for ever.
+    - Errors are ours: StoreUnavailable (temporary; StoreBusy where the store asks for a pause), StoreFull, StoreRefused, BucketMissing,
+      ObjectMissing, ObjectExists. No call waits for ever: `deadline.py` says how long at most.
       A name outside the rules, a negative offset or length: StoreRefused. The bucket gone: BucketMissing, from every call
       but signing and, on servers that make buckets unasked, `put`.
     - Buffers passed in belong to the caller again when the call returns. Thread-safe.
@@ -98,8 +99,9 @@ class Store(Protocol):
 class SignedTransfer(Protocol):
     """Presigned PUTs and GETs: all that an agent can do with a store. `presigned.PresignedClient` is the adapter. Thread-safe.
 
-    Errors: StoreUnavailable (temporary: no answer, 5xx, a body cut short), StoreRefused (expired, wrong signature, wrong length or
-    MD5, a header left out), ObjectMissing, BucketMissing. No call waits for ever.
+    Errors: StoreUnavailable (temporary: no answer, 5xx, a body cut short; StoreBusy where the store asks for a pause), StoreFull,
+    StoreRefused (expired, wrong signature, wrong length or MD5, a header left out), ObjectMissing, BucketMissing. No call waits for ever:
+    `deadline.py` says how long at most.
     """
 
     def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:

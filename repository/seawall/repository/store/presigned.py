@@ -1,12 +1,12 @@
 """The data path of agents: presigned PUTs and GETs over plain HTTP, a third of boto3's CPU per byte and no storage keys.
 
 `https://`, `http://` and `file://` URLs, as `Store.sign_put` and `Store.sign_get` make them. Retries are
-`retry.RetryingTransfer`'s.
+`retry.RetryingTransfer`'s. No call takes longer than `deadline` says, however slowly the bytes drip.
 """
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -16,12 +16,13 @@ from urllib3.exceptions import HTTPError
 
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.errors import ObjectExists, RepositoryError, StoreRefused, StoreUnavailable
+from seawall.repository.store.deadline import CONNECT_SECONDS, LONGEST_BODY_BYTES, SILENCE_SECONDS, Deadline
 from seawall.repository.store.names import check_length
 from seawall.repository.store.port import SignedPut, StoredAs
 from seawall.repository.store.s3_errors import from_status
 from seawall.repository.store.signed_file import SignedFiles
 
-_TIMEOUT = urllib3.Timeout(connect=10, read=60)
+_TIMEOUT = urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENCE_SECONDS)
 _BLOCK_BYTES = 1 << 20
 _TALK_BYTES = 64 * 1024
 """Read of an answer that is no object."""
@@ -42,7 +43,8 @@ class PresignedClient:
             blocksize=_BLOCK_BYTES,
             ssl_context=ssl.create_default_context(cafile=str(ca_file) if ca_file else None),
         )
-        self._files = SignedFiles(clock or SystemClock())
+        self._clock = clock or SystemClock()
+        self._files = SignedFiles(self._clock)
 
     def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:
         try:
@@ -92,18 +94,21 @@ class PresignedClient:
         label = f"{method} {_without_signature(url)}"
         if not url.startswith(("http://", "https://")):
             raise StoreRefused(f"{label}: a signed URL is https://, http:// or file://")
+        deadline = Deadline(self._clock, label)
+        sent = dict(headers)
+        if body is not None:
+            sent.setdefault("Content-Length", str(memoryview(body).nbytes))
         try:
-            # urllib3 sends any buffer; its types know bytes only.
             response = self._pool.request(
                 method,
                 url,
-                headers=dict(headers),
-                body=cast("bytes | None", body),
+                headers=sent,
+                body=None if body is None else cast(Iterable[bytes], deadline.pieces(body)),
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
             )
-            content = _content(response, _TALK_BYTES if method == "PUT" else ranged_bytes)
+            content = _content(response, _TALK_BYTES if method == "PUT" else ranged_bytes, deadline)
         except (
             ValueError
         ) as error:  # urllib3's LocationValueError too; its text may hold the URL, so nothing of it goes on
@@ -120,17 +125,24 @@ def _check_length(target: SignedPut, body: bytes | memoryview) -> None:
         raise StoreRefused(f"PUT {_without_signature(target.url)}: the body is not of the length that was signed")
 
 
-def _content(response: BaseHTTPResponse, longest: int | None) -> bytes:
+def _content(response: BaseHTTPResponse, longest: int | None, deadline: Deadline) -> bytes:
     """Up to one byte more than it may have. Never decompressed: objects are what was stored, whatever header came with them."""
     if not 200 <= response.status < 300:
         longest = _TALK_BYTES
+    told = int(response.headers.get("Content-Length") or 0)
+    deadline.allow_body(min(told, LONGEST_BODY_BYTES) if longest is None else longest)
+    pieces: list[bytes] = []
+    room = None if longest is None else longest + 1
     try:
-        if longest is None:
-            return response.read(decode_content=False)
-        content = response.read(longest + 1, decode_content=False)
-        while len(content) <= longest and (more := response.read(longest + 1 - len(content), decode_content=False)):
-            content += more
-        return content
+        while room is None or room > 0:
+            # What the connection has now: to wait for more would be out of the deadline's sight.
+            piece = response.read1(_BLOCK_BYTES if room is None else min(room, _BLOCK_BYTES), decode_content=False)
+            if not piece:
+                break
+            deadline.check()
+            pieces.append(piece)
+            room = None if room is None else room - len(piece)
+        return b"".join(pieces)
     finally:
         if not response.closed:  # something is left unread: this connection is of no more use
             response.close()

@@ -11,7 +11,8 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from seawall.repository.clock import Clock
-from seawall.repository.errors import ObjectExists, ObjectMissing, TemporaryError
+from seawall.repository.errors import ObjectExists, ObjectMissing, StoreBusy, TemporaryError
+from seawall.repository.store.pace import Pace, Waits
 from seawall.repository.store.port import ObjectInfo, SignedPut, SignedTransfer, Store, StoredAs
 
 T = TypeVar("T")
@@ -29,9 +30,14 @@ class RetryPolicy:
 
 
 class Retrier:
-    """Runs a call until it succeeds, fails for good, or the deadline passes; then the last error is raised as it came."""
+    """Runs a call until it succeeds, fails for good, or the deadline passes; then the last error is raised as it came.
+
+    Where one call met a busy store, the others begin no sooner than that one is repeated.
+    """
 
     def __init__(self, clock: Clock, policy: RetryPolicy, jitter: random.Random) -> None:
+        self.waits = Waits(clock, "the store")
+        self._pace = Pace(clock)
         self._clock = clock
         self._policy = policy
         self._jitter = jitter
@@ -42,13 +48,28 @@ class Retrier:
         def is_over(state: RetryCallState) -> bool:
             return self._clock.monotonic_seconds() + state.upcoming_sleep > deadline
 
-        return Retrying(
+        def paced() -> T:
+            self._pace.keep()
+            return call()
+
+        retrying = Retrying(
             retry=retry_if_exception_type(TemporaryError),
             wait=self._pause_seconds,
             stop=is_over,
+            before_sleep=self._note,
             sleep=self._clock.sleep_seconds,
             reraise=True,
-        )(call)
+        )
+        try:
+            return retrying(paced)
+        finally:
+            self.waits.over()
+
+    def _note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, StoreBusy):
+            self._pace.slow_down(state.upcoming_sleep)
+        self.waits.failed(str(error))
 
     def _pause_seconds(self, state: RetryCallState) -> float:
         doublings = min(state.attempt_number - 1, 30)
@@ -141,6 +162,11 @@ class RetryingTransfer:
     ) -> None:
         self._inner = inner
         self._retrier = Retrier(clock, policy or RetryPolicy(), jitter or random.Random())  # noqa: S311 - no secret
+
+    @property
+    def waiting_on(self) -> str:
+        """What is waited for while a call is being repeated, as a sentence; "" else. Any thread may ask."""
+        return self._retrier.waits.sentence()
 
     def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:
         return self._retrier.run(lambda: self._inner.put(target, body))

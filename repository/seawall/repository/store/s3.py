@@ -6,12 +6,15 @@ retries inside boto (the retry decorator has them all).
 
 import copy
 import hashlib
+import io
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import boto3.session
@@ -24,9 +27,11 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from urllib3.exceptions import HTTPError
 
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused, StoreUnavailable
+from seawall.repository.store.deadline import CONNECT_SECONDS, LONGEST_BODY_BYTES, SILENCE_SECONDS, Deadline
 from seawall.repository.store.location import REGION_DEFAULT, S3Credentials, S3Location
 from seawall.repository.store.names import check_length, check_name, check_prefix
 from seawall.repository.store.port import ObjectInfo, SignedPut
@@ -36,9 +41,17 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
-_CONNECT_SECONDS = 10
-_READ_SECONDS = 60
 _CONNECTIONS = 32
+_FINAL = {
+    "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not trusted: set ca_file= in the URL",
+    "WRONG_VERSION_NUMBER": "what answers there speaks no TLS: write http:// for its endpoint, or its https port",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "the file named by ca_file= holds no certificate",
+    "maximum recursion depth": "the server redirects without end: set region= and endpoint= in the URL",
+    "SSL validation failed for": "TLS cannot begin: does the file named by ca_file= exist?",
+}
+"""What no repetition mends, by the mark that it leaves in boto3's message; the first that fits."""
+_PIECE_BYTES = 1 << 20
+_MAKING = Lock()
 
 
 class S3Store:
@@ -63,11 +76,14 @@ class S3Store:
         return self._location.url
 
     def put(self, name: str, body: bytes | memoryview, *, create_only: bool = True) -> None:
-        # boto3 takes no memoryview; and a copy keeps the bytes what their MD5 says.
+        # A copy keeps the bytes what their MD5 says. As a file it is sent in pieces: boto3 gives each of its sends one timeout.
         content = bytes(body)
+        deadline = Deadline(self._clock, f"{name} in {self.url}")
         condition = {"IfNoneMatch": "*"} if create_only else {}
         digest = hashlib.md5(content, usedforsecurity=False).digest()
-        self._call("put_object", name, Body=content, ContentMD5=b64encode(digest).decode(), **condition)
+        self._call(
+            "put_object", name, Body=_WatchedBody(content, deadline), ContentMD5=b64encode(digest).decode(), **condition
+        )
 
     def get(self, name: str) -> bytes:
         return self._get(name)
@@ -142,6 +158,7 @@ class S3Store:
     def _get(self, name: str, longest: int | None = None, **parameters: Any) -> bytes:
         """`longest`: of the range in `parameters`; a store that ignores ranges is refused before it fills the memory."""
         request: dict[str, Any] = {**self._target(name), **parameters}
+        deadline = Deadline(self._clock, f"{name} in {self.url}")
         with _our_errors(f"{name} in {self.url}"):
             try:
                 answer = self._client.get_object(**request)
@@ -149,11 +166,13 @@ class S3Store:
                 if _status(error) == 416:  # the range begins at or past the end
                     return b""
                 raise
-            # `with answer["Body"]` would hand out the raw stream, whose errors boto3 does not map.
-            with closing(answer["Body"]) as body:
-                if longest is not None and answer["ContentLength"] > longest:
-                    raise StoreRefused(f"{name} in {self.url}: the store ignored the range and sent the whole object")
-                return body.read()
+            length = answer["ContentLength"]
+            if longest is not None and length > longest:
+                answer["Body"].close()
+                raise StoreRefused(f"{name} in {self.url}: the store ignored the range and sent the whole object")
+            deadline.allow_body(min(length, LONGEST_BODY_BYTES))
+            with answer["Body"] as stream:  # urllib3's, which can be asked for what is there
+                return _all_of(stream, length, deadline)
 
     def _list_page(self, prefix: str, token: dict[str, str]) -> "ListObjectsV2OutputTypeDef":
         request: dict[str, Any] = {
@@ -164,6 +183,30 @@ class S3Store:
         }
         with _our_errors(f"the list of {self.url}"):
             return self._client.list_objects_v2(**request)
+
+
+class _WatchedBody(io.BytesIO):
+    """A body that is given out in pieces, as long as its call may go on."""
+
+    def __init__(self, content: bytes, deadline: Deadline) -> None:
+        super().__init__(content)
+        deadline.allow_body(len(content))
+        self._deadline = deadline
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._deadline.check()
+        return super().read(size)
+
+
+def _all_of(stream: Any, length: int, deadline: Deadline) -> bytes:
+    """Raises StoreUnavailable where it ends early or drips, and urllib3's errors."""
+    content = bytearray()
+    while len(content) < length and (piece := stream.read1(_PIECE_BYTES)):
+        content += piece
+        deadline.check()
+    if len(content) != length:
+        raise StoreUnavailable(f"an answer of {length} bytes ended after {len(content)}")
+    return bytes(content)
 
 
 class _Listing(Iterator[ObjectInfo]):
@@ -205,7 +248,19 @@ def create_bucket(location: S3Location, credentials: S3Credentials) -> None:
 
 
 def _client(location: S3Location, credentials: S3Credentials) -> "S3Client":
-    return boto3.session.Session().client(
+    session = _session()
+    with _MAKING:  # a session makes one client at a time
+        return _made(session, location, credentials)
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One for the process. Each reads and keeps the descriptions of S3 (13 MB), and none holds anybody's credentials."""
+    return boto3.session.Session()
+
+
+def _made(session: boto3.session.Session, location: S3Location, credentials: S3Credentials) -> "S3Client":
+    return session.client(
         "s3",
         endpoint_url=location.endpoint,
         region_name=location.region,
@@ -219,8 +274,8 @@ def _client(location: S3Location, credentials: S3Credentials) -> "S3Client":
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=_CONNECT_SECONDS,
-            read_timeout=_READ_SECONDS,
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=SILENCE_SECONDS,
             max_pool_connections=_CONNECTIONS,
         ),
     )
@@ -234,9 +289,12 @@ def _our_errors(label: str) -> Iterator[None]:
     except ClientError as error:
         raise from_status(_status(error), _code(error), label) from error
     except (BotoConnectionError, HTTPClientError, ResponseStreamingError, IncompleteReadError) as error:
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise StoreRefused(f"{label}: the server's certificate is not trusted: set ca_file= in the URL") from error
+        for mark, meaning in _FINAL.items():
+            if mark in str(error):
+                raise StoreRefused(f"{label}: {meaning}") from error
         raise StoreUnavailable(f"{label}: {error}") from error
+    except HTTPError as error:
+        raise StoreUnavailable(f"{label}: {type(error).__name__}") from error
     except BotoCoreError as error:
         raise StoreRefused(f"{label}: {error}") from error
 

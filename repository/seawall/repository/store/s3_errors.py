@@ -7,11 +7,16 @@ from seawall.repository.errors import (
     ObjectExists,
     ObjectMissing,
     RepositoryError,
+    StoreBusy,
+    StoreFull,
     StoreRefused,
     StoreUnavailable,
 )
 
 _BY_CODE: Mapping[str, type[RepositoryError]] = {
+    "QuotaExceeded": StoreFull,
+    "InsufficientStorage": StoreFull,
+    "XMinioStorageFull": StoreFull,
     "NoSuchBucket": BucketMissing,
     "NoSuchKey": ObjectMissing,
     "PreconditionFailed": ObjectExists,
@@ -27,13 +32,16 @@ _BY_STATUS: Mapping[int, type[RepositoryError]] = {
     409: StoreUnavailable,  # ConditionalRequestConflict: two create-only PUTs at once, neither done
     412: ObjectExists,
     425: StoreUnavailable,
-    429: StoreUnavailable,
+    429: StoreBusy,
+    503: StoreBusy,
+    507: StoreFull,
 }
 
 _HINTS: Mapping[int, str] = {
     301: "the bucket is in another region: set region= in the store's URL",
     307: "the bucket is behind another endpoint: set endpoint= in the store's URL",
     403: "expired or wrong signature, or a policy forbids it",
+    507: "the store is full",
 }
 
 

@@ -1,0 +1,130 @@
+"""The freeze and its deadline, in the guard's process: one thread freezes, waits, and thaws until the guest has answered.
+
+The guard sends the freeze itself: a worker that was stopped before it sent one, and goes on later, would freeze a guest that nobody thaws.
+"""
+
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from seawall.agent.capture.ending import thaw
+from seawall.agent.capture.guard.protocol import Report, Verdict, verdict_of
+from seawall.agent.errors import AgentError, FreezeFailed
+from seawall.agent.hypervisor.guest_agent import thaw_directly
+from seawall.agent.hypervisor.port import UNREACHABLE, Hypervisor
+from seawall.repository.clock import Clock
+
+SHARE_OF_LIMIT = 0.8
+"""When the thaw is sent, so that the guest has carried it out when the time is up."""
+AGAIN_SECONDS = 0.2
+"""Before the first repetition of a thaw; doubled up to the longest."""
+AGAIN_LONGEST_SECONDS = 5.0
+
+
+class Freezing:
+    """Thread-safe. The mark is there for as long as the guest may be frozen.
+
+    A guest that does not answer (its agent may be busy with a freeze that was given up) is asked again for as long as this process lives.
+    When libvirt cannot be reached, the guest's agent is asked directly.
+    """
+
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        vm_id: str,
+        mark: Path,
+        limit_seconds: float,
+        clock: Clock,
+        agent: Path | None = None,
+    ) -> None:
+        """`agent`: the socket of the guest's agent."""
+        self._hypervisor, self._vm_id, self._mark, self._agent = hypervisor, vm_id, mark, agent
+        self._limit_seconds, self._clock = limit_seconds, clock
+        self._changed = threading.Condition()
+        self._asked_seconds = 0.0
+        self._wanted = False
+        self._report = Report()
+        self._thread: threading.Thread | None = None
+
+    def freeze(self) -> None:
+        """Begin to; the report tells how it went. At most one at a time."""
+        with self._changed:
+            self._asked_seconds, self._wanted = self._clock.monotonic_seconds(), False
+            self._report = Report(freezing=True, frozen=True)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="freeze", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def thaw(self) -> None:
+        """Begin to, if there is a freeze."""
+        with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
+
+    def report(self) -> Report:
+        """All but the verdict on the job."""
+        with self._changed:
+            return self._report
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._report.freezing)
+            if self._freeze():
+                self._await_time()
+                self._thaw()
+            self._over()
+
+    def _freeze(self) -> bool:
+        """Whether the guest may be frozen now."""
+        failure: Verdict | None = None
+        may_be_frozen = True
+        try:
+            self._mark.write_text(self._vm_id)
+            self._hypervisor.freeze(self._vm_id, max(1, int(self._limit_seconds / 2)))
+        except OSError as error:
+            failure, may_be_frozen = verdict_of(FreezeFailed(f"The freeze could not be noted down: {error}.")), False
+        except AgentError as error:
+            failure, may_be_frozen = verdict_of(error), getattr(error, "may_be_frozen", True)
+        with self._changed:
+            self._report = replace(self._report, freezing=False, frozen=may_be_frozen, freeze_failure=failure)
+        return may_be_frozen
+
+    def _await_time(self) -> None:
+        """Until somebody wants the thaw, or it is time; a freeze that failed is over at once."""
+        due_seconds = self._asked_seconds + self._limit_seconds * SHARE_OF_LIMIT
+        with self._changed:
+            while not self._wanted and self._report.freeze_failure is None:
+                left_seconds = due_seconds - self._clock.monotonic_seconds()
+                if left_seconds <= 0:
+                    self._report = replace(self._report, overdue=True)
+                    return
+                self._changed.wait(left_seconds)
+
+    def _thaw(self) -> None:
+        pause_seconds = AGAIN_SECONDS
+        while failure := self._try():
+            with self._changed:
+                self._report = replace(self._report, thaw_failures=(*self._report.thaw_failures, failure))
+                self._changed.wait(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, AGAIN_LONGEST_SECONDS)
+        with self._changed:
+            frozen_ms = round((self._clock.monotonic_seconds() - self._asked_seconds) * 1000)
+            self._report = replace(self._report, frozen_ms=frozen_ms)
+
+    def _try(self) -> str:
+        """What went wrong; "": the guest is not frozen."""
+        try:
+            thaw(self._hypervisor, self._vm_id)
+        except AgentError as error:
+            if error.reason != UNREACHABLE or self._agent is None or not thaw_directly(self._agent):
+                return str(error)
+        return ""
+
+    def _over(self) -> None:
+        with suppress(OSError):  # then the sweep thaws once more
+            self._mark.unlink(missing_ok=True)
+        with self._changed:
+            self._report = replace(self._report, frozen=False)

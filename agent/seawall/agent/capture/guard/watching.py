@@ -1,0 +1,127 @@
+"""Looking after the job, in the guard's process: judges it, ends it when it must end, and says when there is nothing left to do."""
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from seawall.agent.capture.ending import end_job_at
+from seawall.agent.capture.guard.decision import Job, Phase, Step, next_step
+from seawall.agent.capture.guard.protocol import Setup
+from seawall.agent.capture.limits import Limits, Sight, free_bytes, judge
+from seawall.agent.errors import AgentError, VmNotFound, VmNotRunning
+from seawall.agent.hypervisor.port import Hypervisor, JobStatus
+from seawall.repository.clock import Clock
+
+BEGIN_SILENCE_SECONDS = 120.0
+"""Until the job has begun nobody calls check(): then the owner's process alone must show that it lives, at least so often."""
+
+_NO_JOB = JobStatus(active=False, scratch_used_bytes=0)
+_SOME_JOB = JobStatus(active=True, scratch_used_bytes=0)
+
+
+class Watching:
+    """A thread that looks every `look_seconds`. `done` is set when nothing is left to do."""
+
+    def __init__(self, hypervisor: Hypervisor, setup: Setup, clock: Clock, frozen: Callable[[], bool]) -> None:
+        """`frozen`: whether a guest is still to be thawed."""
+        self._hypervisor, self._setup, self._clock, self._frozen = hypervisor, setup, clock, frozen
+        self._wake = threading.Event()
+        self._phase = Phase.PREPARING
+        self._limits: Limits | None = None
+        self._sign_seconds = clock.monotonic_seconds()
+        self._ending_seconds: float | None = None
+        self._gone = False
+        self.verdict: AgentError | None = None
+        self.done = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def begin(self, limits: Limits) -> None:
+        """The job may exist from here on."""
+        self._limits, self._phase = limits, Phase.BEGINNING
+
+    def begun(self) -> None:
+        """It exists, so it must not vanish."""
+        self.sign()
+        self._phase = Phase.RUNNING
+
+    def sign(self, *, work: bool = True) -> None:
+        """The owner lives; with `work` it also gets on, which is what counts once the job has begun."""
+        if work or self._phase is not Phase.RUNNING:
+            self._sign_seconds = self._clock.monotonic_seconds()
+
+    def owner_gone(self) -> None:
+        """Nobody reads this job any more."""
+        self._gone = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self.done.is_set():
+            self._wake.wait(self._setup.look_seconds)
+            self._wake.clear()
+            self._look()
+
+    def _look(self) -> None:
+        if self._phase is Phase.PREPARING and not self._gone:
+            return
+        job, status = self._see()
+        if self._gone and job is Job.OURS:
+            self._phase = Phase.RUNNING  # what its owner asked for has come
+        elif self.verdict is None:
+            self.verdict = self._judged(status)
+        step = next_step(self._phase, job, self._ending_for_seconds(), frozen=self._frozen())
+        if step is Step.END_JOB:
+            self._end_job()
+        elif step is Step.LEAVE:
+            self.done.set()
+
+    def _see(self) -> tuple[Job, JobStatus]:
+        """A daemon that is restarting is no verdict about QEMU: unless nobody serves the job, it counts as active."""
+        vm_id, path = self._setup.vm_id, self._setup.socket
+        try:
+            status = self._hypervisor.job_status(vm_id)
+            ours = status.active and self._hypervisor.owns_active_job(vm_id, path)
+        except (VmNotFound, VmNotRunning):
+            return Job.ABSENT, _NO_JOB
+        except AgentError:
+            return (Job.UNKNOWN, _SOME_JOB) if is_served(path) else (Job.UNSERVED, _NO_JOB)
+        return (Job.OURS, status) if ours else (Job.ABSENT, _NO_JOB)
+
+    def _judged(self, status: JobStatus) -> AgentError | None:
+        if self._limits is None or (self._phase is Phase.BEGINNING and not status.active):
+            return None
+        silence = self._clock.monotonic_seconds() - self._sign_seconds
+        if self._phase is Phase.BEGINNING:
+            silence -= BEGIN_SILENCE_SECONDS
+        return judge(Sight(status, free_bytes(self._setup.scratch), silence), self._limits)
+
+    def _ending_for_seconds(self) -> float | None:
+        if not self._gone and self.verdict is None:
+            return None
+        now = self._clock.monotonic_seconds()
+        if self._ending_seconds is None:
+            self._ending_seconds = now
+        return now - self._ending_seconds
+
+    def _end_job(self) -> None:
+        try:
+            end_job_at(self._hypervisor, self._setup.vm_id, self._setup.socket)
+        except AgentError:
+            return  # another look comes
+        self._wake.set()
+
+
+def is_served(path: Path) -> bool:
+    """Whether a process listens on this socket. QEMU does for as long as the job serves; a stopped one still counts."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as client:
+        client.settimeout(1.0)
+        try:
+            client.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True

@@ -1,0 +1,67 @@
+"""The facts that `plan` decides on, read from this machine."""
+
+import socket
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+
+from seawall.cli.up.places import Places
+from seawall.cli.up.plan import Found, Membership, membership
+from seawall.repository.clock import datetime_of
+
+CONNECT_SECONDS = 1.0
+
+
+def found_before_first_start(places: Places) -> Found:
+    """A controller's first file is its `kek`."""
+    return Found((places.controller / "kek").exists(), (places.agent / "identity.json").exists())
+
+
+def ca_of_operator_file(path: Path) -> str | None:
+    """The CA that it trusts; "" where it cannot be understood, None where there is no file."""
+    try:
+        return str(tomllib.loads(path.read_text()).get("ca_pem", ""))
+    except FileNotFoundError:
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return ""
+
+
+def own_ca(places: Places) -> str | None:
+    """Our controller's root certificate, if it is made."""
+    try:
+        return (places.controller / "ca" / "root.pem").read_text()
+    except FileNotFoundError:
+        return None
+
+
+def membership_of_agent(places: Places, now_us: int) -> Membership:
+    """How the identity in the agent's directory stands with the controller beside it."""
+    from seawall.agent.control.errors import NotEnrolled
+    from seawall.agent.control.identity import load_identity
+
+    enrolled_ca, expired = None, False
+    with suppress(NotEnrolled):
+        identity = load_identity(places.agent)
+        enrolled_ca, expired = identity.ca_bundle_pem, identity.lifetime()[1] <= datetime_of(now_us)
+    return membership(enrolled_ca, own_ca(places) or "", expired)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server may listen on this port of loopback; one that closed a moment ago does not count."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections on this port of loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True

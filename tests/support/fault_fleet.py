@@ -1,0 +1,179 @@
+"""What the fault tests do with their laboratory, and what must hold after every fault. Its fixtures are in fault_fixtures.py."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from deploy.lab.answers import Run
+from deploy.lab.fault_proxy.control import ActiveRule, FaultProxy
+from deploy.lab.fault_proxy.rules import Hold
+from deploy.lab.guest_image import GuestImage
+from deploy.lab.guest_vm import GuestVm, convert_to_raw
+from deploy.lab.laboratory import Laboratory
+from deploy.lab.traces import checkpoints, traces
+from deploy.lab.truth import WitnessedPoint, compare_point, judge_images
+from deploy.lab.victims import Scene
+from deploy.lab.waiting import wait_for
+
+TIMINGS = {
+    "heartbeat_seconds": 1,
+    "lease_ttl_seconds": 8,
+    "poll_wait_seconds": 5,
+    "assigned_seconds": 30,
+    "preparing_seconds": 60,
+    "no_progress_seconds": 20,
+    "reattach_grace_seconds": 6,
+    "failover_grace_seconds": 3,
+    "retry_seconds": 2,
+    "scheduler_interval_seconds": 1,
+}
+"""Deadlines that a test can outwait. A run held still on purpose must be let go before them."""
+
+REPOSITORY = "faulty"
+"""The one behind the fault proxy."""
+
+FREEZE_SECONDS = 10
+"""The longest that a guest may be frozen."""
+
+GENERIC = ("", "INTERNAL_ERROR", "AGENT_ERROR", "REPOSITORY_ERROR", "UNKNOWN")
+END_SECONDS = 180
+_TICK = re.compile(r"SEAWALL-GUEST-TICK seq=(\d+)")
+
+
+class FaultFleet:
+    """The laboratory, its fault proxy, its one guest, and what must hold after every fault."""
+
+    def __init__(self, lab: Laboratory, proxy: FaultProxy, image: GuestImage) -> None:
+        self.lab, self.proxy, self.image = lab, proxy, image
+        self.guest = GuestVm("guest", lab.hypervisors["alpha"])
+        self._ticks = 0
+
+    def scene(self, host: str = "alpha") -> Scene:
+        return Scene(self.lab, host, self.guest)
+
+    def hold(self, method: str, objects: str, *, skip: int = 0, answered: bool = False) -> ActiveRule:
+        """Requests to objects of one class ("p", "m", ...) wait, or their answers do, and the run with them."""
+        return self.proxy.rule(Hold(answered), method=method, path=rf"/{REPOSITORY}/v1/{objects}/", skip=skip)
+
+    def back_up(self, *words: str) -> Run:
+        """Begin one."""
+        return self.lab.start_backup(self.guest.name, *words, repository=REPOSITORY)
+
+    def begin(self) -> None:
+        """Before a test: everything is at peace, and the guest's report so far is not this test's."""
+        self.settle()
+        self._ticks = len(_TICK.findall(self._console()))
+
+    def settle(self) -> None:
+        """Wait until hosts are online and nothing of an earlier test goes on."""
+        self.proxy.clear()
+        self.lab.await_hosts_online()
+        self.lab.await_vm(self.guest.name, "alpha")
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.lab.seawall_json("run", "show", run_id)
+        return found
+
+    def await_end(self, run_id: str, timeout_seconds: float = END_SECONDS) -> Run:
+        def over() -> Run | None:
+            now = self.lab.run_of(run_id)
+            return now if now.over else None
+
+        return wait_for(f"the end of run {run_id}", over, timeout_seconds, self.lab.logs, every_seconds=0.3)
+
+    def reasons(self, run_id: str) -> list[str]:
+        """Why its attempts failed; "" for one that did not. Each failure must tell the operator something."""
+        found = []
+        for attempt in self.run(run_id)["attempts"]:
+            failure = attempt["failure"] or {}
+            if failure:
+                assert_tells(failure)
+            found.append(failure.get("reason", ""))
+        return found
+
+    # -- what must hold whatever happened
+
+    def await_clean(self, *hosts: str, timeout_seconds: float = 90) -> None:
+        """Nothing of an attempt is left, and only attempts that made points have checkpoints."""
+
+        def left() -> list[str]:
+            return [
+                f"{host}: {trace}"
+                for host in hosts or ("alpha", "beta")
+                for trace in traces(self.lab.hypervisors[host])
+            ]
+
+        def clean() -> bool:
+            return not left() and not self.strange_checkpoints()
+
+        wait_for(
+            "nothing to be left",
+            clean,
+            timeout_seconds,
+            lambda: f"{left()} {self.strange_checkpoints()}\n{self.lab.logs()}",
+            every_seconds=0.5,
+        )
+
+    def strange_checkpoints(self) -> list[str]:
+        """Checkpoints of the guest whose attempt made no point."""
+        there = checkpoints(self.guest.hypervisor, self.guest.name)
+        if not there:
+            return []
+        runs = self.lab.seawall_json("run", "list", "--limit", "500")["runs"]
+        good = {one["attempt_id"] for run in runs for one in run["attempts"] if one["state"] == "succeeded"}
+        return [one for one in there if one not in good]
+
+    def assert_guest_never_stood(self, frozen_seconds: float = FREEZE_SECONDS) -> None:
+        """It writes now, no write of it failed, and it was never frozen for longer than it may be."""
+        self.guest.await_writes(3)
+        text = self._console()
+        assert "VERDICT bad" not in text, self.guest.console_tail()
+        assert longest_pause_seconds(text, self._ticks) <= frozen_seconds, self.guest.console_tail()
+
+    def judge(self, run: Run, directory: Path) -> None:
+        """Restore the run's point to files; the guest's own check on them finds every torn, old or mixed block."""
+        where = f"/var/lib/libvirt/images/judged-{run.point_id}"
+        outside = self.lab.hosts["beta"].outside(where)
+        outside.mkdir()
+        restored = self.lab.restore(
+            run.point_id, "--to", "beta", "--disk", "vda", "--disk", "vdb", "--directory", where
+        )
+        assert restored.succeeded, restored.failure
+        disks = {"vda": directory / "vda.raw", "vdb": directory / "vdb.raw"}
+        for disk, kind in (("vda", "qcow2"), ("vdb", "raw")):
+            convert_to_raw(outside / f"{disk}.{kind}", kind, disks[disk])
+        judge_images(self.image, disks)
+        for path in (*outside.iterdir(), *disks.values()):
+            path.unlink()
+        outside.rmdir()
+
+    def differences(self, point: WitnessedPoint) -> dict[str, str]:
+        return compare_point(self.lab, "beta", point)
+
+    def _console(self) -> str:
+        return self.guest.console.read_text(errors="replace")
+
+
+def assert_tells(failure: dict[str, Any]) -> None:
+    """A reason that stands for something, a sentence, and what to do next."""
+    assert failure["reason"] not in GENERIC, failure
+    assert len(failure["message"]) > 10 and failure["next_step"], failure
+
+
+def longest_pause_seconds(console: str, since_tick: int) -> float:
+    """The longest that the guest spoke (four times a second) without having written anything new."""
+    longest, now, last = 0, 0, ""
+    for seq in _TICK.findall(console)[since_tick:]:
+        now = now + 1 if seq == last else 0
+        longest, last = max(longest, now), seq
+    return longest / 4
+
+
+def same_bytes(truth: Path, disk: Path, kind: str) -> bool:
+    """Whether the disk, as a guest would read it, is the raw image `truth`."""
+    plain = truth.with_suffix(".compared")
+    convert_to_raw(disk, kind, plain)
+    compared = subprocess.run(["cmp", str(truth), str(plain)], capture_output=True)
+    plain.unlink()
+    return compared.returncode == 0

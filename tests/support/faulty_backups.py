@@ -1,0 +1,136 @@
+"""Backups of one guest through the fault proxy: what the tests in tests/system/test_faults_s3*.py ask and judge."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.lab.answers import Run
+from deploy.lab.fault_proxy.control import FaultProxy
+from deploy.lab.guest_image import GuestImage
+from deploy.lab.guest_vm import GuestVm, convert_to_raw
+from deploy.lab.laboratory import Laboratory
+from deploy.lab.truth import judge_images
+from deploy.lab.waiting import LabFailed, wait_for
+
+from seawall.agent.capture.names import attempt_of, repository_prefix
+
+END_SECONDS = 240.0
+OBJECTS = {
+    "pack": r"/v1/p/.*\.0$",
+    "second copy of a meta pack": r"/v1/p/.*\.1$",
+    "root": r"/v1/a/.*/root-",
+    "refmap": r"/v1/a/.*/refmap-",
+    "committed refmap": r"/v1/r/",
+    "manifest": r"/v1/m/",
+}
+"""What a backup PUTs, in this order, by paths: the first four by the agent, the others by the controller."""
+
+
+@dataclass
+class FaultyBackups:
+    """A fleet with its guest; `proxy` stands before the S3 server for the repository `name`."""
+
+    lab: Laboratory
+    guest: GuestVm
+    image: GuestImage
+    proxy: FaultProxy
+    name: str
+    directory: Path
+
+    @property
+    def repository_id(self) -> str:
+        return str(self.lab.seawall_json("repo", "show", self.name)["repository_id"])
+
+    def path(self, kind: str) -> str:
+        """Of this repository's objects of that kind."""
+        return f"/{self.name}{OBJECTS[kind]}"
+
+    def start(self) -> Run:
+        return self.lab.start_backup(self.guest.name, "--freeze", "try", repository=self.name)
+
+    def shown(self, run: Run) -> Any:
+        """`run show --json`."""
+        return self.lab.seawall_json("run", "show", run.run_id)
+
+    def said(self, run: Run) -> str:
+        """`run show`, for people."""
+        return self.lab.seawall("run", "show", run.run_id) or ""
+
+    def await_said(self, run: Run, pattern: str, timeout_seconds: float) -> str:
+        """Until `run show` matches. Raises LabFailed with what it said last."""
+        last = ""
+
+        def matches() -> bool:
+            nonlocal last
+            last = self.said(run)
+            return re.search(pattern, last) is not None
+
+        wait_for(f"run show to say {pattern}", matches, timeout_seconds, lambda: last + self.lab.logs(), 0.5)
+        return last
+
+    def await_state(self, run: Run, state: str, timeout_seconds: float = 90) -> None:
+        """Of the newest attempt."""
+        self.await_(run, f"attempt {state}", lambda now: now.attempt_state == state, timeout_seconds)
+
+    def ended(self, run: Run, timeout_seconds: float = END_SECONDS) -> Run:
+        return self.await_(run, "over", lambda now: now.over, timeout_seconds)
+
+    def await_(self, run: Run, what: str, holds: Callable[[Run], bool], timeout_seconds: float) -> Run:
+        def attempt() -> Run | None:
+            now = self.lab.run_of(run.run_id)
+            if now.over and not holds(now):
+                raise LabFailed(f"the run {now.state}: {now.failure}\n{self.lab.logs()}")
+            return now if holds(now) else None
+
+        return wait_for(f"run {run.run_id}: {what}", attempt, timeout_seconds, self.lab.logs, every_seconds=0.3)
+
+    def points(self) -> list[str]:
+        """Ids of the points in this repository that can be restored."""
+        points = self.lab.seawall_json("point", "list", "--vm", self.guest.name)["points"]
+        return [
+            point["point_id"] for point in points if point["repository"] == self.name and point["state"] == "available"
+        ]
+
+    def judge(self, run: Run, *, attempts: int | None = None) -> None:
+        """The guest writes; the run succeeded (in that many attempts); its point restores to good disks; nothing else stays."""
+        assert run.succeeded, run.failure
+        shown = self.shown(run)
+        if attempts is not None:
+            assert len(shown["attempts"]) == attempts, shown["attempts"]
+        assert run.point_id in self.points()
+        self.guest.await_writes(5)
+        self.judge_point(run.point_id)
+        self.judge_host(shown["attempts"][-1]["attempt_id"])
+
+    def judge_point(self, point_id: str) -> int:
+        """Restored to files on the other host: every block is what the guest's rules say. Its newest operation."""
+        place = f"/var/lib/libvirt/images/judged-{self.name}-{point_id[:13]}"
+        outside = self.lab.hosts["beta"].outside(place)
+        outside.mkdir(exist_ok=True)
+        restored = self.lab.restore(point_id, "--to", "beta", "--disk", "vda", "--disk", "vdb", "--directory", place)
+        assert restored.succeeded, restored.failure
+        disks = {}
+        for disk, kind in (("vda", "qcow2"), ("vdb", "raw")):
+            disks[disk] = self.directory / f"{point_id[:13]}-{disk}.raw"
+            convert_to_raw(outside / f"{disk}.{kind}", kind, disks[disk])
+            (outside / f"{disk}.{kind}").unlink()
+        return judge_images(self.image, disks)
+
+    def judge_host(self, kept_attempt: str = "") -> None:
+        """No job, no socket, no scratch; of this repository at most the checkpoint of that attempt."""
+
+        def clean() -> bool:
+            return self._leftovers(kept_attempt) == []
+
+        wait_for("nothing to be left on the host", clean, 30, lambda: str(self._leftovers(kept_attempt)))
+
+    def _leftovers(self, kept_attempt: str) -> list[str]:
+        found = [] if "None" in self.guest.hypervisor.virsh("domjobinfo", self.guest.name) else ["job"]
+        for root in ("/run/seawall/agent/captures", "/var/lib/seawall/scratch"):
+            found += [str(path) for path in self.guest.host.outside(root).rglob("*") if not path.is_dir()]
+        for checkpoint in self.guest.hypervisor.virsh("checkpoint-list", self.guest.name, "--name").split():
+            if checkpoint.startswith(repository_prefix(self.repository_id)) and attempt_of(checkpoint) != kept_attempt:
+                found.append(f"checkpoint {checkpoint}")
+        return found
