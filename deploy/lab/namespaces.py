@@ -6,6 +6,7 @@ clash, and any number of laboratories run beside each other.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -127,11 +128,18 @@ class NamespaceHost:
         log = self.log_directory / f"{name}.log"
         return Service(f"{self.name}/{name}", self._spawn([*self.enter(), *argv], log, self.environment(env)), log)
 
+    def wake(self) -> None:
+        """Let the commands that entered go on: `nsenter` stops itself when what it runs is stopped, and does not see it go on."""
+        for entry in self._entered:
+            if entry.poll() is None:
+                entry.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """Kill the host: process 1, and by the kernel's hand all that runs in it."""
         if self.init is None:
             return
         gone, self.init = self.init, None
+        self.wake()
         gone.kill()
         wait_for(f"the end of host {self.name}", lambda: not gone.alive(), 20)
         for entry in self._entered:

@@ -47,6 +47,7 @@ class Victim:
             yield
         finally:
             host.run(["kill", "-CONT", *pids], check=False)
+            host.wake()
 
     def _host(self, scene: Scene) -> NamespaceHost:
         return scene.lab.hosts["hub" if self.on_hub else scene.host]

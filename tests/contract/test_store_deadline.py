@@ -114,8 +114,8 @@ def test_one_busy_answer_holds_back_all_calls(calls: Calls, fault_proxy: FaultPr
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["signed_put", "put"])
 def test_a_slow_body_that_moves_is_not_given_up(calls: Calls, fault_proxy: FaultProxy, name: str) -> None:
-    """A socket's timeout is for the pieces of a body, not for all of it: an uplink of 8 Mbit/s takes half a minute for a pack."""
+    """A socket's timeout is for the pieces of a body, not for all of it: an uplink of 6 Mbit/s takes 40 s for a pack."""
     call: Callable[[], object] = getattr(calls, name)
-    with fault_proxy.rule(Trickle(1 << 20), method="PUT") as rule:
+    with fault_proxy.rule(Trickle(700_000), method="PUT") as rule:
         call()
         assert rule.taken() == 1

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -65,7 +66,7 @@ Calls = dict[str, Message]
 
 def calls(scene: Scene, session_id: str) -> Calls:
     """Each call that names a session or an attempt, as alpha would make it, with this session."""
-    named = {"session_id": session_id, "attempt": scene.attempt}
+    named: dict[str, Any] = {"session_id": session_id, "attempt": scene.attempt}
     complete = agent_pb2.CompleteAttemptRequest()
     complete.CopyFrom(scene.request)
     complete.session_id = session_id
@@ -88,7 +89,16 @@ def calls(scene: Scene, session_id: str) -> Calls:
 
 
 OF_SESSION = ("Poll", "Heartbeat", "ReportInventory")
-OF_ATTEMPT = ("AcceptAttempt", "Lookup", "SealPack", "PackStored", "SealHandIn", "GetReadUrls", "FailAttempt", "CompleteAttempt")
+OF_ATTEMPT = (
+    "AcceptAttempt",
+    "Lookup",
+    "SealPack",
+    "PackStored",
+    "SealHandIn",
+    "GetReadUrls",
+    "FailAttempt",
+    "CompleteAttempt",
+)
 
 
 def test_the_table_names_every_call_of_an_agent() -> None:
@@ -174,7 +184,7 @@ def test_anothers_packs_are_neither_readable_nor_usable(scene: Scene) -> None:
     scene.controller.start_backup(name)
     attempt = scene.beta.next_assignment().attempt
     scene.beta.accept(attempt)
-    named = {"session_id": scene.beta.session_id, "attempt": attempt}
+    named: dict[str, Any] = {"session_id": scene.beta.session_id, "attempt": attempt}
     for pack_id in scene.packs:
         read = agent_pb2.GetReadUrlsRequest(**named, packs=[agent_pb2.PackRef(pack_id=pack_id)])
         assert refusal(scene.beta, "GetReadUrls", read) == "PACK_NOT_READABLE"
@@ -189,21 +199,22 @@ def test_anothers_packs_are_neither_readable_nor_usable(scene: Scene) -> None:
     scene.beta.fail(attempt, failure)
 
 
-BAD_NUMBERS: list[tuple[str, Callable[[dict[str, object]], Message], str]] = [
-    ("Lookup", lambda named: agent_pb2.LookupRequest(**named, chunk_ids=b"odd"), "BAD_IDS"),  # type: ignore[arg-type]
-    ("Lookup", lambda named: agent_pb2.LookupRequest(**named, chunk_ids=bytes(16 * 4097)), "TOO_MANY_IDS"),  # type: ignore[arg-type]
-    ("SealPack", lambda named: agent_pb2.SealPackRequest(**named, pack_id=b"x", length_bytes=1, content_md5=bytes(16)), "BAD_PACK"),  # type: ignore[arg-type]
-    ("SealPack", lambda named: agent_pb2.SealPackRequest(**named, pack_id=bytes(16), content_md5=bytes(16)), "BAD_PACK"),  # type: ignore[arg-type]
-    ("SealPack", lambda named: agent_pb2.SealPackRequest(**named, pack_id=bytes(16), length_bytes=1 << 40, content_md5=bytes(16)), "BAD_PACK"),  # type: ignore[arg-type]
-    ("PackStored", lambda named: agent_pb2.PackStoredRequest(**named, pack_id=b"../../etc/passwd"), "PACK_NOT_IN_STORE"),  # type: ignore[arg-type]
-    ("SealHandIn", lambda named: agent_pb2.SealHandInRequest(**named, what=77, length_bytes=1), "BAD_HAND_IN"),  # type: ignore[arg-type]
+MD5 = bytes(16)
+OUT_OF_BOUNDS: list[tuple[str, dict[str, object], str]] = [
+    ("Lookup", {"chunk_ids": b"odd"}, "BAD_IDS"),
+    ("Lookup", {"chunk_ids": bytes(16 * 4097)}, "TOO_MANY_IDS"),
+    ("SealPack", {"pack_id": b"x", "length_bytes": 1, "content_md5": MD5}, "BAD_PACK"),
+    ("SealPack", {"pack_id": bytes(16), "length_bytes": 0, "content_md5": MD5}, "BAD_PACK"),
+    ("SealPack", {"pack_id": bytes(16), "length_bytes": 1 << 40, "content_md5": MD5}, "BAD_PACK"),
+    ("PackStored", {"pack_id": b"../../etc/passwd"}, "PACK_NOT_IN_STORE"),
+    ("SealHandIn", {"what": 77, "length_bytes": 1}, "BAD_HAND_IN"),
 ]
 
 
-@pytest.mark.parametrize(("method", "made", "reason"), BAD_NUMBERS, ids=lambda value: value if isinstance(value, str) else "")
-def test_requests_out_of_bounds(scene: Scene, method: str, made: Callable[[dict[str, object]], Message], reason: str) -> None:
-    named: dict[str, object] = {"session_id": scene.alpha.session_id, "attempt": scene.attempt}
-    assert refusal(scene.alpha, method, made(named)) == reason
+@pytest.mark.parametrize(("method", "fields", "reason"), OUT_OF_BOUNDS)
+def test_requests_out_of_bounds(scene: Scene, method: str, fields: dict[str, object], reason: str) -> None:
+    request = getattr(agent_pb2, f"{method}Request")(session_id=scene.alpha.session_id, attempt=scene.attempt, **fields)
+    assert refusal(scene.alpha, method, request) == reason
 
 
 def test_a_renewal_is_for_the_caller_and_needs_a_proven_key(scene: Scene) -> None:
@@ -237,7 +248,7 @@ def test_certificates_of_others(scene: Scene, tmp_path: Path) -> None:
     liar = channel(scene.controller, theirs, scene.alpha.agent_id)
     with pytest.raises(grpc.RpcError) as caught:
         liar.hello()
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
     stranger = channel(scene.controller, authority_of(scene.controller), str(uuid.UUID(int=3)))
     assert refusal(stranger, "Hello", agent_pb2.HelloRequest(protocol_min=1, protocol_max=1)) == "AGENT_REVOKED"
     bare = grpc.secure_channel(
@@ -247,7 +258,7 @@ def test_certificates_of_others(scene: Scene, tmp_path: Path) -> None:
     )
     with bare, pytest.raises(grpc.RpcError) as caught:
         agent_pb2_grpc.AgentServiceStub(bare).Hello(agent_pb2.HelloRequest(), timeout=10)
-    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
 def until_refused(call: Callable[[], object]) -> str:

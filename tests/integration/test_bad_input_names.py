@@ -61,7 +61,13 @@ SINGLE = (
     (("repo", "show"), "REPOSITORY"),
     (("repo", "keys"), "REPOSITORY"),
 )
-LISTED = {"VM": "seawall vm list", "HOST": "host list", "RUN": "run list", "POINT": "point list", "REPOSITORY": "repo list"}
+LISTED = {
+    "VM": "seawall vm list",
+    "HOST": "host list",
+    "RUN": "run list",
+    "POINT": "point list",
+    "REPOSITORY": "repo list",
+}
 ODD = (
     "nope",
     "../../etc/passwd",
@@ -77,7 +83,9 @@ ODD = (
 )
 
 
-@pytest.mark.parametrize(("words", "kind"), SINGLE, ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+@pytest.mark.parametrize(
+    ("words", "kind"), SINGLE, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
 def test_what_is_not_there_is_named_with_where_to_look(fleet: Fleet, words: tuple[str, ...], kind: str) -> None:
     code, reason, message = fleet.operator.refused(*words, "nope")
     assert (code, reason) == (4, f"{kind}_UNKNOWN")
@@ -112,7 +120,8 @@ def test_what_no_command_line_can_hold_is_unknown_too(fleet: Fleet, text: str) -
 
 
 @pytest.mark.parametrize(
-    "words", [("vm", "show", ""), ("vm", "list", "--host", ""), ("vm", "list", "--host="), ("backup", "db-1", "--repo", "")]
+    "words",
+    [("vm", "show", ""), ("vm", "list", "--host", ""), ("vm", "list", "--host="), ("backup", "db-1", "--repo", "")],
 )
 def test_an_unset_variable_widens_no_question(fleet: Fleet, words: tuple[str, ...]) -> None:
     code, reason, message = fleet.operator.refused(*words)

@@ -37,8 +37,10 @@ class Place:
         """The refusal; nothing may be there afterwards that was not there before."""
         before = self.held()
         sheet = self.root / "sheet.txt"
-        answer = operator.refused("repo", "add", "--recovery-key", sheet, *words, "--", name) if name.startswith("-") else (
-            operator.refused("repo", "add", name, *words, "--recovery-key", sheet)
+        answer = (
+            operator.refused("repo", "add", "--recovery-key", sheet, *words, "--", name)
+            if name.startswith("-")
+            else (operator.refused("repo", "add", name, *words, "--recovery-key", sheet))
         )
         assert not sheet.exists() and list(self.root.glob("sheet*")) == []
         assert self.held() == before
@@ -160,11 +162,11 @@ def web_server(status: int) -> Iterator[str]:
     ("status", "reason"),
     [
         (200, "FOREIGN_REPOSITORY"),
-        (301, "BUCKET_REFUSED"),
+        pytest.param(301, "BUCKET_REFUSED", marks=pytest.mark.slow),
         (403, "BUCKET_REFUSED"),
         (404, "BUCKET_MISSING"),
-        (405, "BUCKET_REFUSED"),
-        (500, "BUCKET_UNREACHABLE"),
+        pytest.param(405, "BUCKET_REFUSED", marks=pytest.mark.slow),
+        pytest.param(500, "BUCKET_UNREACHABLE", marks=pytest.mark.slow),
         (503, "BUCKET_UNREACHABLE"),
     ],
 )

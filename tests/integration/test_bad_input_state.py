@@ -1,4 +1,4 @@
-"""State directories that are damaged, incomplete, of another time or no state directories at all: the controller refuses to begin and says why."""
+"""State directories that are damaged, incomplete, of another time or none at all: the controller refuses to begin and says why."""
 
 import shutil
 import sqlite3
@@ -84,7 +84,9 @@ REFUSED: list[tuple[str, Callable[[Path], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "damage", "told"), REFUSED, ids=lambda value: getattr(value, "__name__", str(value)[:24]))
+@pytest.mark.parametrize(
+    ("name", "damage", "told"), REFUSED, ids=lambda value: getattr(value, "__name__", str(value)[:24])
+)
 def test_a_file_of_the_state(state: Path, name: str, damage: Callable[[Path], None], told: str) -> None:
     damage(state / name)
     code, message = run(state)
@@ -213,7 +215,14 @@ def test_a_second_controller(state: Path) -> None:
 def test_addresses_that_cannot_be_listened_on(state: Path) -> None:
     for address in ("no-such-host.invalid:1", "192.0.2.1:1"):
         answer = Operator()(
-            "controller", "run", "--state-dir", state, "--operator-listen", f"127.0.0.1:{free_port()}", "--agent-listen", address
+            "controller",
+            "run",
+            "--state-dir",
+            state,
+            "--operator-listen",
+            f"127.0.0.1:{free_port()}",
+            "--agent-listen",
+            address,
         )
         assert answer.code == 5 and "agent_listen" in answer.err and address in answer.err
 

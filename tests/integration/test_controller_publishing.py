@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -239,7 +240,7 @@ def test_a_bucket_that_is_gone_is_waited_for(handed_in: HandedIn) -> None:
 
 def test_a_bucket_that_is_gone_is_given_up_by_the_operator(handed_in: HandedIn) -> None:
     with bucket_gone_at_the_intent(handed_in) as controller:
-        controller.backups.CancelRun(operator_pb2.CancelRunRequest(run=handed_in.run_id))
+        controller.backups.CancelRun(operator_pb2.CancelRunRequest(request_id=str(uuid.uuid4()), run=handed_in.run_id))
         run = controller.watch(handed_in.run_id, lambda each: each.state == resources_pb2.RUN_STATE_FAILED)
         assert run.failure.reason == "BUCKET_MISSING" and run.failure.next_step
         assert [attempt.state for attempt in run.attempts] == [resources_pb2.ATTEMPT_STATE_FAILED]

@@ -100,6 +100,7 @@ def test_list_and_restore_with_the_sheet_alone(
     assert_whole(disks, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_plan_and_text_answers(cli: Cli, folder_sheet: Path, tmp_path: Path) -> None:
     planned = restore(cli, folder_sheet, "--to", "out", "--plan")
     assert planned.code == 0
@@ -152,6 +153,7 @@ def test_every_mistake_has_its_word_and_code(
     assert ends(*key, "--repository", "nowhere", "list") == (4, "BUCKET_MISSING")
     assert ends(*key, "--repository", "ftp://x", "list") == (2, "BAD_URL")
     assert ends("--key", sheet, "--endpoint", "http://127.0.0.1:1", "list") == (7, "STORE_UNAVAILABLE")
+    assert ends("--key", sheet, "--ca-file", "none.pem", "list") == (2, "NO_CA_FILE")
     assert ends(*key, "list", "--vm", "nobody") == (4, "POINT_UNKNOWN")
     assert ends(*key, "restore", "ffff", *out) == (4, "POINT_UNKNOWN")
     assert ends(*key, "restore", POINT, *out, "--disk", "sda") == (4, "DISK_UNKNOWN")
@@ -218,7 +220,7 @@ def test_killed_in_the_middle_it_goes_on(
     assert_whole(disks, out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_it_says_how_to_go_on(
     cli: Cli,
     sheet: Path,
@@ -246,6 +248,7 @@ def test_interrupted_it_says_how_to_go_on(
     assert_whole(disks, out)
 
 
+@pytest.mark.slow
 def test_a_network_that_comes_back_is_not_even_noticed(
     cli: Cli, sheet: Path, disks: dict[str, ModelDisk], tmp_path: Path, fault_proxy: FaultProxy
 ) -> None:
@@ -366,6 +369,7 @@ def test_keep_going_ends_with_1_and_lists_what_is_lost(
     assert differences(disks["vdb"], tmp_path / "out" / "vdb.raw") == []
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_for_each_disk(
     cli: Cli, sheet: Path, disks: dict[str, ModelDisk], tmp_path: Path, fault_proxy: FaultProxy, late_pack: str
 ) -> None:
@@ -379,6 +383,7 @@ def test_a_terminal_shows_a_bar_for_each_disk(
     assert_whole(disks, out)
 
 
+@pytest.mark.slow
 def test_no_key_stands_in_the_process_list(cli: Cli, folder_sheet: Path, tmp_path: Path) -> None:
     """The key comes from a file: its name is all that others see."""
     secret = recovery_key_text(RECOVERY)

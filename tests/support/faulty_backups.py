@@ -93,7 +93,7 @@ class FaultyBackups:
             point["point_id"] for point in points if point["repository"] == self.name and point["state"] == "available"
         ]
 
-    def judge(self, run: Run, *, attempts: int | None = None) -> None:
+    def judge(self, run: Run, *, attempts: int | None = None, parent: Run | None = None) -> None:
         """The guest writes; the run succeeded (in that many attempts); its point restores to good disks; nothing else stays."""
         assert run.succeeded, run.failure
         shown = self.shown(run)
@@ -102,7 +102,7 @@ class FaultyBackups:
         assert run.point_id in self.points()
         self.guest.await_writes(5)
         self.judge_point(run.point_id)
-        self.judge_host(shown["attempts"][-1]["attempt_id"])
+        self.judge_host(*(self.shown(each)["attempts"][-1]["attempt_id"] for each in (run, parent) if each is not None))
 
     def judge_point(self, point_id: str) -> int:
         """Restored to files on the other host: every block is what the guest's rules say. Its newest operation."""
@@ -118,19 +118,19 @@ class FaultyBackups:
             (outside / f"{disk}.{kind}").unlink()
         return judge_images(self.image, disks)
 
-    def judge_host(self, kept_attempt: str = "") -> None:
-        """No job, no socket, no scratch; of this repository at most the checkpoint of that attempt."""
+    def judge_host(self, *kept: str) -> None:
+        """No job, no socket, no scratch; of this repository at most the checkpoints of these attempts: the newest point's, its parent's."""
 
         def clean() -> bool:
-            return self._leftovers(kept_attempt) == []
+            return self._leftovers(kept) == []
 
-        wait_for("nothing to be left on the host", clean, 30, lambda: str(self._leftovers(kept_attempt)))
+        wait_for("nothing to be left on the host", clean, 30, lambda: str(self._leftovers(kept)))
 
-    def _leftovers(self, kept_attempt: str) -> list[str]:
+    def _leftovers(self, kept: tuple[str, ...]) -> list[str]:
         found = [] if "None" in self.guest.hypervisor.virsh("domjobinfo", self.guest.name) else ["job"]
         for root in ("/run/seawall/agent/captures", "/var/lib/seawall/scratch"):
             found += [str(path) for path in self.guest.host.outside(root).rglob("*") if not path.is_dir()]
         for checkpoint in self.guest.hypervisor.virsh("checkpoint-list", self.guest.name, "--name").split():
-            if checkpoint.startswith(repository_prefix(self.repository_id)) and attempt_of(checkpoint) != kept_attempt:
+            if checkpoint.startswith(repository_prefix(self.repository_id)) and attempt_of(checkpoint) not in kept:
                 found.append(f"checkpoint {checkpoint}")
         return found

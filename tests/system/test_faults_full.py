@@ -16,7 +16,7 @@ from support.backup_phases import TRANSFER
 from support.fault_fleet import FaultFleet, assert_tells
 
 pytest_plugins = ["support.fault_fixtures"]
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 FOLDER = "/var/lib/seawall/folder"
 MIB = 1024 * 1024

@@ -14,7 +14,7 @@ from support.backup_phases import MANIFEST, PARENT, PHASES, TRANSFER, VALIDATED,
 from support.fault_fleet import FaultFleet
 
 pytest_plugins = ["support.fault_fixtures"]
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 AGAIN = {WORKER: "WORKER_EXITED", SUPERVISOR: "AGENT_RESTARTED"}

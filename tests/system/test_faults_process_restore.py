@@ -15,7 +15,7 @@ from deploy.lab.waiting import wait_for
 from support.fault_fleet import FaultFleet, same_bytes
 
 pytest_plugins = ["support.fault_fixtures"]
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
 COPY = "copy"
 HOLD_SECONDS = 90
@@ -49,14 +49,12 @@ POINT = Phase("reading the point", "m", 0)
 FILLING = Phase("filling the disks", "p", 3)
 PHASES = (POINT, FILLING)
 AGAIN = {WORKER: "WORKER_EXITED", SUPERVISOR: "AGENT_RESTARTED"}
-QUICK = [(WORKER, FILLING)]
 
 
 def cases() -> Iterator[object]:
     for victim in (WORKER, SUPERVISOR, CONTROLLER, LIBVIRTD, S3):
         for phase in PHASES:
-            marks = () if (victim, phase) in QUICK else (pytest.mark.slow,)
-            yield pytest.param(victim, phase, marks=marks, id=f"{victim.name}, {phase.name}")
+            yield pytest.param(victim, phase, id=f"{victim.name}, {phase.name}")
 
 
 def begin(faults: FaultFleet, point_id: str) -> Run:
@@ -105,7 +103,6 @@ def test_killed_and_brought_back(copied: FaultFleet, truth: Truth, victim: Victi
     assert_restored(copied, truth)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", [WORKER, SUPERVISOR], ids=lambda victim: victim.name)
 def test_killed_when_all_is_restored_but_nobody_knows(copied: FaultFleet, truth: Truth, victim: Victim) -> None:
     """The controller is away when the VM is defined. What is complete is not done twice, and not in its own way."""

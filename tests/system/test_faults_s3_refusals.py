@@ -1,12 +1,10 @@
 """Real backups before an S3 server that is away, full or refuses: what the operator reads meanwhile, and how it goes on or ends."""
 
 import pytest
-from deploy.lab.answers import Run
 from deploy.lab.fault_proxy.rules import (
     ACCESS_DENIED,
     NO_SUCH_BUCKET,
     QUOTA_EXCEEDED,
-    SLOW_DOWN,
     Answer,
     FlipBit,
     Hold,
@@ -17,18 +15,6 @@ from support.faulty_backups import FaultyBackups
 
 pytest_plugins = ["support.laboratory", "support.s3_faults"]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
-
-
-def test_a_store_that_is_away_while_the_point_is_committed(backups: FaultyBackups) -> None:
-    """Everything is handed in: the controller finishes whenever the store lets it, and says what it waits for."""
-    away = backups.proxy.rule(SLOW_DOWN, method="PUT", path=backups.path("manifest"))
-    run = backups.start()
-    said = backups.await_said(run, r"waits for +the store, since 20\d\d-", 120)
-    assert "STORE_UNAVAILABLE" in said and "Check the store" in said
-    assert backups.points() == []
-    backups.guest.await_writes(5)
-    away.remove()
-    backups.judge(backups.ended(run), attempts=1)
 
 
 @pytest.mark.slow
@@ -117,14 +103,8 @@ def test_wrong_bytes_of_the_parent(backups: FaultyBackups) -> None:
     assert parent.succeeded, parent.failure
     backups.guest.await_writes(20)
     flipped = backups.proxy.rule(FlipBit(200), method="GET", path=f"/{backups.name}/v1/p/")
-    child = _incremental(backups)
+    child = backups.ended(backups.start())
     assert flipped.taken() > 0
     flipped.remove()
-    backups.judge(child, attempts=1)
+    backups.judge(child, attempts=1, parent=parent)
     backups.judge_point(parent.point_id)
-
-
-def _incremental(backups: FaultyBackups) -> Run:
-    run = backups.ended(backups.start())
-    assert run.succeeded, run.failure
-    return run

@@ -159,7 +159,6 @@ def test_an_undisturbed_freeze_is_short(frozen: Frozen) -> None:
     frozen.go.touch()
     assert frozen.await_line("captured") == "captured frozen=True"
     assert frozen.await_thaw() < PROMPT_SECONDS
-    assert '"event": "capture.thawed"' in frozen.tail() or "capture.thawed" in frozen.tail()
     assert "frozen_ms" in frozen.await_line("capture.thawed")
 
 
@@ -168,7 +167,8 @@ def test_worker_and_agent_die_while_the_guest_is_frozen(fleet: Laboratory, guest
     """The whole product: nobody of ours lives but the guard, and the next attempt makes the point."""
     fleet.await_vm(guest.name, "beta")
     thaws = guest.console.read_text(errors="replace").count("SEAWALL-GUEST-THAWED")
-    captures = guest.host.outside("/run/seawall/agent/captures")
+    assert guest.host.init is not None
+    captures = Path(f"/proc/{guest.host.init.pid}/root/run/seawall/agent/captures")
     run = fleet.start_backup(guest.name, "--freeze", "require")
     worker = wait_for("the worker", lambda: worker_on(guest), 60, fleet.logs, 0.01)
     wait_for("a capture", lambda: captures.is_dir() and any(captures.iterdir()), 60, fleet.logs, 0.001)
@@ -208,7 +208,5 @@ def stop_when_there_is(worker: int, mark: Path) -> None:
 def worker_on(guest: GuestVm) -> int | None:
     """The one worker process of the guest's host."""
     namespace = guest.host.namespace_ids()["pid"]
-    for pid in all_pids():
-        if "seawall.agent.worker" in arguments_of(pid) and os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace:
-            return pid
-    return None
+    workers = [pid for pid in all_pids() if "seawall.agent.worker" in arguments_of(pid)]
+    return next((pid for pid in workers if os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace), None)

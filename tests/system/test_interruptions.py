@@ -9,6 +9,7 @@ from deploy.lab.guest_image import GuestImage
 from deploy.lab.guest_vm import GuestVm, convert_to_raw
 from deploy.lab.laboratory import Laboratory
 from deploy.lab.namespaces import limit_upload
+from deploy.lab.traces import checkpoints, traces
 from deploy.lab.truth import judge_images
 from deploy.lab.waiting import wait_for
 
@@ -51,7 +52,8 @@ def test_the_agent_is_killed(
     point = fleet.point_of(finished.point_id)
     read, new = (sum(getattr(disk, what) for disk in point.disks) for what in ("read_bytes", "new_bytes"))
     assert new < read - PACK_BYTES / 2, "what the first attempt had stored was found by Lookup"
-    assert left_behind(guest) == [f"checkpoint seawall-…-{attempts[1]['attempt_id']}"]
+    kept = [f"checkpoint {attempts[1]['attempt_id']}"]
+    wait_for("nothing else to be left", lambda: left_behind(guest) == kept, 30, lambda: str(left_behind(guest)))
     judge_restored(fleet, guest_image, finished, tmp_path)
 
 
@@ -97,7 +99,7 @@ def test_the_operator_cancels(fleet: Laboratory, guest: GuestVm, transferring: R
     fleet.seawall("run", "cancel", transferring.run_id)
     assert ended(fleet, transferring).state == "canceled"
     guest.await_writes(5)
-    assert left_behind(guest) == []
+    wait_for("nothing to be left", lambda: left_behind(guest) == [], 30, fleet.logs)
     points = fleet.seawall_json("point", "list", "--vm", guest.name)["points"]
     assert transferring.run_id not in [point["point_id"] for point in points]
 
@@ -115,16 +117,11 @@ def ended(lab: Laboratory, run: Run) -> Run:
 
 
 def left_behind(guest: GuestVm) -> list[str]:
-    """Everything of ours on the guest's host: jobs, sockets, scratch files, checkpoints."""
-    found = []
-    if "None" not in guest.hypervisor.virsh("domjobinfo", guest.name):
-        found.append("job")
-    for root in ("/run/seawall/agent/captures", "/var/lib/seawall/scratch"):
-        found += [str(path) for path in guest.host.outside(root).rglob("*") if not path.is_dir()]
-    for name in guest.hypervisor.virsh("checkpoint-list", guest.name, "--name").split():
-        prefix, _, rest = name.partition("-")
-        found.append(f"checkpoint {prefix}-…-{rest.partition('-')[2]}")
-    return found
+    """Everything of ours on the guest's host: jobs, sockets, scratch files, workers, checkpoints by their attempts."""
+    return [
+        *traces(guest.hypervisor),
+        *(f"checkpoint {attempt}" for attempt in checkpoints(guest.hypervisor, guest.name)),
+    ]
 
 
 def judge_restored(lab: Laboratory, image: GuestImage, run: Run, directory: Path) -> None:

@@ -19,7 +19,7 @@ from support.odd_vms import (
 )
 
 pytest_plugins = ["support.laboratory"]
-pytestmark = [pytest.mark.system, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 PAGE = 64 * 1024 * 1024
 SIZES = (0, 1, 512, 1_000_001, 4096 * 250 + 512, PAGE - 512, PAGE, PAGE + 512)

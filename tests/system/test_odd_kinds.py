@@ -10,7 +10,7 @@ from deploy.lab.laboratory import Laboratory
 from support.odd_vms import IMAGES, OddDisk, clear_beta, differences, new_disk, odd_vm, operate, restored_vm, starts
 
 pytest_plugins = ["support.laboratory"]
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MIB = 1024 * 1024
 SECRET_ID = "5b0b7f3c-55ab-4d6f-9d6e-7d0f3f0a1c11"

@@ -79,6 +79,14 @@ def test_a_vm_that_runs_elsewhere_is_restored_with_a_warning(fleet: Laboratory, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("option", ["--start", "--new-identity", "--as=other"])
+def test_what_a_single_disk_cannot_have_is_refused(fleet: Laboratory, point_id: str, option: str) -> None:
+    words = ("restore", point_id, "--to", "beta", "--disk", "vda", "--directory", f"{IMAGES}/single", option, "--json")
+    answer = operate(fleet, *words)
+    assert (answer.code, answer.reason) == (2, "FILES_ONLY")
+
+
+@pytest.mark.slow
 def test_a_disk_named_twice_is_restored_once_and_the_text_says_where(fleet: Laboratory, point_id: str) -> None:
     folder = f"{IMAGES}/one two, three"
     words = ["restore", point_id, "--to", "beta", "--disk", "vdb", "--disk", "vdb", "--directory", folder, "--wait"]

@@ -13,7 +13,7 @@ from deploy.lab.laboratory import Laboratory, seawall_command
 from deploy.lab.truth import take_point
 
 pytest_plugins = ["support.laboratory"]
-pytestmark = [pytest.mark.system, pytest.mark.timeout(290)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
 KEY = "/etc/seawall/recovery-key-main"
 OUT = "/var/lib/rescued"

@@ -1,4 +1,4 @@
-"""Files that people write or damage: operator.toml, controller.toml, agent.toml, a host's identity. Each refusal names the file and the key."""
+"""Files that people write or damage: operator.toml, controller.toml, agent.toml, a host's identity. Refusals name file and key."""
 
 import json
 import re

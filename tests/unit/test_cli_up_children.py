@@ -12,8 +12,8 @@ from seawall.cli.up.child import Child
 from seawall.cli.up.child_log import ChildLog
 from seawall.cli.up.locks import holder, is_held, only_one
 from seawall.cli.up.places import Places
+from seawall.cli.up.settle import await_earlier_children
 from seawall.cli.up.signals import StopAsked, watched
-from seawall.cli.up.start import await_earlier_children
 from seawall.repository.clock import SystemClock
 from support.libvirt_host import await_true
 

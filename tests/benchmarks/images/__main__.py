@@ -19,12 +19,16 @@ from .cases import Choice, choose
 from .comparing import WrongBytes
 from .extras import controller_idle, worker_peak_of_2t
 from .fleet import Fleet
-from .making import describe, make_images
+from .making import NAMES, describe, image, make_images
 from .measured import FOLDER, RGW, SEAWALL
-from .places import DISKS, FOLDERS, OUT, PROJECT, RESULT
+from .places import BENCH, DISKS, FOLDERS, OUT, PROJECT, RESULT
+from .profiling import profile
 from .report import Findings
 from .rounds import Round
 
+IMAGES_BYTES = 20 << 30
+ROUND_BYTES = 22 << 30
+"""What one round writes: the repositories of all tools, the restored images, the qcow2 disk."""
 _BEGAN = time.monotonic()
 
 
@@ -33,8 +37,19 @@ def say(text: str) -> None:
 
 
 def prepare() -> None:
+    BENCH.mkdir(parents=True, exist_ok=True)
+    check_space()
     subprocess.run([str(PROJECT / "deploy/install/bench.sh")], check=True)
     make_images(say)
+
+
+def check_space() -> None:
+    """Raises LabFailed: a full disk in the middle of a round would look like somebody's fault."""
+    missing = [name for name in NAMES if not image(name).exists()]
+    needed = ROUND_BYTES + (IMAGES_BYTES if missing else 0)
+    free = shutil.disk_usage(BENCH).free
+    if free < needed:
+        raise LabFailed(f"{BENCH} has {free >> 30} GiB free; the bench needs {needed >> 30} GiB")
 
 
 def measure(choice: Choice) -> Findings:
@@ -80,6 +95,9 @@ def main(words: list[str]) -> int:
         choice = choose()
         prepare()
         if words == ["images"]:
+            return 0
+        if words == ["profile"]:
+            print(profile())
             return 0
         if words:
             print(__doc__, file=sys.stderr)

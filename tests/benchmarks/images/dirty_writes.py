@@ -17,6 +17,8 @@ GRANULARITY = 65_536
 _BLOCK = 4096
 _WINDOW = 16 << 20
 _LONGEST = 16 << 20
+_ORDERS_AT_ONCE = 400
+"""As many as fit into one argument of a command."""
 _DEVICE = "/machine/peripheral/virtio-disk0/virtio-backend"
 
 
@@ -52,21 +54,19 @@ def dirty_of(writes: Iterable[Write]) -> Dirty:
 
 def write_through_qemu(hypervisor: HypervisorHost, vm: str, source: Path, writes: list[Write], folder: Path) -> None:
     """Content from `source` at the same places. `folder` must be empty; its files are removed. Raises LabFailed."""
-    lines = []
-    for number, (write, content) in enumerate(zip(writes, _content(source, writes), strict=True)):
-        piece = folder / str(number)
-        piece.write_bytes(content)
-        order = f'qemu-io -d {_DEVICE} "write -q -s {piece} {write.offset} {write.length}"'
-        lines.append(f"qemu-monitor-command --hmp {vm} '{order}'")
-    script = folder / "orders"
-    script.write_text("\n".join([*lines, "quit"]) + "\n")
-    command = f"exec virsh -q -c qemu:///system < {script}"
-    said = hypervisor.host.run(["sh", "-c", command], timeout_seconds=300)
-    for path in folder.iterdir():
-        path.unlink()
-    complaints = [line for line in (said.stdout + said.stderr).splitlines() if line.strip()]
-    if complaints:
-        raise LabFailed(f"QEMU did not take the writes: {complaints[:5]}")
+    for first in range(0, len(writes), _ORDERS_AT_ONCE):
+        batch = writes[first : first + _ORDERS_AT_ONCE]
+        orders = []
+        for number, (write, content) in enumerate(zip(batch, _content(source, batch), strict=True)):
+            piece = folder / str(number)
+            piece.write_bytes(content)
+            order = f'qemu-io -d {_DEVICE} "write -q -s {piece} {write.offset} {write.length}"'
+            orders.append(f"qemu-monitor-command --hmp {vm} '{order}'")
+        said = hypervisor.virsh("; ".join(orders))
+        for path in folder.iterdir():
+            path.unlink()
+        if said:
+            raise LabFailed(f"QEMU did not take the writes: {said[:500]}")
 
 
 def _pieces(write: Write) -> range:

@@ -52,11 +52,13 @@ def allocated_bytes(path: Path) -> int:
 
 
 def inside_namespace(module: str, words: Sequence[str]) -> None:
-    """Run a module of this package as a process with mounts of its own. Raises subprocess.CalledProcessError."""
-    command = ["unshare", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL"]
-    subprocess.run(
-        [*command, sys.executable, "-m", f"tests.benchmarks.images.{module}", *words], check=True, cwd=PROJECT
-    )
+    """Run a module of this package with mounts and processes of its own, which end with it, and it with us.
+
+    Raises subprocess.CalledProcessError.
+    """
+    alone = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = ["setpriv", "--pdeathsig", "KILL", *alone, sys.executable, "-m", f"tests.benchmarks.images.{module}"]
+    subprocess.run([*command, *words], check=True, cwd=PROJECT)
 
 
 @contextmanager

@@ -84,6 +84,7 @@ def _next_day_packages() -> list[str]:
     place = BENCH / "next_day_packages"
     place.mkdir(parents=True, exist_ok=True)
     if len(list(place.glob("*.deb"))) < len(recipe.NEXT_DAY_PACKAGES):
+        run("apt-get", "update", "--quiet", "--quiet")
         download = ["apt-get", "download", "--quiet", "--quiet", "-o", "APT::Sandbox::User=root"]
         subprocess.run([*download, *recipe.NEXT_DAY_PACKAGES], cwd=place, check=True, capture_output=True)
     return [str(path) for path in sorted(place.glob("*.deb"))]

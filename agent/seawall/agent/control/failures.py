@@ -36,10 +36,12 @@ _STORE_STEPS = {
     "BUCKET_MISSING": "Bring the bucket back (a folder: mount it), then run it again.",
     "BUCKET_REFUSED": "Check the repository's credentials, the bucket's policy, and the clocks of controller and store.",
     "FOREIGN_REPOSITORY": "Check that the repository's URL still leads to the same bucket.",
+    "POINT_DAMAGED": "Restore another point of this VM: `seawall point list --vm VM` shows them.",
     "OBJECT_MISSING": "An object that is needed is gone from the store: restore another point, or back up again.",
     "OBJECT_DAMAGED": "An object that is needed is damaged in the store: restore another point, or back up again.",
 }
 """Next steps for what the controller could not do because of the store, by its reasons."""
+_PERMANENT_REASONS = {"POINT_DAMAGED"}
 _STATUS_KEY = "grpc-status-details-bin"
 
 
@@ -54,7 +56,7 @@ def mapped(error: grpc.RpcError) -> AgentError:
     refused = ControllerRefused(
         f"the controller refused: {text}", reason=reason or code.name, next_step=_STORE_STEPS.get(reason)
     )
-    if code in _PERMANENT:
+    if code in _PERMANENT or reason in _PERMANENT_REASONS:
         refused.kind = FailureKind.PERMANENT
     return refused
 

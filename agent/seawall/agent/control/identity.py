@@ -59,9 +59,9 @@ def load_identity(state_dir: Path) -> Identity:
 
 def _usable(identity: Identity) -> Identity:
     """Raises ValueError, TypeError, UnsupportedAlgorithm: what gRPC would only meet at each call, with words for its own authors."""
-    for key, value in asdict(identity).items():
+    for name, value in asdict(identity).items():
         if not isinstance(value, str):
-            raise TypeError(f"{key} is not text")
+            raise TypeError(f"{name} is not text")
     host, _, port = identity.address.rpartition(":")
     if not host or not port.isdigit():
         raise ValueError(f"its address {identity.address!r} is not host:port")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -21,7 +22,7 @@ from seawall.repository.rescue.key_file import KeyFile, read_key_file
 from seawall.repository.rescue.opening import RescuePoint, RescueRepository, open_for_rescue, open_rescue_stores
 from seawall.repository.rescue.plan import DevicePlan, FolderPlan, plan_device, plan_folder
 from seawall.repository.rescue.restore import RescueRun
-from seawall.repository.store.location import S3Credentials
+from seawall.repository.store.location import S3Credentials, S3Location, parse_location
 
 
 def show_list(output: Output, options: RescueOptions, vm: str) -> None:
@@ -72,12 +73,22 @@ def _open(options: RescueOptions, clock: InterruptibleClock, output: Output) -> 
         )
     with opening_errors():
         url = rescue_url(place, options.endpoint, options.region, options.ca_file)
+        _require_ca_file(url)
         credentials = _credentials() if url.startswith("s3:") else None
         stores = open_rescue_stores(url, credentials, clock)
         opened = open_for_rescue(stores.opening, key.material, reading=stores.reading)
     for note in opened.notes:
         output.note(note)
     return opened
+
+
+def _require_ca_file(url: str) -> None:
+    """The sheet's URL names a file on the machine where the repository was added."""
+    location = parse_location(url)
+    if isinstance(location, S3Location) and location.ca_file and not Path(location.ca_file).is_file():
+        raise CommandError(
+            Exit.USAGE, "NO_CA_FILE", f"There is no CA file {location.ca_file} here. Name yours with --ca-file."
+        )
 
 
 def _key(options: RescueOptions, output: Output) -> KeyFile:

@@ -11,8 +11,9 @@ from seawall.cli.up.places import Places
 from seawall.cli.up.plan import Asked
 from seawall.cli.up.ready import Ready, document, show
 from seawall.cli.up.serve import Watch
+from seawall.cli.up.settle import settle_settings
 from seawall.cli.up.signals import Signals, StopAsked, watched
-from seawall.cli.up.start import OnStep, Start, settle_settings
+from seawall.cli.up.start import OnStep, Start
 from seawall.repository.clock import Clock, datetime_of
 
 

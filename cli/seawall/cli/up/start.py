@@ -5,8 +5,7 @@ Each step looks what is there and adds what is missing, so that it may be repeat
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -19,19 +18,14 @@ from seawall.cli.new_repository import NewRepository, add_repository
 from seawall.cli.recovery_file import is_unfinished
 from seawall.cli.up import found, plan
 from seawall.cli.up.child import Child
-from seawall.cli.up.children import Children, Say, config_file
-from seawall.cli.up.locks import by_whom, is_held
+from seawall.cli.up.children import Children, Say
 from seawall.cli.up.places import Places
 from seawall.cli.up.ready import Ready
-from seawall.cli.up.settings import REPOSITORY_NAME, UpSettings, load, render
+from seawall.cli.up.settings import REPOSITORY_NAME, UpSettings
+from seawall.cli.up.settle import agent_config, controller_config
 from seawall.repository.clock import Clock
 
-if TYPE_CHECKING:
-    from seawall.agent.config import AgentConfig
-    from seawall.controller.config import ControllerConfig
-
 SERVING_SECONDS = 120.0
-EARLIER_SECONDS = 20.0
 INVENTORY_SECONDS = 3.0
 LOOK_SECONDS = 0.05
 CALL_SECONDS = 5.0
@@ -40,67 +34,6 @@ TOKEN_SECONDS = 3600
 T = TypeVar("T")
 OnStep = Callable[[str], None]
 """Called with the name of each step that was finished; tests stop there."""
-
-
-def settle_settings(places: Places, asked: plan.Asked, clock: Clock, say: Say) -> UpSettings:
-    """What applies, written down before anything else is made. Raises CommandError: NOT_OURS, PORT_IN_USE, STILL_RUNNING, bad values."""
-    remembered = load(places.settings)
-    if remembered is None:
-        plan.refuse_others(found.found_before_first_start(places), places)
-    await_earlier_children(places, clock, say)
-    settings = plan.settle(asked, remembered, places, found.is_free)
-    if not (places.controller / "initialised.json").exists():
-        plan.refuse_other_operator_file(found.ca_of_operator_file(places.operator_file), found.own_ca(places), places)
-    controller_config(places, settings)
-    agent_config(places, settings)
-    if settings != remembered:
-        compose.write_private_file(places.settings, render(settings))
-    return settings
-
-
-def await_earlier_children(places: Places, clock: Clock, say: Say) -> None:
-    """Those of an `up` that was killed are told so by the kernel and end by themselves. Raises CommandError/STILL_RUNNING."""
-    for name, lock in (("agent", places.agent_lock), ("controller", places.controller_lock)):
-        deadline = clock.monotonic_seconds() + EARLIER_SECONDS
-        if is_held(lock):
-            say(f"The {name}{by_whom(lock)} of an earlier start still runs; waiting for its end.")
-        while is_held(lock):
-            if clock.monotonic_seconds() > deadline:
-                raise CommandError(
-                    Exit.REFUSED,
-                    "STILL_RUNNING",
-                    f"Another {name}{by_whom(lock)} works in {lock.parent}. If an init script runs it, `seawall up` is not needed; "
-                    "else end that process and try again.",
-                )
-            clock.sleep_seconds(LOOK_SECONDS)
-
-
-def controller_config(places: Places, settings: UpSettings) -> "ControllerConfig":
-    """For `initialise`: the same as the words that `controller run` gets, and where operators of this machine ask. Raises CommandError."""
-    listen, told = settings.listen_host, settings.told_host
-    return compose.controller_config(
-        Path(config_file(places, "controller")),
-        state_dir=places.controller,
-        operator_listen=f"{listen}:{settings.operator_port}",
-        agent_listen=f"{listen}:{settings.agent_port}",
-        enrol_address=f"{told}:{settings.operator_port}",
-        agent_address=f"{told}:{settings.agent_port}",
-        operator_address=settings.operator_address,
-        operator_file=places.operator_file,
-    )
-
-
-def agent_config(places: Places, settings: UpSettings) -> "AgentConfig":
-    """For joining and asking how it is. Raises CommandError."""
-    return compose.agent_config(
-        Path(config_file(places, "agent")),
-        state_dir=places.agent,
-        run_dir=Path(settings.run_dir),
-        scratch_dir=Path(settings.scratch_dir),
-        hypervisor=settings.hypervisor,
-        host_name=settings.host_name or None,
-        controllers=(settings.agent_address,),
-    )
 
 
 class Start:

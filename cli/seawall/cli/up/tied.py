@@ -12,7 +12,7 @@ from seawall.agent.worker.parent_death import end_with_parent, has_parent
 
 def main(parent: str, *command: str) -> None:
     """Never returns. Raises OSError."""
-    # end_with_parent()
+    end_with_parent()
     if not has_parent(int(parent)):  # it died before the promise was made
         sys.exit(0)
     os.execv(command[0], command)  # noqa: S606

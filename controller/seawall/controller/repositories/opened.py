@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import Pack, RepositoryRecord
 from seawall.repository.errors import ObjectMissing
-from seawall.repository.format.layout import pack_name, refmap_name
+from seawall.repository.format.layout import pack_name
 from seawall.repository.format.manifest import Root
-from seawall.repository.format.refmap import decode_refmap
 from seawall.repository.format.root_object import Statement
 from seawall.repository.repository import OpenRepository
 from seawall.repository.store.port import Store
@@ -57,13 +56,15 @@ class OpenedRepository:
         return statement.key_epoch, self.repository.unseal_data_key(root_object)
 
     def packs_of_point(self, tenant: str, vm_id: str, point_id: str) -> frozenset[bytes]:
-        """Ids of the packs that a committed point names; those of the last few points are kept."""
+        """Ids of the packs that a committed point names, as its signed manifest proves; those of the last few points are kept.
+
+        Raises ObjectMissing, IntegrityError, RefmapInvalid, FormatUnsupported.
+        """
         with self._lock:
             if point_id in self._packs:
                 self._packs.move_to_end(point_id)
                 return self._packs[point_id]
-        _, refmap = decode_refmap(self.store.get(refmap_name(tenant, vm_id, point_id)))
-        packs = frozenset(refmap.slots())
+        packs = frozenset(self.repository.read_refmap(tenant, vm_id, point_id).slots())
         with self._lock:
             self._packs[point_id] = packs
             while len(self._packs) > POINTS_KEPT:

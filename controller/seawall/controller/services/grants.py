@@ -4,17 +4,20 @@ from dataclasses import dataclass
 
 import structlog
 
-from seawall.controller.errors import NotFound
+from seawall.controller.errors import DataLoss, NotFound
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.store import Store, Transaction
 from seawall.controller.timings import Timings
-from seawall.repository.errors import IntegrityError, ObjectMissing, WrongKey
+from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
 from seawall.repository.format.layout import manifest_name
 
 _log = structlog.get_logger()
+
+_UNREADABLE = (ObjectMissing, IntegrityError, WrongKey, RefmapInvalid, FormatUnsupported)
+"""What says that a point's objects are lost or damaged, not that the store is silent."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,7 +74,11 @@ class Grants:
         spec, point = run.restore, self._point(run.point_id)
         if spec is None:
             raise NotFound("RUN_UNKNOWN", f"Run {run.id} is no restore.")
-        access = self._access(repository, point)
+        try:
+            access = self._access(repository, point)
+        except _UNREADABLE as error:
+            _log.error("point.unreadable", point_id=point.id, error=str(error))
+            raise DataLoss("POINT_DAMAGED", f"Point {point.id} cannot be read: {error}") from error
         return RestoreAccess(spec, point, repository, repository.k_dedup(point.tenant, access.key_epoch), access)
 
     def _parent(self, repository: OpenedRepository, run: Run, host_id: str) -> tuple[PointAccess | None, str]:
@@ -85,12 +92,14 @@ class Grants:
             )
         try:
             return self._access(repository, newest), ""
-        except (ObjectMissing, IntegrityError, WrongKey) as error:
+        except _UNREADABLE as error:
             _log.error("point.unreadable", point_id=newest.id, error=str(error))
             return None, f"Its newest point cannot be read: {error}"
 
     def _access(self, repository: OpenedRepository, point: Point) -> PointAccess:
+        """The manifest, and the refmap that every read will be measured by, are proven now: later nobody could choose another way."""
         names = (point.tenant, point.vm_id, point.id)
+        repository.packs_of_point(*names)
         epoch, data_key = repository.point_key(*names)
         url = repository.store.sign_get(manifest_name(*names), expires_seconds=self._timings.url_seconds)
         return PointAccess(point.id, url, data_key, point.manifest_hash, epoch)

@@ -54,7 +54,7 @@ class Orders:
 
     def restore(self, change: Change, spec: RestoreSpec) -> str:
         """Raises NotFound/POINT_UNKNOWN, HOST_UNKNOWN; FailedPrecondition/POINT_NOT_AVAILABLE;
-        InvalidArgument/DISK_UNKNOWN, BAD_NAME, BAD_DIRECTORY.
+        InvalidArgument/DISK_UNKNOWN, BAD_NAME, FILES_ONLY, BAD_DIRECTORY.
         """
         point = find_point(change.transaction, spec.point_id)
         host = find_host(change.transaction, spec.host_id)
@@ -136,6 +136,11 @@ def _check_restore(point: Point, spec: RestoreSpec) -> None:
             "BAD_NAME",
             "A VM's name begins with a letter or digit of any script and goes on with printable characters but slashes, "
             f"{LONGEST_NAME} at most, the last one no blank.",
+        )
+    if spec.disks and (spec.vm_name or spec.new_identity or spec.start):
+        raise InvalidArgument(
+            "FILES_ONLY",
+            "Single disks become files, and no VM is defined: --disk takes neither --as nor --new-identity nor --start.",
         )
     path = PurePosixPath(spec.directory)
     usable = path.is_absolute() and ".." not in path.parts and spec.directory.isprintable()

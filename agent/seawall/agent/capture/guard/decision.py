@@ -5,8 +5,8 @@ from enum import Enum
 LONGEST_SECONDS = 1800.0
 """How long a guard goes on ending what it cannot end. Then it leaves, whatever libvirt says: the supervisor's sweep goes on for ever."""
 
-LATEST_BIRTH_SECONDS = 90.0
-"""A job that was asked for may still appear after its asker died: libvirt itself waits 30 s for a busy VM's lock, for some calls twice."""
+LATEST_BIRTH_SECONDS = 45.0
+"""A job that was asked for may still appear after its asker died: libvirt itself waits 30 s for a busy VM's lock."""
 
 
 class Phase(Enum):
