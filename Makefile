@@ -10,7 +10,7 @@ SETUP  := build/setup.stamp
 PROTOS := $(wildcard proto/seawall/api/v1/*.proto)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## install what is missing: Debian packages, the virtual environment, Seawall itself (editable)
 
@@ -47,7 +47,13 @@ test: check ## check, then every test but the slow ones (real libvirt, QEMU and 
 test-slow: $(SETUP) ## what is too long for `make test`
 	$(BIN)/pytest -m slow
 
-bench: $(SETUP) ## measure the data pipeline
+bench: $(SETUP) ## the same disk images through Seawall, restic and borg (root; under 30 minutes; ROUNDS=, CASES=, ONLY=rgw|folder)
+	ROUNDS=$(ROUNDS) CASES=$(CASES) ONLY=$(ONLY) $(PYTHON) -m tests.benchmarks.images
+
+bench-profile: $(SETUP) ## where the worker's time goes in a full backup, into tests/benchmarks/PROFILE.md
+	$(PYTHON) -m tests.benchmarks.images profile
+
+bench-pipeline: $(SETUP) ## the data pipeline alone, in memory
 	$(PYTHON) tests/benchmarks/pipeline.py
 
 demo: $(SETUP) ## the main job on two hypervisor hosts in namespaces; KEEP=1 leaves it running
@@ -63,4 +69,4 @@ lock: $(SETUP) ## renew requirements/dev.txt (needs uv)
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup proto lint types contracts check test test-slow bench demo demo-down lock clean
+.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-pipeline demo demo-down lock clean

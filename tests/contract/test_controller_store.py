@@ -318,7 +318,7 @@ def test_a_full_disk_refuses_and_then_goes_on(tmp_path: Path) -> None:
 
         limit(60)
         for _ in range(2):
-            assert reason(lambda: database.write_now(fill), Unavailable) == "DATABASE"
+            assert reason(lambda: database.write_now(fill), ResourceExhausted) == "DATABASE_FULL"
         limit(100_000)
         database.write_now(fill)
         assert database.read_now(lambda transaction: transaction.repositories.secret("secret-1999")) == bytes(4096)

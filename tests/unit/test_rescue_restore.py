@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from seawall.repository.clock import SystemClock
-from seawall.repository.errors import IntegrityError, ObjectMissing
+from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
 from seawall.repository.format.layout import pack_name, refmap_name
+from seawall.repository.format.leaf import Leaf
+from seawall.repository.reading.damage import Damage
+from seawall.repository.reading.restore import restore_disk
 from seawall.repository.rescue.catalogue import find_point
 from seawall.repository.rescue.errors import DiskUnknown, TargetExists
 from seawall.repository.rescue.files import JOURNAL, PARTIAL
@@ -18,7 +21,7 @@ from seawall.repository.rescue.opening import RescuePoint, open_for_rescue
 from seawall.repository.rescue.plan import FolderPlan, plan_folder
 from seawall.repository.rescue.restore import DiskState, RescueRun
 from seawall.repository.store.memory import MemoryStore
-from support.memory_disks import ModelDisk
+from support.memory_disks import MemorySink, ModelDisk
 from support.rescue_world import DOMAIN_XML, MIB, VM, RescueWorld, differences, patterned, point_id, stored_bytes
 
 POINT = point_id(1)
@@ -241,6 +244,38 @@ def test_keep_going_loses_the_damaged_chunk_and_nothing_else(
     assert document["point_id"] == POINT
     assert document["damages"][0]["ranges"] == [{"offset": start, "length": length}]
     assert document["damages"][0]["object_name"] == name
+
+
+class Tolerant:
+    """A PageFollower that holds nothing and goes on over everything."""
+
+    def __init__(self) -> None:
+        self.damages: list[Damage] = []
+        self.done: list[int] = []
+
+    def holds(self, index: int, leaf: Leaf) -> bool:
+        return False
+
+    def page_done(self, index: int) -> None:
+        self.done.append(index)
+
+    def lost(self, damage: Damage, cause: RepositoryError) -> None:
+        self.damages.append(damage)
+
+
+def test_what_is_lost_is_zeroed_whatever_the_target_held_and_every_byte_is_covered_once(world: RescueWorld) -> None:
+    """On a device there is something else before; the sink notes what nobody wrote."""
+    chunk_damage(world)
+    lose_leaf(world, 3)
+    point, follower = opened(world), Tolerant()
+    manifest = point.root.disks[0]
+    sink = MemorySink(manifest.size_bytes)
+    restore_disk(point.reader, manifest, sink, follower=follower)
+    sink.content()
+    lost = {each for damage in follower.damages for each in damage.ranges}
+    assert (3 * PAGE, PAGE) in lost and len(lost) == 2
+    assert lost <= set(sink.zeroed)
+    assert set(follower.done) == {0, 4, 5}, "pages with damage are not done"
 
 
 def test_of_a_pack_that_ends_early_every_whole_chunk_is_saved(

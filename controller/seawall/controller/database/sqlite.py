@@ -82,7 +82,7 @@ class SqliteDatabase:
         self._read_engine = reader_engine(file, READERS)
         try:
             self.write_sql(_prepare)
-        except Unavailable as error:
+        except (Unavailable, ResourceExhausted) as error:
             self.close()
             raise FailedPrecondition("DATABASE_UNUSABLE", f"{file} cannot be used: {error}") from error
         except BaseException:

@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError
 
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.errors import ObjectExists, RepositoryError, StoreRefused, StoreUnavailable
-from seawall.repository.store.deadline import CONNECT_SECONDS, LONGEST_BODY_BYTES, SILENCE_SECONDS, Deadline
+from seawall.repository.store.deadline import CONNECT_SECONDS, LONGEST_BODY_BYTES, SILENCE_SECONDS, Deadline, Watchdog
 from seawall.repository.store.names import check_length
 from seawall.repository.store.port import SignedPut, StoredAs
 from seawall.repository.store.s3_errors import from_status
@@ -45,6 +45,7 @@ class PresignedClient:
         )
         self._clock = clock or SystemClock()
         self._files = SignedFiles(self._clock)
+        self._watchdog = Watchdog()
 
     def put(self, target: SignedPut, body: bytes | memoryview) -> StoredAs:
         try:
@@ -108,12 +109,15 @@ class PresignedClient:
                 preload_content=False,
                 decode_content=False,
             )
-            content = _content(response, _TALK_BYTES if method == "PUT" else ranged_bytes, deadline)
+            with self._watchdog.over(deadline, response.shutdown):
+                content = _content(response, _TALK_BYTES if method == "PUT" else ranged_bytes, deadline)
+            deadline.check()
         except (
             ValueError
         ) as error:  # urllib3's LocationValueError too; its text may hold the URL, so nothing of it goes on
             raise StoreRefused(f"{label}: the URL or its headers cannot be sent: {type(error).__name__}") from None
         except HTTPError as error:
+            deadline.check()
             raise _transport_error(error, label) from error
         return _judge(response.status, content, ranged_bytes, label)
 
@@ -131,18 +135,13 @@ def _content(response: BaseHTTPResponse, longest: int | None, deadline: Deadline
         longest = _TALK_BYTES
     told = int(response.headers.get("Content-Length") or 0)
     deadline.allow_body(min(told, LONGEST_BODY_BYTES) if longest is None else longest)
-    pieces: list[bytes] = []
-    room = None if longest is None else longest + 1
     try:
-        while room is None or room > 0:
-            # What the connection has now: to wait for more would be out of the deadline's sight.
-            piece = response.read1(_BLOCK_BYTES if room is None else min(room, _BLOCK_BYTES), decode_content=False)
-            if not piece:
-                break
-            deadline.check()
-            pieces.append(piece)
-            room = None if room is None else room - len(piece)
-        return b"".join(pieces)
+        if longest is None:
+            return response.read(decode_content=False)
+        content = response.read(longest + 1, decode_content=False)
+        while len(content) <= longest and (more := response.read(longest + 1 - len(content), decode_content=False)):
+            content += more
+        return content
     finally:
         if not response.closed:  # something is left unread: this connection is of no more use
             response.close()
