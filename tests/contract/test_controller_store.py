@@ -23,6 +23,7 @@ from seawall.controller.errors import (
     DataLoss,
     FailedPrecondition,
     InvalidArgument,
+    ResourceExhausted,
     Unavailable,
 )
 from seawall.controller.records.catalogue import PackState, PointState, PointTotals

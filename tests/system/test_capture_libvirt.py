@@ -343,15 +343,15 @@ def test_scratch_limit_ends_the_backup_and_not_the_guest(vm: Vm, settings: Captu
                 return True
             return False
 
-        await_true(ended, "the backup is given up", 5)
-        await_true(lambda: not vm.hypervisor.job_status(vm.vm_id).active, "its job is ended", 5)
+        await_true(ended, "the backup is given up")
+        await_true(lambda: not vm.hypervisor.job_status(vm.vm_id).active, "its job is ended")
         vm.io("vda", "write -P 3 0 16M")  # the guest's writes go on
     assert left_behind(settings, "g1") == []
 
 
 def test_job_of_a_silent_owner_is_ended(vm: Vm, settings: CaptureSettings) -> None:
     with capture(vm, replace(settings, owner_silence_seconds=0.2), "h1") as taken:
-        await_true(lambda: not vm.hypervisor.job_status(vm.vm_id).active, "the job is ended", 5)
+        await_true(lambda: not vm.hypervisor.job_status(vm.vm_id).active, "the job is ended")
         with pytest.raises(HypervisorError) as caught:
             taken.check()
     assert caught.value.reason == "OWNER_SILENT"
@@ -368,7 +368,7 @@ def test_vm_stopped_during_the_backup(vm: Vm, settings: CaptureSettings) -> None
                 return error.reason == "VM_STOPPED"
             return False
 
-        await_true(noticed, "check() notices", 5)
+        await_true(noticed, "check() notices")
     assert left_behind(settings, "i1") == []
     assert vm.checkpoint_names() == ["seawall-23456789-i1"]  # libvirt deletes none of a VM that is off
     sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set())

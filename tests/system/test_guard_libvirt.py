@@ -272,7 +272,7 @@ def stand_still(seconds: float) -> None:
     await_true(lambda: time.monotonic() > until, "time has passed", SOON)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_lost_guard_ends_the_capture(vm: Vm, workers: list[Worker], number: signal.Signals) -> None:
     worker = capturing(workers, vm, "g1")
     (pid,) = guards(worker.places)

@@ -20,6 +20,8 @@ def is_host(name: str) -> bool:
 
 def split_address(address: str) -> tuple[str, int]:
     """(host without brackets, port 0 to 65535). Raises ValueError naming what is wrong."""
+    if "://" in address:
+        raise ValueError(f"{address!r} is not host:port: leave out what stands before the host")
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{address!r} is not host:port")

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,13 +48,23 @@ def load_identity(state_dir: Path) -> Identity:
     """Raises NotEnrolled: none there, or not usable."""
     path = state_dir / FILE_NAME
     try:
-        return _usable(Identity(**json.loads(path.read_text(encoding="utf-8"))))
+        return _usable(_of(json.loads(path.read_text(encoding="utf-8"))))
     except FileNotFoundError as error:
         raise NotEnrolled(f"this host is not enrolled: no {path}") from error
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise NotEnrolled(
             f"the identity in {path} cannot be used: {str(error).partition('. See http')[0]}", next_step=JOIN_ANEW
         ) from error
+
+
+def _of(values: object) -> Identity:
+    """Raises ValueError naming what is not as it should be."""
+    if not isinstance(values, dict):
+        raise ValueError("it is no identity of an agent")
+    wrong = ({each.name for each in fields(Identity)} ^ set(values)) - {"host_name"}
+    if wrong:
+        raise ValueError(f"missing or unknown: {', '.join(sorted(wrong))}")
+    return Identity(**values)
 
 
 def _usable(identity: Identity) -> Identity:

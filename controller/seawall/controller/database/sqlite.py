@@ -84,7 +84,9 @@ class SqliteDatabase:
             self.write_sql(_prepare)
         except (Unavailable, ResourceExhausted) as error:
             self.close()
-            raise FailedPrecondition("DATABASE_UNUSABLE", f"{file} cannot be used: {error}") from error
+            why = getattr(error.__cause__, "orig", error)
+            message = f"{file} cannot be used: {why}. It must be a file, or not there yet, that this user can write."
+            raise FailedPrecondition("DATABASE_UNUSABLE", message) from error
         except BaseException:
             self.close()
             raise

@@ -96,7 +96,9 @@ class RepositoryAdder:
             if (record.name, record.url) == (addition.name, url) and keys == {addition.recovery_public_key.hex()}:
                 return record
             if addition.name in (record.name, record.id):
-                raise AlreadyExists("NAME_TAKEN", f"There is a repository named {addition.name!r} already.")
+                raise AlreadyExists(
+                    "NAME_TAKEN", f"There is a repository named {addition.name!r} already; choose another name."
+                )
             if record.url == url:
                 raise AlreadyExists("NAME_TAKEN", f"{url} was added before, as {record.name!r}.")
         return None
