@@ -142,7 +142,10 @@ async def test_a_host_finds_the_root_that_its_token_names_in_the_handshake(edge:
     made, _ = edge
     assert made.ports is not None
     address = f"127.0.0.1:{made.ports.operator}"
-    assert await asyncio.to_thread(fetch_root, address, made.authority.root_sha256, SystemClock().now_us()) == made.authority.bundle_pem
+    assert (
+        await asyncio.to_thread(fetch_root, address, made.authority.root_sha256, SystemClock().now_us())
+        == made.authority.bundle_pem
+    )
     with pytest.raises(NotTrusted):
         await asyncio.to_thread(fetch_root, address, bytes(32), SystemClock().now_us())
 

@@ -29,6 +29,7 @@ def test_the_promised_commands_are_there() -> None:
     promised = "up,controller init,controller run,agent join,agent run,agent status,host list,host token,vm list,vm show,backup,run list"
     promised += (
         ",run show,run watch,run cancel,point list,point show,restore,repo add,repo list,repo show,repo keys,status"
+        ",rescue list,rescue restore"
     )
     assert {tuple(line.split()) for line in promised.split(",")} <= set(ALL)
 
@@ -44,7 +45,7 @@ def test_help_says_what_it_does(path: tuple[str, ...]) -> None:
 
 def test_the_exit_codes_stand_in_the_help() -> None:
     output = RUNNER.invoke(app, ["--help"]).output
-    for word in ("Exit codes:", "the controller cannot be reached", "the run was canceled"):
+    for word in ("Exit codes:", "the controller (for `rescue`: the store) cannot be reached", "the run was canceled"):
         assert word in output
 
 

@@ -28,9 +28,9 @@ MEANING = {
     Exit.NOT_FOUND: "no such VM, host, run, point or repository",
     Exit.REFUSED: "the state of things does not allow it",
     Exit.NOT_ALLOWED: "no token, a wrong token, or not permitted",
-    Exit.UNREACHABLE: "the controller cannot be reached",
+    Exit.UNREACHABLE: "the controller (for `rescue`: the store) cannot be reached",
     Exit.CANCELED: "the run was canceled",
-    Exit.INTERRUPTED: "interrupted (Ctrl-C); what was started goes on",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C); what was started goes on; a rescue is resumed by the same command",
 }
 
 BY_STATUS = {

@@ -53,7 +53,7 @@ def load_identity(state_dir: Path) -> Identity:
         raise NotEnrolled(f"this host is not enrolled: no {path}") from error
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise NotEnrolled(
-            f"the identity in {path} cannot be used: {str(error).partition('. See http')[0]}", next_step=JOIN_ANEW
+            f"the identity in {path} cannot be read: {str(error).partition('. See http')[0]}", next_step=JOIN_ANEW
         ) from error
 
 

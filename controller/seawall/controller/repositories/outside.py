@@ -79,7 +79,7 @@ def controller_error(error: RepositoryError) -> ControllerError:
 def _with_advice(reason: str, error: RepositoryError) -> str:
     """What TLS, the region or the URL lack is said by the store itself."""
     told = str(error).rstrip(".")
-    if any(word in told for word in ("TLS", "ca_file=", "set region=")):
+    if any(word in told for word in ("TLS", "set ca_file=", "named by ca_file=", "set region=")):
         return told if told.endswith("?") else f"{told}."
     return f"{told}{'' if told.endswith('?') else '.'} {_ADVICE[reason]}"
 
