@@ -24,7 +24,7 @@ class Exit(IntEnum):
 MEANING = {
     Exit.OK: "done (a run with warnings counts as done; the warnings are printed)",
     Exit.FAILED: "the run failed, or something unexpected happened",
-    Exit.USAGE: "wrong command line or wrong input",
+    Exit.USAGE: "wrong command line or wrong input; an empty argument, as of an unset variable in a script, too",
     Exit.NOT_FOUND: "no such VM, host, run, point or repository",
     Exit.REFUSED: "the state of things does not allow it",
     Exit.NOT_ALLOWED: "no token, a wrong token, or not permitted",
