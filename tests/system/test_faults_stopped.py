@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from deploy.lab.answers import parse_run
 from deploy.lab.traces import traces
 from deploy.lab.victims import CONTROLLER, LIBVIRTD, QEMU, S3, SUPERVISOR, WORKER, Victim
 from deploy.lab.waiting import wait_for
@@ -132,17 +133,16 @@ def test_a_worker_stands_still_in_a_restore(based: FaultFleet, faults: FaultFlee
     newest = lab.seawall_json("point", "list", "--vm", faults.guest.name)["points"][0]["point_id"]
     scene = faults.scene("beta")
     with faults.hold("GET", "p", skip=3) as rule:
-        run = lab.seawall_json(
-            "restore", newest, "--to", "beta", "--disk", "vdb", "--directory", "/var/lib/seawall/out"
-        )
+        words = ("--to", "beta", "--disk", "vdb", "--directory", "/var/lib/seawall/out")
+        run_id = parse_run(lab.seawall_json("restore", newest, *words)).run_id
         rule.await_held(1, HOLD_SECONDS)
         with WORKER.stopped(scene):
             rule.release()
-            wait_for("the attempt to be given up", lambda: first_is_over(faults, run["run_id"]), 120, lab.logs)
+            wait_for("the attempt to be given up", lambda: first_is_over(faults, run_id), 120, lab.logs)
             wait_for("its files to be gone", lambda: traces(lab.hypervisors["beta"]) == [], 60, lab.logs)
-        ended = faults.await_end(run["run_id"])
+        ended = faults.await_end(run_id)
     assert ended.succeeded, ended.failure
-    assert faults.reasons(run["run_id"]) == ["NO_PROGRESS", ""]
+    assert faults.reasons(run_id) == ["NO_PROGRESS", ""]
     out = lab.hosts["beta"].outside("/var/lib/seawall/out")
     assert [path.name for path in out.iterdir()] == ["vdb.raw"]
     (out / "vdb.raw").unlink()

@@ -87,10 +87,10 @@ class _Steps:
         )
 
     def _count(self) -> int:
-        """What QEMU's bitmap calls dirty now, in bytes."""
+        """What the newest bitmap calls dirty now, in bytes. Older ones count from earlier on: the newest has the least."""
         said = self.fleet.hypervisor.virsh("qemu-monitor-command", _VM, '{"execute": "query-named-block-nodes"}')
         nodes = json.loads(said)["return"]
-        return max((bitmap["count"] for node in nodes for bitmap in node.get("dirty-bitmaps", [])), default=0)
+        return min((bitmap["count"] for node in nodes for bitmap in node.get("dirty-bitmaps", [])), default=0)
 
     def check(self, case: str, truth: str) -> None:
         _, restored = self.seawall.restore(case, self.number)

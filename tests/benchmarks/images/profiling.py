@@ -3,8 +3,9 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
+
+from deploy.lab.waiting import LabFailed, wait_for
 
 from .cases import STEPS
 from .fleet import Fleet
@@ -31,10 +32,14 @@ def profile() -> str:
         step = STEPS[0]
         vm = OfflineVm(fleet, step.vm)
         vm.present(image(step.image))
-        watcher = threading.Thread(target=_record, args=(fleet.agent.process.pid,))
+        _RAW.unlink(missing_ok=True)
+        complaints: list[str] = []
+        watcher = threading.Thread(target=_record, args=(fleet, complaints))
         watcher.start()
         row: Row = seawall.backup(step.case, 1, vm)
         watcher.join()
+    if not _RAW.exists():
+        raise LabFailed(f"the profiler wrote nothing: {' '.join(complaints)}")
     page = profile_page(_RAW.read_text(), row)
     PROFILE.write_text(page)
     return page
@@ -49,12 +54,16 @@ def _install() -> None:
     subprocess.run([*pip, "-r", str(_REQUIREMENTS)], check=True)
 
 
-def _record(agent_pid: int) -> None:
-    """From the worker's start to its end."""
-    deadline = time.monotonic() + 60
-    while not (workers := children(agent_pid)):
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.05)
+def _record(fleet: Fleet, said: list[str]) -> None:
+    """From the worker's start to its end. What the profiler complained of goes to `said`.
+
+    It runs inside the host: from outside it cannot unwind what lives in another mount namespace.
+    """
+    agent_pid = fleet.agent.process.pid
+    workers = wait_for("a worker to begin", lambda: children(agent_pid), 60)
+    status = Path(f"/proc/{workers[0]}/status").read_text().splitlines()
+    pid = next(line.split()[-1] for line in status if line.startswith("NSpid:"))
     command = [str(_PY_SPY / "bin/py-spy"), "record", "--native", "--rate", "100", "--format", "raw"]
-    subprocess.run([*command, "--output", str(_RAW), "--pid", str(workers[0])], capture_output=True)
+    done = fleet.host.run([*command, "--output", str(_RAW), "--pid", pid], timeout_seconds=1800, check=False)
+    if done.returncode != 0:
+        said.append(done.stderr[:600])

@@ -16,9 +16,12 @@ from seawall.repository.clock import Clock
 
 ALLOCATION = "base:allocation"
 REQUEST_BYTES = 2 * 1024 * 1024
-REQUESTS_IN_FLIGHT = 4
+REQUESTS_IN_FLIGHT = 2
 STATUS_BYTES = 1024 * 1024 * 1024  # asked for in one block status; the protocol's lengths have 32 bits
 POLL_MILLISECONDS = 500
+
+Completion = Callable[[Any], int]
+"""Called by libnbd with the request's error; what it returns says whether libnbd may forget the request."""
 
 
 def _unreadable(what: str, error: Exception) -> AgentError:
@@ -59,22 +62,37 @@ class NbdConnection:
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill the buffer with requests in flight side by side."""
+        slots = _spare.slots()
+
+        def send(start: int, end: int, done: Completion) -> None:
+            slot = slots.pop()
+
+            def landed(error: Any) -> int:
+                if not error.value:
+                    buffer[start:end] = slot.view[: end - start]
+                slots.append(slot)
+                return done(error)
+
+            self._handle.aio_pread(slot.part(end - start), offset + start, landed)
+
         with self._errors(f"read at {offset}"):
-            self._in_flight(
-                len(buffer),
-                lambda start, end, done: self._handle.aio_pread(
-                    nbd.Buffer.from_buffer(buffer[start:end]), offset + start, done
-                ),
-            )
+            self._in_flight(len(buffer), send)
 
     def write(self, offset: int, data: memoryview) -> None:
+        slots = _spare.slots()
+
+        def send(start: int, end: int, done: Completion) -> None:
+            slot = slots.pop()
+            slot.view[: end - start] = data[start:end]
+
+            def landed(error: Any) -> int:
+                slots.append(slot)
+                return done(error)
+
+            self._handle.aio_pwrite(slot.part(end - start), offset + start, landed)
+
         with self._errors(f"write at {offset}"):
-            self._in_flight(
-                len(data),
-                lambda start, end, done: self._handle.aio_pwrite(
-                    nbd.Buffer.from_buffer(data[start:end]), offset + start, done
-                ),
-            )
+            self._in_flight(len(data), send)
 
     def zero(self, offset: int, length: int) -> None:
         """Write zeroes, giving the space back where the server can."""
@@ -109,7 +127,7 @@ class NbdConnection:
         return found
 
     def _in_flight(
-        self, length: int, send: Callable[[int, int, Callable[[Any], int]], Any], piece_bytes: int = REQUEST_BYTES
+        self, length: int, send: Callable[[int, int, Completion], Any], piece_bytes: int = REQUEST_BYTES
     ) -> None:
         """Send requests for pieces of `length`, a few at once, and wait for all. `send(start, end, completion)`."""
         flight = _Flight()
@@ -136,6 +154,42 @@ class NbdConnection:
             yield
         except (nbd.Error, OSError) as error:
             raise self._failure(f"{self._what}: {doing} failed", error) from error
+
+
+class _Slot:
+    """The memory of one request at a time, used again and again.
+
+    libnbd 1.14 never lets go of a buffer that a request was given: with one per request a worker grew by every byte that it read. It keeps
+    one more reference to the same object each time instead; so there is one object per length, of which there are few.
+    """
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(REQUEST_BYTES))
+        self._parts: dict[int, Any] = {}
+
+    def part(self, length: int) -> Any:
+        """Its first bytes, as libnbd takes them."""
+        part = self._parts.get(length)
+        if part is None:
+            part = self._parts[length] = nbd.Buffer.from_buffer(self.view[:length])
+        return part
+
+
+class _Spare(threading.local):
+    """Each thread's own slots: it waits for all its requests before it goes on to others, on this or another connection.
+
+    A connection that failed is not polled again, so nothing more arrives in a slot that it was given.
+    """
+
+    def __init__(self) -> None:
+        self._slots = [_Slot() for _ in range(REQUESTS_IN_FLIGHT)]
+
+    def slots(self) -> list[_Slot]:
+        """All of them, free."""
+        return list(self._slots)
+
+
+_spare = _Spare()
 
 
 class _Flight:
