@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.images.ceph_store import count_requests
 from benchmarks.images.measured import BORG, CASES, FOLDER, RESTIC, RGW, SEAWALL, Row
-from benchmarks.images.profile_text import parse_stacks, shares
+from benchmarks.images.profile_text import Doing, doing, parse_stacks, shares
 from benchmarks.images.ratios import case_ratios, medians, rgw_ratios
 from benchmarks.images.report import Findings
 
@@ -87,3 +87,12 @@ def test_a_profile_goes_by_the_innermost_telling_frame() -> None:
     raw = "main (worker.py:1);seal (flow.py:9);ZSTD_compressBlock (backend_c.so) 6\nmain (worker.py:1);advance (flow.py:7) 2\n"
     raw += "read_into (nbd.py:60);memcpy (libc.so.6) 2\n"
     assert shares(parse_stacks(raw)) == {"compression": 0.6, "rest (Python)": 0.2, "reading (NBD)": 0.2}
+
+
+def test_a_thread_that_waits_does_no_work() -> None:
+    assert (
+        doing(["_worker (thread.py:81)", "PyThread_acquire_lock_timed (python3.11)", "0x7f (libc.so.6)"]) is Doing.WAIT
+    )
+    assert doing(["line (lines.py:22)", "read (libc.so.6)"]) is Doing.WAIT
+    assert doing(["seal (flow.py:9)", "pthread_cond_timedwait (libc.so.6)", "0x7f (libc.so.6)"]) is Doing.INTERPRETER
+    assert doing(["seal (flow.py:9)", "ZSTD_hash8 (zstd.c:2)"]) is Doing.WORK

@@ -14,11 +14,15 @@ OFF = ("shut off", "crashed")
 
 
 def end_job_at(hypervisor: Hypervisor, vm_id: str, socket: Path) -> bool:
-    """End the VM's backup job if it is the one that serves this socket; whether there was one."""
+    """End the VM's backup job if it is the one that serves this socket; whether there was one.
+
+    A VM that QEMU paused for an I/O error goes on then: where scratch was full, its write is repeated and succeeds.
+    """
     try:
         if not hypervisor.owns_active_job(vm_id, socket):
             return False
         hypervisor.end_backup(vm_id)
+        hypervisor.resume_stalled(vm_id)
     except VmNotFound:
         return False
     return True

@@ -1,16 +1,18 @@
-"""When a running capture must end: the guest's writes must never fail for want of scratch space, and no job may outlive its owner. Pure."""
+"""When a running capture must end: the guest's writes must never fail for want of scratch space, and no job may outlive its owner."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.agent.errors import AgentError, HypervisorError, ScratchFull
-from seawall.agent.hypervisor.port import JobStatus
 
-SMALL_BYTES = 1024 * 1024 * 1024  # below it a fifth would end backups of busy small VMs and save nothing worth having
-
-
-LEAST_FREE_BYTES = 256 * 1024 * 1024  # what a busy guest overwrites between two looks
+SMALL_BYTES = 1024 * 1024 * 1024
+"""Below it a fifth would end backups of busy small VMs and save nothing worth having."""
+RESERVE_BYTES = 512 * 1024 * 1024
+"""What a fast guest overwrites between the look that finds too much and the end of the job: half a second's work (measured: 0.2 s)."""
+FASTEST_BYTES_PER_SECOND = 2 * 1024 * 1024 * 1024
+"""No guest is expected to overwrite more. Before half of the room could be gone at that rate, it is looked at again."""
+SHORTEST_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +20,17 @@ class Limits:
     """When a capture must end."""
 
     scratch_stop_bytes: int
-    free_floor_bytes: int  # the scratch file system may not fall below
+    free_floor_bytes: int  # the scratch file system may not fall below, unless scratch cannot grow by so much
     owner_silence_seconds: float
+    most_bytes: int  # scratch never holds more
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
     """One look."""
 
-    status: JobStatus
+    active: bool  # there is a job
+    used_bytes: int
     free_bytes: int
     silence_seconds: float  # since the owner last called check()
 
@@ -34,16 +38,24 @@ class Sight:
 def limits_for(
     quota_bytes: int | None, stop_percent: int, virtual_bytes: int, free_bytes: int, silence_seconds: float
 ) -> Limits:
-    """The default quota is a fifth of the disks, for small VMs up to all of them; what is free now bounds any quota."""
+    """The default quota is a fifth of the disks, for small VMs up to all of them; what is free now bounds any quota.
+
+    A fifth of that, and at least the reserve, stays free: a small quota does not make a guest slower.
+    """
     default = max(virtual_bytes // 5, min(virtual_bytes, SMALL_BYTES))
     quota = min(default if quota_bytes is None else quota_bytes, free_bytes)
     stop = quota * stop_percent // 100
-    return Limits(stop, quota - stop, silence_seconds)
+    return Limits(stop, max(quota - stop, RESERVE_BYTES), silence_seconds, most_bytes(virtual_bytes))
+
+
+def most_bytes(virtual_bytes: int) -> int:
+    """What scratch can hold at most: each cluster of the disks once, and qcow2's tables."""
+    return virtual_bytes + virtual_bytes // 4096 + 1024 * 1024
 
 
 def refuse_without_room(virtual_bytes: int, free_bytes: int) -> None:
     """Before the job begins: the first look after it would come too late. Raises ScratchFull."""
-    needed = min(virtual_bytes, LEAST_FREE_BYTES)
+    needed = min(most_bytes(virtual_bytes), 2 * RESERVE_BYTES)
     if free_bytes < needed:
         raise ScratchFull(
             f"Scratch has {free_bytes} bytes free, and a backup needs {needed} for what the guest overwrites meanwhile.",
@@ -51,16 +63,27 @@ def refuse_without_room(virtual_bytes: int, free_bytes: int) -> None:
         )
 
 
+def room_bytes(used_bytes: int, free_bytes: int, limits: Limits) -> int:
+    """By how much scratch may still grow; below 0: the capture must end."""
+    floor = min(limits.free_floor_bytes, max(0, limits.most_bytes - used_bytes))
+    return min(limits.scratch_stop_bytes - used_bytes, free_bytes - floor)
+
+
+def pause_seconds(room: float, longest_seconds: float) -> float:
+    """When to look at scratch again."""
+    return max(SHORTEST_PAUSE_SECONDS, min(longest_seconds, room / 2 / FASTEST_BYTES_PER_SECOND))
+
+
 def judge(sight: Sight, limits: Limits) -> AgentError | None:
     """Why the capture must end now; None when it may go on."""
-    used = sight.status.scratch_used_bytes
-    if not sight.status.active:
+    used = sight.used_bytes
+    if not sight.active:
         return HypervisorError(
             "The backup job is gone: the VM was stopped, or somebody aborted the job.",
             reason="VM_STOPPED",
             next_step="Start the VM if it should run; the next backup starts from the last committed point.",
         )
-    if used > limits.scratch_stop_bytes or sight.free_bytes < limits.free_floor_bytes:
+    if room_bytes(used, sight.free_bytes, limits) < 0:
         return ScratchFull(
             f"The guest overwrote so much during the backup that scratch holds {used} bytes of the {limits.scratch_stop_bytes} "
             f"allowed ({sight.free_bytes} bytes are free there); it was ended before the guest's own writes could fail.",
@@ -75,6 +98,12 @@ def judge(sight: Sight, limits: Limits) -> AgentError | None:
 
 
 def free_bytes(folder: Path) -> int:
-    """What an ordinary user may still write there."""
+    """What an ordinary user may still write there. Raises OSError."""
     state = os.statvfs(folder)
     return state.f_bavail * state.f_frsize
+
+
+def used_bytes(folder: Path) -> int:
+    """What the files there take. Raises OSError."""
+    with os.scandir(folder) as files:
+        return sum(file.stat(follow_symlinks=False).st_blocks for file in files) * 512

@@ -106,6 +106,9 @@ class LibvirtHypervisor:
                 raise HypervisorError(f"The backup job of VM {vm_id} did not end after it was aborted.")
             self._clock.sleep_seconds(POLL_SECONDS)
 
+    def resume_stalled(self, vm_id: str) -> bool:
+        return self._on_domain("resume_stalled", vm_id, _resume_stalled, timeout_seconds=CHANGE_TIMEOUT_SECONDS)
+
     def job_status(self, vm_id: str) -> JobStatus:
         return self._on_domain("job_status", vm_id, _job_status)
 
@@ -295,6 +298,13 @@ def _abort_backup(domain: Any) -> None:
     except libvirt.libvirtError:
         if _backup_xml(domain) is not None:  # else it ended meanwhile
             raise
+
+
+def _resume_stalled(domain: Any) -> bool:
+    if domain.state() != [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR]:
+        return False
+    domain.resume()
+    return True
 
 
 def _backup_xml(domain: Any) -> str | None:

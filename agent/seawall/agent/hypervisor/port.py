@@ -99,6 +99,9 @@ class Hypervisor(Protocol):
     def end_backup(self, vm_id: str) -> None:
         """Abort our job; success when there is none."""
 
+    def resume_stalled(self, vm_id: str) -> bool:
+        """Let a VM go on that QEMU paused for an I/O error; whether it was. The failed request is repeated: a new error pauses it again."""
+
     def job_status(self, vm_id: str) -> JobStatus: ...
 
     def owns_active_job(self, vm_id: str, socket: Path) -> bool:

@@ -1,16 +1,17 @@
 """Looking after the job, in the guard's process: judges it, ends it when it must end, and says when there is nothing left to do."""
 
+import math
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from seawall.agent.capture.ending import end_job_at
 from seawall.agent.capture.guard.decision import Job, Phase, Step, next_step
 from seawall.agent.capture.guard.protocol import Setup
-from seawall.agent.capture.limits import Limits, Sight, free_bytes, judge
-from seawall.agent.errors import AgentError, VmNotFound, VmNotRunning
+from seawall.agent.capture.limits import Limits, Sight, free_bytes, judge, pause_seconds, room_bytes, used_bytes
+from seawall.agent.errors import AgentError, HypervisorError, VmNotFound, VmNotRunning
 from seawall.agent.hypervisor.port import Hypervisor, JobStatus
 from seawall.repository.clock import Clock
 
@@ -22,7 +23,7 @@ _SOME_JOB = JobStatus(active=True, scratch_used_bytes=0)
 
 
 class Watching:
-    """A thread that looks every `look_seconds`. `done` is set when nothing is left to do."""
+    """A thread that looks every `look_seconds`, and at scratch more often the less room is left. `done` is set when nothing is left to do."""
 
     def __init__(self, hypervisor: Hypervisor, setup: Setup, clock: Clock, frozen: Callable[[], bool]) -> None:
         """`frozen`: whether a guest is still to be thawed."""
@@ -60,9 +61,27 @@ class Watching:
 
     def _run(self) -> None:
         while not self.done.is_set():
-            self._wake.wait(self._setup.look_seconds)
+            self._await_look()
             self._wake.clear()
             self._look()
+
+    def _await_look(self) -> None:
+        """Until it is time, or scratch shows that there is no time: to look there costs next to nothing, to ask libvirt does."""
+        due_seconds = self._clock.monotonic_seconds() + self._setup.look_seconds
+        while (left_seconds := due_seconds - self._clock.monotonic_seconds()) > 0:
+            room = self._room()
+            if room < 0 and self.verdict is None:
+                return
+            if self._wake.wait(pause_seconds(room, left_seconds)):
+                return
+
+    def _room(self) -> float:
+        """By how many bytes scratch may grow. One that cannot be looked at is for the next look to judge."""
+        if self._limits is None:
+            return math.inf
+        with suppress(OSError):
+            return room_bytes(used_bytes(self._setup.scratch), free_bytes(self._setup.scratch), self._limits)
+        return math.inf
 
     def _look(self) -> None:
         if self._phase is Phase.PREPARING and not self._gone:
@@ -96,7 +115,16 @@ class Watching:
         silence = self._clock.monotonic_seconds() - self._sign_seconds
         if self._phase is Phase.BEGINNING:
             silence -= BEGIN_SILENCE_SECONDS
-        return judge(Sight(status, free_bytes(self._setup.scratch), silence), self._limits)
+        folder = self._setup.scratch
+        try:
+            used = max(status.scratch_used_bytes, used_bytes(folder))
+            return judge(Sight(status.active, used, free_bytes(folder), silence), self._limits)
+        except OSError as error:
+            return HypervisorError(
+                f"Scratch can no longer be looked at: {error}.",
+                reason="SCRATCH_LOST",
+                next_step="See what removes files in the agent's scratch folder on that host; it is tried again.",
+            )
 
     def _ending_for_seconds(self) -> float | None:
         if not self._gone and self.verdict is None:
