@@ -83,7 +83,7 @@ def build_guest(directory: Path, kernel: Kernel) -> GuestImage:
 def _build(directory: Path, image: GuestImage, kernel: Kernel) -> None:
     _compile(image.tool)
     vda = directory / "vda.raw"
-    _make_boot(vda, kernel, _make_initrd(directory, image.tool, kernel))
+    _make_boot(vda, kernel, make_initrd(directory, image.tool, kernel))
     os.truncate(vda, VDA_BYTES)
     image.vdb.unlink(missing_ok=True)
     image.vdb.touch()
@@ -118,7 +118,7 @@ def _compile(tool: Path) -> None:
     run_tool("gcc", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(tool), *sources)
 
 
-def _make_initrd(directory: Path, init: Path, kernel: Kernel) -> Path:
+def make_initrd(directory: Path, init: Path, kernel: Kernel) -> Path:
     tree = directory / "initramfs"
     shutil.rmtree(tree, ignore_errors=True)
     for name in ("dev", "proc", "modules"):

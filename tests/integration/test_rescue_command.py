@@ -147,7 +147,7 @@ def test_every_mistake_has_its_word_and_code(
     key = ("--key", folder_sheet)
     assert ends("list") == (2, "NO_KEY")
     assert ends("--key", "none", "list") == (2, "KEY_FILE")
-    assert ends("--key", "typo", "list") == (6, "WRONG_KEY")
+    assert ends("--key", "typo", "list") == (2, "KEY_FILE")
     assert ends("--key", "other", "--repository", "repository", "list") == (6, "WRONG_KEY")
     assert ends(*key, "--repository", "empty", "list") == (4, "REPOSITORY_UNKNOWN")
     assert ends(*key, "--repository", "nowhere", "list") == (4, "BUCKET_MISSING")

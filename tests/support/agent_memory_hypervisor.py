@@ -11,7 +11,6 @@ from seawall.agent.hypervisor.port import (
     CheckpointInfo,
     Domain,
     DomainDisk,
-    JobStatus,
 )
 
 
@@ -64,8 +63,11 @@ class MemoryHypervisor:
             raise HypervisorError("QEMU does not answer")
         self.jobs.pop(vm_id, None)
 
-    def job_status(self, vm_id: str) -> JobStatus:
-        return JobStatus(vm_id in self.jobs, 0)
+    def resume_stalled(self, vm_id: str) -> bool:
+        return False
+
+    def has_job(self, vm_id: str) -> bool:
+        return vm_id in self.jobs
 
     def owns_active_job(self, vm_id: str, socket: Path) -> bool:
         return self.jobs.get(vm_id) == socket

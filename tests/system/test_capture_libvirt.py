@@ -344,14 +344,14 @@ def test_scratch_limit_ends_the_backup_and_not_the_guest(vm: Vm, settings: Captu
             return False
 
         await_true(ended, "the backup is given up")
-        await_true(lambda: not vm.hypervisor.job_status(vm.vm_id).active, "its job is ended")
+        await_true(lambda: not vm.hypervisor.has_job(vm.vm_id), "its job is ended")
         vm.io("vda", "write -P 3 0 16M")  # the guest's writes go on
     assert left_behind(settings, "g1") == []
 
 
 def test_job_of_a_silent_owner_is_ended(vm: Vm, settings: CaptureSettings) -> None:
     with capture(vm, replace(settings, owner_silence_seconds=0.2), "h1") as taken:
-        await_true(lambda: not vm.hypervisor.job_status(vm.vm_id).active, "the job is ended")
+        await_true(lambda: not vm.hypervisor.has_job(vm.vm_id), "the job is ended")
         with pytest.raises(HypervisorError) as caught:
             taken.check()
     assert caught.value.reason == "OWNER_SILENT"
@@ -390,10 +390,10 @@ def test_foreign_job_is_left_alone(vm: Vm, settings: CaptureSettings) -> None:
 def test_leftovers_of_a_dead_worker_are_swept(vm: Vm, settings: CaptureSettings) -> None:
     dead = capture(vm, settings, "k1")  # not closed before the sweep, as if its worker had been killed
     assert sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, {"k1"}, set()) == Swept()
-    assert vm.hypervisor.job_status(vm.vm_id).active
+    assert vm.hypervisor.has_job(vm.vm_id)
     sentences = sweep(vm.hypervisor, settings.run_dir, settings.scratch_dir, set(), set()).removed
     assert len(sentences) == 3  # job, checkpoint, files
-    assert vm.hypervisor.job_status(vm.vm_id).active is False
+    assert vm.hypervisor.has_job(vm.vm_id) is False
     assert vm.checkpoint_names() == [] and left_behind(settings, "k1") == []
     dead.close()
 
@@ -405,7 +405,7 @@ def test_freeze_without_a_guest_agent(vm: Vm, settings: CaptureSettings) -> None
         assert [reason for reason, _ in taken.warnings] == ["NOT_FROZEN"]
     with pytest.raises(FreezeFailed):
         open_capture(replace(trying, freeze="require", attempt_id="m2"), vm.hypervisor, settings, SystemClock())
-    assert vm.hypervisor.job_status(vm.vm_id).active is False and left_behind(settings, "m2") == []
+    assert vm.hypervisor.has_job(vm.vm_id) is False and left_behind(settings, "m2") == []
 
 
 def test_grown_disk_is_compared(vm: Vm, settings: CaptureSettings) -> None:

@@ -162,6 +162,26 @@ def test_an_undisturbed_freeze_is_short(frozen: Frozen) -> None:
     assert "frozen_ms" in frozen.await_line("capture.thawed")
 
 
+def test_a_guest_that_somebody_else_froze_is_left_to_them(guest: GuestVm) -> None:
+    """Another tool may be taking its snapshot at this moment."""
+    guest.hypervisor.virsh("domfsfreeze", guest.name)
+    try:
+        thaws = len(re.findall("SEAWALL-GUEST-THAWED", guest.console.read_text(errors="replace")))
+        settings = {"run_dir": RUN_DIR, "scratch_dir": SCRATCH_DIR, "freeze_seconds": LIMIT_SECONDS}
+        vm_id = guest.hypervisor.virsh("domuuid", guest.name)
+        told = {"vm": vm_id, "attempt": "foreign", "freeze": "try", "go": "", "settings": settings}
+        held = guest.host.serve("capture-foreign", [sys.executable, capture_holder.__file__, json.dumps(told)])
+        try:
+            wait_for("its end", lambda: "closed" in held.log.read_text(), 60, held.log_tail)
+        finally:
+            held.kill()
+        assert "captured frozen=False" in held.log.read_text()
+        assert len(re.findall("SEAWALL-GUEST-THAWED", guest.console.read_text(errors="replace"))) == thaws
+    finally:
+        guest.hypervisor.virsh("domfsthaw", guest.name)
+    guest.await_writes(3)
+
+
 @pytest.mark.slow
 def test_worker_and_agent_die_while_the_guest_is_frozen(fleet: Laboratory, guest: GuestVm) -> None:
     """The whole product: nobody of ours lives but the guard, and the next attempt makes the point."""

@@ -57,7 +57,7 @@ class Vm:
         self.host.qemu_io(self.name, "vda", f"write -P {pattern} 0 {size_mib}M")
 
     def has_job(self) -> bool:
-        return self.hypervisor.job_status(self.vm_id).active
+        return self.hypervisor.has_job(self.vm_id)
 
 
 @pytest.fixture

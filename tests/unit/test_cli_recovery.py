@@ -10,6 +10,7 @@ from seawall.cli.exits import CommandError, Exit
 from seawall.cli.recovery_file import recovery_key_file
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.recovery_sheet import parse_recovery_sheet
+from support.block_device import small_file_system
 
 MADE = resources_pb2.Repository(url="s3://b?endpoint=http://h:1", lineage_id="ab" * 16, signing_public_key=b"s" * 32)
 
@@ -31,6 +32,15 @@ def test_an_old_key_is_never_overwritten(tmp_path: Path) -> None:
         pytest.fail("opened")
     assert caught.value.reason == "RECOVERY_FILE_EXISTS"
     assert path.read_text() == "precious"
+
+
+def test_a_full_disk_leaves_no_piece_of_a_key(tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "full", 8192) as full:
+        (full / "filler").write_bytes(bytes(8192))
+        with pytest.raises(CommandError) as caught, recovery_key_file(full / "sheet.txt"):
+            pytest.fail("opened")
+        assert (caught.value.code, caught.value.reason) == (Exit.REFUSED, "RECOVERY_FILE")
+        assert [found.name for found in full.iterdir()] == ["filler"]
 
 
 def test_a_refusal_removes_the_useless_key(tmp_path: Path) -> None:

@@ -3,18 +3,23 @@
 import fcntl
 import os
 import signal
+import stat
 from pathlib import Path
 
 import pytest
 
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.output import Output
 from seawall.cli.up.child import Child
 from seawall.cli.up.child_log import ChildLog
+from seawall.cli.up.life import live
 from seawall.cli.up.locks import holder, is_held, only_one
 from seawall.cli.up.places import Places
+from seawall.cli.up.plan import Asked
 from seawall.cli.up.settle import await_earlier_children
 from seawall.cli.up.signals import StopAsked, watched
 from seawall.repository.clock import SystemClock
+from support.block_device import small_file_system
 from support.libvirt_host import await_true
 
 
@@ -54,9 +59,11 @@ def test_a_log_is_cut_and_the_child_writes_on(tmp_path: Path) -> None:
         ("", ""),
         ('{"event": "a"}\nseawall: Cannot listen.\nSee ss.\n', "Cannot listen.\nSee ss."),
         ("seawall: Alone.\n", "Alone."),
+        ('{"event": "a", "level": "info"}\n', ""),
+        ('{"event": "b", "level": "error"}\n{"event": "a", "level": "info"}\n', '{"event": "b", "level": "error"}'),
         ("Traceback\n  line\nValueError: 1\n\n", "ValueError: 1"),
     ],
-    ids=["nothing", "message", "alone", "traceback"],
+    ids=["nothing", "message", "alone", "good-news", "bad-news", "traceback"],
 )
 def test_last_words_are_of_this_life(written: str, words: str, tmp_path: Path) -> None:
     log = ChildLog(tmp_path / "agent.log")
@@ -64,6 +71,15 @@ def test_last_words_are_of_this_life(written: str, words: str, tmp_path: Path) -
     with log.open() as child:
         child.write(written.encode())
     assert log.last_words() == words
+
+
+def test_a_child_without_room_for_its_words_is_known_by_the_full_disk(tmp_path: Path) -> None:
+    with small_file_system(tmp_path / "logs", 8192) as full:
+        (full / "filler").write_bytes(bytes(8192))
+        log = ChildLog(full / "agent.log")
+        with log.open():
+            pass
+        assert log.last_words() == f"no space is left in {full}."
 
 
 def test_a_child_that_gives_up_says_why_with_its_own_exit_code(tmp_path: Path) -> None:
@@ -88,6 +104,22 @@ def test_a_lock_tells_its_holder(tmp_path: Path) -> None:
     with only_one(path), pytest.raises(CommandError) as caught, only_one(path):
         pass
     assert caught.value.reason == "ALREADY_UP"
+
+
+def test_whatever_the_umask_qemu_passes_and_nobody_else_can_lock(tmp_path: Path) -> None:
+    places = Places(tmp_path / "state")
+
+    def stop_at(step: str) -> None:
+        raise StopAsked
+
+    before = os.umask(0o077)
+    try:
+        with pytest.raises(CommandError, match="Stopped before"):
+            live(places, Asked(), Output(as_json=True), SystemClock(), stop_at)
+        assert stat.S_IMODE(places.state_dir.stat().st_mode) == 0o755
+        assert stat.S_IMODE(places.lock.stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
 
 
 def test_a_controller_that_somebody_else_runs_is_refused_after_a_while(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_report_never_fills_the_pipe() -> None:
 def test_setup_and_orders_come_through_as_they_were() -> None:
     setup = Setup("qemu:///system", "vm", Path("/r/nbd.sock"), Path("/s"), Path("/r/frozen"), 10, 0.5)
     assert parse_setup(setup_line(setup)) == setup
-    limits = Limits(1, 2, 3.5)
+    limits = Limits(1, 2, 3.5, 4)
     assert parse_order(order_line(Order.BEGIN, limits)) == (Order.BEGIN, limits)
     for order in Order:
         assert parse_order(order_line(order)) == (order, None)

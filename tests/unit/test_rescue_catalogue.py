@@ -52,6 +52,8 @@ def test_one_vm_by_name_or_id(world: RescueWorld, wish: str) -> None:
 
 
 def test_a_vm_that_is_not_there_is_said_so(world: RescueWorld) -> None:
+    with pytest.raises(PointUnknown, match="of a tenant 'nobody'"):
+        read_catalogue(open_for_rescue(world.store, world.material), tenant="nobody")
     rescue = open_for_rescue(world.store, world.material)
     for wish in ("nobody", "0000", "../web"):
         with pytest.raises(PointUnknown, match="no point of a VM"):

@@ -69,16 +69,26 @@ def test_a_key_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
 
 
 def test_a_key_file_that_is_none_says_so(tmp_path: Path) -> None:
-    (tmp_path / "binary").write_bytes(b"\xff\xfe" * 10)
+    (tmp_path / "binary").write_bytes(b"\xff\x00" * 10)
     os.mkfifo(tmp_path / "pipe")
     for name, why in (("none", "No such file"), ("binary", "no text"), (".", "directory")):
         with pytest.raises(KeyFileUnusable, match=why):
             read_key_file(tmp_path / name)
-    with pytest.raises(IntegrityError, match="empty"):  # and does not wait for a writer
+    with pytest.raises(KeyFileUnusable, match="empty"):  # and does not wait for a writer
         read_key_file(tmp_path / "pipe")
-    (tmp_path / "key").write_text("0000-1111")
-    with pytest.raises(WrongKey, match=f"{tmp_path / 'key'}: .*8 characters"):
-        read_key_file(tmp_path / "key")
+    sheet = render_recovery_sheet(SHEET)
+    for text, why in (("0000-1111", "8 characters"), (sheet.replace("Lineage:", "Lineag:"), "'Lineage:' is missing")):
+        (tmp_path / "key").write_text(text)
+        with pytest.raises(KeyFileUnusable, match=f"{tmp_path / 'key'}: .*{why}"):
+            read_key_file(tmp_path / "key")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_sheet_is_read_however_an_editor_or_a_letter_carried_it(tmp_path: Path, encoding: str) -> None:
+    letter = "From: me\n\nHere it is:\n\n" + render_recovery_sheet(SHEET)
+    for text in (render_recovery_sheet(SHEET), letter, letter.replace("\n", "\r\n")):
+        (tmp_path / "sheet").write_bytes(text.encode(encoding))
+        assert read_key_file(tmp_path / "sheet").material.sheet == SHEET
 
 
 @pytest.mark.parametrize(

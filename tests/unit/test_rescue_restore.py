@@ -426,6 +426,7 @@ def test_names_of_disks_and_members_make_no_paths(tmp_path: Path) -> None:
         "\x1b[2J": b"4",
         "domain.xml": b"5",
         "x" * 300: b"6",
+        "disk-1.raw.seawall-journal": b"7",
     }
     world.back_up(1, evil, vm_name="\x1b]0;owned\x07", members=members)
     (tmp_path / "deep").mkdir()
@@ -433,6 +434,16 @@ def test_names_of_disks_and_members_make_no_paths(tmp_path: Path) -> None:
     assert run.complete
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     names = {"HOW-TO-USE.txt", "domain.xml", "disk-0.raw", "disk-1.raw", "xdisk-1.raw"}
+    renamed = {
+        "member-0": b"1",
+        "member-1": b"2",
+        "member-2": b"3",
+        "member-3": b"4",
+        "member-5": b"6",
+        "member-6": b"7",
+    }
+    assert {name: (tmp_path / "deep/er" / name).read_bytes() for name in renamed} == renamed
+    names |= renamed.keys()
     assert found == {f"deep/er/{name}" for name in names}
     assert differences(evil["../../escape"], tmp_path / "deep/er/disk-0.raw") == []
     assert differences(evil["/etc/x"], tmp_path / "deep/er/xdisk-1.raw") == []

@@ -60,12 +60,13 @@ class CommandError(Exception):
 _WRONG_PATH = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 )
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def system_error(error: OSError) -> CommandError:
     """What the operating system refused, on which path, and what to look at."""
-    what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    told = error.strerror or str(error)
+    what = f"{error.filename}: {told}" if error.filename else told
     what = what.rstrip(".")
     if isinstance(error, PermissionError):
         advice = (
@@ -75,7 +76,10 @@ def system_error(error: OSError) -> CommandError:
     if error.errno in _WRONG_PATH and error.filename:
         return CommandError(Exit.USAGE, "BAD_PATH", f"{what}. Name another path, or put right what lies there.")
     if error.errno in _NO_ROOM:
-        return CommandError(Exit.REFUSED, "NO_ROOM", f"{what}. Make room there, or name another path.")
+        advice = "Make room there, or name another path." if error.filename else "Is it the answer that has no room?"
+        return CommandError(Exit.REFUSED, "NO_ROOM", f"{what}. {advice}")
+    if error.errno == errno.EROFS:
+        return CommandError(Exit.REFUSED, "READ_ONLY", f"{what}. Mount it for writing, or name another path.")
     return CommandError(Exit.FAILED, "SYSTEM", f"{what}.")
 
 

@@ -54,7 +54,7 @@ def add_repository(controller: Controller, wanted: NewRepository) -> resources_p
 
 def repository_url(url: str, endpoint: str, region: str) -> str:
     """The URL as the controller wants it: s3://bucket/prefix?endpoint=…&region=… or file:///path. Raises CommandError."""
-    if "://" not in url:
+    if "://" not in url and not endpoint:
         return Path(url).resolve().as_uri()
     parts = urlsplit(url)
     if parts.scheme == "s3" and not parts.query:

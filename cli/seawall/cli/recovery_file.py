@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seawall.api.v1 import resources_pb2
-from seawall.cli.exits import CommandError, Exit
+from seawall.cli.exits import CommandError, Exit, system_error
 
 UNFINISHED = "Recovery key of a Seawall repository that is being made:"
 
@@ -52,10 +52,14 @@ class RecoveryFile:
     def _written(self, text: str) -> Path:
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            new.unlink()  # half a key must not lie about
+            raise
         return new
 
 
@@ -79,7 +83,10 @@ def recovery_key_file(path: Path) -> Iterator[RecoveryFile]:
             f"{path} exists. A recovery key is never overwritten: name another file.",
         ) from error
     except OSError as error:
-        raise CommandError(Exit.USAGE, "RECOVERY_FILE", f"{path} cannot be written: {error.strerror}.") from error
+        told = (
+            f"{path} cannot be written: {error.strerror}. The recovery key must lie safe before the repository is made."
+        )
+        raise CommandError(system_error(error).code, "RECOVERY_FILE", told) from error
     try:
         yield file
     except CommandError as error:

@@ -39,11 +39,14 @@ static void set_frozen(bool *frozen, bool now) {
 }
 
 static void answer(int fd, const char *line, bool *frozen) {
-  char reply[128];
+  char reply[192];
   const char *mark = asks(line, "guest-sync-delimited") ? "\xff" : "";
   if (*mark || asks(line, "guest-sync")) snprintf(reply, sizeof reply, "%s{\"return\": %lld}\n", mark, id_of(line));
   else if (asks(line, "guest-ping")) snprintf(reply, sizeof reply, "{\"return\": {}}\n");
   else if (asks(line, "guest-fsfreeze-status")) snprintf(reply, sizeof reply, "{\"return\": \"%s\"}\n", *frozen ? "frozen" : "thawed");
+  else if (*frozen && asks(line, "guest-fsfreeze-freeze")) /* as Debian's says it */
+    snprintf(reply, sizeof reply, "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": "
+      "\"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state\"}}\n");
   else if (asks(line, "guest-fsfreeze-freeze") || asks(line, "guest-fsfreeze-freeze-list")) {
     set_frozen(frozen, true);
     snprintf(reply, sizeof reply, "{\"return\": 2}\n");

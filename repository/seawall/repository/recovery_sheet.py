@@ -103,11 +103,13 @@ def parse_recovery_material(text: str) -> RecoveryMaterial:
     Raises WrongKey, IntegrityError, FormatUnsupported.
     """
     lines = [line.strip() for line in text.splitlines()]
+    if _TITLE in lines:
+        lines = lines[lines.index(_TITLE) :]  # a letter may come before it
     title = next((line for line in lines if line), "")
     if not title:
         raise IntegrityError("recovery key: the file is empty")
     if title.startswith(_TITLE_START) or any(line.startswith("Recovery key:") for line in lines):
-        sheet = parse_recovery_sheet(text)
+        sheet = parse_recovery_sheet("\n".join(lines))
         return RecoveryMaterial(sheet.secret_key, sheet)
     if title.endswith(":"):
         lines = lines[lines.index(title) + 1 :]

@@ -21,7 +21,7 @@ from .extras import controller_idle, worker_peak_of_2t
 from .fleet import Fleet
 from .making import NAMES, describe, image, make_images
 from .measured import FOLDER, RGW, SEAWALL
-from .places import BENCH, DISKS, FOLDERS, OUT, PROJECT, RESULT
+from .places import BENCH, PASSING, PROJECT, RESULT
 from .profiling import profile
 from .report import Findings
 from .rounds import Round
@@ -62,7 +62,7 @@ def measure(choice: Choice) -> Findings:
                 _round(fleet, target, choice, number, findings)
                 if target == RGW and number == often:
                     _extras(fleet, choice, findings)
-            for place in (DISKS, OUT, FOLDERS):
+            for place in PASSING:
                 shutil.rmtree(place, ignore_errors=True)
             findings.seconds = time.monotonic() - _BEGAN
             findings.write(RESULT)

@@ -14,7 +14,7 @@ from .image_file import copy_sparse, run
 from .making import image
 from .measured import RGW, Row
 from .offline_vm import OfflineVm
-from .places import BENCH, DISKS, IMAGES
+from .places import DISKS, IMAGES, WRITES
 from .recipe import MIB
 from .seawall_tool import Seawall
 from .targets import BucketTarget
@@ -70,10 +70,9 @@ class _Steps:
         self.seawall.backup("clone", self.number, self.vm)
 
     def backup_after(self, case: str, source: str, writes: list[Write]) -> tuple[Row, BitmapRead]:
-        folder = BENCH / "writes"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        write_through_qemu(self.fleet.hypervisor, _VM, image(source), writes, folder)
+        shutil.rmtree(WRITES, ignore_errors=True)
+        WRITES.mkdir(parents=True)
+        write_through_qemu(self.fleet.hypervisor, _VM, image(source), writes, WRITES)
         counted = self._count()
         row = self.seawall.backup(case, self.number, self.vm, warm=False)
         return row, self._figures(row, dirty_of(writes), counted)

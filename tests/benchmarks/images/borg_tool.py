@@ -7,11 +7,11 @@ from deploy.lab.namespaces import NamespaceHost
 
 from .command_tool import CommandTool
 from .measured import BORG, FOLDER
-from .places import BENCH
+from .places import HOMES
 from .targets import Target
 from .timing import Timed
 
-_HOME = BENCH / "borg-home"
+_HOME = HOMES / "borg"
 
 
 class Borg(CommandTool):

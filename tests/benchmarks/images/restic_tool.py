@@ -8,11 +8,11 @@ from deploy.lab.namespaces import NamespaceHost
 
 from .command_tool import CommandTool
 from .measured import RESTIC
-from .places import BENCH
+from .places import HOMES
 from .targets import Target
 from .timing import Timed
 
-_HOME = BENCH / "restic-home"
+_HOME = HOMES / "restic"
 
 
 class Restic(CommandTool):

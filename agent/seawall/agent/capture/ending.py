@@ -4,6 +4,8 @@ Called by the guard, by a capture's end and by the sweep; every step may be repe
 stands still meanwhile. Imports little, as the guard starts with it.
 """
 
+import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from seawall.agent.errors import VmNotFound, VmNotRunning
 from seawall.agent.hypervisor.port import Hypervisor
 
 OFF = ("shut off", "crashed")
+MARK_BYTES = 64
 
 
 def end_job_at(hypervisor: Hypervisor, vm_id: str, socket: Path) -> bool:
@@ -41,15 +44,40 @@ def thaw(hypervisor: Hypervisor, vm_id: str) -> None:
 
 def try_thaw(hypervisor: Hypervisor, mark: Path) -> str | None:
     """Thaw the VM that the mark names and remove the mark; the VM's id, None without a mark. Raises AgentError when the guest is silent."""
-    try:
-        vm_id = mark.read_text()
-    except OSError:
+    vm_id = _read(mark)
+    if vm_id is None:
         return None
     if vm_id:  # else its writer died before it asked for the freeze
         thaw(hypervisor, vm_id)
     with suppress(OSError):
         mark.unlink(missing_ok=True)
     return vm_id or None
+
+
+def set_mark(mark: Path, vm_id: str) -> None:
+    """Note down that the VM may be frozen. Raises OSError.
+
+    The folder belongs to QEMU's user, who may have laid a link or a pipe there: nothing of that name is followed or waited for.
+    """
+    mark.unlink(missing_ok=True)
+    descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, vm_id.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _read(mark: Path) -> str | None:
+    """None: there is none."""
+    try:
+        descriptor = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        is_ours = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, MARK_BYTES).decode(errors="replace") if is_ours else ""
+    finally:
+        os.close(descriptor)
 
 
 def _is_off(hypervisor: Hypervisor, vm_id: str) -> bool:

@@ -289,7 +289,7 @@ class LibvirtCapture:
 def _refuse(hypervisor: Hypervisor, domain: Domain) -> None:
     if domain.state not in BACKABLE_STATES:
         raise VmNotRunning(f"The VM {domain.name!r} is {domain.state}; only a running VM is backed up.")
-    if hypervisor.job_status(domain.vm_id).active:
+    if hypervisor.has_job(domain.vm_id):
         raise VmBusy(
             f"A job that is not Seawall's runs on the VM {domain.name!r}.",
             next_step="See `virsh domjobinfo` on that host: another backup tool, a migration or a snapshot; it is tried again.",

@@ -31,7 +31,6 @@ from seawall.agent.hypervisor.port import (
     CheckpointInfo,
     Domain,
     DomainDisk,
-    JobStatus,
 )
 from seawall.repository.clock import Clock, SystemClock
 
@@ -39,6 +38,7 @@ T = TypeVar("T")
 
 QUERY_TIMEOUT_SECONDS = 20.0
 CHANGE_TIMEOUT_SECONDS = 75.0  # libvirt itself waits 30 s for a busy VM's lock, for some calls twice
+THAW_ANSWER_SECONDS = 5
 POLL_SECONDS = 0.05
 
 _STATES = {
@@ -109,8 +109,8 @@ class LibvirtHypervisor:
     def resume_stalled(self, vm_id: str) -> bool:
         return self._on_domain("resume_stalled", vm_id, _resume_stalled, timeout_seconds=CHANGE_TIMEOUT_SECONDS)
 
-    def job_status(self, vm_id: str) -> JobStatus:
-        return self._on_domain("job_status", vm_id, _job_status)
+    def has_job(self, vm_id: str) -> bool:
+        return self._on_domain("has_job", vm_id, _has_job)
 
     def owns_active_job(self, vm_id: str, socket: Path) -> bool:
         return self.active_backup_socket(vm_id) == socket
@@ -136,7 +136,10 @@ class LibvirtHypervisor:
     def freeze(self, vm_id: str, timeout_seconds: int) -> int:
         def run(domain: Any) -> int:
             domain.agentSetResponseTimeout(timeout_seconds, 0)
-            return int(domain.fsFreeze())
+            try:
+                return int(domain.fsFreeze())
+            finally:
+                _wait_as_before(domain)
 
         try:
             return self._on_domain("freeze", vm_id, run, timeout_seconds=timeout_seconds + 1)
@@ -145,16 +148,17 @@ class LibvirtHypervisor:
         except AgentError as error:  # VmNotRunning too: libvirt says that of a paused VM, whose agent cannot answer
             raise FreezeFailed(
                 f"The guest did not freeze: {error}",
-                may_be_frozen=not _never_sent(error),
+                may_be_frozen=not _never_obeyed(error),
                 next_step="See that qemu-guest-agent runs in the guest, or set the policy's freeze to `try`.",
             ) from error
 
     def thaw(self, vm_id: str) -> None:
         def run(domain: Any) -> None:
+            domain.agentSetResponseTimeout(THAW_ANSWER_SECONDS, 0)
             try:
                 domain.fsThaw()
-            finally:  # freeze() set it, and libvirt keeps it for everybody who talks to this guest's agent
-                domain.agentSetResponseTimeout(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_DEFAULT, 0)
+            finally:
+                _wait_as_before(domain)
 
         self._on_domain("thaw", vm_id, run, timeout_seconds=CHANGE_TIMEOUT_SECONDS)
 
@@ -232,12 +236,22 @@ def mapped(error: libvirt.libvirtError) -> AgentError:
     return HypervisorError(f"libvirt: {message} (error {code}).")
 
 
-def _never_sent(error: AgentError) -> bool:
-    """Whether there was no guest agent to send the order to."""
+def _wait_as_before(domain: Any) -> None:
+    """For the guest agent's answers: as long as it takes, which is where libvirt starts. It keeps what is set, for everybody."""
+    with suppress(libvirt.libvirtError):
+        domain.agentSetResponseTimeout(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0)
+
+
+def _never_obeyed(error: AgentError) -> bool:
+    """Whether no guest agent took the order: there is none, or it refused, as one does whose guest somebody else froze."""
     cause = error.__cause__
     return isinstance(error, VmNotRunning) or (
         isinstance(cause, libvirt.libvirtError)
-        and (cause.get_error_code() == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED or "is not connected" in str(cause))
+        and (
+            cause.get_error_code() == libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED
+            or "is not connected" in str(cause)
+            or "has been disabled" in str(cause)
+        )
     )
 
 
@@ -316,12 +330,8 @@ def _backup_xml(domain: Any) -> str | None:
         raise
 
 
-def _job_status(domain: Any) -> JobStatus:
-    if not domain.isActive():
-        return JobStatus(active=False, scratch_used_bytes=0)
-    stats = domain.jobStats()
-    active = stats.get("type", libvirt.VIR_DOMAIN_JOB_NONE) != libvirt.VIR_DOMAIN_JOB_NONE
-    return JobStatus(active=active, scratch_used_bytes=int(stats.get(libvirt.VIR_DOMAIN_JOB_DISK_TEMP_USED, 0)))
+def _has_job(domain: Any) -> bool:
+    return bool(domain.isActive()) and domain.jobStats().get("type") not in (None, libvirt.VIR_DOMAIN_JOB_NONE)
 
 
 def _checkpoints(domain: Any) -> list[CheckpointInfo]:

@@ -55,14 +55,6 @@ class BackupDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class JobStatus:
-    """The present job of a VM. `scratch_used_bytes` is libvirt's disk_temp_used."""
-
-    active: bool
-    scratch_used_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What restore's planner must know of a host. Names of machine types include their aliases."""
 
@@ -102,7 +94,8 @@ class Hypervisor(Protocol):
     def resume_stalled(self, vm_id: str) -> bool:
         """Let a VM go on that QEMU paused for an I/O error; whether it was. The failed request is repeated: a new error pauses it again."""
 
-    def job_status(self, vm_id: str) -> JobStatus: ...
+    def has_job(self, vm_id: str) -> bool:
+        """Whether a job of whatever kind holds the VM: a backup, a migration, a snapshot."""
 
     def owns_active_job(self, vm_id: str, socket: Path) -> bool:
         """Whether the active backup job of the VM is the one that serves this socket (its backup XML names it)."""

@@ -57,7 +57,7 @@ def bring_up(
     name: Annotated[
         str | None,
         typer.Option(
-            help="The DNS name or IP address by which other hosts reach this machine. They may then join; '' takes that back.",
+            help="The DNS name or IP address by which other hosts reach this machine. They may then join; - takes that back.",
             show_default="loopback alone is served",
             rich_help_panel=MACHINE,
         ),
@@ -106,7 +106,7 @@ def bring_up(
     with answering(as_json) as output:
         asked = Asked(
             repository_url=compose.store_url(repository_url(repo, endpoint, region)) if repo else None,
-            name=name,
+            name="" if name == "-" else name,  # an empty word is refused: it may be a variable that is unset
             host_name=host_name,
             hypervisor=hypervisor,
             run_dir=str(run_dir.absolute()) if run_dir else None,

@@ -43,6 +43,7 @@ class _View:
     def __init__(self, run: RescueRun, clock: Clock) -> None:
         self._run = run
         self._meter = RateMeter(clock)
+        self._meter.tell(0)
 
     def headline(self) -> str:
         done = sum(disk.done_bytes for disk in self._run.disks)

@@ -45,7 +45,7 @@ _TABLE: tuple[tuple[type[RepositoryError], Exit, str, str], ...] = (
     (BucketMissing, Exit.NOT_FOUND, "BUCKET_MISSING", ""),
     (StoreRefused, Exit.NOT_ALLOWED, "STORE_REFUSED", "Do the credentials allow to list and to read?"),
     (WrongKey, Exit.NOT_ALLOWED, "WRONG_KEY", "Is it the recovery key of this repository?"),
-    (ForeignRepository, Exit.REFUSED, "FOREIGN_REPOSITORY", ""),
+    (ForeignRepository, Exit.REFUSED, "FOREIGN_REPOSITORY", "Is the key file the sheet of this repository?"),
     (FormatUnsupported, Exit.REFUSED, "NEEDS_UPGRADE", ""),
     (ObjectMissing, Exit.FAILED, "OBJECT_MISSING", _KEEP_GOING),
     (IntegrityError, Exit.FAILED, "OBJECT_DAMAGED", _KEEP_GOING),

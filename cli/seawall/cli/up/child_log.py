@@ -1,5 +1,6 @@
 """The log of one child: its standard error in a file of bounded size."""
 
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -43,7 +44,10 @@ class ChildLog:
             self._began = 0
 
     def last_words(self) -> str:
-        """What this life of the child ended with: the message of a command that gave up, else its last line."""
+        """What this life of the child ended with: the message of a command that gave up, else its last line, but for what went well.
+
+        Where no log could be written: that the disk is full.
+        """
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -54,5 +58,20 @@ class ChildLog:
         _, found, message = text.rpartition(f"\n{MESSAGE}") if f"\n{MESSAGE}" in text else ("", "", "")
         if not found and text.startswith(MESSAGE):
             message = text.removeprefix(MESSAGE)
-        lines = [line for line in text.splitlines() if line.strip()]
-        return (message.strip() or (lines[-1].strip() if lines else ""))[:LONGEST_WORDS]
+        lines = [line for line in text.splitlines() if line.strip() and not _is_good_news(line)]
+        return (message.strip() or (lines[-1].strip() if lines else self._no_room()))[:LONGEST_WORDS]
+
+    def _no_room(self) -> str:
+        with suppress(OSError):
+            if os.statvfs(self.path.parent).f_bavail == 0:
+                return f"no space is left in {self.path.parent}."
+        return ""
+
+
+def _is_good_news(line: str) -> bool:
+    """An event of everyday business says nothing of an end."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and event.get("level") in ("debug", "info")

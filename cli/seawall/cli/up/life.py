@@ -1,5 +1,6 @@
 """One life of `seawall up`: from the lock on the state directory to the end of the last child."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,6 +21,8 @@ from seawall.repository.clock import Clock, datetime_of
 def live(places: Places, asked: Asked, output: Output, clock: Clock, on_step: OnStep = lambda step: None) -> Exit:
     """Until a signal: OK after an orderly end, INTERRUPTED when a second signal cut that short. Raises CommandError, OSError."""
     say = _teller(output, clock)
+    # Whatever root's own umask: QEMU, another user, passes through these folders. What is secret is made with a mode of its own.
+    os.umask(0o022)
     with watched() as signals:
         try:
             places.state_dir.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -12,7 +12,8 @@ from seawall.cli.exits import CommandError, Exit
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
     """Held until the end of the block, and by no child. Raises CommandError/ALREADY_UP."""
-    with path.open("a") as file:
+    # Not readable by others: whoever can open a file can lock it.
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -1,5 +1,6 @@
 """What `seawall up` says when all serves: one value, as a document for scripts or as text for people."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def show(output: Output, ready: Ready) -> None:
         output.line(f"warning   {warning}", style="yellow")
     output.line("\nIn another terminal:" if places.is_default else "\nIn another terminal, after")
     if not places.is_default:
-        output.line(f"  export SEAWALL_CONFIG={places.operator_file}")
+        output.line(f"  export SEAWALL_CONFIG={shlex.quote(str(places.operator_file))}")
     output.line("  seawall vm list\n  seawall backup VM --wait\n  seawall point list\n  seawall status")
     output.line(_further_hosts(ready))
     output.note("Ctrl-C ends it, running backups too; `seawall up` goes on with the same controller and repository.")

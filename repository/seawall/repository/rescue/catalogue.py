@@ -126,6 +126,8 @@ def read_catalogue(rescue: RescueRepository, *, vm: str = "", tenant: str = "") 
     """
     names, strange = point_names(rescue.repository.store)
     names = [name for name in names if not tenant or name.tenant == tenant]
+    if tenant and not names:
+        raise PointUnknown(f"{rescue.url} has no point of a tenant {tenant!r}. Without --tenant, `list` shows all.")
     by_id = {name.vm_id for name in names if len(vm) >= _ID_DIGITS and name.vm_id.startswith(vm.lower())}
     looked_at = [name for name in names if name.vm_id in by_id] if vm in by_id else names
     with ThreadPoolExecutor(_READS_IN_FLIGHT, thread_name_prefix="rescue-list") as pool:

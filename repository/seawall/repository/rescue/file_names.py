@@ -6,8 +6,9 @@ An agent wrote the names of disks and members: they are checked before they are 
 import re
 from collections.abc import Sequence
 
-from seawall.repository.format.root import DiskManifest, Member, Root
+from seawall.repository.format.root import DiskManifest, Root
 from seawall.repository.rescue.errors import DiskUnknown
+from seawall.repository.rescue.files import PARTIAL
 
 DOMAIN_MEMBER = "domain.xml"
 HOW_TO = "HOW-TO-USE.txt"
@@ -30,10 +31,15 @@ def image_names(root: Root) -> dict[str, str]:
     return names
 
 
-def members_to_write(root: Root) -> list[Member]:
-    """Those with a plain name that is nothing else's."""
-    taken = {HOW_TO, *image_names(root).values()}
-    return [member for member in root.members if _SAFE.fullmatch(member.name) and member.name not in taken]
+def member_names(root: Root) -> dict[str, str]:
+    """Member -> file name: its own, or by its position, "member-0", where that is no plain one or may be another file's."""
+    ours = (HOW_TO, *image_names(root).values())
+    names: dict[str, str] = {}
+    for position, member in enumerate(root.members):
+        name = member.name
+        plain = _SAFE.fullmatch(name) and not name.startswith(("member-", *ours)) and not name.endswith(PARTIAL)
+        names[name] = name if plain else f"member-{position}"
+    return names
 
 
 def chosen_disks(root: Root, wishes: Sequence[str]) -> list[DiskManifest]:

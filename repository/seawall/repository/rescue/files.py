@@ -186,4 +186,8 @@ def open_folder(path: Path, *, make: bool) -> TargetFolder:
                 f"{path} is no directory. --to names a directory; a device is written with --to-device."
             ) from error
         except FileNotFoundError as error:
-            raise TargetUnfit(f"{path} does not exist{', nor does its parent' if make else ''}.") from error
+            if path.is_symlink():
+                raise TargetUnfit(f"{path} is a link that leads nowhere. Name another directory.") from error
+            raise TargetUnfit(
+                f"{path} does not exist{', nor does its parent: make that first' if make else ''}."
+            ) from error

@@ -1,5 +1,6 @@
 """The file with the recovery key, as the operator names it: read with a bound, its mode looked at. Called by the command line."""
 
+import codecs
 import os
 import sys
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class KeyFile:
 
 
 def read_key_file(path: Path) -> KeyFile:
-    """A recovery sheet or a bare key; "-" is standard input. Raises KeyFileUnusable, and WrongKey for a mistyped key."""
+    """A recovery sheet or a bare key; "-" is standard input. Raises KeyFileUnusable, for a mistyped key too."""
     try:
         text, mode = _read(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -34,7 +35,7 @@ def read_key_file(path: Path) -> KeyFile:
     try:
         material = parse_recovery_material(text)
     except RepositoryError as error:
-        raise type(error)(f"{path}: {error}") from error
+        raise KeyFileUnusable(f"{path}: {error}. Compare it with the printed sheet.") from error
     warnings = []
     if mode & _OTHERS:
         warnings.append(f"{path} can be read by others (mode {S_IMODE(mode):04o}): chmod 600 it.")
@@ -44,8 +45,14 @@ def read_key_file(path: Path) -> KeyFile:
 def _read(path: Path) -> tuple[str, int]:
     """(text, mode; 0 where a mode says nothing)."""
     if str(path) == "-":
-        return sys.stdin.read(_LIMIT_BYTES), 0
+        return _text(sys.stdin.buffer.read(_LIMIT_BYTES)), 0
     # Without O_NONBLOCK a pipe that somebody put there would hold the command for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
-        return (file.read(_LIMIT_BYTES) or b"").decode(), S_IMODE(os.fstat(descriptor).st_mode)
+        return _text(file.read(_LIMIT_BYTES) or b""), S_IMODE(os.fstat(descriptor).st_mode)
+
+
+def _text(body: bytes) -> str:
+    """What an editor saved, with or without a byte order mark. Raises UnicodeDecodeError."""
+    marked = body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return body.decode("utf-16" if marked else "utf-8-sig")

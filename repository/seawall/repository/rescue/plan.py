@@ -14,7 +14,7 @@ from seawall.repository.reading.damage import LOST
 from seawall.repository.reading.point import page_length
 from seawall.repository.rescue.device import device_size
 from seawall.repository.rescue.errors import TargetExists, TargetUnfit
-from seawall.repository.rescue.file_names import HOW_TO, chosen_disks, image_names, members_to_write
+from seawall.repository.rescue.file_names import HOW_TO, chosen_disks, image_names, member_names
 from seawall.repository.rescue.files import DAMAGED, TargetFolder, open_folder
 from seawall.repository.rescue.how_to import how_to_text
 from seawall.repository.rescue.image_file import Found, ImageState, look_at_image
@@ -126,13 +126,13 @@ def _state(folder: TargetFolder, point: RescuePoint, disk: DiskManifest, name: s
 def _small_files(point: RescuePoint, keep_going: bool) -> tuple[tuple[tuple[str, bytes], ...], tuple[str, ...]]:
     files: list[tuple[str, bytes]] = []
     lost: list[str] = []
-    for member in members_to_write(point.root):
+    for member, name in member_names(point.root).items():
         try:
-            files.append((member.name, point.reader.member(member.name) or b""))
+            files.append((name, point.reader.member(member) or b""))
         except LOST as error:
             if not keep_going:
-                raise _named(error, f"point {point.root.point_id}, {member.name}") from error
-            lost.append(f"{member.name}: {error}")
+                raise _named(error, f"point {point.root.point_id}, {member}") from error
+            lost.append(f"{member}: {error}")
     files.append((HOW_TO, how_to_text(point.root).encode()))
     return tuple(files), tuple(lost)
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from seawall.agent.capture.ending import thaw
-from seawall.agent.capture.guard.protocol import Report, Verdict, verdict_of
+from seawall.agent.capture.ending import set_mark, thaw
+from seawall.agent.capture.guard.protocol import MAX_FAILURES, Report, Verdict, verdict_of
 from seawall.agent.errors import AgentError, FreezeFailed
 from seawall.agent.hypervisor.guest_agent import thaw_directly
 from seawall.agent.hypervisor.port import UNREACHABLE, Hypervisor
@@ -82,7 +82,7 @@ class Freezing:
         failure: Verdict | None = None
         may_be_frozen = True
         try:
-            self._mark.write_text(self._vm_id)
+            set_mark(self._mark, self._vm_id)
             self._hypervisor.freeze(self._vm_id, max(1, int(self._limit_seconds / 2)))
         except OSError as error:
             failure, may_be_frozen = verdict_of(FreezeFailed(f"The freeze could not be noted down: {error}.")), False
@@ -107,7 +107,8 @@ class Freezing:
         pause_seconds = AGAIN_SECONDS
         while failure := self._try():
             with self._changed:
-                self._report = replace(self._report, thaw_failures=(*self._report.thaw_failures, failure))
+                failures = (*self._report.thaw_failures, failure)[-MAX_FAILURES:]
+                self._report = replace(self._report, thaw_failures=failures)
                 self._changed.wait(pause_seconds)
             pause_seconds = min(2 * pause_seconds, AGAIN_LONGEST_SECONDS)
         with self._changed:

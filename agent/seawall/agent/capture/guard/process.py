@@ -1,5 +1,6 @@
 """A capture's side of its guard: starts it, gives it orders, hears its verdict, and stands in when it is lost. Called by LibvirtCapture."""
 
+import os
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ SLICES = 20
 THAW_SECONDS = 5.0
 """How long an ending capture waits for the guest to answer a thaw."""
 LEAVE_SECONDS = 3.0
+LAST_WORDS_BYTES = 4096
 LOOK_AGAIN_SECONDS = 0.05
 
 
@@ -195,7 +197,7 @@ class GuardProcess:
 
 def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     try:
-        with log.open("xb") as errors:
+        with open(log, "xb", opener=_private) as errors:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -208,8 +210,14 @@ def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         raise GuardLost(f"The guard could not be started: {error}.") from error
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _last_words(log: Path) -> str:
-    with suppress(OSError):
-        lines = log.read_text(errors="replace").splitlines()
+    """The folder belongs to QEMU's user, who may have laid a link there: it is not followed."""
+    with suppress(OSError), open(os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_WORDS_BYTES))
+        lines = file.read(LAST_WORDS_BYTES).decode(errors="replace").splitlines()
         return f" Its last words: {lines[-1]}" if lines else ""
     return ""

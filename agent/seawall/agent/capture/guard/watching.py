@@ -12,18 +12,18 @@ from seawall.agent.capture.guard.decision import Job, Phase, Step, next_step
 from seawall.agent.capture.guard.protocol import Setup
 from seawall.agent.capture.limits import Limits, Sight, free_bytes, judge, pause_seconds, room_bytes, used_bytes
 from seawall.agent.errors import AgentError, HypervisorError, VmNotFound, VmNotRunning
-from seawall.agent.hypervisor.port import Hypervisor, JobStatus
+from seawall.agent.hypervisor.port import Hypervisor
 from seawall.repository.clock import Clock
 
 BEGIN_SILENCE_SECONDS = 120.0
 """Until the job has begun nobody calls check(): then the owner's process alone must show that it lives, at least so often."""
 
-_NO_JOB = JobStatus(active=False, scratch_used_bytes=0)
-_SOME_JOB = JobStatus(active=True, scratch_used_bytes=0)
-
 
 class Watching:
-    """A thread that looks every `look_seconds`, and at scratch more often the less room is left. `done` is set when nothing is left to do."""
+    """A thread that looks every `look_seconds`, and at scratch the more often the less room is left.
+
+    `done` is set when nothing is left to do.
+    """
 
     def __init__(self, hypervisor: Hypervisor, setup: Setup, clock: Clock, frozen: Callable[[], bool]) -> None:
         """`frozen`: whether a guest is still to be thawed."""
@@ -69,10 +69,9 @@ class Watching:
         """Until it is time, or scratch shows that there is no time: to look there costs next to nothing, to ask libvirt does."""
         due_seconds = self._clock.monotonic_seconds() + self._setup.look_seconds
         while (left_seconds := due_seconds - self._clock.monotonic_seconds()) > 0:
-            room = self._room()
-            if room < 0 and self.verdict is None:
+            if self._wake.wait(pause_seconds(self._room(), left_seconds)):
                 return
-            if self._wake.wait(pause_seconds(room, left_seconds)):
+            if self.verdict is None and self._room() < 0:
                 return
 
     def _room(self) -> float:
@@ -86,39 +85,37 @@ class Watching:
     def _look(self) -> None:
         if self._phase is Phase.PREPARING and not self._gone:
             return
-        job, status = self._see()
+        phase = self._phase  # of before: a job that begins during the look has not vanished
+        job = self._see()
         if self._gone and job is Job.OURS:
             self._phase = Phase.RUNNING  # what its owner asked for has come
         elif self.verdict is None:
-            self.verdict = self._judged(status)
+            self.verdict = self._judged(phase, active=job in (Job.OURS, Job.UNKNOWN))
         step = next_step(self._phase, job, self._ending_for_seconds(), frozen=self._frozen())
         if step is Step.END_JOB:
             self._end_job()
         elif step is Step.LEAVE:
             self.done.set()
 
-    def _see(self) -> tuple[Job, JobStatus]:
+    def _see(self) -> Job:
         """A daemon that is restarting is no verdict about QEMU: unless nobody serves the job, it counts as active."""
         vm_id, path = self._setup.vm_id, self._setup.socket
         try:
-            status = self._hypervisor.job_status(vm_id)
-            ours = status.active and self._hypervisor.owns_active_job(vm_id, path)
+            return Job.OURS if self._hypervisor.owns_active_job(vm_id, path) else Job.ABSENT
         except (VmNotFound, VmNotRunning):
-            return Job.ABSENT, _NO_JOB
+            return Job.ABSENT
         except AgentError:
-            return (Job.UNKNOWN, _SOME_JOB) if is_served(path) else (Job.UNSERVED, _NO_JOB)
-        return (Job.OURS, status) if ours else (Job.ABSENT, _NO_JOB)
+            return Job.UNKNOWN if is_served(path) else Job.UNSERVED
 
-    def _judged(self, status: JobStatus) -> AgentError | None:
-        if self._limits is None or (self._phase is Phase.BEGINNING and not status.active):
+    def _judged(self, phase: Phase, *, active: bool) -> AgentError | None:
+        if self._limits is None or (phase is Phase.BEGINNING and not active):
             return None
         silence = self._clock.monotonic_seconds() - self._sign_seconds
-        if self._phase is Phase.BEGINNING:
+        if phase is Phase.BEGINNING:
             silence -= BEGIN_SILENCE_SECONDS
         folder = self._setup.scratch
         try:
-            used = max(status.scratch_used_bytes, used_bytes(folder))
-            return judge(Sight(status.active, used, free_bytes(folder), silence), self._limits)
+            return judge(Sight(active, used_bytes(folder), free_bytes(folder), silence), self._limits)
         except OSError as error:
             return HypervisorError(
                 f"Scratch can no longer be looked at: {error}.",
