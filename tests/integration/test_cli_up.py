@@ -223,6 +223,25 @@ def test_a_stop_before_all_is_ready_leaves_nothing_and_says_so(home: UpHome) -> 
     assert home.processes() == []
 
 
+@pytest.mark.slow
+def test_what_was_lost_is_made_anew_or_named(home: UpHome) -> None:
+    with home.up() as life:
+        assert life.stop() == 0
+    (home.state / "agent" / "identity.json").write_text("x")
+    with home.up() as life:
+        assert len(home.facts()["hosts"]) == 2
+        assert life.stop() == 0
+    (home.state / "operator.toml").rename(home.root / "aside")
+    assert home.refused().reason == "OPERATOR_FILE_MISSING"
+    (home.state / "controller" / "initialised.json").unlink()  # as it says
+    with home.up() as life:
+        assert len(home.facts()["hosts"]) == 2
+        assert life.stop() == 0
+    for path in (home.state / "controller").glob("controller.sqlite*"):
+        path.unlink()
+    assert home.refused().reason == "REPOSITORY_FORGOTTEN"
+
+
 def test_bad_values_are_not_remembered(home: UpHome) -> None:
     bad = home.refused("--name", "two words")
     assert (bad.code, bad.reason) == (2, "BAD_CONFIG")

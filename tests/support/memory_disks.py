@@ -42,7 +42,7 @@ class ModelDisk:
             del self.blocks[block]
         last, inside = divmod(size_bytes, BLOCK)
         if inside and last in self.blocks:
-            self.blocks[last] = self.blocks[last][:inside] + ZERO[inside:]
+            self._keep(last, self.blocks[last][:inside] + ZERO[inside:])
         if size_bytes > self._smallest:  # what was cut off and grew again is changed
             self.dirty |= set(range(self._smallest // BLOCK, -(-min(self._before, size_bytes) // BLOCK)))
         self._smallest = min(self._smallest, size_bytes)
@@ -64,6 +64,9 @@ class ModelDisk:
 
     def _set(self, block: int, data: bytes) -> None:
         self.dirty.add(block)
+        self._keep(block, data)
+
+    def _keep(self, block: int, data: bytes) -> None:
         if data == ZERO:
             self.blocks.pop(block, None)
         else:

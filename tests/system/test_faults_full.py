@@ -31,7 +31,7 @@ def judged(faults: FaultFleet, run: Run, folder: Path) -> None:
 def test_scratch_fills_up_in_mid_backup(based: FaultFleet, faults: FaultFleet, tmp_path: Path) -> None:
     """The job ends before the guest's own writes fail, though the worker hangs in its upload."""
     alpha = faults.lab.hosts["alpha"]
-    with small_disk(alpha, "/var/lib/seawall/scratch", 300) as scratch, TRANSFER.held(faults) as (run, rule):
+    with small_disk(alpha, "/var/lib/seawall/scratch", 600) as scratch, TRANSFER.held(faults) as (run, rule):
         scratch.fill(leave_bytes=4 * MIB)
         wait_for("the job to be ended", lambda: not has_job(faults), 30, faults.lab.logs)
         faults.guest.await_writes(30)

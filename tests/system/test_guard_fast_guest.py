@@ -87,19 +87,12 @@ def test_a_burst_after_quiet_seconds_fills_no_scratch(guest: FastGuest, scratch:
 
 
 def test_a_guest_that_stands_still_for_full_scratch_goes_on(guest: FastGuest, scratch: Path) -> None:
-    """Somebody else fills the file system while the guard cannot look: QEMU pauses the VM, and its write is repeated later."""
+    """Its guard cannot look. QEMU pauses the VM; the worker notices, ends the job, and the write is repeated."""
     with capturing(guest, scratch, "b1") as capture:
-        pid = guard_of(guest, "b1")
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            filler = os.open(scratch / "filler", os.O_CREAT | os.O_WRONLY)
-            os.posix_fallocate(filler, 0, free_bytes(scratch))
-            os.close(filler)
-            await_true(lambda: guest.state() == "paused (I/O error)", "the VM is paused")
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        os.kill(guard_of(guest, "b1"), signal.SIGSTOP)
+        await_true(lambda: guest.state() == "paused (I/O error)", "the VM is paused")
         await_true(lambda: ending(capture) != "", "the job is ended", 60)
-        assert ending(capture) in ("SCRATCH_FULL", "GUARD_LOST")
+        assert ending(capture) == "GUARD_LOST"
     await_true(lambda: guest.state().startswith("running"), "the VM goes on")
     guest.await_writes()
     assert "FAILED" not in guest.said()

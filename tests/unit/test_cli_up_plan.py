@@ -14,6 +14,8 @@ from seawall.cli.up.plan import (
     Found,
     Membership,
     membership,
+    need_operator_file,
+    refuse_forgotten_repository,
     refuse_other_operator_file,
     refuse_others,
     repository_missing,
@@ -110,6 +112,13 @@ def test_nothing_of_others_is_taken_over() -> None:
         assert refused(refuse_other_operator_file, other, "ours", OWN) == "OPERATOR_FILE_TAKEN"
 
 
+def test_what_was_made_and_is_gone_is_named() -> None:
+    need_operator_file("", OWN)
+    assert refused(need_operator_file, None, OWN) == "OPERATOR_FILE_MISSING"
+    refuse_forgotten_repository(False, OWN)
+    assert refused(refuse_forgotten_repository, True, OWN) == "REPOSITORY_FORGOTTEN"
+
+
 @pytest.mark.parametrize(
     ("known", "asked", "sheet_unfinished", "missing"),
     [
@@ -134,7 +143,8 @@ def test_how_an_agent_stands_with_this_controller() -> None:
     assert membership(None, "root", False) is Membership.NONE
     assert membership("root\nissuing\n", "root\n", False) is Membership.MEMBER
     assert membership("root\nissuing\n", "root\n", True) is Membership.EXPIRED
-    assert membership("another", "root", False) is Membership.OF_ANOTHER
+    for other in ("another", ""):
+        assert membership(other, "root", False) is Membership.OF_ANOTHER
 
 
 def test_a_child_is_started_again_later_each_time_until_it_is_too_often() -> None:

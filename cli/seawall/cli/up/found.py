@@ -40,7 +40,8 @@ def membership_of_agent(places: Places, now_us: int) -> Membership:
     from seawall.agent.control.errors import NotEnrolled
     from seawall.agent.control.identity import load_identity
 
-    enrolled_ca, expired = None, False
+    # An identity that cannot be read is as good as somebody else's: it is replaced.
+    enrolled_ca, expired = "" if (places.agent / "identity.json").exists() else None, False
     with suppress(NotEnrolled):
         identity = load_identity(places.agent)
         enrolled_ca, expired = identity.ca_bundle_pem, identity.lifetime()[1] <= datetime_of(now_us)

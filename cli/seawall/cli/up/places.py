@@ -39,6 +39,11 @@ class Places:
         return self.state_dir / "controller"
 
     @property
+    def controller_marker(self) -> Path:
+        """Written last by the controller's initialisation."""
+        return self.controller / "initialised.json"
+
+    @property
     def controller_lock(self) -> Path:
         """Held by the controller as long as it lives."""
         return self.controller / "lock"

@@ -112,6 +112,29 @@ def refuse_other_operator_file(found_ca: str | None, own_ca: str | None, places:
         )
 
 
+def need_operator_file(found_ca: str | None, places: Places) -> None:
+    """Of a controller that is made. `found_ca` as above. Raises CommandError/OPERATOR_FILE_MISSING."""
+    if found_ca is None:
+        raise CommandError(
+            Exit.REFUSED,
+            "OPERATOR_FILE_MISSING",
+            f"{places.operator_file}, with the token that operators show, is gone. Bring it back from a copy; or remove "
+            f"{places.controller_marker}: the next `seawall up` then makes a new token, and the old one is worth nothing.",
+        )
+
+
+def refuse_forgotten_repository(sheet_finished: bool, places: Places) -> None:
+    """Before a repository is made: a finished sheet is of one that this controller had. Raises CommandError/REPOSITORY_FORGOTTEN."""
+    if sheet_finished:
+        raise CommandError(
+            Exit.REFUSED,
+            "REPOSITORY_FORGOTTEN",
+            f"The controller knows no repository, yet {places.recovery_sheet} is of one: is its database in {places.controller} lost? "
+            f"Bring that back from a copy. `seawall rescue --key {places.recovery_sheet} list` reads the repository without it. "
+            "To begin with a new one, move the sheet to a safe place first.",
+        )
+
+
 def repository_missing(known_url: str | None, asked_url: str | None, sheet_unfinished: bool) -> bool:
     """Whether the repository, or its recovery sheet, is still to be made. A sheet that was taken away, as it should be, is not missed.
 
@@ -138,7 +161,7 @@ class Membership(Enum):
     EXPIRED = auto()
     """Away for longer than its certificate lasts."""
     OF_ANOTHER = auto()
-    """Of a controller that was here before."""
+    """Of a controller that was here before, or not to be read."""
 
 
 def membership(enrolled_ca: str | None, own_ca: str, expired: bool) -> Membership:

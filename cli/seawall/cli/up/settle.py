@@ -21,14 +21,17 @@ LOOK_SECONDS = 0.05
 
 
 def settle_settings(places: Places, asked: plan.Asked, clock: Clock, say: Say) -> UpSettings:
-    """What applies, written down before anything else is made. Raises CommandError: NOT_OURS, PORT_IN_USE, STILL_RUNNING, bad values."""
+    """What applies, written down before anything else is made. Raises CommandError: NOT_OURS, OPERATOR_FILE_*, PORT_IN_USE, …"""
     remembered = load(places.settings)
     if remembered is None:
         plan.refuse_others(found.found_before_first_start(places), places)
     await_earlier_children(places, clock, say)
     settings = plan.settle(asked, remembered, places, found.is_free)
-    if not (places.controller / "initialised.json").exists():
-        plan.refuse_other_operator_file(found.ca_of_operator_file(places.operator_file), found.own_ca(places), places)
+    found_ca = found.ca_of_operator_file(places.operator_file)
+    if places.controller_marker.exists():
+        plan.need_operator_file(found_ca, places)
+    else:
+        plan.refuse_other_operator_file(found_ca, found.own_ca(places), places)
     controller_config(places, settings)
     agent_config(places, settings)
     if settings != remembered:

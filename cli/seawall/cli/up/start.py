@@ -117,6 +117,7 @@ class Start:
         missing = plan.repository_missing(known_url, self._asked.repository_url, is_unfinished(sheet))
         if known is not None and not missing:
             return known
+        plan.refuse_forgotten_repository(sheet.exists() and not is_unfinished(sheet), self._places)
         url = known_url or self._settings.repository_url
         if url == self._places.repository.as_uri():
             self._places.repository.mkdir(mode=0o700, exist_ok=True)
