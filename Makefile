@@ -48,7 +48,7 @@ test-slow: $(SETUP) ## what is too long for `make test`
 	$(BIN)/pytest -m slow
 
 bench: $(SETUP) ## the same disk images through Seawall, restic and borg (root; under 30 minutes; ROUNDS=, CASES=, ONLY=rgw|folder)
-	ROUNDS=$(ROUNDS) CASES=$(CASES) ONLY=$(ONLY) $(PYTHON) -m tests.benchmarks.images
+	ROUNDS="$(ROUNDS)" CASES="$(CASES)" ONLY="$(ONLY)" $(PYTHON) -m tests.benchmarks.images
 
 bench-profile: $(SETUP) ## where the worker's time goes in a full backup, into tests/benchmarks/PROFILE.md
 	$(PYTHON) -m tests.benchmarks.images profile

@@ -12,7 +12,6 @@ PACKAGES=(
   radosgw ceph-mon ceph-osd ceph-common
   # the images
   mmdebstrap e2fsprogs fdisk
-  # the Python of the bench's own processes that look at QEMU's disks comes with deploy/install/system.sh
 )
 
 missing_packages() {

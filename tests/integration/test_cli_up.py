@@ -231,6 +231,11 @@ def test_what_was_lost_is_made_anew_or_named(home: UpHome) -> None:
     with home.up() as life:
         assert len(home.facts()["hosts"]) == 2
         assert life.stop() == 0
+    (home.state / "repository").rename(home.root / "repository")
+    with home.up() as life:
+        assert any("cannot be used now" in warning for warning in life.document["warnings"])
+        assert life.stop() == 0
+    (home.root / "repository").rename(home.state / "repository")
     (home.state / "operator.toml").rename(home.root / "aside")
     assert home.refused().reason == "OPERATOR_FILE_MISSING"
     (home.state / "controller" / "initialised.json").unlink()  # as it says

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ class Frozen:
         command = [sys.executable, capture_holder.__file__, json.dumps(told | {"settings": settings})]
         self._service: Service = guest.host.serve(f"capture-{attempt}", command)
         self.process = self._service.process
+        self._group = os.getpgid(self.process.pid)
         wait_for("the guest to be frozen", lambda: self._count("FROZEN") > freezes, 30, self.tail, 0.01)
         self.seconds = time.monotonic()
 
@@ -85,9 +87,11 @@ class Frozen:
 
     def send(self, number: signal.Signals) -> None:
         """To the worker, and to the nsenter before it, which would stop itself and not go on. The guard is in another group."""
-        os.killpg(os.getpgid(self.process.pid), number)
+        os.killpg(self._group, number)
 
     def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self.send(signal.SIGCONT)  # nsenter stops itself when it learns late that its child was stopped
         self._service.kill()
 
     def tail(self) -> str:

@@ -104,7 +104,13 @@ def test_repository_urls(url: str, endpoint: str, full: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "endpoint"),
-    [("ftp://h/x", ""), ("s3://b?endpoint=http://a", "http://b"), ("file:///x", "http://h"), ("s3:/b/p", "http://h")],
+    [
+        ("ftp://h/x", ""),
+        ("s3://b?endpoint=http://a", "http://b"),
+        ("file:///x", "http://h"),
+        ("s3:/b/p", "http://h"),
+        ("s3:b", ""),
+    ],
 )
 def test_repository_urls_that_make_no_sense(url: str, endpoint: str) -> None:
     with pytest.raises(CommandError) as caught:

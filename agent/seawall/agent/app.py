@@ -22,7 +22,8 @@ from seawall.agent.supervisor.supervisor import Supervisor
 from seawall.agent.supervisor.timing import Timing
 from seawall.repository.clock import SystemClock
 
-WORKER_COMMAND = (sys.executable, "-m", "seawall.agent.worker")
+WORKER_COMMAND = (sys.executable, "-P", "-m", "seawall.agent.worker")
+"""-P: no module is taken from the folder that the agent happens to be started in."""
 
 _log = structlog.get_logger("seawall.agent")
 

@@ -94,11 +94,14 @@ def controller_config(file: Path | None, **overrides: Any) -> "ControllerConfig"
 
 def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
     """Keys and operator.toml; what was there stays."""
+    from seawall.controller.app import create_database
     from seawall.controller.initialise import initialise
 
     _remarks_to_stderr()
     with _controller_errors():
         made = initialise(config, SystemClock())
+        if not made.already:
+            create_database(config)
     return {
         "created": not made.already,
         "cluster_id": made.cluster_id,

@@ -54,13 +54,13 @@ def add_repository(controller: Controller, wanted: NewRepository) -> resources_p
 
 def repository_url(url: str, endpoint: str, region: str) -> str:
     """The URL as the controller wants it: s3://bucket/prefix?endpoint=…&region=… or file:///path. Raises CommandError."""
-    if "://" not in url and not endpoint:
-        return Path(url).resolve().as_uri()
     parts = urlsplit(url)
-    if parts.scheme == "s3" and not parts.query:
+    if "://" not in url and parts.scheme != "s3" and not endpoint:
+        return Path(url).resolve().as_uri()
+    if parts.scheme == "s3" and parts.netloc and not parts.query:
         query = {"endpoint": endpoint, "region": region} if endpoint else {"region": region}
         return urlunsplit(parts._replace(query=urlencode(query, safe=":/")))
-    if parts.scheme in ("s3", "file") and not endpoint:
+    if (parts.scheme == "file" or (parts.scheme == "s3" and parts.netloc)) and not endpoint:
         return url
     raise CommandError(
         Exit.USAGE, "BAD_URL", f"{url!r} is neither s3://BUCKET[/PREFIX] (with --endpoint) nor a folder."

@@ -235,6 +235,14 @@ async def serve(
     await application.stop()
 
 
+def create_database(config: ControllerConfig) -> None:
+    """For `controller init`: the process that serves need not make it, which takes memory that Python does not give back.
+
+    Raises FailedPrecondition, DataLoss.
+    """
+    SqliteDatabase(config.paths.database, config.paths.lock).close()
+
+
 def run(config: ControllerConfig) -> int:
     """`seawall controller run`: returns the exit code. Raises ControllerError when it cannot start."""
     log_to_stderr(config.log_level)

@@ -73,12 +73,10 @@ def _round(fleet: Fleet, target: str, choice: Choice, number: int, findings: Fin
     made = Round(fleet, choice, number, say, findings.rows.append)
     if target == FOLDER:
         made.in_folders()
-        return
-    figures = made.on_gateway()
-    if isinstance(figures, BitmapFigures):
+    elif isinstance(figures := made.on_gateway(), BitmapFigures):
         findings.bitmap.append(figures.plain())
     peaks = [row.worker_peak_mib for row in findings.rows if (row.tool, row.case) == (SEAWALL, "full")]
-    findings.worker_peak_mib["4G"] = round(max(peaks), 1)
+    findings.worker_peak_mib["4G"] = round(max(peaks, default=0.0), 1)
 
 
 def _extras(fleet: Fleet, choice: Choice, findings: Findings) -> None:

@@ -4,7 +4,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-GUARD_COMMAND = (sys.executable, "-m", "seawall.agent.capture.guard")
+GUARD_COMMAND = (sys.executable, "-P", "-m", "seawall.agent.capture.guard")
+"""-P: no module is taken from the folder that the agent happens to be started in."""
 
 
 @dataclass(frozen=True, slots=True)

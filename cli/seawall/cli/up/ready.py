@@ -36,6 +36,8 @@ class Ready:
     def warnings(self) -> list[str]:
         """What an operator should mend; sentences."""
         found = [*self.repository.capabilities.warnings]
+        if self.repository.trouble:
+            found.append(f"The repository cannot be used now: {self.repository.trouble}")
         if not self.hypervisor:
             found.append(
                 f"libvirt does not answer at {self.settings.hypervisor}, so no VM is known yet; it is asked again all the time."

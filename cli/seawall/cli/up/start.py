@@ -66,6 +66,7 @@ class Start:
             self._join(controller)
             health = self._serve_agent()
             host = self._await_host(controller, health)
+            repository = self._known_repository(controller) or repository  # by now its store has been asked
         return Ready(
             places=self._places,
             settings=self._settings,

@@ -19,7 +19,7 @@ from seawall.controller.database.answers import AnswerRows
 from seawall.controller.database.engine import reader_engine, writer_engine
 from seawall.controller.database.fleet import FleetRows
 from seawall.controller.database.leadership import META, NAME, LeadershipRows
-from seawall.controller.database.migrate import migrate
+from seawall.controller.database.migrate import is_current, migrate
 from seawall.controller.database.packs import PackRows
 from seawall.controller.database.points import PointRows
 from seawall.controller.database.repositories import RepositoryRows
@@ -160,7 +160,8 @@ def _prepare(connection: sa.Connection) -> None:
         raise FailedPrecondition(
             "DATABASE_FOREIGN", f"The database is not a controller's: it has a table {tables[0]!r}. Move it away."
         )
-    migrate(connection)
+    if not is_current(connection):
+        migrate(connection)
     if connection.execute(sa.select(meta.c.id)).first() is None:
         connection.execute(sa.insert(meta).values(id=META, db_epoch=1))
         connection.execute(sa.insert(leader).values(name=NAME))
