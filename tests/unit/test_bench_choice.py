@@ -15,7 +15,7 @@ def test_without_variables_everything_runs() -> None:
     choice = choose({})
     assert choice.cases == CASES
     assert choice.extras == ("worker_peak", "controller_idle")
-    assert dict(choice.rounds) == {RGW: 3, FOLDER: 1}
+    assert dict(choice.rounds) == {RGW: 2, FOLDER: 1}
     assert choice.restored == "next_day"
 
 

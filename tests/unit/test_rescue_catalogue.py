@@ -157,6 +157,16 @@ def test_keys_of_one_epoch_lost_cost_the_points_of_that_epoch_only() -> None:
         open_for_rescue(store, first.material)
 
 
+def test_a_copy_of_a_manifest_does_not_hide_the_point(world: RescueWorld) -> None:
+    rescue = open_for_rescue(world.store, world.material)
+    body = world.store.get(world.manifest_name(point_id(1)))
+    world.store.put(world.manifest_name(point_id(1), OTHER_VM), body)
+    assert find_point(rescue, point_id(1)).vm_id == str(VM)
+    world.store.put(world.manifest_name(point_id(1)), body[:-1], create_only=False)
+    with pytest.raises(PointAmbiguous, match="--tenant"):
+        find_point(rescue, point_id(1))
+
+
 def test_points_by_their_first_digits(world: RescueWorld) -> None:
     rescue = open_for_rescue(world.store, world.material)
     assert find_point(rescue, point_id(2)).point_id == point_id(2)

@@ -457,4 +457,6 @@ def test_a_plan_changes_nothing_and_says_what_is_needed(world: RescueWorld, tmp_
     assert [image.file_name for image in plan.images] == ["vda.raw", "vdb.raw", "vdc.raw"]
     assert plan.images[0].at_most_bytes == 4 * PAGE + 512
     assert plan.needed_bytes == 4 * PAGE + 512 + 3 * MIB
-    assert plan.free_bytes is None
+    assert plan.free_bytes > 0  # of the folder above
+    with pytest.raises(TargetUnfit, match="missing does not exist: make it first"):
+        plan_folder(opened(world), tmp_path / "missing" / "out", [], keep_going=False)

@@ -27,7 +27,7 @@ from .report import Findings
 from .rounds import Round
 
 IMAGES_BYTES = 20 << 30
-ROUND_BYTES = 22 << 30
+ROUND_BYTES = 30 << 30
 """What one round writes: the repositories of all tools, the restored images, the qcow2 disk."""
 _BEGAN = time.monotonic()
 

@@ -56,7 +56,7 @@ class Choice:
         return RESTORED if RESTORED in made else made[-1]
 
 
-DEFAULT_ROUNDS = {RGW: 3, FOLDER: 1}
+DEFAULT_ROUNDS = {RGW: 2, FOLDER: 1}
 
 
 def choose(environment: Mapping[str, str] = os.environ) -> Choice:

@@ -110,4 +110,11 @@ def used_bytes(folder: Path) -> int:
     no backup. By length: QEMU never makes a hole in scratch, and file systems tell of allocated blocks late, or of too many.
     """
     with os.scandir(folder) as files:
-        return sum(file.stat(follow_symlinks=False).st_size for file in files)
+        return sum(_length(file) for file in files)
+
+
+def _length(file: os.DirEntry[str]) -> int:
+    try:
+        return file.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # libvirt removes it at this moment: the job is over
+        return 0

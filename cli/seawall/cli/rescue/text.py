@@ -98,7 +98,7 @@ def print_plan(output: Output, point: RescuePoint, plan: FolderPlan | DevicePlan
         return
     for name, body in plan.small_files:
         output.line(f"{plan.path / name}, {len(body)} bytes")
-    if plan.free_bytes is not None and plan.free_bytes < plan.needed_bytes:
+    if plan.free_bytes < plan.needed_bytes:
         output.line(
             f"warning   {plan.path} has {size(plan.free_bytes)} free; up to {size(plan.needed_bytes)} may be needed.",
             style="yellow",

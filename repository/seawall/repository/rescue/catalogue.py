@@ -153,6 +153,12 @@ def find_point(rescue: RescueRepository, wish: str, *, tenant: str = "") -> Poin
     found = [name for name in names if name.point_id.startswith(wanted) and (not tenant or name.tenant == tenant)]
     if not wanted or not found:
         raise PointUnknown(f"{rescue.url} has no point {wish!r}. `seawall rescue … list` shows those that there are.")
+    if len({name.point_id for name in found}) == 1 < len(found):
+        # A copy of a manifest under another name opens nowhere, and must not hide the point.
+        found = [name for name in found if isinstance(_summary(rescue, name), PointSummary)] or found
+        if len(found) > 1:
+            places = ", ".join(f"{name.tenant}/{name.vm_id}" for name in found[:_SHOWN])
+            raise PointAmbiguous(f"Several points have the id {wish!r}: {places}. Choose one with --tenant.")
     if len(found) > 1:
         shown = ", ".join(name.point_id for name in found[:_SHOWN])
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

@@ -41,8 +41,8 @@ class FolderPlan:
     images: tuple[ImagePlan, ...]
     small_files: tuple[tuple[str, bytes], ...]
     lost_members: tuple[str, ...]
-    free_bytes: int | None
-    """None: the folder is yet to be made."""
+    free_bytes: int
+    """There, or where the folder is yet to be made."""
 
     @property
     def needed_bytes(self) -> int:
@@ -73,12 +73,14 @@ def plan_folder(point: RescuePoint, path: Path, disks: Sequence[str], *, keep_go
     chosen = chosen_disks(point.root, disks)
     small_files, lost = _small_files(point, keep_going)
     if not path.exists():
+        with open_folder(path.parent, make=False) as parent:
+            free_bytes = parent.free_bytes()
         return FolderPlan(
             path,
             tuple(_image(point, disk, names[disk.disk], ImageState(Found.NOTHING)) for disk in chosen),
             small_files,
             lost,
-            None,
+            free_bytes,
         )
     with open_folder(path, make=False) as folder:
         images = tuple(

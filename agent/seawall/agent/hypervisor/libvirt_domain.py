@@ -1,0 +1,127 @@
+"""What the libvirt adapter does with one domain, within a call that has a deadline. Raises libvirtError, and what is named."""
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import libvirt
+
+from seawall.agent.errors import VmNotRunning
+from seawall.agent.hypervisor import xml
+from seawall.agent.hypervisor.libvirt_errors import bitmap_absent
+from seawall.agent.hypervisor.port import CheckpointInfo, Domain, DomainDisk
+
+_STATES = {
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "running",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "in shutdown",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
+}
+
+
+def wait_as_before(domain: Any) -> None:
+    """For the guest agent's answers: as long as it takes, which is where libvirt starts. It keeps what is set, for everybody."""
+    with suppress(libvirt.libvirtError):
+        domain.agentSetResponseTimeout(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0)
+
+
+def described(domain: Any) -> Domain:
+    state = _STATES.get(domain.state()[0], "unknown")
+    disks = tuple(_with_capacity(domain, disk) for disk in xml.disks_of(xml.parse(domain.XMLDesc(0))))
+    return Domain(vm_id=domain.UUIDString(), name=domain.name(), state=state, disks=disks)
+
+
+def _with_capacity(domain: Any, disk: DomainDisk) -> DomainDisk:
+    if not disk.source:
+        return disk
+    try:
+        capacity = int(domain.blockInfo(disk.target)[0])
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return disk  # a missing file, or a network disk of a VM that is off
+    return replace(disk, capacity_bytes=capacity)
+
+
+def persistent_xml(domain: Any) -> str:
+    return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0))
+
+
+def begin_backup(domain: Any, backup: str, checkpoint: str | None) -> None:
+    if not domain.isActive():
+        raise VmNotRunning(f"The VM {domain.name()!r} is powered off; libvirt backs up running VMs alone.")
+    domain.backupBegin(backup, checkpoint, 0)
+
+
+def abort_backup(domain: Any) -> None:
+    """Never aborts another kind of job: a migration is not ours to end."""
+    if backup_xml(domain) is None:
+        return
+    try:
+        domain.abortJob()
+    except libvirt.libvirtError:
+        if backup_xml(domain) is not None:  # else it ended meanwhile
+            raise
+
+
+def resume_stalled(domain: Any) -> bool:
+    if domain.state() != [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR]:
+        return False
+    domain.resume()
+    return True
+
+
+def backup_xml(domain: Any) -> str | None:
+    try:
+        return str(domain.backupGetXMLDesc(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_BACKUP or not domain.isActive():
+            return None
+        raise
+
+
+def has_job(domain: Any) -> bool:
+    return bool(domain.isActive()) and domain.jobStats().get("type") not in (None, libvirt.VIR_DOMAIN_JOB_NONE)
+
+
+def checkpoints(domain: Any) -> list[CheckpointInfo]:
+    flags = libvirt.VIR_DOMAIN_CHECKPOINT_LIST_TOPOLOGICAL
+    return [CheckpointInfo(one.getName(), one.getXMLDesc(0)) for one in domain.listAllCheckpoints(flags)]
+
+
+def checkpoint_xml(domain: Any, name: str) -> str:
+    return str(domain.checkpointLookupByName(name).getXMLDesc(0))
+
+
+def delete_checkpoint(domain: Any, name: str) -> None:
+    try:
+        checkpoint = domain.checkpointLookupByName(name)
+        try:
+            checkpoint.delete(0)
+        except libvirt.libvirtError as error:
+            if not bitmap_absent(error):
+                raise
+            # Killed before QEMU ever wrote the bitmap to the file, or the file is another: on this disk there is nothing left to delete.
+            _delete_disk_by_disk(domain, checkpoint)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT:
+            raise
+
+
+def _delete_disk_by_disk(domain: Any, checkpoint: Any) -> None:
+    """Else the bitmaps of the other disks stay for ever: libvirt stops at the first that is absent."""
+    text = str(checkpoint.getXMLDesc(0))
+    checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+    for target in sorted(xml.checkpoint_targets(text)):
+        alone = domain.checkpointCreateXML(
+            xml.checkpoint_of_one(text, target), libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
+        )
+        try:
+            alone.delete(0)
+        except libvirt.libvirtError as error:
+            alone.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
+            if not bitmap_absent(error):
+                raise

@@ -1,0 +1,91 @@
+"""What the libvirt adapter asks of a whole host, within a call that has a deadline. Raises libvirtError, and what is named."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from seawall.agent.errors import RestoreRefused
+from seawall.agent.hypervisor import capabilities as read
+from seawall.agent.hypervisor import xml
+from seawall.agent.hypervisor.libvirt_domain import described
+from seawall.agent.hypervisor.port import Capabilities, Domain
+
+
+def version(connection: Any) -> str:
+    return f"libvirt {_dotted(connection.getLibVersion())}, QEMU {_dotted(connection.getVersion())}"
+
+
+def _dotted(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+def present(domains: Sequence[Any]) -> list[Domain]:
+    """Those that are still there when asked."""
+    found = []
+    for domain in domains:
+        try:
+            found.append(described(domain))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+    return found
+
+
+def identity(text: str) -> tuple[str, str]:
+    """Name and UUID in a `<domain>`; the UUID is "" when libvirt shall make one."""
+    root = xml.parse(text)
+    vm_id = root.findtext("uuid", "").strip()
+    try:
+        return root.findtext("name", ""), str(uuid.UUID(vm_id)) if vm_id else ""
+    except ValueError as error:
+        raise RestoreRefused(f"The VM's definition has a malformed UUID: {vm_id!r}.") from error
+
+
+def define(connection: Any, text: str, name: str, vm_id: str) -> str:
+    if _known(connection.lookupByName, name) or (vm_id and _known(connection.lookupByUUIDString, vm_id)):
+        raise RestoreRefused(
+            f"A VM named {name!r} or with UUID {vm_id} exists on this host; it is not redefined.",
+            reason="VM_EXISTS",
+            next_step="Restore under another name with a new identity.",
+        )
+    return str(connection.defineXML(text).UUIDString())
+
+
+def _known(lookup: Callable[[str], Any], key: str) -> bool:
+    try:
+        lookup(key)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return False
+        raise
+    return True
+
+
+def capabilities(connection: Any) -> Capabilities:
+    text = connection.getCapabilities()
+    return Capabilities(
+        host_arch=read.host_arch(text),
+        kvm_arches=read.kvm_arches(text),
+        emulators=read.emulators(text),
+        machines=read.machines(text),
+        networks=frozenset(network.name() for network in connection.listAllNetworks()),
+        bridges=frozenset(path.parent.name for path in Path("/sys/class/net").glob("*/bridge")),
+        mac_owners=_mac_owners(connection),
+        qemu_owner=read.qemu_owner(text),
+    )
+
+
+def _mac_owners(connection: Any) -> dict[str, str]:
+    owners: dict[str, str] = {}
+    for domain in connection.listAllDomains():
+        try:
+            text = domain.XMLDesc(0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                continue
+            raise
+        owners.update(dict.fromkeys(xml.mac_addresses(xml.parse(text)), domain.name()))
+    return owners
