@@ -10,6 +10,7 @@ from seawall.agent.capture.limits import (
     RESERVE_BYTES,
     Limits,
     Sight,
+    free_room_bytes,
     judge,
     limits_for,
     most_bytes,
@@ -69,7 +70,8 @@ def test_the_fastest_guest_is_seen_before_it_needs_the_reserve(virtual: int, beg
     limits = limits_for(None, 80, virtual, begun_with, 10)
     used, free = 0, begun_with
     refuse_without_room(virtual, free)
-    while (room := room_bytes(used, free, limits)) >= 0 and used < limits.most_bytes:
+    while room_bytes(used, free, limits) >= 0 and used < limits.most_bytes:
+        room = free_room_bytes(used, free, limits)
         grown = min(math.ceil(pause_seconds(room, 1.0) * FASTEST_BYTES_PER_SECOND), limits.most_bytes - used)
         used, free = used + grown, free - grown
     assert free >= min(RESERVE_BYTES, limits.most_bytes - used) - 50 * MIB

@@ -10,7 +10,7 @@ import pytest
 from seawall.agent.capture.ending import set_mark, try_thaw
 from seawall.agent.capture.guard.protocol import Setup
 from seawall.agent.capture.guard.watching import Watching
-from seawall.agent.capture.limits import Limits
+from seawall.agent.capture.limits import Limits, free_bytes
 from seawall.agent.hypervisor.port import Hypervisor
 from seawall.repository.clock import SystemClock
 from support.capture_guest import Guest
@@ -67,7 +67,8 @@ def test_a_job_that_begins_during_a_look_has_not_vanished(tmp_path: Path) -> Non
 def test_full_scratch_is_seen_between_two_looks(tmp_path: Path) -> None:
     jobs = Jobs(active=True)
     watch = watching(jobs, tmp_path, NEVER_SECONDS)
-    watch.begin(ROOMY)
+    free = free_bytes(tmp_path)
+    watch.begin(Limits(MIB, free - 64 * MIB, 60, free))  # 64 MiB of free room: another look before 16 ms have passed
     watch.begun()
     watch.start()
     (tmp_path / "scratch/vda.scratch").write_bytes(bytes(MIB + 1))

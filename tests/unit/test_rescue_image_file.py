@@ -176,6 +176,9 @@ def test_the_target_is_a_folder_that_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TargetUnfit, match="no directory"):
         open_folder(tmp_path / "file", make=True)
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(TargetUnfit, match="leads nowhere"):
+        open_folder(tmp_path / "link", make=True)
     with pytest.raises(TargetUnfit, match="nor does its parent"):
         open_folder(tmp_path / "a" / "b", make=True)
     with open_folder(tmp_path / "a", make=True) as made:

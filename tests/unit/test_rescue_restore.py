@@ -14,7 +14,7 @@ from seawall.repository.format.leaf import Leaf
 from seawall.repository.reading.damage import Damage
 from seawall.repository.reading.restore import restore_disk
 from seawall.repository.rescue.catalogue import find_point
-from seawall.repository.rescue.errors import DiskUnknown, TargetExists
+from seawall.repository.rescue.errors import DiskUnknown, TargetExists, TargetUnfit
 from seawall.repository.rescue.files import JOURNAL, PARTIAL
 from seawall.repository.rescue.image_file import Found
 from seawall.repository.rescue.opening import RescuePoint, open_for_rescue

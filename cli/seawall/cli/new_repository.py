@@ -57,10 +57,10 @@ def repository_url(url: str, endpoint: str, region: str) -> str:
     parts = urlsplit(url)
     if "://" not in url and parts.scheme != "s3" and not endpoint:
         return Path(url).resolve().as_uri()
-    if parts.scheme == "s3" and parts.netloc and not parts.query:
+    if url.startswith("s3://") and not parts.query:
         query = {"endpoint": endpoint, "region": region} if endpoint else {"region": region}
         return urlunsplit(parts._replace(query=urlencode(query, safe=":/")))
-    if (parts.scheme == "file" or (parts.scheme == "s3" and parts.netloc)) and not endpoint:
+    if url.startswith(("s3://", "file://")) and not endpoint:
         return url
     raise CommandError(
         Exit.USAGE, "BAD_URL", f"{url!r} is neither s3://BUCKET[/PREFIX] (with --endpoint) nor a folder."

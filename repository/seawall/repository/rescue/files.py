@@ -188,6 +188,5 @@ def open_folder(path: Path, *, make: bool) -> TargetFolder:
         except FileNotFoundError as error:
             if path.is_symlink():
                 raise TargetUnfit(f"{path} is a link that leads nowhere. Name another directory.") from error
-            raise TargetUnfit(
-                f"{path} does not exist{', nor does its parent: make that first' if make else ''}."
-            ) from error
+            what = "nor does its parent: make that first" if make else "make it first"
+            raise TargetUnfit(f"{path} does not exist{', ' if make else ': '}{what}.") from error

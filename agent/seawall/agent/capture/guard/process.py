@@ -203,6 +203,7 @@ def _started(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                cwd="/",  # not to hold a file system that somebody unmounts
                 start_new_session=True,
                 bufsize=0,
             )

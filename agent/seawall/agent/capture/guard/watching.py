@@ -10,7 +10,16 @@ from pathlib import Path
 from seawall.agent.capture.ending import end_job_at
 from seawall.agent.capture.guard.decision import Job, Phase, Step, next_step
 from seawall.agent.capture.guard.protocol import Setup
-from seawall.agent.capture.limits import Limits, Sight, free_bytes, judge, pause_seconds, room_bytes, used_bytes
+from seawall.agent.capture.limits import (
+    Limits,
+    Sight,
+    free_bytes,
+    free_room_bytes,
+    judge,
+    pause_seconds,
+    room_bytes,
+    used_bytes,
+)
 from seawall.agent.errors import AgentError, HypervisorError, VmNotFound, VmNotRunning
 from seawall.agent.hypervisor.port import Hypervisor
 from seawall.repository.clock import Clock
@@ -69,17 +78,17 @@ class Watching:
         """Until it is time, or scratch shows that there is no time: to look there costs next to nothing, to ask libvirt does."""
         due_seconds = self._clock.monotonic_seconds() + self._setup.look_seconds
         while (left_seconds := due_seconds - self._clock.monotonic_seconds()) > 0:
-            if self._wake.wait(pause_seconds(self._room(), left_seconds)):
+            if self._wake.wait(pause_seconds(self._room(free_room_bytes), left_seconds)):
                 return
-            if self.verdict is None and self._room() < 0:
+            if self.verdict is None and self._room(room_bytes) < 0:
                 return
 
-    def _room(self) -> float:
+    def _room(self, measure: Callable[[int, int, Limits], int]) -> float:
         """By how many bytes scratch may grow. One that cannot be looked at is for the next look to judge."""
         if self._limits is None:
             return math.inf
         with suppress(OSError):
-            return room_bytes(used_bytes(self._setup.scratch), free_bytes(self._setup.scratch), self._limits)
+            return measure(used_bytes(self._setup.scratch), free_bytes(self._setup.scratch), self._limits)
         return math.inf
 
     def _look(self) -> None:
