@@ -48,6 +48,10 @@ def succeeded(run: resources_pb2.Run) -> bool:
     return run.state == resources_pb2.RUN_STATE_SUCCEEDED
 
 
+def succeeded_with_warnings(run: resources_pb2.Run) -> bool:
+    return run.state == resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS
+
+
 def test_backup_incremental_and_restore_elsewhere(controller: Controller, tmp_path: Path) -> None:
     alpha, beta = enrolled(controller, "alpha"), enrolled(controller, "beta")
     disk = a_disk(1)
@@ -85,7 +89,9 @@ def test_backup_incremental_and_restore_elsewhere(controller: Controller, tmp_pa
     assert sink.content() == disk.blocks
     done = agent_pb2.CompleteAttemptRequest(session_id=beta.session_id, attempt=given.attempt, restored_vm_id=VM_ID)
     assert beta.stub.CompleteAttempt(done).point_id == second.run_id
-    assert controller.watch(run.run_id, succeeded).point_id == second.run_id
+    ended = controller.watch(run.run_id, succeeded_with_warnings)
+    assert ended.point_id == second.run_id
+    assert [warning.reason for warning in ended.warnings] == ["VM_ALSO_ELSEWHERE"]  # alpha runs it still
 
     status = controller.backups.GetStatus(operator_pb2.GetStatusRequest())
     assert (status.hosts_online, status.vms_protected, status.points_total) == (2, 1, 2)
