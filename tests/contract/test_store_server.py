@@ -8,8 +8,10 @@ from pathlib import Path
 
 from deploy.s3.seaweedfs import SeaweedFS
 
+from seawall.repository.clock import SystemClock
 from seawall.repository.store.locate import create_place, open_store
 from seawall.repository.store.location import S3Credentials
+from seawall.repository.store.retry import RetryingStore
 
 STARTER = """
 import sys, time
@@ -42,7 +44,8 @@ def test_objects_outlive_the_server_but_the_server_not_its_starter(tmp_path: Pat
     server = SeaweedFS(tmp_path, "127.0.0.1", int(endpoint.rpartition(":")[2]), keys.access_key, keys.secret_key)
     server.start()
     try:
-        assert open_store(f"s3://kept?endpoint={server.endpoint}", keys).get("v1/x") == b"kept"
+        store = open_store(f"s3://kept?endpoint={server.endpoint}", keys)
+        assert RetryingStore(store, SystemClock()).get("v1/x") == b"kept"  # it answers before it knows its volumes
     finally:
         server.stop()
     assert server.pid is None

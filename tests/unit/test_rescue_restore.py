@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -21,6 +22,7 @@ from seawall.repository.rescue.opening import RescuePoint, open_for_rescue
 from seawall.repository.rescue.plan import FolderPlan, plan_folder
 from seawall.repository.rescue.restore import DiskState, RescueRun
 from seawall.repository.store.memory import MemoryStore
+from support.libvirt_host import await_true
 from support.memory_disks import MemorySink, ModelDisk
 from support.rescue_world import DOMAIN_XML, MIB, VM, RescueWorld, differences, patterned, point_id, stored_bytes
 
@@ -137,31 +139,40 @@ def test_stopped_anywhere_it_goes_on(world: RescueWorld, disks: dict[str, ModelD
 
 
 class ForgetfulStore(MemoryStore):
-    """Ends every read after the first so many bytes: as when the network is cut."""
+    """Its `last` read of a pack, counted from the first, waits until `until` holds, and fails: as when the network is cut."""
 
-    left: int | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+        self.last: int | None = None
+        self.until: Callable[[], bool] = lambda: True
+        self._counting = Lock()
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
-        if self.left is not None and name.startswith("v1/p/"):
-            self.left -= length
-            if self.left < 0:
+        if name.startswith("v1/p/"):
+            with self._counting:
+                self.reads += 1
+                number = self.reads
+            if number == self.last:
+                await_true(self.until, "other pages are noted down")
                 raise Stopped
         return super().get_range(name, offset, length)
 
 
 def unfinished(world: RescueWorld, out: Path, least: int = 2) -> set[int]:
     """An attempt that was cut short after at least so many pages of vda; which."""
-    assert isinstance(world.store, ForgetfulStore)
-    for left in range(MIB, 7 * MIB, MIB // 4):
-        world.store.left = left
-        with pytest.raises(Stopped):
-            rescue(world, out, "vda")
-        world.store.left = None
-        plan = plan_folder(opened(world), out, ["vda"], keep_going=False)
-        assert plan.images[0].state.found is Found.UNFINISHED
-        if len(plan.images[0].state.pages) >= least:
-            return set(plan.images[0].state.pages)
-    raise AssertionError("no attempt wrote pages without being complete")
+    store, journal = world.store, out / ("vda.raw" + JOURNAL)
+    assert isinstance(store, ForgetfulStore)
+    rescue(world, out.with_name("counted"), "vda")
+    store.reads, store.last = 0, store.reads
+    store.until = lambda: journal.exists() and len(journal.read_text().splitlines()) > least
+    with pytest.raises(Stopped):
+        rescue(world, out, "vda")
+    store.last = None
+    plan = plan_folder(opened(world), out, ["vda"], keep_going=False)
+    assert plan.images[0].state.found is Found.UNFINISHED
+    assert len(plan.images[0].state.pages) >= least
+    return set(plan.images[0].state.pages)
 
 
 @pytest.fixture
