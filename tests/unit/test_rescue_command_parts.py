@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from seawall.cli.exits import CommandError
-from seawall.cli.rescue.text import age_text
 from seawall.cli.rescue.url import rescue_url
+from seawall.cli.text import age_text
 from seawall.repository.crypto.recovery import recovery_key_text
 from seawall.repository.errors import IntegrityError, WrongKey
 from seawall.repository.recovery_sheet import RecoverySheet, parse_recovery_material, render_recovery_sheet

@@ -83,35 +83,16 @@ def print_failure(output: Output, failure: resources_pb2.Failure) -> None:
 
 def print_disks(output: Output, disks: Iterable[resources_pb2.DiskProgress], *, restored: bool) -> None:
     """The disks of an attempt. Of a restore: how much of it is done, written and fetched, and where it lies."""
-    if restored:
-        return _print_restored(output, disks)
+    amounts = (">DONE", ">WRITTEN", ">FETCHED") if restored else (">READ", ">NEW", ">STORED")
+    words = ("WHERE",) if restored else ("HOW", "WHY")
     rows = [
         (
             disk.disk,
-            size(disk.size_bytes),
-            size(disk.read_bytes),
-            size(disk.new_bytes),
-            size(disk.stored_bytes),
-            word(disk, "how").replace("unspecified", "-"),
+            *(size(each) for each in (disk.size_bytes, disk.read_bytes, disk.new_bytes, disk.stored_bytes)),
+            *(() if restored else (word(disk, "how").replace("unspecified", "-"),)),
             disk.why,
         )
         for disk in disks
     ]
     if rows:
-        output.table(("DISK", ">SIZE", ">READ", ">NEW", ">STORED", "HOW", "WHY"), rows, "")
-
-
-def _print_restored(output: Output, disks: Iterable[resources_pb2.DiskProgress]) -> None:
-    rows = [
-        (
-            disk.disk,
-            size(disk.size_bytes),
-            size(disk.read_bytes),
-            size(disk.new_bytes),
-            size(disk.stored_bytes),
-            disk.why,
-        )
-        for disk in disks
-    ]
-    if rows:
-        output.table(("DISK", ">SIZE", ">DONE", ">WRITTEN", ">FETCHED", "WHERE"), rows, "")
+        output.table(("DISK", ">SIZE", *amounts, *words), rows, "")

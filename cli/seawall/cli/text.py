@@ -55,13 +55,16 @@ def local(when: Timestamp) -> str:
 def age(when: Timestamp, now: datetime) -> str:
     """ "just now", "5 min ago", "3 h ago", "12 days ago"."""
     seconds = (now - when.ToDatetime(tzinfo=UTC)).total_seconds()
-    if seconds < 60:
-        return "just now"
+    return "just now" if seconds < 60 else f"{age_text(seconds)} ago"
+
+
+def age_text(seconds: float) -> str:
+    """ "5 min", "3 h", "12 days"."""
     if seconds < 3600:
-        return f"{seconds // 60:.0f} min ago"
+        return f"{max(seconds, 0) // 60:.0f} min"
     if seconds < 2 * 86_400:
-        return f"{seconds // 3600:.0f} h ago"
-    return f"{seconds // 86_400:.0f} days ago"
+        return f"{seconds // 3600:.0f} h"
+    return f"{seconds // 86_400:.0f} days"
 
 
 def iso_time(microseconds: int) -> str | None:

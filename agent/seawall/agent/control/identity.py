@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from seawall.agent.control.errors import NotEnrolled
+from seawall.repository.store.files import sync_folder
 
 FILE_NAME = "identity.json"
 JOIN_ANEW = "Make a token with `seawall host token` and run `seawall agent join --force TOKEN` on this host."
@@ -101,11 +102,7 @@ def write_private(path: Path, body: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_folder(path.parent)
 
 
 def new_private_key() -> str:

@@ -7,6 +7,7 @@ from typing import Protocol
 from seawall.agent.disk import qcow2
 from seawall.agent.disk.nbd import NbdPool
 from seawall.agent.disk.unwritable import unwritable
+from seawall.repository.blocks import write_at
 from seawall.repository.clock import Clock
 from seawall.repository.disks import DiskSink
 
@@ -33,11 +34,8 @@ class RawFile:
             raise unwritable(f"{path} could not be created", error) from error
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        rest = memoryview(data).cast("B")
         try:
-            while rest:
-                written = os.pwrite(self._fd, rest, offset)
-                offset, rest = offset + written, rest[written:]
+            write_at(self._fd, offset, data)
         except OSError as error:
             raise unwritable(f"{self._path} could not be written", error) from error
 

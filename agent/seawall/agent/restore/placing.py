@@ -7,6 +7,7 @@ from pathlib import Path
 
 from seawall.agent.disk.unwritable import unwritable
 from seawall.agent.errors import DiskUnwritable
+from seawall.repository.store.files import sync_folder
 
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
@@ -18,7 +19,7 @@ def put_in_place(unfinished: Path, final: Path) -> None:
     """Give the file its name, durably, unless something has it. Raises DiskUnwritable."""
     try:
         _rename(unfinished, final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
     except FileExistsError as error:
         raise DiskUnwritable(
             f"{final} appeared while it was being restored.",
@@ -46,12 +47,3 @@ def rename_without_replacing(source: Path, target: Path) -> None:
     if libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(target))
-
-
-def _sync_folder(folder: Path) -> None:
-    """The new name is durable when this returns."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

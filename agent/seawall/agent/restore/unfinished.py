@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.agent.errors import DiskUnwritable
+from seawall.repository.store.files import sync_folder
 
 Inode = tuple[int, int]
 """Device and inode number: which file it is, whatever it is called."""
@@ -127,8 +128,4 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(path.parent)

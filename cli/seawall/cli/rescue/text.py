@@ -2,7 +2,7 @@
 
 from seawall.cli.output import Output
 from seawall.cli.rescue.display import disk_figures
-from seawall.cli.text import count, duration, size
+from seawall.cli.text import age_text, count, duration, size
 from seawall.repository.clock import datetime_of
 from seawall.repository.rescue.catalogue import Catalogue, PointSummary, VmSummary
 from seawall.repository.rescue.file_names import printable
@@ -132,15 +132,6 @@ def print_outcome(output: Output, plan: FolderPlan | DevicePlan, run: RescueRun)
         output.line(printable(f"damaged   {lost}"), style="red")
     for path in run.files:
         output.line(str(path))
-
-
-def age_text(seconds: float) -> str:
-    """ "5 min", "3 h", "12 days"."""
-    if seconds < 3600:
-        return f"{max(seconds, 0) // 60:.0f} min"
-    if seconds < 2 * 86_400:
-        return f"{seconds // 3600:.0f} h"
-    return f"{seconds // 86_400:.0f} days"
 
 
 def _local(microseconds: int) -> str:

@@ -8,26 +8,22 @@ from contextlib import suppress
 from pathlib import Path
 from stat import S_ISBLK
 
-from seawall.repository.rescue.blocks import pieces, read_at, write_at, write_zeroes
+from seawall.repository.blocks import pieces, write_zeroes
 from seawall.repository.rescue.errors import TargetBusy, TargetUnfit
 from seawall.repository.rescue.files import target_errors
+from seawall.repository.rescue.open_target import OpenTarget
 
 _BLKZEROOUT = 0x127F
 _ZERO_PIECE_BYTES = 64 * 1024 * 1024
 _ALIGNED_BYTES = 4096
 
 
-class BlockDevice:
+class BlockDevice(OpenTarget):
     """A DiskSink that can be read back, over the first bytes of a device. Thread-safe. Raises TargetFull, TargetUnwritable."""
 
     def __init__(self, path: Path, descriptor: int, size_bytes: int) -> None:
-        self._descriptor = descriptor
-        self._label = str(path)
+        super().__init__(descriptor, str(path))
         self.size_bytes = size_bytes
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        with target_errors(self._label):
-            write_at(self._descriptor, offset, data)
 
     def zero(self, offset: int, length: int) -> None:
         """By the device itself where it can; what was on it before is gone either way."""
@@ -35,14 +31,6 @@ class BlockDevice:
             for at, size in pieces(offset, length, _ZERO_PIECE_BYTES):
                 if not self._zeroed_by_device(at, size):
                     write_zeroes(self._descriptor, at, size)
-
-    def flush(self) -> None:
-        with target_errors(self._label):
-            os.fsync(self._descriptor)
-
-    def read(self, offset: int, length: int) -> bytes:
-        with target_errors(self._label):
-            return read_at(self._descriptor, offset, length)
 
     def finish(self) -> None:
         self.flush()

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from seawall.repository.blocks import is_zero, pieces
 from seawall.repository.crypto.chunk import chunk_hash
 from seawall.repository.format.leaf import Leaf
-from seawall.repository.rescue.blocks import is_zero, pieces
 
 ReadBack = Callable[[int, int], bytes]
 

@@ -5,10 +5,11 @@ import os
 from dataclasses import dataclass
 from enum import Enum
 
-from seawall.repository.rescue.blocks import data_ranges, read_at, write_at, write_zeroes
+from seawall.repository.blocks import data_ranges, write_zeroes
 from seawall.repository.rescue.errors import TargetBusy, TargetExists
 from seawall.repository.rescue.files import JOURNAL, PARTIAL, FileFacts, TargetFolder, target_errors
 from seawall.repository.rescue.journal import LIMIT_BYTES, ImageIdentity, Journal, JournalState, parse_journal
+from seawall.repository.rescue.open_target import OpenTarget
 
 
 class Found(Enum):
@@ -70,33 +71,20 @@ def _is(file: FileFacts, journal: JournalState) -> bool:
     return file.mine and file.inode == journal.inode and file.names <= (2 if journal.complete else 1)
 
 
-class ImageFile:
+class ImageFile(OpenTarget):
     """A DiskSink that can be read back. Thread-safe; every call names its place. Raises TargetFull, TargetUnwritable."""
 
     def __init__(self, folder: TargetFolder, name: str, descriptor: int, journal: Journal) -> None:
+        super().__init__(descriptor, str(folder.path / name))
         self._folder = folder
         self._name = name
-        self._descriptor = descriptor
         self.journal = journal
-        self._label = str(folder.path / name)
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        with target_errors(self._label):
-            write_at(self._descriptor, offset, data)
 
     def zero(self, offset: int, length: int) -> None:
         """A hole stays one; what an earlier attempt or somebody else left in the range is overwritten."""
         with target_errors(self._label):
             for start, size in data_ranges(self._descriptor, offset, length):
                 write_zeroes(self._descriptor, start, size)
-
-    def flush(self) -> None:
-        with target_errors(self._label):
-            os.fsync(self._descriptor)
-
-    def read(self, offset: int, length: int) -> bytes:
-        with target_errors(self._label):
-            return read_at(self._descriptor, offset, length)
 
     def finish(self) -> None:
         """Durable and complete, under its final name. Raises TargetExists too."""

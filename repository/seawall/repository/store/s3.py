@@ -248,37 +248,32 @@ def create_bucket(location: S3Location, credentials: S3Credentials) -> None:
 
 
 def _client(location: S3Location, credentials: S3Credentials) -> "S3Client":
-    session = _session()
     with _MAKING:  # a session makes one client at a time
-        return _made(session, location, credentials)
+        return _session().client(
+            "s3",
+            endpoint_url=location.endpoint,
+            region_name=location.region,
+            verify=location.ca_file,
+            aws_access_key_id=credentials.access_key,
+            aws_secret_access_key=credentials.secret_key,
+            aws_session_token=credentials.session_token,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path", "payload_signing_enabled": False},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=SILENCE_SECONDS,
+                max_pool_connections=_CONNECTIONS,
+            ),
+        )
 
 
 @cache
 def _session() -> boto3.session.Session:
     """One for the process. Each reads and keeps the descriptions of S3 (13 MB), and none holds anybody's credentials."""
     return boto3.session.Session()
-
-
-def _made(session: boto3.session.Session, location: S3Location, credentials: S3Credentials) -> "S3Client":
-    return session.client(
-        "s3",
-        endpoint_url=location.endpoint,
-        region_name=location.region,
-        verify=location.ca_file,
-        aws_access_key_id=credentials.access_key,
-        aws_secret_access_key=credentials.secret_key,
-        aws_session_token=credentials.session_token,
-        config=Config(
-            signature_version="s3v4",
-            s3={"addressing_style": "path", "payload_signing_enabled": False},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=SILENCE_SECONDS,
-            max_pool_connections=_CONNECTIONS,
-        ),
-    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reading and writing at places of an open file or device: what image files and block devices have in common."""
+"""Reading and writing at places of an open file or device: restored disks, image files and block devices of a rescue."""
 
 import errno
 import os
