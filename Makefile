@@ -14,7 +14,7 @@ help: ## this list
 
 setup: $(SETUP) ## install what is missing: Debian packages, the virtual environment, Seawall itself (editable)
 
-$(VENV)/requirements.stamp: requirements/dev.txt deploy/install/system.sh
+$(VENV)/requirements.stamp: requirements/dev.txt deploy/install/system.sh deploy/install/packages.sh
 	deploy/install/system.sh
 	test -x $(PYTHON) || /usr/bin/python3 -m venv --system-site-packages $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt

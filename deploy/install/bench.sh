@@ -4,6 +4,7 @@
 #
 # usage: deploy/install/bench.sh          from anywhere
 set -euo pipefail
+. "$(dirname "$0")/packages.sh"
 
 PACKAGES=(
   # the other tools
@@ -14,32 +15,5 @@ PACKAGES=(
   mmdebstrap e2fsprogs fdisk
 )
 
-missing_packages() {
-  local package
-  for package in "${PACKAGES[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
-  done
-}
-
-as_root() {
-  [ "$(id -u)" = 0 ] && return
-  echo "$0: run it as root: something has to be installed" >&2
-  exit 1
-}
-
-# Debian starts what it installs unless this policy says no; an existing policy of the machine stays.
-forbid_service_starts() {
-  local policy=/usr/sbin/policy-rc.d
-  [ -e "$policy" ] && return
-  trap "rm -f $policy" EXIT
-  printf '#!/bin/sh\nexit 101\n' >"$policy"
-  chmod 755 "$policy"
-}
-
 mapfile -t missing < <(missing_packages)
-[ ${#missing[@]} -eq 0 ] && exit
-as_root
-echo "Installing ${missing[*]}"
-apt-get update --quiet --quiet
-forbid_service_starts
-DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" </dev/null
+[ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"

@@ -5,6 +5,7 @@
 # usage: deploy/install/system.sh          from anywhere
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. deploy/install/packages.sh
 
 PACKAGES=(
   # the virtual environment: libvirt-python is built in it, libnbd comes from Debian
@@ -19,43 +20,7 @@ PACKAGES=(
 KERNEL_PACKAGE=linux-image-cloud-amd64 # small, with virtio
 KERNEL_DIRECTORY=build/kernel
 
-missing_packages() {
-  local package
-  for package in "${PACKAGES[@]}"; do
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
-  done
-}
-
 has_kernel() { compgen -G "$1/boot/vmlinuz-*-cloud-*" >/dev/null && compgen -G "$1/lib/modules/*-cloud-*/kernel" >/dev/null; }
-
-as_root() {
-  [ "$(id -u)" = 0 ] && return
-  echo "$0: run it as root: something has to be installed" >&2
-  exit 1
-}
-
-update_lists() {
-  [ -z "${lists_are_new:-}" ] || return 0
-  apt-get update --quiet --quiet
-  lists_are_new=yes
-}
-
-# Debian starts what it installs unless this policy says no; an existing policy of the machine stays.
-forbid_service_starts() {
-  local policy=/usr/sbin/policy-rc.d
-  [ -e "$policy" ] && return
-  trap "rm -f $policy" EXIT
-  printf '#!/bin/sh\nexit 101\n' >"$policy"
-  chmod 755 "$policy"
-}
-
-install_packages() {
-  as_root
-  echo "Installing $*"
-  update_lists
-  forbid_service_starts
-  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null
-}
 
 # The kernel is unpacked, not installed: this machine goes on booting its own.
 unpack_kernel() {

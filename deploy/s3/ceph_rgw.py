@@ -10,19 +10,14 @@ OSD ports from 6800. The gateway's access log is in `DIRECTORY/log/client.rgw.a.
 """
 
 import http.client
-import os
-import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from deploy.s3.ceph_rgw_conf import ceph_configuration
-
-from seawall.repository.store.location import S3Credentials, S3Location
-from seawall.repository.store.s3 import create_bucket
+from deploy.s3.serving import serve
 
 STORE_BYTES = 48 << 30
 
@@ -143,19 +138,5 @@ class CephGateway:
             client.close()
 
 
-def main() -> None:
-    directory, address, port, buckets = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-    access_key, secret_key = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
-    endings = {signal.SIGTERM, signal.SIGINT}
-    gateway = CephGateway(directory, address, port, access_key, secret_key)
-    gateway.start()  # before the signals are blocked: a child would inherit the mask
-    signal.pthread_sigmask(signal.SIG_BLOCK, endings)
-    for bucket in buckets:
-        create_bucket(S3Location(bucket, endpoint=gateway.endpoint), S3Credentials(access_key, secret_key))
-    (directory / "serving").touch()
-    signal.sigwait(endings)
-    gateway.stop()
-
-
 if __name__ == "__main__":
-    main()
+    serve(CephGateway)

@@ -136,6 +136,12 @@ class FaultFleet:
         assert "VERDICT bad" not in text, self.guest.console_tail()
         assert longest_pause_seconds(text, self._ticks) <= frozen_seconds, self.guest.console_tail()
 
+    def assert_unharmed(self, run: Run, directory: Path) -> None:
+        """All three: nothing is left, the guest never stood, and the run's point is sound."""
+        self.await_clean()
+        self.assert_guest_never_stood()
+        self.judge(run, directory)
+
     def judge(self, run: Run, directory: Path) -> None:
         """Restore the run's point to files; the guest's own check on them finds every torn, old or mixed block."""
         where = f"/var/lib/libvirt/images/judged-{run.point_id}"

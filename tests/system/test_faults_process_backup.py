@@ -52,9 +52,7 @@ def test_killed_and_brought_back(
         assert attempts in ([AGAIN[victim], ""], [""]), "its worker may hand in with its last breath"
     if victim in (CONTROLLER, S3) or phase in VALIDATED:
         assert attempts == [""], "the same attempt goes on"
-    faults.await_clean()
-    faults.assert_guest_never_stood()
-    faults.judge(ended, tmp_path)
+    faults.assert_unharmed(ended, tmp_path)
 
 
 @pytest.mark.slow
@@ -78,6 +76,4 @@ def test_qemu_is_killed(based: FaultFleet, faults: FaultFleet, phase: Phase, tmp
     after = faults.await_end(faults.back_up().run_id)
     assert after.succeeded, after.failure
     assert faults.lab.point_of(after.point_id).disks[0].how == "compare"
-    faults.await_clean()
-    faults.assert_guest_never_stood()
-    faults.judge(after, tmp_path)
+    faults.assert_unharmed(after, tmp_path)

@@ -39,9 +39,7 @@ def test_an_attempt_that_stands_still_is_given_up_and_succeeded(
         ended = faults.await_end(run.run_id)
     assert ended.succeeded, ended.failure
     assert faults.reasons(run.run_id) == [GIVEN_UP[victim], ""]
-    faults.await_clean()
-    faults.assert_guest_never_stood()
-    faults.judge(ended, tmp_path)
+    faults.assert_unharmed(ended, tmp_path)
 
 
 @pytest.mark.parametrize("phase", [TRANSFER, MANIFEST], ids=lambda phase: phase.name)
@@ -58,9 +56,7 @@ def test_a_controller_that_stood_still_blames_nobody(
         ended = faults.await_end(run.run_id)
     assert ended.succeeded, ended.failure
     assert faults.reasons(run.run_id) == [""], "the same attempt goes on"
-    faults.await_clean()
-    faults.assert_guest_never_stood()
-    faults.judge(ended, tmp_path)
+    faults.assert_unharmed(ended, tmp_path)
 
 
 @pytest.mark.parametrize("victim", [WORKER, SUPERVISOR, S3], ids=lambda victim: victim.name)
@@ -79,9 +75,7 @@ def test_standing_still_while_the_point_is_published(
         ended = faults.await_end(run.run_id)
     assert ended.succeeded, ended.failure
     assert faults.reasons(run.run_id) == [""]
-    faults.await_clean()
-    faults.assert_guest_never_stood()
-    faults.judge(ended, tmp_path)
+    faults.assert_unharmed(ended, tmp_path)
 
 
 @pytest.mark.parametrize("phase", [PARENT, TRANSFER], ids=lambda phase: phase.name)
@@ -100,9 +94,7 @@ def test_libvirtd_stands_still(based: FaultFleet, faults: FaultFleet, phase: Pha
     assert ended.succeeded, ended.failure
     reasons = faults.reasons(run.run_id)
     assert reasons[-1] == "" and set(reasons) <= {"HYPERVISOR_TIMEOUT", "PREPARE_TIMEOUT", ""}
-    faults.await_clean()
-    faults.assert_guest_never_stood()
-    faults.judge(ended, tmp_path)
+    faults.assert_unharmed(ended, tmp_path)
 
 
 @pytest.mark.parametrize("phase", [PARENT, TRANSFER], ids=lambda phase: phase.name)
@@ -123,9 +115,7 @@ def test_qemu_stands_still(based: FaultFleet, faults: FaultFleet, phase: Phase, 
         "VM_BUSY",
         "",
     }
-    faults.await_clean()
-    faults.assert_guest_never_stood()
-    faults.judge(ended, tmp_path)
+    faults.assert_unharmed(ended, tmp_path)
 
 
 def test_a_worker_stands_still_in_a_restore(based: FaultFleet, faults: FaultFleet) -> None:

@@ -3,13 +3,14 @@
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.lab.namespaces import NamespaceHost
 
 from .measured import RESTORE, Row
 from .places import OUT
-from .targets import Target
+from .targets import Difference, Target
 from .timing import Timed, settle, timed
 
 
@@ -40,7 +41,21 @@ class CommandTool(ABC):
         before = self._target.before()
         done, point = self._backup(case, disk)
         self._points[case] = (point, disk)
-        change = self._target.since(before)
+        return self._row(case, round_number, done, self._target.since(before))
+
+    def restore(self, case: str, round_number: int) -> tuple[Row, Path]:
+        """The point of a case, into an empty folder. Also where the image is then."""
+        point, disk = self._points[case]
+        folder = OUT / self.name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        settle()
+        before = self._target.before()
+        done = self._restore(point, folder)
+        row = replace(self._row(RESTORE, round_number, done, self._target.since(before)), stored_bytes=0)
+        return row, folder / disk.relative_to("/")
+
+    def _row(self, case: str, round_number: int, done: Timed, change: Difference) -> Row:
         return Row(
             tool=self.name,
             target=self._target_name,
@@ -53,30 +68,6 @@ class CommandTool(ABC):
             store_cpu_seconds=change.store_cpu_seconds,
             requests=change.requests,
         )
-
-    def restore(self, case: str, round_number: int) -> tuple[Row, Path]:
-        """The point of a case, into an empty folder. Also where the image is then."""
-        point, disk = self._points[case]
-        folder = OUT / self.name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        settle()
-        before = self._target.before()
-        done = self._restore(point, folder)
-        change = self._target.since(before)
-        row = Row(
-            tool=self.name,
-            target=self._target_name,
-            case=RESTORE,
-            round=round_number,
-            wall_seconds=done.wall_seconds,
-            cpu_seconds=done.cpu_seconds,
-            peak_mib=done.peak_mib,
-            stored_bytes=0,
-            store_cpu_seconds=change.store_cpu_seconds,
-            requests=change.requests,
-        )
-        return row, folder / disk.relative_to("/")
 
     def _timed(self, *words: str, directory: Path | None = None) -> Timed:
         inside = ["env", "-C", str(directory)] if directory else []

@@ -1,5 +1,6 @@
 """The difference between two images, written through a running QEMU so that its bitmap knows of it. The VM stays paused."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from deploy.lab.hypervisor_host import HypervisorHost
 from deploy.lab.waiting import LabFailed
 from numpy.typing import NDArray
 
-from .timing import data_extents
+from seawall.repository.blocks import data_ranges
 
 GRANULARITY = 65_536
 """Of the bitmaps that libvirt makes in images with clusters of this size."""
@@ -82,7 +83,7 @@ def _content(image: Path, writes: Iterable[Write]) -> Iterator[bytes]:
 
 def _touched(descriptor: int) -> Iterator[int]:
     """An offset in each window that holds data."""
-    for offset, length in data_extents(descriptor):
+    for offset, length in data_ranges(descriptor, 0, os.fstat(descriptor).st_size):
         yield from range(offset, offset + length, _WINDOW)
         yield offset + length - 1
 

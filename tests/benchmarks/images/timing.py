@@ -1,16 +1,17 @@
 """One command, timed from its start to its exit, as a user waits for it."""
 
-import errno
 import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.lab.namespaces import NamespaceHost
 from deploy.lab.waiting import LabFailed
+
+from seawall.repository.blocks import data_ranges
 
 _READ_BYTES = 4 << 20
 
@@ -49,21 +50,6 @@ def settle(disk: Path | None = None) -> None:
     os.sync()
     if disk is not None:
         with open(disk, "rb", buffering=0) as file:
-            for offset, length in data_extents(file.fileno()):
+            for offset, length in data_ranges(file.fileno(), 0, disk.stat().st_size):
                 for position in range(offset, offset + length, _READ_BYTES):
                     os.pread(file.fileno(), min(_READ_BYTES, offset + length - position), position)
-
-
-def data_extents(descriptor: int) -> Iterator[tuple[int, int]]:
-    """Offset and length of what is not a hole, in order."""
-    end, position = os.fstat(descriptor).st_size, 0
-    while position < end:
-        try:
-            position = os.lseek(descriptor, position, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only hole from here on
-                return
-            raise
-        hole = os.lseek(descriptor, position, os.SEEK_HOLE)
-        yield position, hole - position
-        position = hole
