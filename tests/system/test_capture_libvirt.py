@@ -20,25 +20,13 @@ from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
 from support.libvirt_host import LibvirtHost, await_true, disk_xml, domain_xml
 
 pytestmark = pytest.mark.system
+pytest_plugins = ["support.libvirt_fixtures"]
 
 MIB = 1024 * 1024
 QCOW2_BYTES = 64 * MIB
 RAW_BYTES = 8 * MIB + 512  # no multiple of 4,096
 REPOSITORY = "abcdef0123456789"
 AGENT = "agent-1"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[LibvirtHost]:
-    with LibvirtHost.temporary() as host:
-        yield host
-
-
-@pytest.fixture(scope="module")
-def hypervisor(host: LibvirtHost) -> Iterator[LibvirtHypervisor]:
-    hypervisor = LibvirtHypervisor(host.uri)
-    yield hypervisor
-    hypervisor.close()
 
 
 @pytest.fixture

@@ -21,25 +21,13 @@ from support import capture_holder
 from support.libvirt_host import LibvirtHost, await_true, disk_xml, domain_xml
 
 pytestmark = pytest.mark.system
+pytest_plugins = ["support.libvirt_fixtures"]
 
 MIB = 1024 * 1024
 DISK_BYTES = 64 * MIB
 SOON = 60.0
 """Seconds for what takes less than two on a quiet machine."""
 LARGEST_GUARD_KIB = 40 * 1024
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[LibvirtHost]:
-    with LibvirtHost.temporary() as host:
-        yield host
-
-
-@pytest.fixture(scope="module")
-def hypervisor(host: LibvirtHost) -> Iterator[LibvirtHypervisor]:
-    hypervisor = LibvirtHypervisor(host.uri)
-    yield hypervisor
-    hypervisor.close()
 
 
 class Vm:

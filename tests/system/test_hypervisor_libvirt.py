@@ -21,15 +21,10 @@ from seawall.repository.clock import SystemClock
 from support.libvirt_host import LibvirtHost, disk_xml, domain_xml
 
 pytestmark = pytest.mark.system
+pytest_plugins = ["support.libvirt_fixtures"]
 
 MIB = 1024 * 1024
 NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[LibvirtHost]:
-    with LibvirtHost.temporary() as host:
-        yield host
 
 
 @pytest.fixture

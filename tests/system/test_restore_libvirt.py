@@ -18,18 +18,13 @@ from seawall.repository.format.manifest import DiskManifest, Root
 from support.libvirt_host import LibvirtHost, disk_xml, domain_xml
 
 pytestmark = pytest.mark.system
+pytest_plugins = ["support.libvirt_fixtures"]
 
 MIB = 1024 * 1024
 QCOW2_BYTES = 64 * MIB
 RAW_BYTES = 8 * MIB + 512
 VM_ID = "0b1c6f0e-3d0a-4b8e-9f5a-27d2a1e0c7aa"
 NAME = "web 1's “größe” & co"  # as an operator may name a VM
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[LibvirtHost]:
-    with LibvirtHost.temporary() as host:
-        yield host
 
 
 @pytest.fixture
