@@ -119,4 +119,6 @@ def _credentials(tls: Callable[[], TlsFiles], *, mutual: bool) -> grpc.ServerCre
 
 def _configuration(files: TlsFiles, *, mutual: bool) -> grpc.ServerCertificateConfiguration:
     roots = files.client_roots_pem if mutual else None
-    return grpc.ssl_server_certificate_configuration([(files.key_pem.reveal(), files.chain_pem)], root_certificates=roots)
+    return grpc.ssl_server_certificate_configuration(
+        [(files.key_pem.reveal(), files.chain_pem)], root_certificates=roots
+    )
