@@ -113,7 +113,9 @@ def _credentials(tls: Callable[[], TlsFiles], *, mutual: bool) -> grpc.ServerCre
         return _configuration(files, mutual=mutual)
 
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(shown, mutual=mutual), changed, require_client_authentication=mutual
+        _configuration(shown, mutual=mutual),
+        changed,  # type: ignore[arg-type]  # the stubs do not know None
+        require_client_authentication=mutual,
     )
 
 
