@@ -7,7 +7,7 @@ import structlog
 
 from seawall.controller.errors import ControllerError
 from seawall.controller.publishing.promotion import Promotion
-from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
+from seawall.controller.scheduler.wakes import ENDED, SCHEDULER, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
 
@@ -61,4 +61,4 @@ async def _finish(promotion: Promotion, blocking: Blocking, wakes: Wakes, point_
         # The top of the loop: the intent stays, a later round tries again.
         if patience.failed(point_id, type(error).__name__):
             _log.exception("point.unfinished", point_id=point_id)
-    wakes.notify((SCHEDULER,))
+    wakes.notify((SCHEDULER, ENDED))

@@ -6,7 +6,7 @@ from typing import TypeVar
 from seawall.controller.errors import FailedPrecondition, NotFound, PermissionDenied
 from seawall.controller.records.runs import Run
 from seawall.controller.runs.machine import Execution, wanted
-from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
+from seawall.controller.scheduler.wakes import ENDED, SCHEDULER, Wakes
 from seawall.controller.store import Store, Transaction
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ class Change:
         )
         if wanted(before) != wanted(saved):
             self._wake(after.attempt.host_id)
+        if saved.run.state.over:
+            self._woken.add(ENDED)
         return saved
 
     def start(self, before: Run, after: Execution) -> Execution:

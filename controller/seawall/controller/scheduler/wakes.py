@@ -1,4 +1,4 @@
-"""Tells waiting calls of this process that something changed: a host's desired set, what the scheduler looks at, or anything at all.
+"""Tells waiting calls of this process that something changed: a host's desired set, what the scheduler looks at, a run's end, anything at all.
 
 A hint only: whoever is woken reads the database, and whoever misses a wake reads it a little later.
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 ANYTHING = ""
 SCHEDULER = "scheduler"
+ENDED = "ended"
+"""A run is over: who watches runs need not wait for its next look."""
 
 
 class Wakes:

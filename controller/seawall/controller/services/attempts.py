@@ -11,6 +11,7 @@ from seawall.controller.records.runs import Failure, Progress, RunKind, RunWarni
 from seawall.controller.runs.machine import Execution, accept, fail, finish_restore
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions, load_owned
+from seawall.controller.scheduler.wakes import ENDED
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.grants import BackupAccess, Grants, RestoreAccess
 from seawall.controller.services.sessions import require_session
@@ -100,6 +101,7 @@ class Attempts:
         await self._executions.change(
             lambda change: _keep(change.transaction, key.attempt_id, hand_in.progress, now_us)
         )
+        self._executions.wakes.notify((ENDED,))  # the publisher's own transaction wakes nobody
         if completion.missing:
             _log.warning("attempt.slots_missing", attempt_id=key.attempt_id, slots=len(completion.missing))
         return completion

@@ -1,10 +1,9 @@
-"""WatchRuns: a snapshot, then each change, at most one a second and run, until all of the runs are over."""
+"""WatchRuns: a snapshot, then each change, at most one a second and run but for its end, until all of the runs are over."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from seawall.controller.errors import InvalidArgument
-from seawall.controller.scheduler.wakes import Wakes
+from seawall.controller.scheduler.wakes import ENDED, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.naming import find_run
 from seawall.controller.services.views import RunView, run_views
@@ -30,7 +29,7 @@ class Watching:
         run_ids = await self._store.read(lambda transaction: _ids(transaction, texts))
         shown: dict[str, tuple[int, ...]] = {}
         while True:
-            seen = self._wakes.seen()
+            seen, ended = self._wakes.seen(), self._wakes.seen(ENDED)
             views = await self._store.read(lambda transaction: _views(transaction, run_ids))
             for view in views:
                 if shown.get(view.run.id) != view.mark:
@@ -40,9 +39,7 @@ class Watching:
                 return
             self._drain.refuse_if_started()
             await self._drain.first(self._wakes.changed(seen), self._timings.scheduler_interval_seconds)
-            await self._drain.first(
-                asyncio.sleep(self._timings.watch_interval_seconds), self._timings.watch_interval_seconds
-            )
+            await self._drain.first(self._wakes.changed(ended, ENDED), self._timings.watch_interval_seconds)
 
 
 def _ids(transaction: Transaction, texts: Sequence[str]) -> list[str]:
