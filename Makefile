@@ -56,6 +56,18 @@ bench-profile: $(SETUP) ## where the worker's time goes in a full backup, into t
 bench-pipeline: $(SETUP) ## the data pipeline alone, in memory
 	$(PYTHON) tests/benchmarks/pipeline.py
 
+bench-repository: $(SETUP) ## the repository's numbers beside zstd and restic (root; ONLY=encode,unchanged,restore,random_reads,collect,index)
+	ONLY="$(ONLY)" INDEX_ENTRIES="$(INDEX_ENTRIES)" $(PYTHON) -m tests.benchmarks.repository
+
+faults: $(SETUP) ## random faults on the real code, then planted mutants, into build/faults.json (ROUNDS=300 SEED=1; SEED=1/48 replays one)
+	$(PYTHON) -m tests.faults --rounds $(or $(ROUNDS),300) --seed $(or $(SEED),1)
+
+fuzz: $(SETUP) ## every parser under a coverage-guided fuzzer (SECONDS=600)
+	test -d build/fuzz/atheris || $(BIN)/pip install --quiet --disable-pip-version-check --target build/fuzz/atheris atheris==3.0.0
+	mkdir -p build/fuzz/corpus
+	PYTHONPATH=build/fuzz/atheris nice -n 19 $(PYTHON) tests/fuzz/parsers.py build/fuzz/corpus -max_len=8192 -rss_limit_mb=1024 -timeout=10 \
+	  -artifact_prefix=build/fuzz/finding- -max_total_time=$(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),600)
+
 demo: $(SETUP) ## the main job on two hypervisor hosts in namespaces; KEEP=1 leaves it running
 	KEEP=$(KEEP) $(PYTHON) -m deploy.lab demo
 
@@ -69,4 +81,4 @@ lock: $(SETUP) ## renew requirements/dev.txt (needs uv)
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-pipeline demo demo-down lock clean
+.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-pipeline bench-repository faults fuzz demo demo-down lock clean

@@ -53,9 +53,10 @@ class GuestImage:
         run_tool("qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(self.vda), str(targets["vda"]))
         run_tool("cp", "--sparse=always", str(self.vdb), str(targets["vdb"]))
 
-    def tool_says(self, verb: str, disks: dict[str, Path]) -> str:
-        """What the guest's program prints when it is run here on raw images: `verify` or `advance`."""
-        return subprocess.run([self.tool, verb, disks["vda"], disks["vdb"]], capture_output=True, text=True).stdout
+    def tool_says(self, verb: str, disks: dict[str, Path], *more: str) -> str:
+        """What the guest's program prints when it is run here on raw images: `verify`, `advance`, or `replay` with a number."""
+        argv = [str(self.tool), verb, str(disks["vda"]), str(disks["vdb"]), *more]
+        return subprocess.run(argv, capture_output=True, text=True).stdout
 
 
 def find_kernel(root: Path) -> Kernel:

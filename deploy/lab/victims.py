@@ -19,6 +19,9 @@ class Scene:
     guest: GuestVm
 
 
+BOOT_SECONDS = 240
+"""An emulated guest on a busy machine."""
+
 Act = Callable[[Scene], None]
 
 
@@ -65,7 +68,7 @@ def _kill_worker(scene: Scene) -> None:
 
 def _start_qemu(scene: Scene) -> None:
     scene.guest.start()
-    verdict = scene.guest.await_verdict()
+    verdict = scene.guest.await_verdict(BOOT_SECONDS)
     if not verdict.ok:
         raise LabFailed(f"the guest found its disks bad after a power loss: {verdict.line}")
 
@@ -104,4 +107,3 @@ S3 = Victim(
     lambda scene: scene.lab.kill_service("s3"),
     lambda scene: scene.lab.start_s3(),
 )
-VICTIMS = (WORKER, SUPERVISOR, CONTROLLER, QEMU, LIBVIRTD, S3)

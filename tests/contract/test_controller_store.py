@@ -37,6 +37,7 @@ from seawall.controller.records.runs import (
     RunWarning,
 )
 from seawall.controller.store import Leader, Store, Transaction
+from seawall.repository.format.slot_set import SlotSet
 from support.controller_records import (
     NOW,
     a_failure,
@@ -408,7 +409,7 @@ def test_runs_are_counted_by_what_they_do(store: Store) -> None:
 
 def test_packs_from_open_to_stored_or_void(store: Store) -> None:
     store.write_now(first_run)
-    opened, stored, void = a_pack(1), a_pack(2, meta=True, condemned=(1, 5)), a_pack(3)
+    opened, stored, void = a_pack(1), a_pack(2, meta=True, condemned=SlotSet.of((1, 5))), a_pack(3)
     for pack in (opened, stored, void):
         store.write_now(lambda transaction, pack=pack: transaction.packs.add_pack(pack))  # type: ignore[misc]
     mark = lambda transaction: transaction.packs.mark_stored("repository", stored.id, 500, 7)  # noqa: E731

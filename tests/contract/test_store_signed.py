@@ -218,6 +218,9 @@ class ForgetfulTransfer:
     def get_range(self, url: str, offset: int, length: int) -> bytes:
         return self.get(url)[offset : offset + length]
 
+    def get_suffix(self, url: str, length: int) -> bytes:
+        return self.get(url)[-length:]
+
 
 def test_probe_warns_of_each_promise_that_is_not_kept() -> None:
     store = ForgetfulStore()

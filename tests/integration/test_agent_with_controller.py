@@ -1,6 +1,7 @@
 """Agent and controller, both real, over loopback: join, back up twice, restore, cancel, and a controller that restarts in between."""
 
 import asyncio
+import json
 import random
 import sys
 import uuid
@@ -14,9 +15,12 @@ from seawall.agent.config import AgentConfig
 from seawall.agent.join import join_host
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.config import ControllerConfig
+from seawall.controller.records.maintenance import JobKind
 from seawall.repository.clock import SystemClock
+from seawall.repository.store.folder import FolderStore
 from support.agent_host import FAST, AgentHost
 from support.agent_memory_hypervisor import vm
+from support.collecting import awaited, started
 from support.controller_application import Controller, configured, running
 
 FILE_WORKER = (sys.executable, str(Path(__file__).parents[1] / "support" / "agent_file_worker.py"))
@@ -125,6 +129,28 @@ async def test_two_backups_and_both_restored(controller: Controller, host: Agent
     for point in (full, incremental):
         assert (await restore(controller, point)).state == resources_pb2.RUN_STATE_SUCCEEDED
     assert sorted(restored_images(host)) == sorted([first, second])
+
+
+async def test_what_verification_found_damaged_is_stored_anew(
+    controller: Controller, host: AgentHost, tmp_path: Path
+) -> None:
+    """The agent is told when its attempt begins: it reads those places although nothing there changed, and stores nothing else."""
+    image = Path(host.config.hypervisor.removeprefix("file://")) / VM / "vda.img"
+    await back_up(controller)
+    store = FolderStore(tmp_path / "repository")
+    name = max((info.size_bytes, info.name) for info in store.list("v1/p/"))[1]
+    body = bytearray(store.get(name))
+    body[len(body) // 2] ^= 1
+    store.put(name, bytes(body), create_only=False)
+    job = await asyncio.to_thread(started, controller, JobKind.CHECK, read_data_percent=100)
+    done = await asyncio.to_thread(awaited, controller, job.id, lambda found: found.state.over)
+    assert json.loads(done.result)["bad_slots"] == 1, done
+    point, expected = await back_up(controller), image.read_bytes()
+    assert point.disks[0].how == resources_pb2.READ_METHOD_BITMAP
+    assert 0 < point.disks[0].new_bytes <= 1 << 18
+    assert point.damage == ""
+    await restore(controller, point)
+    assert restored_images(host) == [expected]
 
 
 async def test_a_run_canceled_in_mid_transfer_is_canceled(controller: Controller, host: AgentHost) -> None:

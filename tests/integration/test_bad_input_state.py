@@ -263,8 +263,19 @@ def backed_up(controller: Controller, host: ScriptedAgent, disk: ModelDisk) -> s
     return {name[:-2] for name in packs} - manifests
 
 
-@pytest.mark.parametrize("damage", [flipped, emptied, garbled, gone])
-def test_a_damaged_index_is_read_anew_from_the_packs(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    ("which", "damage"),
+    [
+        ("*.shard", flipped),
+        ("*.shard", gone),
+        ("shards.list", emptied),
+        ("shards.list", garbled),
+        ("shards.list", gone),
+    ],
+)
+def test_a_damaged_index_is_read_anew_from_the_packs(
+    tmp_path: Path, which: str, damage: Callable[[Path], None]
+) -> None:
     config = configured(tmp_path / "state")
     disk = ModelDisk(SIZE)
     disk.write(0, bytes(range(256)) * 1024)
@@ -273,7 +284,8 @@ def test_a_damaged_index_is_read_anew_from_the_packs(tmp_path: Path, damage: Cal
         host = enrolled(controller, "alpha")
         host.inventory({"vda": SIZE})
         assert backed_up(controller, host, disk)
-    damage(config.paths.index_of(repository.repository_id) / "chunks.index")
+    (file,) = config.paths.index_of(repository.repository_id).glob(which)
+    damage(file)
     with running(config) as controller:
         host.connect()
         host.hello()

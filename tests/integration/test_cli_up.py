@@ -17,6 +17,7 @@ from deploy.s3.seaweedfs import SeaweedFS
 from seawall.cli.up.found import is_free
 from seawall.cli.up.settings import load
 from seawall.repository.store.location import S3Credentials
+from support.block_device import small_file_system
 from support.cli_up import UpHome
 from support.libvirt_host import await_true
 
@@ -93,6 +94,58 @@ def test_a_first_start_that_is_killed_after_any_step_is_continued(home: UpHome, 
         assert signing in sheet
         assert not (home.state / "join-token").exists()
         assert life.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "killings",
+    [
+        {"repository made": "controller", "agent started": "agent"},
+        pytest.param({"controller started": "controller", "joined": "controller"}, marks=pytest.mark.slow),
+        pytest.param({"controller started": "controller", "agent started": "agent"}, marks=pytest.mark.slow),
+    ],
+    ids=lambda killings: ", ".join(f"{child} after {step}" for step, child in killings.items()),
+)
+def test_a_child_that_dies_before_all_is_ready_is_started_once_more(home: UpHome, killings: dict[str, str]) -> None:
+    ended = up_whose_children_die(home, killings)
+    of_one = len(set(killings.values())) == 1
+    assert ended.returncode == (1 if of_one else 0), ended.stderr
+    for child in set(killings.values()):
+        assert ended.stderr.count(f"The {child} was killed by SIGKILL. It is started once more in 1 s") == 1
+    if of_one:
+        assert "was killed by SIGKILL. Its log is" in ended.stderr, "the second death is the end"
+    with home.up() as life:
+        facts = home.facts()
+        assert (len(facts["hosts"]), len(facts["repositories"])) == (1, 1)
+        assert life.stop() == 0
+
+
+def up_whose_children_die(home: UpHome, killings: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    script = Path(__file__).parents[1] / "support" / "cli_up_child_killed.py"
+    victims = [f"{step}={child}" for step, child in killings.items()]
+    ended = subprocess.run(
+        [sys.executable, script, home.state, home.root / "r", home.hypervisor, *victims],
+        env=home.seawall.environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert home.processes() == []
+    return ended
+
+
+def test_a_full_disk_at_the_first_start_is_named_and_with_room_it_goes_on(home: UpHome) -> None:
+    with small_file_system(home.state, 16 << 20) as state:
+        for left, reason in ((0, "NO_ROOM"), (8 << 10, "NO_ROOM"), (72 << 10, "DATABASE_FULL")):
+            with (state / "filler").open("wb") as filler:
+                filler.truncate(0)
+                os.posix_fallocate(filler.fileno(), 0, os.statvfs(state).f_bavail * 4096 - left or 1)
+            refused = home.refused()
+            assert (refused.code, refused.reason) == (5, reason), refused
+            message = refused.json["error"]["message"]
+            assert str(state) in message and "Make room there" in message
+        (state / "filler").unlink()
+        with home.up() as life:
+            assert life.stop() == 0
 
 
 def test_children_end_with_it_and_are_waited_for(home: UpHome) -> None:

@@ -89,6 +89,9 @@ class MemoryHypervisor:
         if name in self.marks.get(vm_id, []):
             self.marks[vm_id].remove(name)
 
+    def delete_bitmaps(self, vm_id: str, checkpoint: str, targets: Sequence[str]) -> None:
+        self.domain(vm_id)
+
     def freeze(self, vm_id: str, timeout_seconds: int) -> int:
         raise HypervisorError("no guest agent")
 

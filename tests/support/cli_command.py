@@ -137,6 +137,10 @@ class Terminal:
             pass
         return self.process.wait(timeout=max(0.1, deadline - time.monotonic()))
 
+    def answer(self, text: str) -> None:
+        """Typed in."""
+        os.write(self.master, text.encode())
+
     def interrupt(self) -> None:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)

@@ -7,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
+import numpy as np
 from blake3 import blake3
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from numpy.typing import NDArray
 
 from seawall.api.v1 import agent_pb2, agent_pb2_grpc, enroll_pb2, operator_pb2, resources_pb2
 from seawall.controller.certificates.authority import new_key
 from seawall.repository.crypto.signing import SIGNATURE_BYTES
 from seawall.repository.disks import DiskSource
+from seawall.repository.errors import ObjectMissing
 from seawall.repository.format.descriptor import read_descriptor
 from seawall.repository.format.header import MANIFEST
 from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.record import Codec, Locator
 from seawall.repository.format.root_object import open_manifest, open_root
+from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.reading.point import PointReader
+from seawall.repository.reading.tables import table_by_suffix
 from seawall.repository.store.port import SignedPut
 from seawall.repository.store.presigned import PresignedClient
 from seawall.repository.writing.facts import DiskToWrite, PointFacts, WriteSettings, WrittenPoint
@@ -44,6 +49,7 @@ class ScriptedAgent:
     session_id: str = ""
     generation: int = 0
     puts: list[str] = field(default_factory=list)
+    instant_us: int = INSTANT_US
 
     def __post_init__(self) -> None:
         self.connect()
@@ -142,10 +148,11 @@ class ScriptedAgent:
         parent = None
         if grant.HasField("parent"):
             parent = self.reader(attempt, grant.lineage_id, grant.k_dedup, grant.parent)
-        with PointWriter(settings, wire, parent=parent) as writer:
+        bad = {(one.pack_id, slot) for one in grant.bad_slots for slot in SlotSet.parse(one.slots)}
+        with PointWriter(settings, wire, parent=parent, bad=bad) as writer:
             for name, source in disks.items():
                 writer.write_disk(DiskToWrite(name, "raw", f"/{name}.raw", 512, how, "", source))
-            return writer.finish(PointFacts(grant.vm_id, VM_NAME, grant.run_id, INSTANT_US, False, None))
+            return writer.finish(PointFacts(grant.vm_id, VM_NAME, grant.run_id, self.instant_us, False, None))
 
     def reader(
         self,
@@ -197,10 +204,10 @@ class ScriptedAgent:
                 for each in point.disks
             ],
         )
-        request.instant.FromMicroseconds(INSTANT_US)
+        request.instant.FromMicroseconds(self.instant_us)
         return request
 
-    def put(self, target: agent_pb2.PutTarget, body: bytes | bytearray) -> None:
+    def put(self, target: agent_pb2.PutTarget, body: bytes | bytearray | memoryview) -> None:
         self.puts.append(target.url)
         signed = SignedPut(target.url, dict(target.headers), int(target.expires_at.ToMicroseconds()))
         self.transfer.put(signed, memoryview(body))
@@ -251,11 +258,22 @@ class WirePacks:
         stored(self._agent, self._attempt, pack.pack_id)
 
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
+        signed = self._signed(pack_id, generation)
+        if signed.pack.generation != generation:
+            raise ObjectMissing(f"pack {pack_id.hex()}.{generation} was replaced by {signed.pack.generation}")
+        return self._agent.transfer.get_range(signed.url, offset, length)
+
+    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
+        signed = self._signed(pack_id, (1 << 32) - 1)
+        table = table_by_suffix(lambda length: self._agent.transfer.get_suffix(signed.url, length))
+        return signed.pack.generation, table
+
+    def _signed(self, pack_id: bytes, generation: int) -> agent_pb2.ReadUrl:
         pack = agent_pb2.PackRef(pack_id=pack_id, generation=generation)
         answer = self._agent.stub.GetReadUrls(
             agent_pb2.GetReadUrlsRequest(session_id=self._agent.session_id, attempt=self._attempt, packs=[pack])
         )
-        return self._agent.transfer.get_range(answer.urls[0].url, offset, length)
+        return answer.urls[0]
 
 
 def seal(agent: ScriptedAgent, attempt: agent_pb2.AttemptRef, pack: SealedPack) -> agent_pb2.SealPackResponse:

@@ -22,7 +22,7 @@ from seawall.controller.operator_access import OperatorAccess
 from seawall.controller.repositories.catalogue import OpenStore
 from seawall.controller.server.ports import BoundPorts
 from seawall.controller.timings import Timings
-from seawall.repository.clock import SystemClock
+from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.crypto.keys import new_secret
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.store.locate import open_store
@@ -40,6 +40,7 @@ BRISK = Timings(
     restart_backoff_seconds=0.05,
     expired_backoff_seconds=0.05,
     publish_retry_seconds=0.1,
+    verify_new_seconds=3600.0,  # tests of verification ask for it
 )
 RECOVERY_KEY = public_key_of(new_secret())
 
@@ -151,14 +152,17 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 @contextmanager
 def running(
-    config: ControllerConfig, timings: Timings = BRISK, open_store: OpenStore = open_store
+    config: ControllerConfig,
+    timings: Timings = BRISK,
+    open_store: OpenStore = open_store,
+    clock: Clock | None = None,
 ) -> Iterator[Controller]:
     """Serves until the block ends; then drains, as at SIGTERM."""
     ready = threading.Event()
     found: dict[str, object] = {}
 
     async def main() -> None:
-        application = Application(config, Outside(SystemClock(), timings=timings, open_store=open_store))
+        application = Application(config, Outside(clock or SystemClock(), timings=timings, open_store=open_store))
         found["ports"] = await application.start()
         found["application"], found["loop"] = application, asyncio.get_running_loop()
         ready.set()

@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seawall.repository.errors import IntegrityError, ObjectExists, ObjectMissing
 from seawall.repository.format.layout import pack_name
 from seawall.repository.format.pack import SealedPack, parse_table
 from seawall.repository.format.record import ChunkType, Codec, Locator
+from seawall.repository.reading.store_packs import StorePackReader
 from seawall.repository.store.port import Store
 
 
@@ -52,6 +56,9 @@ class DirectCoordinator:
         if len(body) != length:
             raise IntegrityError(f"pack {pack_id.hex()}: ends before byte {offset + length}")
         return body
+
+    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
+        return StorePackReader(self.store, self._tenant).newest_table(pack_id)
 
     def name(self, pack_id: bytes, generation: int) -> str:
         return pack_name(self._tenant, pack_id, generation)

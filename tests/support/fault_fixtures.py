@@ -8,22 +8,24 @@ from collections.abc import Iterator
 
 import pytest
 from deploy.lab.laboratory import Laboratory
+from deploy.lab.victims import BOOT_SECONDS
 
 from support.fault_fleet import REPOSITORY, TIMINGS, FaultFleet
+from support.replayed_truth import ReplayedTruth
 
 
 @pytest.fixture(scope="session")
-def fault_fleet() -> Iterator[FaultFleet]:
+def fault_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultFleet]:
     with Laboratory(f"faults-{os.getpid()}", timings=TIMINGS) as lab:
         for hypervisor in lab.hypervisors.values():
             hypervisor.start()
         proxy = lab.start_fault_proxy()
         image = lab.guest_image()
-        fleet = FaultFleet(lab, proxy, image)
+        fleet = FaultFleet(lab, proxy, ReplayedTruth(image, tmp_path_factory.mktemp("guest") / "truth"))
         fleet.guest.create(image)
         lab.start_services()
         lab.add_repository(REPOSITORY, endpoint=proxy.endpoint)
-        assert fleet.guest.await_verdict().ok
+        assert fleet.guest.await_verdict(BOOT_SECONDS).ok
         yield fleet
     assert lab.leftovers() == []
 

@@ -5,16 +5,17 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from deploy.lab.answers import Run
+from deploy.lab.answers import Run, parse_run
 from deploy.lab.fault_proxy.control import ActiveRule, FaultProxy
 from deploy.lab.fault_proxy.rules import Hold
-from deploy.lab.guest_image import GuestImage
 from deploy.lab.guest_vm import GuestVm, convert_to_raw
 from deploy.lab.laboratory import Laboratory
 from deploy.lab.traces import checkpoints, traces
-from deploy.lab.truth import WitnessedPoint, compare_point, judge_images
-from deploy.lab.victims import Scene
+from deploy.lab.truth import WitnessedPoint, compare_point
+from deploy.lab.victims import QEMU, Scene
 from deploy.lab.waiting import wait_for
+
+from support.replayed_truth import ReplayedTruth
 
 TIMINGS = {
     "heartbeat_seconds": 1,
@@ -37,17 +38,18 @@ FREEZE_SECONDS = 10
 """The longest that a guest may be frozen."""
 
 GENERIC = ("", "INTERNAL_ERROR", "AGENT_ERROR", "REPOSITORY_ERROR", "UNKNOWN")
-END_SECONDS = 180
+END_SECONDS = 300
 _TICK = re.compile(r"SEAWALL-GUEST-TICK seq=(\d+)")
 
 
 class FaultFleet:
     """The laboratory, its fault proxy, its one guest, and what must hold after every fault."""
 
-    def __init__(self, lab: Laboratory, proxy: FaultProxy, image: GuestImage) -> None:
-        self.lab, self.proxy, self.image = lab, proxy, image
+    def __init__(self, lab: Laboratory, proxy: FaultProxy, truth: ReplayedTruth) -> None:
+        self.lab, self.proxy, self._truth = lab, proxy, truth
         self.guest = GuestVm("guest", lab.hypervisors["alpha"])
         self._ticks = 0
+        self._asked_at: dict[str, int] = {}
 
     def scene(self, host: str = "alpha") -> Scene:
         return Scene(self.lab, host, self.guest)
@@ -57,8 +59,11 @@ class FaultFleet:
         return self.proxy.rule(Hold(answered), method=method, path=rf"/{REPOSITORY}/v1/{objects}/", skip=skip)
 
     def back_up(self, *words: str) -> Run:
-        """Begin one."""
-        return self.lab.start_backup(self.guest.name, *words, repository=REPOSITORY)
+        """Begin one. What the guest has written by now is in its point."""
+        seq = self.guest.seq()
+        run = self.lab.start_backup(self.guest.name, *words, repository=REPOSITORY)
+        self._asked_at[run.run_id] = seq
+        return run
 
     def begin(self) -> None:
         """Before a test: everything is at peace, and the guest's report so far is not this test's."""
@@ -66,9 +71,11 @@ class FaultFleet:
         self._ticks = len(_TICK.findall(self._console()))
 
     def settle(self) -> None:
-        """Wait until hosts are online and nothing of an earlier test goes on."""
+        """Wait until hosts are online and nothing of an earlier test goes on. A guest that a failed test left off fails no other one."""
         self.proxy.clear()
         self.lab.await_hosts_online()
+        if self.guest.state() == "shut off":
+            QEMU.revive(self.scene())
         self.lab.await_vm(self.guest.name, "alpha")
 
     def run(self, run_id: str) -> dict[str, Any]:
@@ -137,13 +144,24 @@ class FaultFleet:
         assert longest_pause_seconds(text, self._ticks) <= frozen_seconds, self.guest.console_tail()
 
     def assert_unharmed(self, run: Run, directory: Path) -> None:
-        """All three: nothing is left, the guest never stood, and the run's point is sound."""
+        """All of it: nothing is left, the guest never stood, no run has a point that failed, and the run's point is sound."""
         self.await_clean()
         self.assert_guest_never_stood()
+        self.assert_points_are_of_good_runs()
         self.judge(run, directory)
 
-    def judge(self, run: Run, directory: Path) -> None:
-        """Restore the run's point to files; the guest's own check on them finds every torn, old or mixed block."""
+    def assert_points_are_of_good_runs(self) -> None:
+        """One each, and none of a run that failed."""
+        runs = self.lab.seawall_json("run", "list", "--limit", "500")["runs"]
+        good = sorted(run["point_id"] for run in runs if run["kind"] == "backup" and parse_run(run).succeeded)
+        points = self.lab.seawall_json("point", "list", "--limit", "500")["points"]
+        assert sorted(point["point_id"] for point in points) == good
+
+    def judge(self, run: Run, directory: Path, since: int | None = None) -> None:
+        """Restore the run's point to files: each byte is what the guest had written, and nothing that it wrote before is missing.
+
+        `since`: its newest operation when the run was asked for, where another guest than ours was backed up.
+        """
         where = f"/var/lib/libvirt/images/judged-{run.point_id}"
         outside = self.lab.hosts["beta"].outside(where)
         outside.mkdir()
@@ -154,7 +172,7 @@ class FaultFleet:
         disks = {"vda": directory / "vda.raw", "vdb": directory / "vdb.raw"}
         for disk, kind in (("vda", "qcow2"), ("vdb", "raw")):
             convert_to_raw(outside / f"{disk}.{kind}", kind, disks[disk])
-        judge_images(self.image, disks)
+        assert self._truth.assert_same(disks) >= (self._asked_at[run.run_id] if since is None else since)
         for path in (*outside.iterdir(), *disks.values()):
             path.unlink()
         outside.rmdir()

@@ -8,13 +8,12 @@ from typing import Any
 
 from deploy.lab.answers import Run
 from deploy.lab.fault_proxy.control import FaultProxy
-from deploy.lab.guest_image import GuestImage
 from deploy.lab.guest_vm import GuestVm, convert_to_raw
 from deploy.lab.laboratory import Laboratory
-from deploy.lab.truth import judge_images
 from deploy.lab.waiting import LabFailed, wait_for
 
 from seawall.agent.capture.names import attempt_of, repository_prefix
+from support.replayed_truth import ReplayedTruth
 
 END_SECONDS = 240.0
 OBJECTS = {
@@ -34,7 +33,7 @@ class FaultyBackups:
 
     lab: Laboratory
     guest: GuestVm
-    image: GuestImage
+    truth: ReplayedTruth
     proxy: FaultProxy
     name: str
     directory: Path
@@ -70,10 +69,6 @@ class FaultyBackups:
         wait_for(f"run show to say {pattern}", matches, timeout_seconds, lambda: last + self.lab.logs(), 0.5)
         return last
 
-    def await_state(self, run: Run, state: str, timeout_seconds: float = 90) -> None:
-        """Of the newest attempt."""
-        self.await_(run, f"attempt {state}", lambda now: now.attempt_state == state, timeout_seconds)
-
     def ended(self, run: Run, timeout_seconds: float = END_SECONDS) -> Run:
         return self.await_(run, "over", lambda now: now.over, timeout_seconds)
 
@@ -105,7 +100,7 @@ class FaultyBackups:
         self.judge_host(*(self.shown(each)["attempts"][-1]["attempt_id"] for each in (run, parent) if each is not None))
 
     def judge_point(self, point_id: str) -> int:
-        """Restored to files on the other host: every block is what the guest's rules say. Its newest operation."""
+        """Restored to files on the other host: every byte is what the guest had written. Its newest operation."""
         place = f"/var/lib/libvirt/images/judged-{self.name}-{point_id[:13]}"
         outside = self.lab.hosts["beta"].outside(place)
         outside.mkdir(exist_ok=True)
@@ -116,7 +111,7 @@ class FaultyBackups:
             disks[disk] = self.directory / f"{point_id[:13]}-{disk}.raw"
             convert_to_raw(outside / f"{disk}.{kind}", kind, disks[disk])
             (outside / f"{disk}.{kind}").unlink()
-        return judge_images(self.image, disks)
+        return self.truth.assert_same(disks)
 
     def judge_host(self, *kept: str) -> None:
         """No job, no socket, no scratch; of this repository at most the checkpoints of these attempts: the newest point's, its parent's."""

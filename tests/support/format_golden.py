@@ -40,6 +40,7 @@ def build(random_parts: dict[str, bytes]) -> dict[str, bytes]:
     _seal_once(parts, "root_sealed_key", samples.DATA_KEY, data_key_binding(front))
     root_object = samples.root_object(root, parts["root_sealed_key"])
     refmap = samples.refmap(data, meta).encode(samples.TENANT)
+    manifest = samples.manifest(root_object, refmap)
     key_object = ("default", 1, "controller", samples.RECIPIENTS["controller"], samples.BUNDLE)
     parts.setdefault("key_object", encode_key_object(samples.LINEAGE, *key_object))
     return parts | {
@@ -51,7 +52,8 @@ def build(random_parts: dict[str, bytes]) -> dict[str, bytes]:
         "node": encode_node(node),
         "root": encode_root(root),
         "root_object": root_object,
-        "manifest": samples.manifest(root_object, refmap),
+        "manifest": manifest,
+        "tombstone": samples.tombstone(manifest),
         "refmap": refmap,
         "config": samples.config_object(),
     }

@@ -31,6 +31,7 @@ from seawall.repository.format.pack_hashes import assemble_hashes
 from seawall.repository.format.record import ChunkType, Codec, Locator, Record, seal_with_nonce
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root_object import Statement, assemble_root, object_hash, root_front, sign_manifest
+from seawall.repository.format.tombstone import Burial, sign_tombstone
 
 LINEAGE = bytes(range(16))
 TENANT = "default"
@@ -166,6 +167,14 @@ def refmap(*packs: SealedPack) -> Refmap:
     union.add(b"\xaa" * 16, range(5, 900, 3))
     union.add(b"\xbb" * 16, [1, 16_383])
     return union
+
+
+def burial(manifest_body: bytes) -> Burial:
+    return Burial(LINEAGE, TENANT, VM, POINT, object_hash(manifest_body), epoch=7, decided_us=1_700_000_200_000_000)
+
+
+def tombstone(manifest_body: bytes) -> bytes:
+    return sign_tombstone(burial(manifest_body), SECRETS.signing_secret_key)
 
 
 def config_object() -> bytes:

@@ -150,6 +150,15 @@ class OddVm:
         names = self.hypervisor.virsh("checkpoint-list", self.vm_id, "--name").split()
         return found + (names if len(names) > checkpoints else []) + files_of_ours(self.lab, "alpha")
 
+    def await_clean(self, *, checkpoints: int) -> None:
+        """The run is over once its point is published; the worker takes the job down right after that."""
+        wait_for(
+            f"nothing of ours to be left of {self.vm_id}",
+            lambda: self.left_behind(checkpoints=checkpoints) == [],
+            30,
+            lambda: str(self.left_behind(checkpoints=checkpoints)),
+        )
+
     def remove(self) -> None:
         self.hypervisor.virsh("destroy", self.vm_id, check=False)
         self.hypervisor.virsh("undefine", self.vm_id, "--checkpoints-metadata", "--snapshots-metadata", check=False)

@@ -13,6 +13,7 @@ from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.format.layout import manifest_name, pack_name, refmap_name
 from seawall.repository.format.record import ChunkType
 from seawall.repository.format.root_object import Statement, object_hash
+from seawall.repository.format.tombstone import Burial, sign_tombstone
 from seawall.repository.reading.point import PointReader
 from seawall.repository.recovery_sheet import RecoveryMaterial, RecoverySheet, render_recovery_sheet
 from seawall.repository.repository import OpenRepository, create_repository
@@ -80,13 +81,15 @@ class RescueWorld:
         vm_name: str = "web",
         instant_us: int = 1_700_000_000_000_000,
         members: Mapping[str, bytes] | None = None,
+        parent: PointReader | None = None,
     ) -> str:
-        """A committed point; its id."""
+        """A committed point, on top of `parent` where there is one; its id."""
         made = point_id(number)
         facts = PointFacts(str(vm), vm_name, made, instant_us + number * 1_000_000, number % 2 == 1, None)
-        with PointWriter(self.settings, self.coordinator, parent=None, bad=(), stop=lambda: None) as writer:
+        how = "bitmap" if parent else "full"
+        with PointWriter(self.settings, self.coordinator, parent=parent, bad=(), stop=lambda: None) as writer:
             for name, model in disks.items():
-                writer.write_disk(disk(model.source(), "full", name), None)
+                writer.write_disk(disk(model.source(), how, name), None)
             for name, body in ({"domain.xml": DOMAIN_XML} if members is None else members).items():
                 writer.add_member(name, body)
             written = writer.finish(facts)
@@ -135,6 +138,12 @@ class RescueWorld:
 
     def manifest_name(self, made: str, vm: UUID = VM) -> str:
         return manifest_name(self.tenant, str(vm), made)
+
+    def tombstone(self, made: str, vm: UUID = VM) -> bytes:
+        """Signed, for a point that lies there; not stored."""
+        manifest = self.store.get(self.manifest_name(made, vm))
+        burial = Burial(LINEAGE, self.tenant, str(vm), made, object_hash(manifest), epoch=1, decided_us=1)
+        return sign_tombstone(burial, self.secrets.signing_secret_key)
 
     def flip(self, name: str, at: int, bit: int = 1) -> None:
         """One bit of an object."""

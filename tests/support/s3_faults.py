@@ -11,6 +11,7 @@ from deploy.lab.guest_vm import GuestVm
 from deploy.lab.laboratory import Laboratory
 
 from support.faulty_backups import FaultyBackups
+from support.replayed_truth import ReplayedTruth
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +32,17 @@ def lasting_guest(fleet: Laboratory, guest_image: GuestImage) -> Iterator[GuestV
         made.remove_if_present()
 
 
+@pytest.fixture(scope="module")
+def truth(guest_image: GuestImage, lasting_guest: GuestVm, tmp_path_factory: pytest.TempPathFactory) -> ReplayedTruth:
+    """Of the guest of this module."""
+    return ReplayedTruth(guest_image, tmp_path_factory.mktemp("guest") / "truth")
+
+
 @pytest.fixture
 def backups(
     fleet: Laboratory,
     lasting_guest: GuestVm,
-    guest_image: GuestImage,
+    truth: ReplayedTruth,
     proxy: FaultProxy,
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -44,5 +51,5 @@ def backups(
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[-45:].strip("-")
     fleet.add_repository(name, endpoint=proxy.endpoint)
     lasting_guest.await_writes(2, 120)
-    yield FaultyBackups(fleet, lasting_guest, guest_image, proxy, name, tmp_path)
+    yield FaultyBackups(fleet, lasting_guest, truth, proxy, name, tmp_path)
     proxy.clear()

@@ -12,6 +12,7 @@ from seawall.agent.capture.plan import BITMAP_WHY
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.capture.sweep import Swept, sweep
+from seawall.agent.disk.qcow2_bitmaps import stored_bitmaps
 from seawall.agent.errors import FreezeFailed, HypervisorError, ScratchFull, VmBusy, VmNotRunning
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
 from seawall.agent.hypervisor.port import BackupDisk
@@ -303,6 +304,47 @@ def test_replaced_disk_leaves_no_bitmap_on_the_others(vm: Vm, settings: CaptureS
     assert vm.checkpoint_names() == ["seawall-23456789-m2", "seawall-23456789-m3"]
     nodes = vm.host.virsh("qemu-monitor-command", vm.name, '{"execute": "query-named-block-nodes"}')
     assert "seawall-23456789-m3" in nodes and "seawall-23456789-m1" not in nodes
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["QEMU lives on", "VM stopped meanwhile"])
+def test_checkpoints_that_libvirt_forgot_cost_a_compare_and_leave_no_bitmap(
+    vm: Vm, settings: CaptureSettings, restarted: bool
+) -> None:
+    second = two_qcow2(vm)
+    vm.io("vda", "write -P 1 0 1M")
+    first, _ = committed(vm, settings, "q1")
+    newest, _ = committed(vm, settings, "q2", first)
+    for name in vm.checkpoint_names():
+        vm.host.virsh("checkpoint-delete", vm.name, name, "--metadata")
+    if restarted:
+        vm.hypervisor.stop(vm.vm_id)
+        vm.hypervisor.start(vm.vm_id)
+        assert stored_bitmaps(str(second)) == {"seawall-23456789-q1", "seawall-23456789-q2"}
+    vm.io("vda", "write -P 2 0 64k")
+    vm.io("vda", "flush")
+    truth = vm.host.truth(vm.qcow2, "qcow2")
+    with capture(vm, settings, "q3", newest) as taken:
+        assert [one.how for one in taken.disks] == ["compare", "compare"]
+        assert "seawall-23456789-q2 is gone from this host" in taken.disks[0].why
+        assert content(taken.disks[0]) == truth
+        taken.keep_checkpoint()
+        taken.delete_older_checkpoints()
+        third = root_of(vm, list(taken.disks), taken.checkpoint)
+    with capture(vm, settings, "q4", third) as taken:
+        assert [one.how for one in taken.disks] == ["bitmap", "bitmap"]
+    vm.hypervisor.stop(vm.vm_id)
+    forgotten = (
+        set() if restarted else {"seawall-23456789-q1"}
+    )  # named in no file while QEMU lives: the next but one finds it
+    for path in (vm.qcow2, second):
+        assert stored_bitmaps(str(path)) == {"seawall-23456789-q3"} | forgotten
+    vm.hypervisor.start(vm.vm_id)
+    fourth, _ = committed(vm, settings, "q5", third)
+    vm.hypervisor.stop(vm.vm_id)
+    for path in (vm.qcow2, second):
+        assert stored_bitmaps(str(path)) == {"seawall-23456789-q3", "seawall-23456789-q5"}
+    vm.hypervisor.start(vm.vm_id)
+    assert fourth.disks[0].how == "bitmap"
 
 
 def test_clean_stop_keeps_the_bitmap(vm: Vm, settings: CaptureSettings) -> None:

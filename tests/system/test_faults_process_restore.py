@@ -58,8 +58,8 @@ def cases() -> Iterator[object]:
             yield pytest.param(victim, phase, id=f"{victim.name}, {phase.name}")
 
 
-def begin(faults: FaultFleet, point_id: str) -> Run:
-    asked = faults.lab.seawall_json("restore", point_id, "--to", "beta", "--as", COPY, "--new-identity")
+def begin(faults: FaultFleet, point_id: str, *words: str) -> Run:
+    asked = faults.lab.seawall_json("restore", point_id, "--to", "beta", "--as", COPY, "--new-identity", *words)
     return parse_run(asked)
 
 
@@ -125,6 +125,24 @@ def test_killed_when_all_is_restored_but_nobody_knows(
     assert copied.reasons(run.run_id) in ([AGAIN[victim], ""], ["AGENT_RESTARTED", ""])
     assert [warning["reason"] for warning in copied.run(run.run_id)["warnings"]] == ["FINISHED_EARLIER"]
     assert_restored(copied, truth)
+
+
+def test_qemu_is_killed_whenever_the_restored_vm_starts(copied: FaultFleet, truth: Truth) -> None:
+    """What is restored stays, the operator is told what to do, and with whatever killed it gone that works."""
+    beta = copied.lab.hypervisors["beta"]
+    killer = beta.host.serve("killer", ["sh", "-c", f"while :; do pkill -9 -f '[g]uest={COPY},'; sleep 0.02; done"])
+    try:
+        ended = copied.await_end(begin(copied, truth.point_id, "--start").run_id)
+    finally:
+        killer.kill()
+    assert ended.succeeded, ended.failure
+    assert copied.reasons(ended.run_id) == [""], "it is not restored again for that"
+    told = {warning["reason"]: warning["message"] for warning in copied.run(ended.run_id)["warnings"]}
+    assert "`virsh start`" in told["NOT_STARTED"]
+    assert_restored(copied, truth)
+    beta.virsh("start", COPY)
+    assert beta.virsh("domstate", COPY) == "running"
+    beta.virsh("destroy", COPY)
 
 
 @pytest.fixture(scope="module")

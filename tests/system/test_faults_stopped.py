@@ -118,25 +118,40 @@ def test_qemu_stands_still(based: FaultFleet, faults: FaultFleet, phase: Phase, 
     faults.assert_unharmed(ended, tmp_path)
 
 
-def test_a_worker_stands_still_in_a_restore(based: FaultFleet, faults: FaultFleet) -> None:
-    lab = faults.lab
+IN_A_RESTORE = {**GIVEN_UP, CONTROLLER: "", LIBVIRTD: ""}
+"""What the first attempt ends with; "": it goes on."""
+
+
+@pytest.mark.parametrize("victim", list(IN_A_RESTORE), ids=lambda victim: victim.name)
+def test_standing_still_in_a_restore(based: FaultFleet, faults: FaultFleet, victim: Victim) -> None:
+    """What is given up is begun anew from nothing; the guest on the other host does not notice any of it."""
+    lab, reason = faults.lab, IN_A_RESTORE[victim]
     newest = lab.seawall_json("point", "list", "--vm", faults.guest.name)["points"][0]["point_id"]
     scene = faults.scene("beta")
     with faults.hold("GET", "p", skip=3) as rule:
         words = ("--to", "beta", "--disk", "vdb", "--directory", "/var/lib/seawall/out")
         run_id = parse_run(lab.seawall_json("restore", newest, *words)).run_id
         rule.await_held(1, HOLD_SECONDS)
-        with WORKER.stopped(scene):
-            rule.release()
-            wait_for("the attempt to be given up", lambda: first_is_over(faults, run_id), 120, lab.logs)
-            wait_for("its files to be gone", lambda: traces(lab.hypervisors["beta"]) == [], 60, lab.logs)
+        with victim.stopped(scene):
+            if victim is not SUPERVISOR:  # without it the worker would finish alone
+                rule.release()
+            if reason:
+                wait_for("the attempt to be given up", lambda: first_is_over(faults, run_id), 120, lab.logs)
+            else:
+                time.sleep(OUTLASTING_SECONDS)
+            if victim is WORKER:
+                wait_for("its files to be gone", lambda: traces(lab.hypervisors["beta"]) == [], 60, lab.logs)
+            if victim is SUPERVISOR:
+                rule.release()
+                wait_for("its worker to fence itself", lambda: not WORKER.pids(scene), 60, lab.logs)
         ended = faults.await_end(run_id)
     assert ended.succeeded, ended.failure
-    assert faults.reasons(run_id) == ["NO_PROGRESS", ""]
+    assert faults.reasons(run_id) == ([reason, ""] if reason else [""])
     out = lab.hosts["beta"].outside("/var/lib/seawall/out")
     assert [path.name for path in out.iterdir()] == ["vdb.raw"]
     (out / "vdb.raw").unlink()
     faults.await_clean()
+    faults.assert_guest_never_stood()
 
 
 def first_is_over(faults: FaultFleet, run_id: str) -> bool:

@@ -5,41 +5,54 @@ from pathlib import Path
 
 import pytest
 from deploy.lab.answers import Run
+from deploy.lab.fault_proxy.control import ActiveRule
+from deploy.lab.fault_proxy.rules import Hold
 from deploy.lab.guest_image import GuestImage
 from deploy.lab.guest_vm import GuestVm, convert_to_raw
 from deploy.lab.laboratory import Laboratory
-from deploy.lab.namespaces import limit_upload
 from deploy.lab.traces import checkpoints, traces
 from deploy.lab.truth import judge_images
 from deploy.lab.waiting import wait_for
 
 pytest_plugins = ["support.laboratory"]
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
 PACK_BYTES = 32 * 1024 * 1024
-SLOW_MEGABITS = 72
-"""So slow that a full backup of the guest takes some ten seconds."""
+STORED_PACKS = 2
 
 
 @pytest.fixture
-def transferring(fleet: Laboratory, guest: GuestVm, request: pytest.FixtureRequest) -> Iterator[Run]:
-    """A full backup of the guest into a repository of its own, with packs stored and more to come."""
+def uploads(fleet: Laboratory, request: pytest.FixtureRequest) -> Iterator[ActiveRule]:
+    """A repository of the test's own takes so many packs and lets the others wait until they are released."""
+    proxy = fleet.start_fault_proxy()
     repository = request.node.name.replace("_", "-")
-    fleet.add_repository(repository)
+    fleet.add_repository(repository, endpoint=proxy.endpoint)
+    with proxy.rule(Hold(), method="PUT", path=rf"/{repository}/v1/p/", skip=STORED_PACKS) as rule:
+        yield rule
+
+
+@pytest.fixture
+def transferring(fleet: Laboratory, guest: GuestVm, uploads: ActiveRule, request: pytest.FixtureRequest) -> Run:
+    """A full backup of the guest, with packs stored and more to come."""
+    repository = request.node.name.replace("_", "-")
     fleet.await_vm(guest.name, "alpha")
-    limit_upload(guest.host, SLOW_MEGABITS)
     run = fleet.start_backup(guest.name, repository=repository)
-    wait_for("the run to have stored a pack", lambda: packs_in(fleet, repository) > 0, 90, fleet.logs)
-    yield run
-    limit_upload(guest.host, 0)
+    uploads.await_held(1, 90)
+    wait_for("packs to be stored", lambda: packs_in(fleet, repository) == STORED_PACKS, 90, fleet.logs)
+    return run
 
 
 def test_the_agent_is_killed(
-    fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, transferring: Run, tmp_path: Path
+    fleet: Laboratory,
+    guest: GuestVm,
+    guest_image: GuestImage,
+    uploads: ActiveRule,
+    transferring: Run,
+    tmp_path: Path,
 ) -> None:
     fleet.kill_service("agent-alpha")
     guest.await_writes(5)
-    limit_upload(guest.host, 0)
+    uploads.release()
     fleet.start_agent("alpha")
 
     finished = ended(fleet, transferring)
@@ -58,33 +71,45 @@ def test_the_agent_is_killed(
 
 
 @pytest.mark.slow
-def test_the_worker_is_killed(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
+def test_the_worker_is_killed(fleet: Laboratory, guest: GuestVm, uploads: ActiveRule, transferring: Run) -> None:
     """The agent that lives on clears up, at once."""
     (pid,) = guest.host.run(["pgrep", "-f", "seawall.agent.worker"]).stdout.split()
     guest.host.run(["kill", "-9", pid])
     wait_for("nothing to be left", lambda: left_behind(guest) == [], 20, fleet.logs)
     guest.await_writes(5)
     fleet.seawall("run", "cancel", transferring.run_id)
+    uploads.release()
     assert ended(fleet, transferring).state == "canceled"
 
 
 @pytest.mark.slow
-def test_libvirt_is_killed_and_comes_back(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
+def test_libvirt_is_killed_and_comes_back(
+    fleet: Laboratory, guest: GuestVm, uploads: ActiveRule, transferring: Run
+) -> None:
     """The worker ends while nobody can end its job: the agent does as soon as libvirt answers."""
     guest.hypervisor.kill_libvirtd()
-    fleet.seawall("run", "cancel", transferring.run_id)
-    assert ended(fleet, transferring).state == "canceled"
-    guest.await_writes(5)
-    guest.hypervisor.start()
+    try:
+        fleet.seawall("run", "cancel", transferring.run_id)
+        uploads.release()
+        assert ended(fleet, transferring).state == "canceled"
+        guest.await_writes(5)
+    finally:
+        guest.hypervisor.start()
     wait_for("nothing to be left", lambda: left_behind(guest) == [], 45, fleet.logs)
 
 
 @pytest.mark.slow
 def test_the_controller_is_killed(
-    fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, transferring: Run, tmp_path: Path
+    fleet: Laboratory,
+    guest: GuestVm,
+    guest_image: GuestImage,
+    uploads: ActiveRule,
+    transferring: Run,
+    tmp_path: Path,
 ) -> None:
     fleet.kill_service("controller")
     guest.await_writes(5)
+    uploads.release()
     fleet.start_controller()
 
     finished = ended(fleet, transferring)
@@ -95,8 +120,9 @@ def test_the_controller_is_killed(
 
 
 @pytest.mark.slow
-def test_the_operator_cancels(fleet: Laboratory, guest: GuestVm, transferring: Run) -> None:
+def test_the_operator_cancels(fleet: Laboratory, guest: GuestVm, uploads: ActiveRule, transferring: Run) -> None:
     fleet.seawall("run", "cancel", transferring.run_id)
+    uploads.release()
     assert ended(fleet, transferring).state == "canceled"
     guest.await_writes(5)
     wait_for("nothing to be left", lambda: left_behind(guest) == [], 30, fleet.logs)

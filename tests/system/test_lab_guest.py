@@ -8,6 +8,7 @@ from deploy.lab.guest_image import GuestImage, run_tool
 from deploy.lab.guest_vm import GuestVm
 
 from support.disk_pair import DiskPair
+from support.replayed_truth import ReplayedTruth
 
 pytest_plugins = ["support.laboratory"]
 pytestmark = pytest.mark.system
@@ -46,6 +47,20 @@ def test_a_guest_finds_its_writes_and_discards_again_after_a_restart(
     assert verdict.ok, verdict
     assert verdict.seq >= written
     assert verdict.generation == 4
+
+
+def test_its_disks_are_replayed_byte_for_byte(guest: GuestVm, guest_image: GuestImage, tmp_path: Path) -> None:
+    """Also where the guest itself does not look: behind its boot files, before its data."""
+    truth = ReplayedTruth(guest_image, tmp_path / "truth")
+    guest.await_writes(20)
+    before = copy_and_resume(guest, tmp_path / "before")
+    guest.await_writes(20)
+    after = copy_and_resume(guest, tmp_path / "after")
+    assert truth.assert_same(after) > truth.assert_same(before), "it begins anew for what lies before"
+    _flip(after["vda"], VDA_DATA - 1)
+    assert "VERDICT ok" in guest_image.tool_says("verify", after)
+    with pytest.raises(AssertionError, match="vda after operation"):
+        truth.assert_same(after)
 
 
 def test_after_a_crash_only_the_corrupted_block_is_bad_and_the_guest_leaves_the_disks_alone(guest: GuestVm) -> None:

@@ -171,7 +171,7 @@ def test_a_kind_of_disk_comes_back_byte_for_byte(
         vm.write_ends(sizes, 9)
         points["incremental"] = vm.backup()
         truths["incremental"] = vm.truth(tmp_path / "incremental")
-        assert vm.left_behind(checkpoints=2) == []
+        vm.await_clean(checkpoints=2)
     shown = operate(fleet, "point", "show", points["incremental"]["point_id"], "--json").json
     assert {row["disk"]: row["how"] for row in shown["disks"]} == wanted.how
     for which, truth in truths.items():

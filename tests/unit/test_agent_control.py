@@ -84,6 +84,9 @@ class AwayStore:
     def get_range(self, url: str, offset: int, length: int) -> bytes:
         raise StoreUnavailable("away")
 
+    def get_suffix(self, url: str, length: int) -> bytes:
+        raise StoreUnavailable("away")
+
 
 class RefusingStore(AwayStore):
     """Refuses the first signatures."""

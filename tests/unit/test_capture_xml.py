@@ -119,10 +119,10 @@ def test_backing_files_nearest_first() -> None:
 
 
 def test_checkpoint_of_one_disk() -> None:
-    text = """<domaincheckpoint><name>c</name><disks><disk name='vda' checkpoint='bitmap' bitmap='c'/>
-    <disk name='vdb' checkpoint='bitmap' bitmap='c'/></disks></domaincheckpoint>"""
-    alone = checkpoint_of_one(text, "vdb")
-    assert checkpoint_targets(alone) == {"vdb"} and alone.count("bitmap='c'") + alone.count('bitmap="c"') == 1
+    disks = "<disk><target dev='vda'/></disk><disk><target dev='vdb'/></disk>"
+    alone = checkpoint_of_one("c", "vdb", f"<domain><uuid>u</uuid><devices>{disks}</devices></domain>")
+    assert checkpoint_targets(alone) == {"vdb"}
+    assert "<name>c</name>" in alone and "<uuid>u</uuid>" in alone, "libvirt asks for both"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.main import app
 from seawall.cli.new_repository import repository_url
+from seawall.cli.usage import with_values
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
 
@@ -29,7 +30,7 @@ def test_the_promised_commands_are_there() -> None:
     promised = "up,controller init,controller run,agent join,agent run,agent status,host list,host token,vm list,vm show,backup,run list"
     promised += (
         ",run show,run watch,run cancel,point list,point show,restore,repo add,repo list,repo show,repo keys,status"
-        ",rescue list,rescue restore"
+        ",rescue list,rescue restore,point delete,point forget,repo collect,repo check,repo heal,repo jobs,job show,job watch,job cancel"
     )
     assert {tuple(line.split()) for line in promised.split(",")} <= set(ALL)
 
@@ -45,7 +46,11 @@ def test_help_says_what_it_does(path: tuple[str, ...]) -> None:
 
 def test_the_exit_codes_stand_in_the_help() -> None:
     output = RUNNER.invoke(app, ["--help"]).output
-    for word in ("Exit codes:", "the controller (for `rescue`: the store) cannot be reached", "the run was canceled"):
+    for word in (
+        "Exit codes:",
+        "the controller (for `rescue`: the store) cannot be reached",
+        "the run or job was canceled",
+    ):
         assert word in output
 
 
@@ -75,6 +80,11 @@ def test_usage_errors_of_scripts_are_documents_too(words: str, told: str) -> Non
     error = json.loads(result.stdout)["error"]
     assert (result.exit_code, error["exit_code"], error["reason"], result.stderr) == (2, 2, "USAGE", "")
     assert told in error["message"]
+
+
+def test_a_value_that_may_be_left_out_takes_no_other_word() -> None:
+    assert with_values(["repo", "check", "--read-data", "main"]) == ["repo", "check", "--read-data=100", "main"]
+    assert with_values(["--read-data=5", "--", "--read-data"]) == ["--read-data=5", "--", "--read-data"]
 
 
 def test_what_follows_two_dashes_is_no_option() -> None:

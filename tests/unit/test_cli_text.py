@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.cli.text import age, count, duration, iso_time, parse_duration, parse_size, sentences, size
+from seawall.cli.text import age, count, duration, iso_time, parse_duration, parse_period, parse_size, sentences, size
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -91,3 +91,16 @@ def test_sentences_end_in_a_mark() -> None:
 def test_iso_time_of_never_is_none() -> None:
     assert iso_time(0) is None
     assert iso_time(1_795_348_800_123_456) == "2026-11-22T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [("12h", 12), ("30d", 720), ("6w", 1008), ("1y", 8760), ("1y6w", 9768), ("2d2d", 96)]
+)
+def test_parse_period(text: str, hours: int) -> None:
+    assert parse_period(text) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["", "5", "3m", "0d", "-1d", "1.5d", "1d ", "d", "1001y", "999999y999999y"])
+def test_parse_period_refuses(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_period(text)

@@ -24,6 +24,7 @@ from seawall.repository.format.pack_scan import scan_records
 from seawall.repository.format.record import ChunkType, Codec, open_record
 from seawall.repository.format.refmap import MAX_POINT_SLOTS, decode_refmap
 from seawall.repository.format.root_object import open_manifest, open_root, unseal_data_key
+from seawall.repository.format.tombstone import open_tombstone
 from support import format_golden
 from support import format_samples as samples
 
@@ -55,6 +56,7 @@ SEALED: dict[str, tuple[bytes, Reader]] = {
     "root object": (GOLDEN["root_object"], read_root),
     "manifest": (GOLDEN["manifest"], lambda body: open_manifest(body, samples.SECRETS.signing_public_key)),
     "refmap": (GOLDEN["refmap"], decode_refmap),
+    "tombstone": (GOLDEN["tombstone"], lambda body: open_tombstone(body, samples.SECRETS.signing_public_key)),
     "config": (GOLDEN["config"], parse_config),
     "key object": (GOLDEN["key_object"], lambda body: open_key_object(body, b"\x55" * 32)),
 }

@@ -12,6 +12,7 @@ from seawall.repository.format.pack import open_pack_hashes, pack_id_of, parse_t
 from seawall.repository.format.record import ChunkType, Codec, open_record
 from seawall.repository.format.refmap import decode_refmap
 from seawall.repository.format.root_object import object_hash, open_manifest, open_root, unseal_data_key
+from seawall.repository.format.tombstone import open_tombstone
 from support import format_golden
 from support import format_samples as samples
 
@@ -73,6 +74,12 @@ def test_refmap_config_and_keys_read() -> None:
     assert parse_config(GOLDEN["config"]) == new_config(samples.LINEAGE, 65536, samples.SECRETS)
     names, bundle = open_key_object(GOLDEN["key_object"], samples.RECIPIENT_SECRETS["controller"])
     assert (names.tenant, names.epoch, names.wrapper, bundle) == ("default", 1, "controller", samples.BUNDLE)
+
+
+def test_the_tombstone_is_of_the_point() -> None:
+    burial = open_tombstone(GOLDEN["tombstone"], samples.SECRETS.signing_public_key)
+    assert burial == samples.burial(GOLDEN["manifest"])
+    assert (burial.point_id, burial.epoch, burial.manifest_hash) == (samples.POINT, 7, object_hash(GOLDEN["manifest"]))
 
 
 def test_a_statement_is_about_one_root() -> None:

@@ -77,7 +77,7 @@ def test_full_by_bytes_and_by_slots() -> None:
     assert many.slots == PACK_MAX_SLOTS
     with pytest.raises(ValueError, match="no slot left"):
         many.add(second)
-    body = many.seal().body
+    body = bytes(many.seal().body)
     assert len(scan_records(body)) == PACK_MAX_SLOTS
     assert len(open_pack_hashes(body, SECRET)) == PACK_MAX_SLOTS
 

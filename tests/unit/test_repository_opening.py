@@ -342,7 +342,10 @@ def test_a_point_with_a_tombstone_or_without_a_manifest_is_none(repository: Open
     repository.store.put(refmap_name("default", samples.VM, OTHER_POINT), b"orphan")
     repository.store.put(f"v1/m/default/{samples.VM}/strange", b"")
     assert [point.point_id for point in repository.points("default")] == [samples.POINT]
-    repository.store.put(tombstone_name("default", samples.VM, samples.POINT), b"")
+    manifest = repository.store.get(manifest_name("default", samples.VM, samples.POINT))
+    repository.store.put(
+        tombstone_name("default", samples.VM, samples.POINT), repository.sign_tombstone(samples.burial(manifest))
+    )
     assert repository.points("default") == []
 
 

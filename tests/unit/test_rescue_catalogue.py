@@ -1,12 +1,14 @@
 """What `rescue list` sees: every point of every VM from the bucket alone, whatever lies among them."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
-from seawall.repository.crypto.keys import new_secrets
+from seawall.repository.crypto.keys import new_secret, new_secrets
 from seawall.repository.errors import ForeignRepository, IntegrityError, WrongKey
 from seawall.repository.format.layout import key_name, manifest_name, refmap_name, tombstone_name
+from seawall.repository.format.tombstone import open_tombstone, sign_tombstone
 from seawall.repository.recovery_sheet import RecoveryMaterial
 from seawall.repository.rescue.catalogue import find_point, read_catalogue
 from seawall.repository.rescue.errors import PointAmbiguous, PointUnknown
@@ -61,12 +63,38 @@ def test_a_vm_that_is_not_there_is_said_so(world: RescueWorld) -> None:
 
 
 def test_forgotten_points_and_strange_names_are_no_points(world: RescueWorld) -> None:
-    world.store.put(tombstone_name("default", str(VM), point_id(1)), b"")
+    world.store.put(tombstone_name("default", str(VM), point_id(1)), world.tombstone(point_id(1)))
     for name in (f"v1/m/default/{VM}/note.txt", "v1/m/default/x", f"v1/m/UPPER/{VM}/{point_id(1)}"):
         world.store.put(name, b"?")
     found = read_catalogue(open_for_rescue(world.store, world.material))
     assert [point.name.point_id for point in found.points] == [point_id(3), point_id(2)]
     assert len(found.strange) == 3
+    assert [point.point_id for point in found.forgotten] == [point_id(1)]
+
+
+def test_a_deleted_point_is_found_again_when_tombstones_are_ignored(world: RescueWorld) -> None:
+    world.store.put(tombstone_name("default", str(VM), point_id(1)), world.tombstone(point_id(1)))
+    rescue = open_for_rescue(world.store, world.material)
+    with pytest.raises(PointUnknown, match="--ignore-tombstones"):
+        find_point(rescue, point_id(1))
+    ignoring = replace(rescue, ignore_tombstones=True)
+    assert find_point(ignoring, point_id(1)).point_id == point_id(1)
+    assert len(read_catalogue(ignoring).points) == 3
+
+
+def test_only_this_repositorys_signature_forgets_this_point(world: RescueWorld) -> None:
+    """Whoever may write to the bucket, but has not the keys, hides no point."""
+    rescue = open_for_rescue(world.store, world.material)
+    name = tombstone_name("default", str(VM), point_id(1))
+    whole = world.tombstone(point_id(1))
+    stranger = sign_tombstone(open_tombstone(whole, world.secrets.signing_public_key), new_secret())
+    unlike = [b"", whole[:-1], whole + b"\0", world.tombstone(point_id(2)), stranger]
+    unlike += [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(0, len(whole), 7)]
+    for body in unlike:
+        world.store.put(name, body, create_only=False)
+        assert len(read_catalogue(rescue).points) == 3
+    world.store.put(name, whole, create_only=False)
+    assert len(read_catalogue(rescue).points) == 2
 
 
 def test_any_flipped_bit_of_a_manifest_damages_that_point_alone(world: RescueWorld) -> None:

@@ -71,6 +71,16 @@ def point_ids(context: typer.Context, incomplete: str) -> list[Suggestion]:
     return _suggestions(context, incomplete, collect)
 
 
+def job_ids(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """The newest maintenance jobs."""
+
+    def collect(controller: Controller) -> Iterable[Suggestion]:
+        jobs = _ask(controller, controller.backup.ListJobs, operator_pb2.ListJobsRequest(page_size=MOST)).jobs
+        return ((job.job_id, f"{word(job, 'kind')} of {job.repository}, {word(job, 'state')}") for job in jobs)
+
+    return _suggestions(context, incomplete, collect)
+
+
 def _runs(controller: Controller, *, open_only: bool) -> Iterable[Suggestion]:
     request = operator_pb2.ListRunsRequest(page_size=MOST, open_only=open_only)
     runs = _ask(controller, controller.backup.ListRuns, request).runs

@@ -21,6 +21,8 @@ STATE_STYLE = {
     "active": "cyan",
     "ready": "blue",
     "available": "green",
+    "keep": "green",
+    "delete": "red",
     "running": "green",
     "online": "green",
     "offline": "red",

@@ -1,10 +1,12 @@
 """Numbers and times as people read them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_MOST_HOURS = 1000 * 365 * 24
 _BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -45,6 +47,21 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(**{unit: float(text[:-1])})
     except OverflowError as error:
         raise ValueError(text) from error
+
+
+_PERIOD = re.compile(r"(?:[1-9][0-9]{0,5}[hdwy])+")
+_PERIOD_HOURS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365 * 24}
+
+
+def parse_period(text: str) -> timedelta:
+    """ "12h", "30d", "6w", "1y" (365 days), or several: "1y6w". Raises ValueError."""
+    if not _PERIOD.fullmatch(text):
+        raise ValueError(text)
+    parts = re.findall(r"([0-9]+)([hdwy])", text)
+    hours = sum(int(number) * _PERIOD_HOURS[unit] for number, unit in parts)
+    if hours > _MOST_HOURS:
+        raise ValueError(text)
+    return timedelta(hours=hours)
 
 
 def local(when: Timestamp) -> str:

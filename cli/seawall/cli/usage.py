@@ -27,7 +27,7 @@ class SeawallGroup(TyperGroup):
         **extra: Any,
     ) -> Any:
         """As typer's, but for how usage errors are told."""
-        given = list(sys.argv[1:] if args is None else args)
+        given = with_values(sys.argv[1:] if args is None else args)
         told_as_json = standalone_mode and asks_for_json(given)
         if standalone_mode and (wrong := unusable(given)) is not None:
             Output(as_json=told_as_json).error(wrong)
@@ -43,6 +43,17 @@ class SeawallGroup(TyperGroup):
         except typer.Abort:
             code = Exit.FAILED
         sys.exit(code or Exit.OK)
+
+
+OPTIONAL_VALUES = {"--read-data": "100"}
+"""Options whose value may be left out, and what that means. A value follows "=": the next word is a word of its own."""
+
+
+def with_values(words: Sequence[str]) -> list[str]:
+    """The command line with these values said. What follows "--" is no option."""
+    end = words.index("--") if "--" in words else len(words)
+    said = [f"{word}={OPTIONAL_VALUES[word]}" if word in OPTIONAL_VALUES else word for word in words[:end]]
+    return [*said, *words[end:]]
 
 
 def asks_for_json(words: Sequence[str]) -> bool:

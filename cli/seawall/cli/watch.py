@@ -55,12 +55,12 @@ def finish(output: Output, runs: list[resources_pb2.Run]) -> None:
             print_run(output, run)
     states = {run.state for run in runs}
     if resources_pb2.RUN_STATE_FAILED in states:
-        raise _Ended(Exit.FAILED)
+        raise Ended(Exit.FAILED)
     if resources_pb2.RUN_STATE_CANCELED in states:
-        raise _Ended(Exit.CANCELED)
+        raise Ended(Exit.CANCELED)
 
 
-class _Ended(SystemExit):
+class Ended(SystemExit):
     """The answer is printed already; only the exit code is left to say."""
 
 

@@ -21,13 +21,22 @@ from seawall.controller.enrolment.enrol import Enrolment
 from seawall.controller.enrolment.service import EnrollServicer
 from seawall.controller.enrolment.tries import WrongTries
 from seawall.controller.errors import ControllerError
+from seawall.controller.forgetting.deletion import Deletions
+from seawall.controller.forgetting.reclaim import Reclaim
 from seawall.controller.initialise import load_operator_token_hashes, load_wrapper_key, require_initialised
+from seawall.controller.maintenance.ledger import LedgerScope, StoreLedger
+from seawall.controller.maintenance.ledger_calls import Calls, ledger_calls
+from seawall.controller.maintenance.supervisor import Supervisor
+from seawall.controller.maintenance.verify_jobs import VerifyJobs
+from seawall.controller.maintenance.verify_schedule import Verification
 from seawall.controller.publishing.finisher import finish_intents
 from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Publisher
+from seawall.controller.records.maintenance import Job, JobKind
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.repositories.health import StoreHealth, watch_stores
+from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.leading import LeaderLease
@@ -45,14 +54,16 @@ from seawall.controller.services.agent_service import AgentServicer
 from seawall.controller.services.attempts import Attempts
 from seawall.controller.services.backup_service import BackupServicer
 from seawall.controller.services.blocking import Blocking
+from seawall.controller.services.forgetting import Forgetting
 from seawall.controller.services.grants import Grants
 from seawall.controller.services.inventory import Inventories
+from seawall.controller.services.jobs import JobOrders
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
 from seawall.controller.services.sessions import Sessions
 from seawall.controller.services.transfers import Transfers
 from seawall.controller.services.watching import Watching
-from seawall.controller.timings import Timings
+from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.locate import open_store
 
@@ -69,6 +80,7 @@ class Outside:
     """None: what the configuration says."""
     limits: Limits = field(default_factory=Limits)
     on_publish_step: OnStep = lambda step: None
+    on_delete_step: OnStep = lambda step: None
 
 
 class Application:
@@ -99,6 +111,10 @@ class Application:
             self._database, self._repositories, self._lease, self._clock, outside.on_publish_step
         )
         self._publisher = Publisher(self._database, self._repositories, self._lease, self._clock, self._promotion)
+        self._deletions = Deletions(
+            self._database, self._repositories, self._lease, self._clock, outside.on_delete_step
+        )
+        self._supervisor = self._make_supervisor()
         self._tick = Tick(self._executions, self._lease, self._clock, self._timings, outside.limits, self._random)
         self._servers = self._make_servers(outside.clock)
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,6 +135,11 @@ class Application:
             asyncio.create_task(
                 finish_intents(self._promotion, self._blocking, self._wakes, drain, timings.publish_retry_seconds)
             ),
+            asyncio.create_task(
+                finish_intents(self._deletions, self._blocking, self._wakes, drain, timings.publish_retry_seconds)
+            ),
+            asyncio.create_task(self._supervisor.run(drain)),
+            asyncio.create_task(Verification(self._database, self._wakes, self._clock, timings).run(drain)),
             asyncio.create_task(self._open_repositories()),
             asyncio.create_task(watch_stores(self._health, self._database, self._blocking, drain)),
         ]
@@ -186,15 +207,40 @@ class Application:
         agent_pb2_grpc.add_AgentServiceServicer_to_server(self._agent_service(enrolment), servers.agent)
         return servers
 
+    def _make_supervisor(self) -> Supervisor:
+        grace_us = microseconds(self._timings.collect_grace_seconds)
+        verifying = VerifyJobs(self._database, self._repositories, self._lease, self._clock)
+
+        def collecting(job: Job, repository: OpenedRepository) -> Calls:
+            scope = LedgerScope(job.repository_id, job.id, grace_us)
+            return ledger_calls(
+                StoreLedger(self._database, scope, lambda: self._lease.current, self._clock, repository)
+            )
+
+        return Supervisor(
+            self._database,
+            self._repositories,
+            self._blocking,
+            self._wakes,
+            self._clock,
+            self._timings,
+            calls_of={JobKind.COLLECT: collecting, JobKind.CHECK: verifying.calls, JobKind.HEAL: verifying.calls},
+            settings_of={JobKind.COLLECT: lambda *_: {"grace_us": grace_us}, JobKind.HEAL: verifying.heal_settings},
+        )
+
     def _backup_service(self) -> BackupServicer:
+        once = Once(self._database, self._clock, self._timings)
+        reclaim = Reclaim(self._database, self._repositories, self._clock)
         return BackupServicer(
             self._executions,
             Orders(self._clock, self._timings),
-            Once(self._database, self._clock, self._timings),
+            once,
             Watching(self._database, self._wakes, self.drain, self._timings),
             RepositoryAdder(self._database, self._repositories, self._clock),
             self._health,
             self._blocking,
+            Forgetting(self._database, once, self._deletions, reclaim, self._blocking, self._clock),
+            JobOrders(self._database, once, self._wakes, self.drain, self._box, self._clock, self._timings),
             _version(),
         )
 
@@ -203,7 +249,7 @@ class Application:
         return AdminServicer(enrolments, place, Once(self._database, self._clock, self._timings), self._box, clock)
 
     def _agent_service(self, enrolment: Enrolment) -> AgentServicer:
-        grants = Grants(self._database, self._repositories, self._timings)
+        grants = Grants(self._database, self._repositories, self._clock, self._timings)
         attempts = Attempts(
             self._executions, grants, self._publisher, self._blocking, self._clock, self._timings, self._random
         )

@@ -5,7 +5,10 @@ from pathlib import Path
 
 
 def write_file(path: Path, body: bytes, mode: int) -> None:
-    """Replace a file with one of this mode. Durable when it returns; a crash leaves the old one or the new. Raises OSError."""
+    """Replace a file with one of this mode. Durable when it returns; a crash leaves the old one or the new.
+
+    Raises OSError, which names the file also where the system does not: a full disk refuses the content, not the name.
+    """
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -16,8 +19,10 @@ def write_file(path: Path, body: bytes, mode: int) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)
-    except BaseException:
+    except BaseException as error:
         fresh.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     sync_directory(path.parent)
 

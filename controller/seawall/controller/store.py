@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from seawall.controller.records.catalogue import Pack, Point, PointTotals, RepositoryRecord, RepositoryTotals
 from seawall.controller.records.fleet import Host, Session, Vm
+from seawall.controller.records.maintenance import Job, Pin
 from seawall.controller.records.runs import Attempt, Progress, Run, RunCounts
 
 T = TypeVar("T")
@@ -53,6 +54,12 @@ class Leadership(Protocol):
 
     def check(self, leader: Leader) -> None:
         """Raises Unavailable/NOT_LEADER. First call of every leader's transaction."""
+
+    def publications(self, repository_id: str) -> int:
+        """The number of the last step that `order_publication` ordered."""
+
+    def raise_publications(self, repository_id: str, to: int) -> None:
+        """The next number is greater than this one. For what a bucket knows of a history that this database lost."""
 
     def order_publication(self, leader: Leader, repository_id: str) -> int:
         """The row update that validation and every condemn slice begin with; its number. Raises Unavailable/NOT_LEADER."""
@@ -152,12 +159,12 @@ class Points(Protocol):
     def point(self, point_id: str) -> Point | None: ...
 
     def points_named(self, text: str) -> Sequence[Point]:
-        """Without FAILED ones."""
+        """PUBLISHING and AVAILABLE ones."""
 
     def points(
         self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = ""
     ) -> Sequence[Point]:
-        """Newest first, without their intents and without FAILED ones."""
+        """PUBLISHING and AVAILABLE ones, newest first, without their intents."""
 
     def newest(self, vm_id: str, repository_id: str) -> Point | None:
         """The AVAILABLE point of a VM in a repository that was published last: the parent of the next."""
@@ -176,6 +183,21 @@ class Points(Protocol):
     def give_up(self, point_id: str) -> None:
         """FAILED for ever, its intent dropped."""
 
+    def roots(self, repository_id: str, *, after: str = "", limit: int = 1000, since_seq: int = 0) -> Sequence[Point]:
+        """What keeps slots alive: PUBLISHING, AVAILABLE and DELETING points, by id, without their intents. `since_seq`: only later ones."""
+
+    def begin_delete(self, point_id: str, tombstone: bytes, now_us: int) -> None:
+        """AVAILABLE to DELETING, with the exact bytes of its t/ object. Raises Aborted/CHANGED. The caller has looked at its pins."""
+
+    def end_delete(self, point_id: str, now_us: int) -> None:
+        """DELETING to DELETED. Raises Aborted/CHANGED."""
+
+    def deleting(self, repository_id: str = "") -> Sequence[str]:
+        """Ids of DELETING ones, oldest first."""
+
+    def mark_damaged(self, point_id: str, damaged: str) -> None:
+        """JSON of what is lost; "": nothing any more."""
+
     def totals(self) -> PointTotals: ...
 
 
@@ -186,7 +208,25 @@ class Packs(Protocol):
 
     def stored(self, repository_id: str) -> Sequence[Pack]: ...
 
+    def pack_page(self, repository_id: str, after: bytes, limit: int) -> Sequence[Pack]:
+        """Packs of every state with greater ids, by id."""
+
+    def unseen(self, repository_id: str, limit: int) -> Sequence[Pack]:
+        """STORED packs that were never read whole, by id."""
+
+    def by_look(self, repository_id: str, limit: int) -> Sequence[Pack]:
+        """STORED packs: never read ones, then the one that was read whole longest ago first, whatever that found."""
+
+    def flawed(self, repository_id: str) -> Sequence[Pack]:
+        """STORED packs that were not whole when they were last read (`verified_us` below 0), by id. Bad slots are in no other."""
+
+    def in_use(self, repository_id: str, pack_ids: Sequence[bytes], since_us: int) -> frozenset[bytes]:
+        """Those whose attempt's run is open, or failed and the attempt ended after then: what they hold may be named soon."""
+
     def add_pack(self, pack: Pack) -> None: ...
+
+    def save_pack(self, before: Pack, after: Pack) -> None:
+        """What differs is written. For transactions that read `before` themselves."""
 
     def reopen(self, repository_id: str, pack_id: bytes, attempt_id: str) -> None:
         """An OPEN pack passes to a later attempt of the same host."""
@@ -196,6 +236,47 @@ class Packs(Protocol):
 
     def void(self, repository_id: str, pack_id: bytes) -> bool:
         """Given up for ever. False: it was not OPEN."""
+
+    def void_unknown(self, repository_id: str, pack_ids: Sequence[bytes]) -> None:
+        """Ids that no row has: given up for ever. Repeatable."""
+
+    def void_ids(self, repository_id: str, pack_ids: Sequence[bytes]) -> frozenset[bytes]:
+        """Those of them that `void_unknown` gave up."""
+
+
+class Pins(Protocol):
+    """What keeps a point from being deleted."""
+
+    def pin(self, pin: Pin) -> None:
+        """Repeatable for the same holder and point. Raises FailedPrecondition/POINT_NOT_AVAILABLE."""
+
+    def pins_of(self, point_ids: Sequence[str]) -> Sequence[Pin]:
+        """Those whose holder is open, oldest first."""
+
+    def drop_spent(self, repository_id: str) -> int:
+        """Rows of pins whose holder is over go; how many."""
+
+
+class Jobs(Protocol):
+    """Maintenance jobs."""
+
+    def job(self, job_id: str) -> Job | None: ...
+
+    def jobs_named(self, text: str) -> Sequence[Job]: ...
+
+    def jobs(self, *, repository_id: str = "", before: str = "", limit: int = 1000) -> Sequence[Job]:
+        """Newest first; `before`: only ids smaller than this."""
+
+    def open_jobs(self) -> Sequence[Job]:
+        """READY and ACTIVE ones, oldest first."""
+
+    def add_job(self, job: Job) -> None: ...
+
+    def drop_job(self, job_id: str) -> None:
+        """From the list, for good. For jobs that are over."""
+
+    def save_job(self, before: Job, after: Job) -> Job:
+        """Compare and swap; returns `after` with its new version, or `before` when nothing changed."""
 
 
 class Repositories(Protocol):
@@ -252,6 +333,10 @@ class Transaction(Protocol):
     def points(self) -> Points: ...
     @property
     def packs(self) -> Packs: ...
+    @property
+    def pins(self) -> Pins: ...
+    @property
+    def jobs(self) -> Jobs: ...
     @property
     def repositories(self) -> Repositories: ...
     @property

@@ -10,13 +10,14 @@ from seawall.controller.errors import InvalidArgument
 
 SECOND_US = 1_000_000
 DESIGN = {"configurable": False}
+MAY_BE_ZERO = ("failover_grace_seconds", "collect_grace_seconds", "verify_period_seconds")
 LONGEST_SECONDS = 366 * 86_400.0
 LONGEST_URL_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """All greater than 0; `failover_grace_seconds` may be 0."""
+    """All greater than 0; `failover_grace_seconds`, `collect_grace_seconds` and `verify_period_seconds` may be 0."""
 
     heartbeat_seconds: float = 15.0
     """Between two heartbeats of an agent."""
@@ -63,6 +64,15 @@ class Timings:
     retry_seconds: float = 60.0
     """Before a run's second try; the pauses after that grow."""
 
+    collect_grace_seconds: float = 86_400.0
+    """What no point needs is kept for so long after it was condemned: whoever reads the bucket without a controller may want it still."""
+
+    verify_new_seconds: float = 20.0
+    """Packs that were stored are read back so long after the last ones were: until then only their own host may name them."""
+
+    verify_period_seconds: float = 30 * 86_400.0
+    """Everything stored is read back once in this time; 0: only what is new, and what `repo check` is told to."""
+
     agent_certificate_seconds: float = 7 * 86_400.0
     """Life of an agent's certificate."""
 
@@ -100,7 +110,7 @@ class Timings:
         for each in _configurable():
             value = getattr(self, each.name)
             # Written so that NaN, which no comparison finds, is refused too.
-            if not value >= 0 or (value == 0 and each.name != "failover_grace_seconds"):
+            if not value >= 0 or (value == 0 and each.name not in MAY_BE_ZERO):
                 raise InvalidArgument("BAD_CONFIG", f"timings.{each.name} must be greater than 0")
             if value > LONGEST_SECONDS:
                 raise InvalidArgument("BAD_CONFIG", f"timings.{each.name} must be at most a year")

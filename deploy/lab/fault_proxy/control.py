@@ -44,11 +44,6 @@ class FaultProxy:
         """Requests that are over, oldest first, behind the one of that number; the last 20,000 are kept."""
         return [Logged(**entry) for entry in self._tell({"do": "log", "after": after})["log"]]
 
-    def last_number(self) -> int:
-        """For `log(after=…)`: what has been until now."""
-        log = self.log()
-        return log[-1].number if log else 0
-
     def _tell(self, order: dict[str, Any], seconds: float = 0.0) -> dict[str, Any]:
         folder = os.open(self._control.parent, os.O_PATH)
         try:

@@ -4,6 +4,7 @@
  *   guest format VDA VDB     write a first whole pass into raw image files
  *   guest verify VDA VDB     the same verdict on raw image files; exit 0 when good, 1 when bad
  *   guest advance VDA VDB    what the guest does in a while, at once: two trim rounds among 2,000 operations
+ *   guest replay VDA VDB SEQ the operations up to that one, as a guest that was never told to trim does them, then the verdict
  *
  * Console (first serial port): SEAWALL-GUEST-VERDICT, then SEAWALL-GUEST-TICK four times a second, SEAWALL-GUEST-DONE per command.
  * Commands (second serial port, a line each): trim | hold | go | rate N (operations a second) | off.
@@ -174,16 +175,23 @@ static void advance(const struct disks *disks) {
     else write_one(&writer);
 }
 
+static void replay(const struct disks *disks, uint64_t until) {
+  struct verdict start = disks_verify(disks);
+  for (uint64_t seq = start.seq + 1; seq <= until; seq++) disks_write(disks, seq, start.generation);
+}
+
 int main(int count, char **words) {
   struct disks disks;
   if (getpid() == 1) run_guest();
-  if (count != 4) {
-    fprintf(stderr, "usage: guest format|verify|advance VDA VDB\n");
+  bool replayed = count == 5 && strcmp(words[1], "replay") == 0;
+  if (count != 4 && !replayed) {
+    fprintf(stderr, "usage: guest format|verify|advance VDA VDB, guest replay VDA VDB SEQ\n");
     return 2;
   }
   bool format = strcmp(words[1], "format") == 0, forward = strcmp(words[1], "advance") == 0;
-  disks_open(&disks, (const char *const *)(words + 2), format || forward, false);
+  disks_open(&disks, (const char *const *)(words + 2), format || forward || replayed, false);
   if (format) disks_format(&disks);
   else if (forward) advance(&disks);
+  else if (replayed) replay(&disks, strtoull(words[4], NULL, 10));
   return format ? 0 : say_verdict(disks_verify(&disks));
 }

@@ -9,6 +9,9 @@ SMALL_OBJECT_BYTES = 1024 * 1024
 MANIFEST_BYTES = 64 * 1024 * 1024
 """An `m/` object: about 300 bytes for 16 GiB of disk."""
 
+REFMAP_BYTES = 256 * 1024 * 1024
+"""An `r/` object: two bytes for each of the 2^27 slots that a point may have, at most."""
+
 
 def read_bounded(store: Store, name: str, limit_bytes: int) -> bytes:
     """All of an object. Raises IntegrityError when it has more than `limit_bytes`; what the store raises."""

@@ -44,13 +44,22 @@ def read_keys(store: Store, config: RepositoryConfig, wrapper: str, secret_key: 
     """All epochs of all tenants that this wrapper's key opens, proven against the config.
 
     An object that does not open keeps its own tenant and epoch shut and no other: it is named in the secrets' `unopened`.
-    Raises WrongKey (no such wrapper, or another key than it was made for); what the first object met, when none opens.
+    Raises WrongKey (no such wrapper, or another key than it was made for); IntegrityError (no keys at all); what the first object met,
+    when none opens.
     """
     names = key_objects(store)
     mine = {name: parts for name, parts in names.items() if parts.wrapper == wrapper}
     if not mine:
         known = sorted({parts.wrapper for parts in names.values()})
-        raise WrongKey(f"{store.url} has no keys for {wrapper!r}; it has keys for: {', '.join(known) or 'nobody'}")
+        if not known:
+            raise IntegrityError(
+                f"{KEYS_PREFIX}: {store.url} lists no key object at all: nothing in the repository can be read until they are put back, "
+                "from a replica of the bucket or an older version of the objects"
+            )
+        raise WrongKey(
+            f"{store.url} has no keys for {wrapper!r}; it has keys for: {', '.join(known)}. Use the key of one of them, or put "
+            f"{KEYS_PREFIX}*.{wrapper} back, from a replica of the bucket or an older version of the objects"
+        )
     bundles: dict[tuple[str, int], KeyBundle] = {}
     failures: dict[tuple[str, int], RepositoryError] = {}
     for name, parts in mine.items():
@@ -76,7 +85,7 @@ def key_objects(store: Store) -> Mapping[str, KeyName]:
 def _require_same(store: Store, name: str, body: bytes, error: ObjectExists) -> None:
     """Sealing twice gives different bytes; the clear names tell whether it is the same bundle for the same recipient."""
     with naming(name):
-        found = key_names(store.get(name))
+        found = key_names(read_bounded(store, name, SMALL_OBJECT_BYTES))
     if found != key_names(body):
         raise ForeignRepository(
             f"{name}: keys of another repository, or of a creation that never ended, lie here; "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seawall.repository.bounded import MANIFEST_BYTES, SMALL_OBJECT_BYTES, read_bounded
+from seawall.repository.bounded import MANIFEST_BYTES, REFMAP_BYTES, SMALL_OBJECT_BYTES, read_bounded
 from seawall.repository.crypto.keys import RepositorySecrets
 from seawall.repository.errors import (
     ForeignRepository,
@@ -19,6 +19,7 @@ from seawall.repository.errors import (
     ObjectMissing,
     RepositoryError,
 )
+from seawall.repository.forgetting.tombstones import forgotten
 from seawall.repository.format.config import (
     RepositoryConfig,
     encode_config,
@@ -51,6 +52,7 @@ from seawall.repository.format.root_object import (
     sign_manifest,
     unseal_data_key,
 )
+from seawall.repository.format.tombstone import Burial, open_tombstone, sign_tombstone
 from seawall.repository.keyring import read_keys, write_keys
 from seawall.repository.naming import naming
 from seawall.repository.store.port import Store
@@ -132,7 +134,7 @@ class OpenRepository:
         statement, _ = self.read_manifest(tenant, vm_id, point_id)
         name = refmap_name(tenant, vm_id, point_id)
         with naming(name):
-            body = self.store.get(name)
+            body = read_bounded(self.store, name, REFMAP_BYTES)
             if object_hash(body) != statement.refmap_hash:
                 raise IntegrityError("not the refmap that the point's manifest names")
             of_tenant, refmap = decode_refmap(body)
@@ -141,11 +143,24 @@ class OpenRepository:
         return refmap
 
     def points(self, tenant: str) -> list[PointName]:
-        """Committed points: an `m/` object without a tombstone, sorted by VM and point."""
-        # Tombstones are listed last: one is written before its manifest goes, so no forgotten point shows.
-        committed = [parse_point_name(info.name) for info in self.store.list(manifests_prefix(tenant))]
-        forgotten = {parse_point_name(info.name) for info in self.store.list(tombstones_prefix(tenant))}
-        return sorted(point for point in committed if point is not None and point not in forgotten)
+        """Committed points: an `m/` object without a valid tombstone, sorted by VM and point."""
+        named = [parse_point_name(info.name) for info in self.store.list(manifests_prefix(tenant))]
+        committed = [point for point in named if point is not None]
+        return sorted({*committed} - forgotten(self.store, self.open_tombstone, committed, tombstones_prefix(tenant)))
+
+    def sign_tombstone(self, burial: Burial) -> bytes:
+        """The `t/` object. Raises ValueError when it is about another repository, FormatUnsupported."""
+        self.require_writable()
+        if burial.lineage_id != self.config.lineage_id:
+            raise ValueError("a burial in another repository")
+        return sign_tombstone(burial, self.secrets.signing_secret_key)
+
+    def open_tombstone(self, body: bytes) -> Burial:
+        """Raises IntegrityError (also for another repository's), FormatUnsupported."""
+        burial = open_tombstone(body, self.config.signing_public_key)
+        if burial.lineage_id != self.config.lineage_id:
+            raise IntegrityError("a tombstone of another repository")
+        return burial
 
     def require_writable(self) -> None:
         """Raises FormatUnsupported when the repository uses a feature that forbids this Seawall to write."""
@@ -228,7 +243,7 @@ def _config_copy(store: Store, name: str, pinned_signing_key: bytes | None) -> R
 def _is_created(store: Store, body: bytes) -> bool:
     """Whether this very repository's config stands here. Ed25519 signs deterministically: same repository, same bytes."""
     try:
-        found = store.get(config_name())
+        found = read_bounded(store, config_name(), SMALL_OBJECT_BYTES)
     except ObjectMissing:
         return False
     if found != body:
@@ -246,5 +261,5 @@ def _put_same(store: Store, name: str, body: bytes) -> None:
     try:
         store.put(name, body)
     except ObjectExists as error:
-        if store.get(name) != body:
+        if read_bounded(store, name, SMALL_OBJECT_BYTES) != body:
             raise ForeignRepository(f"{store.url}: {name} is another repository's; choose another place") from error

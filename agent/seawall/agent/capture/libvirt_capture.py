@@ -14,7 +14,8 @@ from seawall.agent.capture.guard.process import GuardLost, GuardProcess
 from seawall.agent.capture.guard.protocol import Setup
 from seawall.agent.capture.leftovers import make_places, remove_places, thaw_marked
 from seawall.agent.capture.limits import Limits, free_bytes, limits_for, refuse_without_room
-from seawall.agent.capture.names import Places, checkpoint_name, places, repository_prefix
+from seawall.agent.capture.names import Places, checkpoint_name, places
+from seawall.agent.capture.old_checkpoints import delete_old_checkpoints
 from seawall.agent.capture.plan import CaptureFacts, CapturePlan, DiskPlan, demote, plan_capture
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
@@ -134,13 +135,8 @@ class LibvirtCapture:
 
     def delete_older_checkpoints(self) -> None:
         """See Capture. A failure is logged alone: the point is committed, and the next backup deletes them."""
-        base = self._request.parent.checkpoint if self._request.parent else None
-        kept = {self._name, base.name if base else ""}
-        prefix = repository_prefix(self._request.repository_id)
         try:
-            for checkpoint in self._hypervisor.checkpoints(self._request.vm_id):
-                if checkpoint.name.startswith(prefix) and checkpoint.name not in kept:
-                    self._hypervisor.delete_checkpoint(self._request.vm_id, checkpoint.name)
+            delete_old_checkpoints(self._hypervisor, self._request, self._name)
         except AgentError as error:
             logger.warning("capture.checkpoint_stays", vm_id=self._request.vm_id, error=str(error))
 

@@ -9,6 +9,7 @@ from seawall.agent.hypervisor.port import Domain
 from seawall.api.v1 import agent_pb2 as wire
 from seawall.api.v1 import resources_pb2 as resources
 from seawall.repository.format.record import Codec, Locator
+from seawall.repository.format.slot_set import SlotSet
 
 _KINDS = {resources.RUN_KIND_BACKUP: own.BACKUP, resources.RUN_KIND_RESTORE: own.RESTORE}
 _FREEZE = {resources.FREEZE_POLICY_NEVER: "never", resources.FREEZE_POLICY_REQUIRE: "require"}
@@ -154,6 +155,7 @@ def backup_grant_of(message: wire.BackupGrant) -> own.BackupGrant:
         parent=point_grant_of(message.parent) if message.HasField("parent") else None,
         exclude_disks=tuple(message.exclude_disks),
         no_parent=message.no_parent_reason,
+        bad=frozenset((one.pack_id, slot) for one in message.bad_slots for slot in SlotSet.parse(one.slots)),
     )
 
 

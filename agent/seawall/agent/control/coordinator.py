@@ -3,12 +3,16 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seawall.agent.control.client import ControllerClient
 from seawall.agent.control.messages import PutTarget, ReadUrl
 from seawall.repository.clock import Clock
-from seawall.repository.errors import IntegrityError, StoreRefused
+from seawall.repository.errors import IntegrityError, ObjectMissing, StoreRefused
 from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.record import Locator
+from seawall.repository.reading.tables import table_by_suffix
 from seawall.repository.store.port import SignedPut, SignedTransfer
 
 SIGNATURES = 3
@@ -16,6 +20,8 @@ SIGNATURES = 3
 URL_MARGIN_US = 60_000_000
 """A URL this close to its end is not used for a new request."""
 URLS_PER_CALL = 256
+NO_GENERATION = (1 << 32) - 1
+"""No pack gets so far: asks for whatever generation is the present one."""
 
 
 class AgentCoordinator:
@@ -47,7 +53,7 @@ class AgentCoordinator:
         """One object under v1/a/: signed by the call given, again when the URL died meanwhile."""
         self._sign_and_put(lambda: (sign(),), body)
 
-    def _sign_and_put(self, sign: Callable[[], tuple[PutTarget, ...]], body: bytes | bytearray) -> int:
+    def _sign_and_put(self, sign: Callable[[], tuple[PutTarget, ...]], body: bytes | bytearray | memoryview) -> int:
         """PUT the body to all targets; how many there were."""
         for signature in range(1, SIGNATURES + 1):
             targets = sign()
@@ -61,7 +67,7 @@ class AgentCoordinator:
                     raise
         raise AssertionError("unreachable: the last signature returns or raises")
 
-    def _put(self, target: PutTarget, body: bytes | bytearray) -> None:
+    def _put(self, target: PutTarget, body: bytes | bytearray | memoryview) -> None:
         """A name that is taken was taken by these very bytes: it is their hash, and the attempt owns it."""
         self._web.put(SignedPut(target.url, target.headers, target.expires_us), memoryview(body))
 
@@ -87,19 +93,30 @@ class AgentPackReader:
             self._sign(missing[start : start + URLS_PER_CALL])
 
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
-        """Raises ObjectMissing, StoreUnavailable, StoreRefused, IntegrityError (a short answer), and the client's errors."""
+        """Raises ObjectMissing (also where the controller says that this generation was replaced), StoreUnavailable, StoreRefused,
+        IntegrityError (a short answer), and the client's errors."""
         body = self._read((pack_id, generation), offset, length)
         if len(body) != length:
             raise IntegrityError(f"pack {pack_id.hex()}.{generation} ends before {offset + length}")
         return body
 
+    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
+        """The controller answers for a generation that cannot be with the present one. Raises as `read` does."""
+        (url,) = self._client.read_urls([(pack_id, NO_GENERATION)])
+        return url.generation, table_by_suffix(lambda length: self._web.get_suffix(url.url, length))
+
     def _read(self, pack: tuple[bytes, int], offset: int, length: int) -> bytes:
         url = self._known(pack) or self._sign([pack])[0]
         try:
-            return self._web.get_range(url.url, offset, length)
-        except StoreRefused:
-            fresh = self._sign([pack])[0]  # the clock of the store may run ahead of ours: one new signature settles it
-            return self._web.get_range(fresh.url, offset, length)
+            return self._ranged(pack, url, offset, length)
+        except (StoreRefused, ObjectMissing):
+            # The clock of the store may run ahead of ours, or compaction has replaced the generation since: one new signature settles it.
+            return self._ranged(pack, self._sign([pack])[0], offset, length)
+
+    def _ranged(self, pack: tuple[bytes, int], url: ReadUrl, offset: int, length: int) -> bytes:
+        if url.generation != pack[1]:
+            raise ObjectMissing(f"pack {pack[0].hex()}.{pack[1]} was replaced by generation {url.generation}")
+        return self._web.get_range(url.url, offset, length)
 
     def _known(self, pack: tuple[bytes, int]) -> ReadUrl | None:
         with self._lock:

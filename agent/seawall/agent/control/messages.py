@@ -115,6 +115,7 @@ class BackupGrant:
     parent: PointGrant | None
     exclude_disks: tuple[str, ...]
     no_parent: str = ""  # why there is no parent, for the operator
+    bad: frozenset[tuple[bytes, int]] = frozenset()  # (pack id, slot) of the parent that must not be named again
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,14 @@ class LibvirtHypervisor:
             timeout_seconds=CHANGE_TIMEOUT_SECONDS,
         )
 
+    def delete_bitmaps(self, vm_id: str, checkpoint: str, targets: Sequence[str]) -> None:
+        self._on_domain(
+            "delete_bitmaps",
+            vm_id,
+            lambda domain: vm.delete_bitmaps(domain, checkpoint, targets),
+            timeout_seconds=CHANGE_TIMEOUT_SECONDS,
+        )
+
     def freeze(self, vm_id: str, timeout_seconds: int) -> int:
         def run(domain: Any) -> int:
             domain.agentSetResponseTimeout(timeout_seconds, 0)

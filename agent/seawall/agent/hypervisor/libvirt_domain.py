@@ -1,5 +1,6 @@
 """What the libvirt adapter does with one domain, within a call that has a deadline. Raises libvirtError, and what is named."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -113,12 +114,17 @@ def delete_checkpoint(domain: Any, name: str) -> None:
 
 def _delete_disk_by_disk(domain: Any, checkpoint: Any) -> None:
     """Else the bitmaps of the other disks stay for ever: libvirt stops at the first that is absent."""
-    text = str(checkpoint.getXMLDesc(0))
+    name, text = checkpoint.getName(), str(checkpoint.getXMLDesc(0))
     checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
-    for target in sorted(xml.checkpoint_targets(text)):
-        alone = domain.checkpointCreateXML(
-            xml.checkpoint_of_one(text, target), libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE
-        )
+    delete_bitmaps(domain, name, sorted(xml.checkpoint_targets(text)))
+
+
+def delete_bitmaps(domain: Any, name: str, targets: Sequence[str]) -> None:
+    """libvirt deletes a bitmap only with a checkpoint: it is told of one with this disk alone."""
+    definition = domain.XMLDesc(0)
+    for target in targets:
+        text = xml.checkpoint_of_one(name, target, definition)
+        alone = domain.checkpointCreateXML(text, libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
         try:
             alone.delete(0)
         except libvirt.libvirtError as error:

@@ -112,6 +112,9 @@ class Hypervisor(Protocol):
     def delete_checkpoint(self, vm_id: str, name: str) -> None:
         """With its bitmaps; success when it is gone already."""
 
+    def delete_bitmaps(self, vm_id: str, checkpoint: str, targets: Sequence[str]) -> None:
+        """Those of a checkpoint that the hypervisor does not list any more, on these disks; success where there is none."""
+
     def freeze(self, vm_id: str, timeout_seconds: int) -> int:
         """Freeze the guest's file systems through its agent; returns how many."""
 

@@ -93,13 +93,16 @@ def checkpoint_targets(text: str) -> frozenset[str]:
     return frozenset(row.get("name", "") for row in rows if row.get("checkpoint") == "bitmap")
 
 
-def checkpoint_of_one(text: str, target: str) -> str:
-    """The `<domaincheckpoint>` with the bitmap of this disk alone."""
-    root = parse(text)
-    for row in root.iterfind("disks/disk"):
-        if row.get("name") != target:
-            row.attrib.pop("bitmap", None)
-            row.set("checkpoint", "no")
+def checkpoint_of_one(name: str, target: str, domain: str) -> str:
+    """A `<domaincheckpoint>` that can be redefined: the bitmap of this name on one disk of the `<domain>`."""
+    definition = parse(domain)
+    root = ET.Element("domaincheckpoint")
+    ET.SubElement(root, "name").text = name
+    ET.SubElement(root, "creationTime").text = "0"  # asked for, and of no use to anybody
+    rows = ET.SubElement(root, "disks")
+    for disk in disks_of(definition):
+        ET.SubElement(rows, "disk", name=disk.target, checkpoint="bitmap" if disk.target == target else "no")
+    root.append(definition)
     return render(root)
 
 

@@ -6,8 +6,9 @@ from seawall.agent.control.errors import ControllerRefused
 from seawall.agent.control.messages import Session
 from seawall.agent.errors import AgentError, Canceled, Fenced
 from seawall.agent.supervisor.link import Link
+from seawall.agent.supervisor.owed import Report
 from seawall.agent.supervisor.poll import Polling
-from seawall.agent.supervisor.workers import Report, Workers
+from seawall.agent.supervisor.workers import Workers
 
 _log = structlog.get_logger("seawall.agent.supervisor")
 

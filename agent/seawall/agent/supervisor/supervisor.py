@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from seawall.agent.adopted import Adopted, inherits_orphans
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.errors import ControllerSilent, SessionUnknown
 from seawall.agent.control.identity import Identity
@@ -75,6 +76,8 @@ class Supervisor:
             asyncio.create_task(self._sessions(link)),
             asyncio.create_task(self._leftovers.sweep_again(self._workers.live, self._timing)),
         ]
+        if inherits_orphans():
+            tasks.append(asyncio.create_task(self._see_off_adopted()))
         try:
             await self._stop.wait()
             _log.info("agent_stopping")
@@ -121,6 +124,14 @@ class Supervisor:
                 _log.exception("session_crashed")
                 pause = self._failed("session_crashed", error, self._timing.longest_backoff)
             await asyncio.sleep(pause)
+
+    async def _see_off_adopted(self) -> None:
+        adopted = Adopted()
+        while True:
+            await asyncio.sleep(self._timing.look)
+            reaped = adopted.see_off({attempt.pid for attempt in self._workers.health()})
+            if reaped:
+                _log.info("orphans_seen_off", pids=reaped)
 
     def _failed(self, event: str, error: Exception, pause: float) -> float:
         self._state.last_error = str(error)

@@ -94,7 +94,7 @@ def _request(task: Task, grant: BackupGrant, parent: _Parent) -> CaptureRequest:
 
 def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str) -> None:
     """Write and hand in until the controller has everything. On return the point is committed."""
-    bad: set[tuple[bytes, int]] = set()
+    bad = set(grant.bad)
     progress: dict[str, WrittenDisk] = {}
     for _ in range(ROUNDS):
         point = _write(task, grant, capture, parent, bad, progress)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2
+from seawall.cli.commands.point_delete import delete_points, forget_points
 from seawall.cli.completion import point_ids, repository_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import duration, local, size
@@ -39,7 +40,7 @@ def list_points(
                     "yes" if point.guest_frozen else "no",
                     size(sum(disk.size_bytes for disk in point.disks)),
                     size(sum(disk.stored_bytes for disk in point.disks)),
-                    word(point, "state"),
+                    "damaged" if point.damage else word(point, "state"),
                 )
                 for point in points
             ),
@@ -70,6 +71,8 @@ def show_point(
         output.line(
             f"parent      {found.parent_point_id or 'none'} (for comparison only: nothing else is needed to restore)"
         )
+        if found.damage:
+            output.line(f"damaged     {found.damage}", style="red")
         for warning in found.warnings:
             output.line(f"warning     {warning.message} ({warning.reason})", style="yellow")
         output.line()
@@ -91,3 +94,7 @@ def show_point(
             ),
             "",
         )
+
+
+app.command("delete")(delete_points)
+app.command("forget")(forget_points)

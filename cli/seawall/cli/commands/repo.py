@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.cli.commands.repo_jobs import check_repository, collect_garbage, heal_repository, list_jobs
 from seawall.cli.completion import repository_names
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.new_repository import NewRepository, add_repository, repository_url
@@ -123,6 +124,12 @@ def keys(repository: RepositoryArgument, config: ConfigOption = None, as_json: J
         output.line(
             f"\nManifests are signed by {found.signing_public_key.hex()} (Ed25519); it stands on the recovery sheet too."
         )
+
+
+app.command("collect")(collect_garbage)
+app.command("check")(check_repository)
+app.command("heal")(heal_repository)
+app.command("jobs")(list_jobs)
 
 
 def _chunk_size(text: str) -> int:

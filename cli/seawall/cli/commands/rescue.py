@@ -28,6 +28,7 @@ class RescueOptions:
     region: str
     ca_file: Path | None
     tenant: str
+    ignore_tombstones: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,16 @@ def rescue(
         Path | None, typer.Option(help="PEM file of the CA that signed the S3 server's certificate, if it is your own.")
     ] = None,
     tenant: Annotated[str, typer.Option(help="Only points of this tenant.", show_default="all")] = "",
+    ignore_tombstones: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-tombstones",
+            help="Count deleted points too, as far as their manifests still lie there or were brought back.",
+        ),
+    ] = False,
 ) -> None:
     """Options that come before the verb."""
-    context.obj = RescueOptions(repository, key, endpoint, region, ca_file, tenant)
+    context.obj = RescueOptions(repository, key, endpoint, region, ca_file, tenant, ignore_tombstones)
 
 
 @app.command("list")

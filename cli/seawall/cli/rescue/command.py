@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -77,6 +78,7 @@ def _open(options: RescueOptions, clock: InterruptibleClock, output: Output) -> 
         credentials = _credentials() if url.startswith("s3:") else None
         stores = open_rescue_stores(url, credentials, clock)
         opened = open_for_rescue(stores.opening, key.material, reading=stores.reading)
+        opened = replace(opened, ignore_tombstones=options.ignore_tombstones)
     for note in opened.notes:
         output.note(note)
     return opened

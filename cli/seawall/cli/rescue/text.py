@@ -38,6 +38,12 @@ def print_catalogue(output: Output, opened: RescueRepository, catalogue: Catalog
         )
     for name in catalogue.strange:
         output.line(printable(f"ignored   {name}: no name that Seawall gives"), style="yellow")
+    for forgotten in catalogue.forgotten:
+        shown = "shown all the same" if opened.ignore_tombstones else "--ignore-tombstones shows it all the same"
+        output.line(
+            f"deleted   {forgotten.point_id}: has a tombstone, and its manifest still lies there; {shown}",
+            style="yellow",
+        )
 
 
 def _vm_row(vm: VmSummary, now_us: int) -> tuple[str, ...]:

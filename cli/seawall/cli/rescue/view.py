@@ -12,7 +12,7 @@ Document = dict[str, Any]
 
 
 def catalogue_document(opened: RescueRepository, catalogue: Catalogue, now_us: int) -> Document:
-    """{"repository", "vms", "points" (damaged ones too, newest first), "ignored", "notes"}."""
+    """{"repository", "vms", "points" (damaged ones too, newest first), "ignored", "forgotten", "notes"}."""
     config = opened.repository.config
     return {
         "repository": {
@@ -24,6 +24,7 @@ def catalogue_document(opened: RescueRepository, catalogue: Catalogue, now_us: i
         "vms": [_vm(vm, now_us) for vm in catalogue.vms()],
         "points": [*map(_point, catalogue.points), *map(_damaged, catalogue.damaged)],
         "ignored": list(catalogue.strange),
+        "forgotten": [point.point_id for point in catalogue.forgotten],
         "notes": list(opened.notes),
     }
 

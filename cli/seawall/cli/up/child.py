@@ -70,14 +70,19 @@ class Child:
         words = self.log.last_words()
         return f"{how}: {words}" if words else f"{how}."
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether it ended by itself with a reason of its own: wrong settings, a port that is taken, a state that is damaged."""
+        code = self._process.returncode if self._process is not None else None
+        return code in set(Exit) - {Exit.OK, Exit.FAILED}
+
     def need_running(self) -> None:
         """Raises CommandError with its last words, and its exit code where that is one of ours."""
         if self.runs:
             return
         code = self._process.returncode if self._process is not None else 1
-        known = code in set(Exit) and code != Exit.OK
         raise CommandError(
-            Exit(code) if known else Exit.FAILED,
+            Exit(code) if self.gave_up else Exit.FAILED,
             f"{self.name.upper()}_ENDED",
             f"The {self.name} {self.how_it_ended()} Its log is {self.log.path}.",
         )

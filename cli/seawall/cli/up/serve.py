@@ -2,6 +2,7 @@
 
 import select
 
+from seawall.agent.adopted import Adopted, inherits_orphans
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.up.child import Child
 from seawall.cli.up.children import Children, Say
@@ -22,11 +23,14 @@ class Watch:
         self._say = say
         self._deaths = {child.name: Restarts() for child in self._children}
         self._due: dict[str, float] = {}
+        self._adopted = Adopted() if inherits_orphans() else None
 
     def run(self) -> None:
         """Raises CommandError/CONTROLLER_ENDED, AGENT_ENDED when one dies too often."""
         while not self._signals.count:
             self._wait()
+            if self._adopted is not None:
+                self._adopted.see_off({child.pid for child in self._children})
             for child in self._children:
                 child.log.bound()
                 if child.name in self._due:

@@ -21,6 +21,7 @@ from seawall.cli.up.child import Child
 from seawall.cli.up.children import Children, Say
 from seawall.cli.up.places import Places
 from seawall.cli.up.ready import Ready
+from seawall.cli.up.revival import Revival
 from seawall.cli.up.settings import REPOSITORY_NAME, UpSettings
 from seawall.cli.up.settle import agent_config, controller_config
 from seawall.repository.clock import Clock
@@ -56,11 +57,21 @@ class Start:
         self._clock = clock
         self._say = say
         self._on_step = on_step
+        self._revival = Revival(clock, say)
 
     def run(self) -> Ready:
         """Raises CommandError, saying which step failed and why; what was made stays for the next start."""
         first = self._initialise()
         self._serve_controller()
+        while True:
+            try:
+                return self._serve(first)
+            except CommandError:
+                if self._children.controller.runs:
+                    raise
+                self._serve_controller()  # it died while it was asked: once more, as each step may be repeated
+
+    def _serve(self, first: bool) -> Ready:
         with connect(self._places.operator_file) as controller:
             repository = self._repository(controller)
             self._join(controller)
@@ -89,7 +100,7 @@ class Start:
 
     def _serve_controller(self) -> None:
         child = self._children.controller
-        child.start()
+        self._revival.start(child)
         self._on_step("controller started")
 
         def answered() -> bool:
@@ -164,7 +175,7 @@ class Start:
     def _serve_agent(self) -> dict[str, Any]:
         """What the agent says of itself once the controller has heard of it."""
         child, config = self._children.agent, agent_config(self._places, self._settings)
-        child.start()
+        self._revival.start(child)
         self._on_step("agent started")
         last_error = ""
 
@@ -198,10 +209,10 @@ class Start:
     def _await(
         self, child: Child, what: str, attempt: Callable[[], T | None], cause: Callable[[], str] = lambda: ""
     ) -> T:
-        """Until `attempt` gives something true. Raises CommandError when the child ends, or takes too long."""
+        """Until `attempt` gives something true. Raises CommandError when a child ends again, or the wait takes too long."""
         deadline = self._clock.monotonic_seconds() + SERVING_SECONDS
         while not (given := attempt()):
-            child.need_running()
+            self._revival.look()
             if self._clock.monotonic_seconds() > deadline:
                 why = f" ({cause()})" if cause() else ""
                 raise CommandError(

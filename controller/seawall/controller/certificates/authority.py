@@ -5,7 +5,7 @@ The root's key is used when the authority is made, and never again until the iss
 
 import hashlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -104,13 +104,16 @@ class CertificateAuthority:
     def issue_agent(self, agent_id: str, key: ec.EllipticCurvePublicKey, life_seconds: float) -> IssuedCertificate:
         """A client certificate, SAN URI:seawall://<cluster>/agent/<agent_id>."""
         name = names.agent_name(self._cluster_id, agent_id)
-        return self._issue(f"agent {agent_id}", name, names.for_clients(), key, timedelta(seconds=life_seconds))
+        begin, life = datetime_of(self._clock.now_us()) - names.BACKDATE, timedelta(seconds=life_seconds)
+        return self._issue(f"agent {agent_id}", name, names.for_clients(), key, begin, life)
 
     def issue_server(self, server_names: tuple[str, ...], key: ec.EllipticCurvePublicKey) -> IssuedCertificate:
-        """A server certificate. Its chain ends in the root, so that a host that enrols can find there what its token names."""
-        issued = self._issue(
-            "controller", names.server_names(server_names), names.for_servers(), key, names.SERVER_LIFE
-        )
+        """A server certificate. Its chain ends in the root, so that a host that enrols can find there what its token names.
+
+        It begins with the authority: made while this clock stood wrong, it serves all the same once the clock is set right.
+        """
+        begin, alternative = self._issuing.not_valid_before_utc, names.server_names(server_names)
+        issued = self._issue("controller", alternative, names.for_servers(), key, begin, names.SERVER_LIFE)
         return IssuedCertificate(issued.chain_pem + self.bundle_pem, issued.expires_us)
 
     def _issue(
@@ -119,12 +122,13 @@ class CertificateAuthority:
         alternative: x509.SubjectAlternativeName,
         use: x509.ExtendedKeyUsage,
         key: ec.EllipticCurvePublicKey,
+        begin: datetime,
         life: timedelta,
     ) -> IssuedCertificate:
-        now_us = self._clock.now_us()
         # Whole seconds, as the certificate has them; never beyond the authority's own end.
-        end = min(datetime_of(now_us) + life, self._issuing.not_valid_after_utc).replace(microsecond=0)
-        builder = _builder(names.subject(common_name), self._issuing.subject, key, now_us).not_valid_after(end)
+        latest = max(datetime_of(self._clock.now_us()), begin) + life
+        end = min(latest, self._issuing.not_valid_after_utc).replace(microsecond=0)
+        builder = _builder(names.subject(common_name), self._issuing.subject, key, begin).not_valid_after(end)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(names.end_use(), critical=True).add_extension(use, critical=False)
         builder = builder.add_extension(alternative, critical=False)
@@ -149,7 +153,8 @@ def _check_chain(root: x509.Certificate, issuing: x509.Certificate, cluster_id: 
 def make_root(key: ec.EllipticCurvePrivateKey, cluster_id: str, now_us: int) -> bytes:
     """A self-signed root, PEM."""
     name = names.subject(f"root {cluster_id}")
-    builder = _authority(_builder(name, name, key.public_key(), now_us), names.ROOT_LIFE, now_us, path_length=1)
+    begin = datetime_of(now_us) - names.BACKDATE
+    builder = _authority(_builder(name, name, key.public_key(), begin), names.ROOT_LIFE, now_us, path_length=1)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
@@ -158,7 +163,8 @@ def make_issuing(
 ) -> bytes:
     """The issuing certificate, PEM, limited to agents of this cluster."""
     root = x509.load_pem_x509_certificate(root_pem)
-    builder = _builder(names.subject(f"issuing {cluster_id}"), root.subject, key, now_us)
+    begin = datetime_of(now_us) - names.BACKDATE
+    builder = _builder(names.subject(f"issuing {cluster_id}"), root.subject, key, begin)
     builder = _authority(builder, names.ISSUING_LIFE, now_us, path_length=0)
     builder = builder.add_extension(names.agents_of_this_cluster_only(cluster_id), critical=True)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())
@@ -185,9 +191,8 @@ def load_key(pem: Secret) -> ec.EllipticCurvePrivateKey:
 
 
 def _builder(
-    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now_us: int
+    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, begin: datetime
 ) -> x509.CertificateBuilder:
-    begin = datetime_of(now_us) - names.BACKDATE
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key)
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(begin)
     return builder.add_extension(names.key_identifier(key), critical=False)

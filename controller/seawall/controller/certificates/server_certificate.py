@@ -16,6 +16,7 @@ from seawall.controller.secrets import Secret, SecretBox
 from seawall.repository.clock import Clock, datetime_of
 
 CONTEXT = "server"
+_LEAST_US = 3600 * 1_000_000
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 _log = structlog.get_logger()
@@ -46,7 +47,7 @@ class ServerCertificate:
         self._clock = clock
         self._lock = threading.Lock()
         self._files = self._read() or self._made()
-        self._renew_us = self._renew_at(self._files)
+        self._renew_us = self._renew_next(self._files)
 
     def current(self) -> TlsFiles:
         """The certificate to show now. When it cannot be renewed the old one goes on: its end is still weeks away."""
@@ -54,7 +55,7 @@ class ServerCertificate:
             if self._clock.now_us() >= self._renew_us:
                 try:
                     self._files = self._made()
-                    self._renew_us = self._renew_at(self._files)
+                    self._renew_us = self._renew_next(self._files)
                 except OSError:
                     _log.exception("server_certificate.not_renewed", path=str(self._path))
             return self._files
@@ -76,7 +77,7 @@ class ServerCertificate:
 
     def _serves(self, files: TlsFiles) -> bool:
         leaf = x509.load_pem_x509_certificate(files.chain_pem)
-        fresh = self._clock.now_us() < self._renew_at(files)
+        fresh = self._clock.now_us() < _renew_at(files)
         return fresh and names_of(leaf) == self._names and files.chain_pem.endswith(self._authority.bundle_pem)
 
     def _made(self) -> TlsFiles:
@@ -87,9 +88,14 @@ class ServerCertificate:
         _log.info("server_certificate.made", names=self._names, expires=datetime_of(issued.expires_us).isoformat())
         return TlsFiles(secret, issued.chain_pem, self._authority.client_roots_pem)
 
-    def _renew_at(self, files: TlsFiles) -> int:
-        leaf = x509.load_pem_x509_certificate(files.chain_pem)
-        return int((leaf.not_valid_after_utc - SERVER_RENEW_BEFORE).timestamp()) * 1_000_000
+    def _renew_next(self, files: TlsFiles) -> int:
+        """An hour from now at least: past the authority's own end each new one is old at once."""
+        return max(_renew_at(files), self._clock.now_us() + _LEAST_US)
+
+
+def _renew_at(files: TlsFiles) -> int:
+    leaf = x509.load_pem_x509_certificate(files.chain_pem)
+    return int((leaf.not_valid_after_utc - SERVER_RENEW_BEFORE).timestamp()) * 1_000_000
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -49,6 +49,14 @@ class LeadershipRows:
     def check(self, held: Leader) -> None:
         _require(len(self._connection.execute(sa.select(leader.c.name).where(*_held(held))).all()))
 
+    def publications(self, repository_id: str) -> int:
+        query = sa.select(gc.c.seq).where(gc.c.repository_id == repository_id)
+        return int(self._connection.execute(query).scalar_one())
+
+    def raise_publications(self, repository_id: str, to: int) -> None:
+        behind = sa.and_(gc.c.repository_id == repository_id, gc.c.seq < to)
+        self._connection.execute(sa.update(gc).where(behind).values(seq=to))
+
     def order_publication(self, held: Leader, repository_id: str) -> int:
         still = sa.exists(sa.select(leader.c.name).where(*_held(held)))
         changed = sa.update(gc).where(gc.c.repository_id == repository_id, still).values(seq=gc.c.seq + 1)

@@ -12,10 +12,11 @@ from seawall.controller.errors import Aborted
 from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointState, PointTotals
 from seawall.controller.records.runs import RunWarning
 
-# Intents can be megabytes: lists leave them out.
-LISTED = sa.select(*(column for column in restore_points.c if not column.name.startswith("intent_"))).where(
-    restore_points.c.state != PointState.FAILED.value
-)
+# Intents can be megabytes: all but the point itself leave them out.
+BRIEF = sa.select(*(column for column in restore_points.c if not column.name.startswith("intent_")))
+HIDDEN = (PointState.FAILED.value, PointState.DELETING.value, PointState.DELETED.value)
+LISTED = BRIEF.where(restore_points.c.state.not_in(HIDDEN))
+ROOTS = (PointState.PUBLISHING.value, PointState.AVAILABLE.value, PointState.DELETING.value)
 WHOLE = sa.select(restore_points)
 AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
 PUBLISHING = restore_points.c.state == PointState.PUBLISHING.value
@@ -73,6 +74,33 @@ class PointRows:
     def give_up(self, point_id: str) -> None:
         self._settle(point_id, PointState.FAILED, 0)
 
+    def roots(self, repository_id: str, *, after: str = "", limit: int = 1000, since_seq: int = 0) -> Sequence[Point]:
+        mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.state.in_(ROOTS))
+        query = BRIEF.where(mine, restore_points.c.id > after, restore_points.c.seq > since_seq)
+        return self._all(query.order_by(restore_points.c.id).limit(limit))
+
+    def begin_delete(self, point_id: str, tombstone: bytes, now_us: int) -> None:
+        self._move(point_id, PointState.AVAILABLE, PointState.DELETING, tombstone=tombstone, deleted_us=now_us)
+
+    def end_delete(self, point_id: str, now_us: int) -> None:
+        self._move(point_id, PointState.DELETING, PointState.DELETED, deleted_us=now_us)
+
+    def deleting(self, repository_id: str = "") -> Sequence[str]:
+        query = sa.select(restore_points.c.id).where(restore_points.c.state == PointState.DELETING.value)
+        if repository_id:
+            query = query.where(restore_points.c.repository_id == repository_id)
+        return self._connection.execute(query.order_by(restore_points.c.id)).scalars().all()
+
+    def mark_damaged(self, point_id: str, damaged: str) -> None:
+        self._connection.execute(
+            sa.update(restore_points).where(restore_points.c.id == point_id).values(damaged=damaged)
+        )
+
+    def _move(self, point_id: str, before: PointState, after: PointState, **values: Any) -> None:
+        mine = sa.update(restore_points).where(restore_points.c.id == point_id, restore_points.c.state == before.value)
+        if self._connection.execute(mine.values(state=after.value, **values)).rowcount != 1:
+            raise Aborted("CHANGED", f"The point {point_id} is not {before.value} any more.")
+
     def _settle(self, point_id: str, state: PointState, published_us: int) -> None:
         mine = sa.update(restore_points).where(restore_points.c.id == point_id, PUBLISHING)
         settled = mine.values(state=state.value, published_us=published_us, intent_manifest=None, intent_refmap=None)
@@ -111,6 +139,8 @@ PLAIN = (
     "manifest_hash",
     "created_us",
     "published_us",
+    "deleted_us",
+    "damaged",
 )
 
 
@@ -123,6 +153,7 @@ def _values(point: Point) -> dict[str, Any]:
         "warnings": dump(point.warnings),
         "intent_manifest": point.intent.manifest if point.intent else None,
         "intent_refmap": point.intent.refmap if point.intent else None,
+        "tombstone": point.tombstone or None,
     }
 
 
@@ -138,4 +169,5 @@ def _point(row: sa.Row[Any]) -> Point:
         disks=load_tuple(PointDisk, row.disks),
         warnings=load_tuple(RunWarning, row.warnings),
         intent=intent,
+        tombstone=columns["tombstone"] or b"",
     )

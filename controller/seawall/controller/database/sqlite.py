@@ -18,9 +18,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from seawall.controller.database.answers import AnswerRows
 from seawall.controller.database.engine import reader_engine, writer_engine
 from seawall.controller.database.fleet import FleetRows
+from seawall.controller.database.jobs import JobRows
 from seawall.controller.database.leadership import META, NAME, LeadershipRows
 from seawall.controller.database.migrate import is_current, migrate
 from seawall.controller.database.packs import PackRows
+from seawall.controller.database.pins import PinRows
 from seawall.controller.database.points import PointRows
 from seawall.controller.database.repositories import RepositoryRows
 from seawall.controller.database.runs import RunRows
@@ -59,6 +61,14 @@ class RowTransaction:
         return PackRows(self._connection)
 
     @cached_property
+    def pins(self) -> PinRows:
+        return PinRows(self._connection)
+
+    @cached_property
+    def jobs(self) -> JobRows:
+        return JobRows(self._connection)
+
+    @cached_property
     def repositories(self) -> RepositoryRows:
         return RepositoryRows(self._connection)
 
@@ -73,7 +83,8 @@ class SqliteDatabase:
     def __init__(self, file: Path, lock_file: Path | None = None) -> None:
         """Locks, opens, migrates.
 
-        Raises FailedPrecondition/DATABASE_IN_USE, SCHEMA_TOO_NEW, DATABASE_FOREIGN, DATABASE_UNUSABLE; DataLoss/DATABASE_DAMAGED.
+        Raises FailedPrecondition/DATABASE_IN_USE, SCHEMA_TOO_NEW, DATABASE_FOREIGN, DATABASE_UNUSABLE; ResourceExhausted/DATABASE_FULL;
+        DataLoss/DATABASE_DAMAGED.
         """
         self._lock = _lock(lock_file or file.with_suffix(".lock"))
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
@@ -85,6 +96,11 @@ class SqliteDatabase:
         except (Unavailable, ResourceExhausted) as error:
             self.close()
             why = getattr(error.__cause__, "orig", error)
+            if isinstance(error, ResourceExhausted) or _has_no_room(file.parent):
+                message = (
+                    f"{file} cannot be written ({why}): its file system is full. Make room there, and start it again."
+                )
+                raise ResourceExhausted("DATABASE_FULL", message) from error
             message = f"{file} cannot be used: {why}. It must be a file, or not there yet, that this user can write."
             raise FailedPrecondition("DATABASE_UNUSABLE", message) from error
         except BaseException:
@@ -133,6 +149,15 @@ _FULL = (
     "The file system of the controller's database is full: nothing can be written down. "
     "Free space on the controller's machine (its state directory); what waits goes on by itself."
 )
+
+
+_SMALLEST_ROOM_BYTES = 64 * 1024
+"""For the index of the write-ahead log. Without it SQLite speaks of an input or output error."""
+
+
+def _has_no_room(folder: Path) -> bool:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize < _SMALLEST_ROOM_BYTES
 
 
 def _run(engine: sa.Engine, closure: Callable[[sa.Connection], T]) -> T:

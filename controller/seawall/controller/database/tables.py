@@ -226,6 +226,9 @@ restore_points = sa.Table(
     _bytes("intent_refmap", nullable=True),
     _number("created_us"),
     _number("published_us"),
+    _bytes("tombstone", nullable=True),
+    _number("deleted_us"),
+    _text("damaged"),
 )
 
 packs = sa.Table(
@@ -240,8 +243,66 @@ packs = sa.Table(
     _flag("meta"),
     _number("size_bytes"),
     _number("slots"),
-    _flag("verified"),
-    _text("condemned", "[]"),
+    _number("generation"),
+    _number("reserved_generation"),
+    # Slot sets as repository.format.slot_set writes them; NULL: none.
+    _bytes("condemned", nullable=True),
+    _number("condemned_us"),
+    _bytes("bad", nullable=True),
+    _number("verified_us"),
+    # What was never read whole, what is flawed, what was read longest ago: asked all the time, of millions of rows.
+    sa.Index("ix_packs_looked", "repository_id", "state", "verified_us"),
+)
+
+# Ids of packs that no row knows and that were found in the bucket: given up for ever.
+void_packs = sa.Table(
+    "void_packs",
+    metadata,
+    sa.Column("repository_id", sa.Text, sa.ForeignKey("repositories.id"), primary_key=True),
+    sa.Column("id", sa.LargeBinary, primary_key=True),
+)
+
+# A pin counts while its holder, a run or a job, is open.
+pins = sa.Table(
+    "pins",
+    metadata,
+    _id(),
+    _ref("repository_id", "repositories.id"),
+    sa.Column("point_id", sa.Text, sa.ForeignKey("restore_points.id"), nullable=False, index=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    _text("kind"),
+    _number("created_us"),
+    sa.UniqueConstraint("holder", "point_id"),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    _id(),
+    _ref("repository_id", "repositories.id"),
+    _text("kind"),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    _text("request"),
+    _text("progress"),
+    _text("result"),
+    _text("failure"),
+    _number("tries"),
+    _number("created_us"),
+    _number("not_before_us"),
+    _number("cancel_us"),
+    _number("started_us"),
+    _number("ended_us"),
+    _number("version", 1),
+)
+
+# One worker a repository and kind.
+sa.Index(
+    "uq_jobs_active",
+    jobs.c.repository_id,
+    jobs.c.kind,
+    unique=True,
+    sqlite_where=sa.text("state = 'ACTIVE'"),
+    postgresql_where=sa.text("state = 'ACTIVE'"),
 )
 
 idempotency = sa.Table(

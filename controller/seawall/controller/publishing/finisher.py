@@ -1,31 +1,43 @@
-"""Carries on what a crash or an outage left between intent and AVAILABLE. All of it at the start, later what nobody else carries."""
+"""Carries on what a crash or an outage left between intent and AVAILABLE, or between DELETING and DELETED.
+
+All of it at the start, later what nobody else carries.
+"""
 
 import asyncio
 from functools import partial
+from typing import Protocol
 
 import structlog
 
 from seawall.controller.errors import ControllerError
-from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.scheduler.wakes import ENDED, SCHEDULER, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
 
 _log = structlog.get_logger()
 
+
+class Steps(Protocol):
+    """What is carried on: publications, and deletions of points."""
+
+    def unfinished(self) -> list[str]:
+        """Ids of points."""
+
+    def finish(self, point_id: str) -> None:
+        """Repeatable. Raises ControllerError."""
+
+
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two tries to finish the same point."""
 
 
-async def finish_intents(
-    promotion: Promotion, blocking: Blocking, wakes: Wakes, drain: Drain, interval_seconds: float
-) -> None:
+async def finish_intents(steps: Steps, blocking: Blocking, wakes: Wakes, drain: Drain, interval_seconds: float) -> None:
     """Returns when the drain starts. A point that cannot be finished is tried again, ever more rarely, logged when its reason changes."""
     patience = Patience(interval_seconds)
     while not drain.started:
         try:
-            for point_id in patience.due(await blocking.run(promotion.unfinished)):
-                await _finish(promotion, blocking, wakes, point_id, patience)
+            for point_id in patience.due(await blocking.run(steps.unfinished)):
+                await _finish(steps, blocking, wakes, point_id, patience)
         except ControllerError as error:
             _log.error("points.unfinished_unknown", reason=error.reason, error=str(error))
         await drain.first(asyncio.sleep(interval_seconds), interval_seconds)
@@ -51,9 +63,9 @@ class Patience:
         return reason != last
 
 
-async def _finish(promotion: Promotion, blocking: Blocking, wakes: Wakes, point_id: str, patience: Patience) -> None:
+async def _finish(steps: Steps, blocking: Blocking, wakes: Wakes, point_id: str, patience: Patience) -> None:
     try:
-        await blocking.run(partial(promotion.finish, point_id))
+        await blocking.run(partial(steps.finish, point_id))
     except ControllerError as error:
         if patience.failed(point_id, error.reason):
             _log.error("point.unfinished", point_id=point_id, reason=error.reason, error=str(error))

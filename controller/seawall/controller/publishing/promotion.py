@@ -1,7 +1,8 @@
 """Carries a point from its intent to AVAILABLE. This process or the next may repeat every step.
 
 Blocking: called from worker threads. The order of the steps is what makes it safe (DESIGN.md, "Publication"): PUT r/; PUT m/, the commit
-point, each after another look at the lease; one transaction: the point AVAILABLE, the run SUCCEEDED.
+point, each after another look at the lease; a look that the bucket knows no later leader (rule 5); one transaction: the point AVAILABLE,
+the run SUCCEEDED.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from seawall.controller.publishing.waiting import held_up
 from seawall.controller.records.catalogue import Intent, Point, PointState
 from seawall.controller.records.runs import Failure, FailureKind, RunState
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
+from seawall.controller.repositories.newest import require_newest
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import STORE_TROUBLES, told
 from seawall.controller.runs.machine import Execution, give_up_publication, succeed
@@ -102,12 +104,13 @@ class Promotion:
         return list(self._store.read_now(lambda transaction: transaction.points.unfinished()))
 
     def _promote(self, repository: OpenedRepository, point: Point, intent: Intent) -> None:
-        """Steps 2 and 3."""
+        """Steps 2 and 3, and a look that nobody else leads: what such a one collects may be what the point needs."""
         names = (point.tenant, point.vm_id, point.id)
         self._put(repository, refmap_name(*names), intent.refmap)
         self.on_step("refmap")
         self._put(repository, manifest_name(*names), intent.manifest)
         self.on_step("manifest")
+        require_newest(repository, self._lease.current.epoch)
 
     def _put(self, repository: OpenedRepository, name: str, body: bytes) -> None:
         leader = self._lease.current

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.controller.errors import InvalidArgument
-from seawall.controller.records.catalogue import Pack, PackState
+from seawall.controller.publishing.unusable import is_closed
+from seawall.controller.records.catalogue import Pack
 
 Slots = Mapping[bytes, NDArray[np.uint16]]
 
@@ -33,17 +34,18 @@ class PackFacts:
 
 
 def missing_slots(refmap: Slots, facts: PackFacts) -> tuple[SlotRef, ...]:
-    """Those that are not stored, or condemned: to be stored anew. Empty: the refmap may be committed.
+    """Those that are not stored, condemned, bad, or in another host's unverified pack: to be stored anew. Empty: it may be committed.
 
-    Raises InvalidArgument/BAD_REFMAP when it names another tenant's pack, or one of another host that is not verified.
+    Raises InvalidArgument/BAD_REFMAP when it names another tenant's pack.
     """
     missing: list[SlotRef] = []
     for pack_id, slots in refmap.items():
         pack = facts.packs.get(pack_id)
-        if pack is None or pack.state is not PackState.STORED:
+        if pack is None or is_closed(pack, facts.host_id):
             missing += [SlotRef(pack_id, int(slot)) for slot in slots]
             continue
-        _check_owner(pack, facts)
+        if pack.tenant != facts.tenant:
+            raise InvalidArgument("BAD_REFMAP", f"The refmap names pack {pack.id.hex()} of another tenant.")
         missing += [SlotRef(pack_id, int(slot)) for slot in slots[~_held(slots, pack, facts)]]
     return tuple(missing)
 
@@ -56,15 +58,6 @@ def check_size(refmap: Slots, facts: PackFacts, disks_bytes: int) -> None:
         raise InvalidArgument("BAD_REFMAP", f"The refmap names {named} bytes, the disks allow {allowed}.")
 
 
-def _check_owner(pack: Pack, facts: PackFacts) -> None:
-    if pack.tenant != facts.tenant:
-        raise InvalidArgument("BAD_REFMAP", f"The refmap names pack {pack.id.hex()} of another tenant.")
-    if pack.host_id != facts.host_id and not pack.verified:
-        raise InvalidArgument(
-            "BAD_REFMAP", f"The refmap names pack {pack.id.hex()} of another host, which nobody has verified."
-        )
-
-
 def _held(slots: NDArray[np.uint16], pack: Pack, facts: PackFacts) -> NDArray[np.bool_]:
     lengths = facts.raw_lengths.get(pack.id)
     if lengths is None:
@@ -72,6 +65,6 @@ def _held(slots: NDArray[np.uint16], pack: Pack, facts: PackFacts) -> NDArray[np
     inside = slots < len(lengths)
     held = np.zeros(len(slots), dtype=bool)
     held[inside] = lengths[slots[inside]] > 0
-    if pack.condemned:
-        held &= ~np.isin(slots, np.array(pack.condemned, dtype=np.uint16))
+    if pack.unusable:
+        held &= ~np.isin(slots, pack.unusable.array())
     return held

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from seawall.controller.records.runs import ReadMethod, RunWarning
+from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 
 
 class PointState(StrEnum):
     PUBLISHING = "PUBLISHING"
     AVAILABLE = "AVAILABLE"
+    DELETING = "DELETING"
+    """Decided for good: no list shows it, nothing new may use it. Still a root of collection until its objects are gone."""
+    DELETED = "DELETED"
     FAILED = "FAILED"
     """Its place in the bucket holds something else. Never a restore point: no list shows it."""
 
@@ -20,6 +24,8 @@ class PackState(StrEnum):
     """Its table was read back from the store."""
     VOID = "VOID"
     """Given up for ever: an object of that name may be deleted."""
+    DELETED = "DELETED"
+    """Was STORED; its objects are gone. The id is never used again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,8 @@ class Intent:
 class Point:
     """One VM at one instant. `manifest_hash` is the BLAKE3 of its m/ object. `intent` lives while the point is PUBLISHING.
 
-    `seq` numbers the publications of its repository in their order: the clock may jump, and ids with it.
+    `seq` numbers the publications of its repository in their order: the clock may jump, and ids with it. `tombstone`: the exact bytes of
+    its t/ object, from DELETING on. `damaged`: JSON of what verification found lost, "" while nothing is.
     """
 
     id: str
@@ -69,6 +76,9 @@ class Point:
     published_us: int = 0
     seq: int = 0
     intent: Intent | None = None
+    tombstone: bytes = b""
+    deleted_us: int = 0
+    damaged: str = ""
 
     @property
     def virtual_bytes(self) -> int:
@@ -77,7 +87,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A pack object, all generations of it together. `condemned`: slots that left the index for ever."""
+    """A pack object, all generations of it together.
+
+    `generation`: the one to read; a meta pack has its second copy in the next. `reserved_generation`: the highest that was ever given out.
+    `slots`: of generation 0, whatever left since. `condemned`: slots that left the index for ever, last at `condemned_us`. `bad`: slots
+    that verification found damaged. `verified_us`: when the whole pack was read back and every h recomputed; 0: never;
+    negative: it was read then and is not whole.
+    """
 
     id: bytes
     repository_id: str
@@ -88,8 +104,26 @@ class Pack:
     meta: bool
     size_bytes: int
     slots: int = 0
-    verified: bool = False
-    condemned: tuple[int, ...] = ()
+    generation: int = 0
+    reserved_generation: int = 0
+    condemned: SlotSet = NO_SLOTS
+    condemned_us: int = 0
+    bad: SlotSet = NO_SLOTS
+    verified_us: int = 0
+
+    @property
+    def verified(self) -> bool:
+        return self.verified_us > 0
+
+    @property
+    def unusable(self) -> SlotSet:
+        """Slots that answer no Lookup and may stand in no new point."""
+        return self.condemned | self.bad
+
+    @property
+    def generations(self) -> tuple[int, ...]:
+        """Those that lie in the store."""
+        return (self.generation, self.generation + 1) if self.meta else (self.generation,)
 
 
 @dataclass(frozen=True, slots=True)

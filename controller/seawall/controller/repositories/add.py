@@ -28,7 +28,7 @@ from seawall.repository.repository import OpenRepository, read_config
 from seawall.repository.store.location import S3Credentials, S3Location, parse_location
 from seawall.repository.store.port import Store, StoreCapabilities
 from seawall.repository.store.presigned import PresignedClient
-from seawall.repository.store.probe import probe
+from seawall.repository.store.probe import StoreUnfit, probe
 
 DEFAULT_CHUNK_BYTES = 64 * 1024
 SMALLEST_CHUNK_BYTES = 8 * 1024
@@ -179,7 +179,10 @@ def _probe(bare: Store, addition: Addition) -> StoreCapabilities:
     location = parse_location(addition.url)
     ca_file = location.ca_file if isinstance(location, S3Location) else None
     with PresignedClient(ca_file=Path(ca_file) if ca_file else None) as transfer:
-        found = probe(bare, transfer)
+        try:
+            found = probe(bare, transfer)
+        except StoreUnfit as error:
+            raise FailedPrecondition("STORE_UNSAFE", f"{error}.", {"url": bare.url}) from error
     if not found.create_only and not addition.accept_unsafe_store:
         raise FailedPrecondition(
             "STORE_UNSAFE", f"{' '.join(found.warnings)} Or accept it: --accept-unsafe-store.", {"url": bare.url}

@@ -10,11 +10,15 @@ import structlog
 
 from seawall.controller.config import StatePaths
 from seawall.controller.errors import NotFound, Unavailable
+from seawall.controller.forgetting.replay import replay_tombstones
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import RepositoryRecord
+from seawall.controller.repositories.adopting import adopt_points
 from seawall.controller.repositories.credentials import open_credentials
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import told
+from seawall.controller.repositories.reindexing import reindex
+from seawall.controller.repositories.replay import doomed_slots, replay_condemned
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.store import Store as Database
@@ -118,6 +122,10 @@ class RepositoryCatalogue:
         secret = self.keys.wrapper_secret.reveal()
         repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
         self._announce(repository)
+        doomed = doomed_slots(self._database, repository, record.id)
+        adopt_points(self._database, self._lease, self._clock, repository, record.id, doomed)
+        replay_condemned(self._database, self._lease, self._clock, repository, record.id)
+        replay_tombstones(self._database, self._lease, self._clock, repository, record.id)
         opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)))
         try:
             self._rebuild(opened)
@@ -126,6 +134,28 @@ class RepositoryCatalogue:
             raise
         _log.info("repository.opened", repository=record.name, url=record.url)
         return opened
+
+    def keys_for_worker(self, record: RepositoryRecord) -> dict[str, object]:
+        """What a maintenance worker needs to open the repository by itself. Secrets: for its pipe and nothing else."""
+        credentials = self._credentials(record)
+        keys = {"access_key": credentials.access_key, "secret_key": credentials.secret_key} if credentials else None
+        return {
+            "url": record.url,
+            "credentials": keys,
+            "wrapper_secret": self.keys.wrapper_secret.reveal().hex(),
+            "signing_public_key": record.signing_public_key_hex,
+        }
+
+    def keys_of_copy(self, record: RepositoryRecord, url: str, secret_id: str) -> dict[str, str] | None:
+        """Of a copy of this repository: those sealed for it, else the repository's own. None where it needs none."""
+        if url.startswith("file:"):
+            return None
+        if secret_id:
+            sealed = self._database.read_now(lambda transaction: transaction.repositories.secret(secret_id))
+            found = None if sealed is None else open_credentials(self.keys.box, secret_id, sealed)
+        else:
+            found = self._credentials(record)
+        return None if found is None else {"access_key": found.access_key, "secret_key": found.secret_key}
 
     def _credentials(self, record: RepositoryRecord) -> S3Credentials | None:
         if not record.secret_id:
@@ -144,13 +174,13 @@ class RepositoryCatalogue:
             repository.store.put(epoch_name(self._lease.current.epoch, self._name), b"")
 
     def _rebuild(self, opened: OpenedRepository) -> None:
-        """The index is a cache: packs that it lost are read again from their tables."""
-        known = opened.index.known_packs()
-        stored = self._database.read_now(lambda transaction: transaction.packs.stored(opened.record.id))
-        lost = [pack for pack in stored if pack.id not in known]
-        for pack in lost:
+        """The index is a cache: the database says what is right."""
+
+        def go_on() -> None:
             if self._closing.is_set():
                 raise Unavailable("DRAINING", "This controller is stopping; try again shortly.")
-            opened.raw_lengths(pack)
+
+        stored = self._database.read_now(lambda transaction: transaction.packs.stored(opened.record.id))
+        lost = reindex(opened, stored, go_on)
         if lost:
-            _log.info("index.rebuilt", repository=opened.record.name, packs=len(lost))
+            _log.info("index.rebuilt", repository=opened.record.name, packs=lost)

@@ -4,16 +4,22 @@ import threading
 from collections import OrderedDict
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from seawall.controller.index.chunks import ChunkIndex
-from seawall.controller.records.catalogue import Pack, RepositoryRecord
-from seawall.repository.errors import ObjectMissing
+from seawall.controller.records.catalogue import Pack, PackState, RepositoryRecord
+from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
 from seawall.repository.format.layout import pack_name
 from seawall.repository.format.manifest import Root
+from seawall.repository.format.pack import PackTail
 from seawall.repository.format.root_object import Statement
+from seawall.repository.format.slot_set import SlotSet
+from seawall.repository.generations import stored_generations
 from seawall.repository.repository import OpenRepository
 from seawall.repository.store.port import Store
+
+_log = structlog.get_logger()
 
 POINTS_KEPT = 16
 META_GENERATIONS = (0, 1)
@@ -72,16 +78,72 @@ class OpenedRepository:
         return packs
 
     def index_pack(self, pack: Pack) -> tuple[int, int]:
-        """Read the pack's table back from the store and enter it in the index. A meta pack must be there twice.
+        """Read the pack's table back from the store and enter it in the index. A new meta pack must be there twice.
 
         Returns (bytes of one generation, slots). Raises ObjectMissing, IntegrityError, FormatUnsupported, StoreUnavailable.
         """
-        tail = self.repository.read_tail(pack.tenant, pack.id, 0)
+        generation, tail = self._tail(pack)
+        if pack.state is PackState.OPEN:
+            self._check_new(pack, tail)
+        self.index.insert_pack(pack.id, generation, pack.host_id, tail.table, pack.verified and self.shares_packs)
+        if pack.unusable:
+            self.index.withdraw(pack.id, pack.unusable)
+        return tail.footer.pack_bytes, len(tail.table)
+
+    def withdraw(self, pack_id: bytes, slots: SlotSet) -> None:
+        """They answer no Lookup any more."""
+        self.index.withdraw(pack_id, slots)
+
+    def forget_pack(self, pack_id: bytes) -> None:
+        self.index.forget_pack(pack_id)
+
+    @property
+    def shares_packs(self) -> bool:
+        """Whether a verified pack may answer other hosts: what was verified must be what is read later.
+
+        Where an S3 store lets the holder of an upload URL overwrite, a hostile host could replace it. A folder has no walls to begin with.
+        """
+        able = self.record.capabilities
+        return self.store.url.startswith("file:") or (able.conditional_put_atomic and able.presigned_requires_condition)
+
+    def verified(self, pack: Pack) -> None:
+        """It was read whole and proven: from now on it answers every host."""
+        if self.shares_packs:
+            self.index.mark_verified(pack.id)
+
+    def entered_anew(self, pack: Pack) -> None:
+        """Slots came back, a proof was taken back, or offsets changed. Where its table cannot be read now, only its bad slots leave."""
+        try:
+            self._tail(pack)
+        except RepositoryError as error:
+            _log.warning("index.pack_left_as_it_was", pack=pack.id.hex(), error=str(error))
+            self.index.withdraw(pack.id, pack.unusable)
+            return
+        self.index.forget_pack(pack.id)
+        self.index_pack(pack)
+
+    def replace_generation(self, pack: Pack) -> None:
+        """The pack has another generation: its offsets changed. Raises as `index_pack` does."""
+        generation, tail = self._tail(pack)
+        self.index.replace_generation(pack.id, generation, tail.table)
+
+    def _tail(self, pack: Pack) -> tuple[int, PackTail]:
+        """Of the generation that counts; where it is gone (a database older than the bucket), of the newest."""
+        try:
+            return pack.generation, self.repository.read_tail(pack.tenant, pack.id, pack.generation)
+        except ObjectMissing:
+            found = stored_generations(self.store, pack.tenant, pack.id)
+            if not found or pack.state is PackState.OPEN:
+                raise
+            return found[0], self.repository.read_tail(pack.tenant, pack.id, found[0])
+
+    def _check_new(self, pack: Pack, tail: PackTail) -> None:
+        """Collection counts on slot i being the i-th record of the first generation."""
+        if int(tail.table["slot"][-1]) != len(tail.table) - 1:
+            raise IntegrityError(f"pack {pack.id.hex()}: its slots are not numbered without gaps")
         if pack.meta:
             for generation in META_GENERATIONS[1:]:
                 self.store.head(pack_name(pack.tenant, pack.id, generation))
-        self.index.insert_pack(pack.id, 0, pack.host_id, tail.table)
-        return tail.footer.pack_bytes, len(tail.table)
 
     def raw_lengths(self, pack: Pack) -> NDArray[np.uint32]:
         """Plain bytes by slot of a STORED pack; its table is read again if the index lost it. A pack that is gone holds nothing."""
@@ -89,7 +151,7 @@ class OpenedRepository:
         if lengths is None:
             try:
                 self.index_pack(pack)
-            except ObjectMissing:
+            except (ObjectMissing, IntegrityError):  # one with a damaged table: verification says what of it is left
                 return np.zeros(0, dtype=np.uint32)
             lengths = self.index.raw_lengths(pack.id)
         return np.zeros(0, dtype=np.uint32) if lengths is None else lengths

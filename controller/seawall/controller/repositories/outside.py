@@ -47,10 +47,15 @@ _NEXT_STEPS = {
 STORE_TROUBLES = frozenset(_NEXT_STEPS)
 """Reasons that tell of a store."""
 
+_OF_DAMAGE = {
+    "OBJECT_DAMAGED": "Put the object back, from a replica of the bucket or an older version of it; "
+    "`seawall repo check` says what else is lost.",
+}
+
 
 def next_step(reason: str) -> str:
     """What an operator can do about a store's trouble."""
-    return _NEXT_STEPS.get(reason, "See the controller's log.")
+    return _NEXT_STEPS.get(reason) or _OF_DAMAGE.get(reason, "See the controller's log.")
 
 
 _ADVICE = {

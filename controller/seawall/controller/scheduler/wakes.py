@@ -1,4 +1,4 @@
-"""Tells waiting calls of this process that something changed: a host's desired set, what the scheduler looks at, a run's end, anything at all.
+"""Tells waiting calls of this process that something changed: a host's desired set, the scheduler's view, a run's end, or anything at all.
 
 A hint only: whoever is woken reads the database, and whoever misses a wake reads it a little later.
 """

@@ -161,7 +161,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
 
         def look() -> agent_pb2.LookupResponse:
             found = self._transfers.lookup(key, session_id, request.chunk_ids)
-            return agent_pb2.LookupResponse(found=[location_message(index, each) for index, each in found.items()])
+            return agent_pb2.LookupResponse(found=[location_message(each) for each in found])
 
         return await self._blocking.run(look)
 

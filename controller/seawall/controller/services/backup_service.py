@@ -14,6 +14,8 @@ from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.convert_catalogue import point_message, repository_message
 from seawall.controller.services.convert_fleet import host_message, vm_message
 from seawall.controller.services.convert_runs import backup_of, restore_of, run_message
+from seawall.controller.services.forgetting import Forgetting
+from seawall.controller.services.jobs import JobOrders
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
@@ -48,6 +50,8 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         adder: RepositoryAdder,
         health: StoreHealth,
         blocking: Blocking,
+        forgetting: Forgetting,
+        jobs: JobOrders,
         version: str,
     ) -> None:
         self._executions = executions
@@ -57,6 +61,8 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self._adder = adder
         self._health = health
         self._blocking = blocking
+        self._forgetting = forgetting
+        self._jobs = jobs
         self._version = version
 
     async def GetStatus(
@@ -182,6 +188,36 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
             return operator_pb2.GetPointResponse(point=point_message(view))
 
         return await self._read(closure)
+
+    async def DeletePoints(
+        self, request: operator_pb2.DeletePointsRequest, context: Context
+    ) -> operator_pb2.DeletePointsResponse:
+        return await self._forgetting.delete(request)
+
+    async def ForgetPoints(
+        self, request: operator_pb2.ForgetPointsRequest, context: Context
+    ) -> operator_pb2.ForgetPointsResponse:
+        return await self._forgetting.forget(request)
+
+    async def StartJob(self, request: operator_pb2.StartJobRequest, context: Context) -> operator_pb2.StartJobResponse:
+        return operator_pb2.StartJobResponse(job=await self._jobs.start(request))
+
+    async def GetJob(self, request: operator_pb2.GetJobRequest, context: Context) -> operator_pb2.GetJobResponse:
+        return operator_pb2.GetJobResponse(job=await self._jobs.get(request.job))
+
+    async def ListJobs(self, request: operator_pb2.ListJobsRequest, context: Context) -> operator_pb2.ListJobsResponse:
+        return await self._jobs.listed(request)
+
+    async def CancelJob(
+        self, request: operator_pb2.CancelJobRequest, context: Context
+    ) -> operator_pb2.CancelJobResponse:
+        return operator_pb2.CancelJobResponse(job=await self._jobs.cancel(request))
+
+    async def WatchJob(
+        self, request: operator_pb2.WatchJobRequest, context: Context
+    ) -> AsyncIterator[operator_pb2.WatchJobResponse]:
+        async for job in self._jobs.watch(request.job):
+            yield operator_pb2.WatchJobResponse(job=job)
 
     async def AddRepository(
         self, request: operator_pb2.AddRepositoryRequest, context: Context

@@ -1,6 +1,7 @@
 """What agents and the controller exchange: grants, assignments, signed URLs."""
 
 from seawall.api.v1 import agent_pb2, resources_pb2
+from seawall.controller.index.found import Found
 from seawall.controller.publishing.handin import HandIn
 from seawall.controller.publishing.publisher import AttemptKey
 from seawall.controller.runs.machine import Execution
@@ -10,7 +11,6 @@ from seawall.controller.services.convert_time import microseconds_of, timestamp
 from seawall.controller.services.grants import BackupAccess, PointAccess, RestoreAccess
 from seawall.controller.services.transfers import SignedGet
 from seawall.repository.format.pack import PACK_TARGET_BYTES
-from seawall.repository.format.record import Locator
 from seawall.repository.store.port import SignedPut
 
 COMPRESSION_LEVEL = 3
@@ -63,6 +63,9 @@ def _backup_grant(access: BackupAccess) -> agent_pb2.BackupGrant:
         parent=_point_grant(access.parent) if access.parent else None,
         no_parent_reason=access.no_parent_reason,
         exclude_disks=access.spec.exclude_disks,
+        bad_slots=[
+            agent_pb2.BadSlots(pack_id=pack_id, slots=slots.encoded) for pack_id, slots in access.bad_slots.items()
+        ],
     )
 
 
@@ -97,16 +100,17 @@ def hand_in_of(request: agent_pb2.CompleteAttemptRequest) -> HandIn:
     )
 
 
-def location_message(index: int, locator: Locator) -> agent_pb2.ChunkLocation:
+def location_message(found: Found) -> agent_pb2.ChunkLocation:
+    index, pack_id, generation, slot, offset, stored_bytes, raw_bytes, codec = found
     return agent_pb2.ChunkLocation(
         index=index,
-        pack_id=locator.pack_id,
-        generation=locator.generation,
-        slot=locator.slot,
-        offset=locator.offset,
-        stored_bytes=locator.stored_bytes,
-        raw_bytes=locator.raw_bytes,
-        codec=int(locator.codec),
+        pack_id=pack_id,
+        generation=generation,
+        slot=slot,
+        offset=offset,
+        stored_bytes=stored_bytes,
+        raw_bytes=raw_bytes,
+        codec=codec,
     )
 
 

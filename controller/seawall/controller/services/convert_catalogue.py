@@ -1,5 +1,7 @@
 """Points and repositories: records to messages and back."""
 
+import json
+
 from seawall.api.v1 import resources_pb2
 from seawall.controller.records.catalogue import PointDisk
 from seawall.controller.records.runs import ReadMethod
@@ -25,6 +27,21 @@ def point_message(view: PointView) -> resources_pb2.Point:
         instant=timestamp(point.instant_us),
         published_at=timestamp(point.published_us),
         host_name=view.host_name,
+        damage=damage_text(point.damaged),
+    )
+
+
+def damage_text(damaged: str) -> str:
+    """What verification found lost, for people; the record is its JSON."""
+    if not damaged:
+        return ""
+    found = json.loads(damaged)
+    known = found if isinstance(found, dict) else {}
+    disks = known.get("disks") if isinstance(known.get("disks"), dict) else {}
+    where = f" of {', '.join(printable(str(disk)) for disk in disks)}" if disks else ""
+    lost = f"{known['bytes']} bytes" if isinstance(known.get("bytes"), int) and known["bytes"] else "Parts"
+    return sentence(
+        f"{lost}{where} cannot be read; the rest can. seawall repo heal takes them from a copy of the repository."
     )
 
 

@@ -1,18 +1,24 @@
 """What an attempt is given when it is accepted. Secrets are read from the repository's keys at that moment and stored nowhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from seawall.controller.errors import DataLoss, NotFound
+from seawall.controller.errors import DataLoss, FailedPrecondition, NotFound
+from seawall.controller.publishing.unusable import MOST_BYTES, doubtful_packs, unusable_slots, wire_bytes
 from seawall.controller.records.catalogue import Point
+from seawall.controller.records.maintenance import Pin, PinKind
 from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run
+from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.store import Store, Transaction
 from seawall.controller.timings import Timings
+from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
 from seawall.repository.format.layout import manifest_name
+from seawall.repository.format.slot_set import SlotSet
 
 _log = structlog.get_logger()
 
@@ -40,6 +46,8 @@ class BackupAccess:
     k_dedup: bytes
     parent: PointAccess | None
     no_parent_reason: str
+    bad_slots: Mapping[bytes, SlotSet]
+    """Of the parent: they must not be named again (rule 7)."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,9 +62,10 @@ class RestoreAccess:
 class Grants:
     """Blocking, thread-safe."""
 
-    def __init__(self, store: Store, repositories: RepositoryCatalogue, timings: Timings) -> None:
+    def __init__(self, store: Store, repositories: RepositoryCatalogue, clock: Clock, timings: Timings) -> None:
         self._store = store
         self._repositories = repositories
+        self._clock = clock
         self._timings = timings
 
     def backup(self, run: Run, host_id: str) -> BackupAccess:
@@ -67,13 +76,17 @@ class Grants:
         if spec is None:
             raise NotFound("RUN_UNKNOWN", f"Run {run.id} is no backup.")
         k_dedup = repository.k_dedup(run.tenant, epoch)
-        return BackupAccess(run, spec, repository, epoch, k_dedup, parent, no_parent_reason)
+        bad = self._bad_slots(repository, run, parent.point_id, host_id) if parent else {}
+        if wire_bytes(bad) > MOST_BYTES:
+            parent, no_parent_reason, bad = None, "Too much of its newest point is damaged.", {}
+        return BackupAccess(run, spec, repository, epoch, k_dedup, parent, no_parent_reason, bad)
 
     def restore(self, run: Run) -> RestoreAccess:
         repository = self._repositories.open(run.repository_id)
         spec, point = run.restore, self._point(run.point_id)
         if spec is None:
             raise NotFound("RUN_UNKNOWN", f"Run {run.id} is no restore.")
+        self._pin(run, point, PinKind.RESTORE)
         try:
             access = self._access(repository, point)
         except _UNREADABLE as error:
@@ -91,10 +104,30 @@ class Grants:
                 f"Its newest point was taken on host {host_name}, and packs of another host count only once they are verified."
             )
         try:
+            self._pin(run, newest, PinKind.PARENT)
             return self._access(repository, newest), ""
+        except FailedPrecondition as error:
+            return None, f"Its newest point cannot be used: {error}"
         except _UNREADABLE as error:
             _log.error("point.unreadable", point_id=newest.id, error=str(error))
             return None, f"Its newest point cannot be read: {error}"
+
+    def _bad_slots(
+        self, repository: OpenedRepository, run: Run, point_id: str, host_id: str
+    ) -> Mapping[bytes, SlotSet]:
+        names = (run.tenant, run.vm_id, point_id)
+        packs = repository.packs_of_point(*names)
+        known = self._store.read_now(lambda transaction: transaction.packs.packs(repository.record.id, sorted(packs)))
+        doubtful = doubtful_packs(packs, known, host_id)
+        if not doubtful:
+            return {}
+        slots = repository.repository.read_refmap(*names).slots()
+        return unusable_slots({pack_id: slots[pack_id] for pack_id in doubtful}, known, host_id)
+
+    def _pin(self, run: Run, point: Point, kind: PinKind) -> None:
+        """From now on, until the run is over, nobody deletes the point. Raises FailedPrecondition/POINT_NOT_AVAILABLE."""
+        pin = Pin(uuid7(self._clock), point.repository_id, point.id, run.id, kind, self._clock.now_us())
+        self._store.write_now(lambda transaction: transaction.pins.pin(pin))
 
     def _access(self, repository: OpenedRepository, point: Point) -> PointAccess:
         """The manifest, and the refmap that every read will be measured by, are proven now: later nobody could choose another way."""

@@ -7,12 +7,13 @@ from typing import Protocol, TypeVar
 from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.records.catalogue import Point, RepositoryRecord
 from seawall.controller.records.fleet import Host, Vm
+from seawall.controller.records.maintenance import Job
 from seawall.controller.records.runs import Run
 from seawall.controller.store import SHORTEST_PREFIX, Transaction
 from seawall.controller.text import printable
 
 LONGEST_QUOTED = 80
-LISTS = {"VM": "vm", "HOST": "host", "RUN": "run", "POINT": "point", "REPOSITORY": "repo"}
+LISTS = {"VM": "vm", "HOST": "host", "RUN": "run", "POINT": "point", "REPOSITORY": "repo", "JOB": "job"}
 _ID = re.compile(r"[0-9a-f-]+")
 
 
@@ -53,6 +54,10 @@ def find_point(transaction: Transaction, text: str) -> Point:
 
 def find_repository(transaction: Transaction, text: str) -> RepositoryRecord:
     return _only(transaction.repositories.repositories_named(text), text, "REPOSITORY", lambda record: record.name)
+
+
+def find_job(transaction: Transaction, text: str) -> Job:
+    return _only(transaction.jobs.jobs_named(text), text, "JOB", lambda job: job.kind.lower())
 
 
 def _only(found: Sequence[T], text: str, kind: str, label: Callable[[T], str]) -> T:

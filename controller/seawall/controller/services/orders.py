@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.records.catalogue import Point, PointState, RepositoryRecord
 from seawall.controller.records.fleet import Vm
+from seawall.controller.records.maintenance import Pin, PinKind
 from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKind, RunState
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs.machine import cancel, cancel_waiting
@@ -62,6 +63,9 @@ class Orders:
         run = self._run(RunKind.RESTORE, point.vm_id, spec.vm_name or point.vm_name, point.tenant, point.repository_id)
         exact = replace(spec, point_id=point.id, host_id=host.id)
         change.transaction.runs.add_run(replace(run, point_id=point.id, restore=exact))
+        # In the transaction that looked at the point's state: it stays until the run is over.
+        pin = Pin(uuid7(self.clock), point.repository_id, point.id, run.id, PinKind.RESTORE, run.created_us)
+        change.transaction.pins.pin(pin)
         return run.id
 
     def cancel(self, change: Change, text: str) -> str:

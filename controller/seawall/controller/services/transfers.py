@@ -13,6 +13,7 @@ from seawall.controller.errors import (
     NotFound,
     PermissionDenied,
 )
+from seawall.controller.index.found import Found
 from seawall.controller.publishing.handin import LONGEST_BYTES
 from seawall.controller.publishing.publisher import AttemptKey
 from seawall.controller.records.catalogue import Pack, PackState
@@ -26,7 +27,6 @@ from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing
 from seawall.repository.format.layout import HandInKind, hand_in_name, pack_name
-from seawall.repository.format.record import Locator
 from seawall.repository.store.port import SignedPut
 
 MOST_IDS = 4096
@@ -61,15 +61,14 @@ class Transfers:
         self._clock = clock
         self._timings = timings
 
-    def lookup(self, key: AttemptKey, session_id: str, chunk_ids: bytes) -> dict[int, Locator]:
-        """Position -> where the chunk lies, from this host's own packs only. Raises InvalidArgument/TOO_MANY_IDS, BAD_IDS."""
+    def lookup(self, key: AttemptKey, session_id: str, chunk_ids: bytes) -> list[Found]:
+        """Which chunks lie where, in this host's own packs or in verified ones. Raises InvalidArgument/TOO_MANY_IDS, BAD_IDS."""
         if len(chunk_ids) % ID_BYTES:
             raise InvalidArgument("BAD_IDS", f"A chunk id has {ID_BYTES} bytes.")
         if len(chunk_ids) > MOST_IDS * ID_BYTES:
             raise InvalidArgument("TOO_MANY_IDS", f"At most {MOST_IDS} chunk ids a call.")
         _, repository = self._writing(key, session_id)
-        ids = [chunk_ids[start : start + ID_BYTES] for start in range(0, len(chunk_ids), ID_BYTES)]
-        return repository.index.lookup(key.host_id, ids)
+        return repository.index.lookup_joined(key.host_id, chunk_ids)
 
     def seal_pack(
         self, key: AttemptKey, session_id: str, pack_id: bytes, length_bytes: int, md5: bytes, meta: bool
@@ -130,7 +129,8 @@ class Transfers:
         return repository.store.sign_put(name, length_bytes, md5, expires_seconds=self._timings.url_seconds)
 
     def read_urls(self, key: AttemptKey, session_id: str, packs: Sequence[tuple[bytes, int]]) -> list[SignedGet]:
-        """Sign GETs of packs that the attempt's point names: the one it restores, or its parent.
+        """Sign GETs of packs that the attempt's point names: the one it restores, or its parent. A generation that was replaced, or that
+        never was, is answered with the present one; the answer says which.
 
         Raises InvalidArgument/TOO_MANY_PACKS; PermissionDenied/PACK_NOT_READABLE.
         """
@@ -140,12 +140,16 @@ class Transfers:
         tenant, readable = execution.run.tenant, self._readable(repository, execution)
         seconds = self._timings.url_seconds
         expires_us = self._clock.now_us() + seconds * 1_000_000
+        known = self._store.read_now(
+            lambda transaction: transaction.packs.packs(repository.record.id, [pack_id for pack_id, _ in packs])
+        )
         urls = []
-        for pack_id, generation in packs:
+        for pack_id, asked in packs:
             if pack_id not in readable:
                 raise PermissionDenied(
                     "PACK_NOT_READABLE", f"Attempt {key.attempt_id} may not read pack {pack_id.hex()}."
                 )
+            generation = _present(known.get(pack_id), asked)
             url = repository.store.sign_get(pack_name(tenant, pack_id, generation), expires_seconds=seconds)
             urls.append(SignedGet(pack_id, generation, url, expires_us))
         return urls
@@ -177,10 +181,16 @@ class Transfers:
         return pack
 
 
+def _present(pack: Pack | None, asked: int) -> int:
+    return asked if pack is None or asked in pack.generations else pack.generation
+
+
 def _reserve(transaction: Transaction, wanted: Pack) -> bool:
     """True: stored already. A later attempt of the same host takes over an OPEN one."""
     known = transaction.packs.packs(wanted.repository_id, [wanted.id]).get(wanted.id)
     if known is None:
+        if transaction.packs.void_ids(wanted.repository_id, [wanted.id]):
+            raise _given_up(wanted)
         transaction.packs.add_pack(wanted)
         return False
     _check(known, wanted.host_id)
@@ -193,5 +203,9 @@ def _reserve(transaction: Transaction, wanted: Pack) -> bool:
 def _check(pack: Pack, host_id: str) -> None:
     if pack.host_id != host_id:
         raise AlreadyExists("PACK_FOREIGN", f"Pack {pack.id.hex()} belongs to another host.")
-    if pack.state is PackState.VOID:
-        raise FailedPrecondition("PACK_VOID", f"Pack {pack.id.hex()} was given up; make a new one.")
+    if pack.state in (PackState.VOID, PackState.DELETED) or pack.condemned:
+        raise _given_up(pack)
+
+
+def _given_up(pack: Pack) -> FailedPrecondition:
+    return FailedPrecondition("PACK_VOID", f"Pack {pack.id.hex()} was given up; make a new one.")

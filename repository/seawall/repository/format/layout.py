@@ -16,6 +16,9 @@ KEYS_PREFIX = "v1/keys/"
 MANIFESTS_PREFIX = "v1/m/"
 TOMBSTONES_PREFIX = "v1/t/"
 EPOCHS_PREFIX = "v1/c/epoch/"
+CONDEMNED_PREFIX = "v1/c/condemned/"
+REFMAPS_PREFIX = "v1/r/"
+HAND_INS_PREFIX = "v1/a/"
 CONFIG_COPIES = 3
 
 HandInKind = Literal["root", "refmap", "log"]
@@ -28,6 +31,7 @@ _KEY = re.compile(rf"v1/keys/({TENANT_PATTERN})/([1-9][0-9]{{0,9}})\.({TENANT_PA
 _POINT = re.compile(rf"v1/[mrt]/({TENANT_PATTERN})/({ID_PATTERN})/({ID_PATTERN})")
 _HAND_IN = re.compile(rf"v1/a/({ID_PATTERN})/(root|refmap|log)-([0-9a-f]{{64}})")
 _EPOCH = re.compile(rf"v1/c/epoch/([0-9]{{12}})-{ID_PATTERN}")
+_CONDEMNED = re.compile(r"v1/c/condemned/([0-9]{12})-([0-9]{12})")
 _NUMBERS_END = 1 << 32
 
 
@@ -114,6 +118,16 @@ def open_name(epoch: int) -> str:
     return f"v1/c/open/{_padded(epoch)}"
 
 
+def condemned_name(seq: int, epoch: int) -> str:
+    """Announces what leaves: `v1/c/condemned/<seq>-<epoch>`."""
+    return f"{CONDEMNED_PREFIX}{_padded(seq)}-{_padded(epoch)}"
+
+
+def pack_generations_prefix(tenant: str, pack_id: bytes) -> str:
+    """All generations of one pack begin with it."""
+    return pack_name(tenant, pack_id, 0)[:-1]
+
+
 def packs_prefix(tenant: str) -> str:
     return f"{PACKS_PREFIX}{check_tenant(tenant)}/"
 
@@ -163,6 +177,12 @@ def parse_epoch_name(name: str) -> int | None:
     """The epoch's number."""
     match = _EPOCH.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def parse_condemned_name(name: str) -> tuple[int, int] | None:
+    """(number, epoch)."""
+    match = _CONDEMNED.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _counted(number: int, least: int) -> int:

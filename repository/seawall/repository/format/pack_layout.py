@@ -12,12 +12,12 @@ from seawall.repository.crypto.chunk import HASH_BYTES
 from seawall.repository.crypto.sealing import SEAL_OVERHEAD_BYTES
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.header import HEADER_BYTES, PACK, PACK_FOOTER, check_header, encode_header
+from seawall.repository.format.record import BODY_HASH_BYTES as BODY_HASH_BYTES
 from seawall.repository.format.record import MAX_CHUNK_BYTES, ChunkType, Codec, Record, stored_bytes_of_raw
 from seawall.repository.format.slot_set import MAX_SLOTS
 
 PACK_ID_BYTES = 16
 PACK_MAX_SLOTS = MAX_SLOTS
-BODY_HASH_BYTES = 16
 
 TABLE_ENTRY = np.dtype(
     [
@@ -110,9 +110,16 @@ def parse_pack_header(body: bytes | bytearray) -> tuple[bytes, bool]:
 
 def encode_record_header(record: Record, slot: int, body_hash: bytes) -> bytes:
     """48 bytes. The check covers the fields and the body's hash, so a forward scan needs no table."""
-    fields = _RECORD_HEADER.pack(
-        RECORD_MARKER, slot, record.codec, record.type, record.raw_bytes, len(record.body), record.chunk_id
+    return record_header_of(
+        slot, record.codec, record.type, record.raw_bytes, len(record.body), record.chunk_id, body_hash
     )
+
+
+def record_header_of(
+    slot: int, codec: int, type: int, raw_bytes: int, stored_bytes: int, chunk_id: bytes, body_hash: bytes
+) -> bytes:
+    """`encode_record_header` from plain fields, as a table has them."""
+    fields = _RECORD_HEADER.pack(RECORD_MARKER, slot, codec, type, raw_bytes, stored_bytes, chunk_id)
     return fields + _record_check(fields, body_hash)
 
 
@@ -167,6 +174,8 @@ def encode_footer(footer: Footer) -> bytes:
 def parse_footer(footer: bytes) -> Footer:
     """From exactly FOOTER_BYTES. Raises IntegrityError, FormatUnsupported."""
     check_header(footer, PACK_FOOTER, "pack footer")
+    if len(footer) != FOOTER_BYTES:
+        raise IntegrityError(f"pack footer: {len(footer)} bytes, not {FOOTER_BYTES}")
     fields, check = footer[:-FOOTER_CHECK_BYTES], footer[-FOOTER_CHECK_BYTES:]
     if blake3(fields).digest(length=FOOTER_CHECK_BYTES) != check:
         raise IntegrityError("pack footer: altered: its own hash does not hold")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import zstandard
+from blake3 import blake3
 
 from seawall.repository.crypto.aead import BOX_OVERHEAD_BYTES, new_nonce, open_box, seal_box
 from seawall.repository.crypto.chunk import HASH_BYTES, chunk_hash, chunk_id, chunk_key
@@ -16,6 +17,7 @@ MAX_CHUNK_BYTES = 16 * 1024 * 1024
 """No chunk is larger, data or meta; a frame that claims more is refused before it is decompressed."""
 
 LINEAGE_ID_BYTES = 16
+BODY_HASH_BYTES = 16
 
 
 class Codec(IntEnum):
@@ -39,6 +41,8 @@ class Record:
     codec: Codec
     raw_bytes: int
     body: bytes
+    body_hash: bytes = b""
+    """BLAKE3-16 of the body where whoever sealed it knows it; a pack builder computes it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ def seal_with_nonce(
     identity = chunk_id(h)
     aad = _associated_data(lineage_id, identity, type, codec, len(plaintext))
     body = seal_box(chunk_key(h), nonce, packed, aad)
-    return Record(h, identity, type, codec, len(plaintext), body)
+    return Record(h, identity, type, codec, len(plaintext), body, body_hash_of(body))
 
 
 def open_record(
@@ -119,6 +123,11 @@ def open_record(
             f"{what}: its content is not what its hash says; a writer stored something else under this id"
         )
     return plaintext
+
+
+def body_hash_of(body: bytes | memoryview) -> bytes:
+    """What a pack's table and a record's header say of a body: BLAKE3, 16 bytes."""
+    return blake3(body).digest(length=BODY_HASH_BYTES)
 
 
 def stored_bytes_of_raw(raw_bytes: int) -> int:

@@ -4,7 +4,8 @@ first u16 | last u16 | count u16 | form u8 | payload: RANGE nothing, BITMAP one 
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,50 @@ MAX_SLOTS = 16_384
 
 RANGE, BITMAP, ARRAY = 0, 1, 2
 _SET = struct.Struct("<HHHB")
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSet:
+    """Some slots of one pack as a value: 7 bytes for a dense range. Empty: no bytes."""
+
+    encoded: bytes = b""
+
+    @classmethod
+    def of(cls, slots: NDArray[np.uint16] | Iterable[int]) -> "SlotSet":
+        """Raises ValueError when a slot is out of bounds."""
+        array = slot_array(slots)
+        return cls(encode_slot_set(array) if len(array) else b"")
+
+    @classmethod
+    def parse(cls, encoded: bytes) -> "SlotSet":
+        """Raises IntegrityError on anything but what `encoded` holds."""
+        if encoded and decode_slot_set(encoded, 0)[1] != len(encoded):
+            raise IntegrityError("bytes behind a slot set")
+        return cls(encoded)
+
+    def array(self) -> NDArray[np.uint16]:
+        """Sorted, unique."""
+        return decode_slot_set(self.encoded, 0)[0] if self.encoded else np.zeros(0, dtype=np.uint16)
+
+    def __len__(self) -> int:
+        return int(_SET.unpack_from(self.encoded)[2]) if self.encoded else 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.array().tolist())
+
+    def __contains__(self, slot: object) -> bool:
+        return bool(np.any(self.array() == slot))
+
+    def __or__(self, other: "SlotSet") -> "SlotSet":
+        if not (self.encoded and other.encoded):
+            return self if self.encoded else other
+        return SlotSet.of(np.union1d(self.array(), other.array()))
+
+    def __sub__(self, other: "SlotSet") -> "SlotSet":
+        return SlotSet.of(np.setdiff1d(self.array(), other.array(), assume_unique=True)) if other.encoded else self
+
+
+NO_SLOTS = SlotSet()
 
 
 def slot_array(slots: NDArray[np.uint16] | Iterable[int]) -> NDArray[np.uint16]:

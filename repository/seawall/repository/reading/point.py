@@ -20,6 +20,7 @@ from seawall.repository.format.manifest import (
 )
 from seawall.repository.format.record import ChunkType, Locator, open_record
 from seawall.repository.naming import naming
+from seawall.repository.reading.moved import MovedPacks
 from seawall.repository.reading.port import PackReader
 
 UNREADABLE = (IntegrityError, ObjectMissing, StoreRefused)
@@ -38,6 +39,7 @@ class PointReader:
         self.lineage_id = lineage_id
         self.k_dedup = k_dedup
         self.packs = packs
+        self.moved = MovedPacks(packs)
         self._nodes: OrderedDict[bytes, InnerNode] = OrderedDict()
         self._lock = Lock()
 
@@ -99,7 +101,7 @@ class PointReader:
         return None
 
     def _meta(self, h: bytes, chunk: Locator, decode: Callable[[bytes], Decoded]) -> Decoded:
-        """A META chunk; a second copy lies in the other generation (0 or 1) of the same pack, at the same place.
+        """A META chunk; a second copy lies in the other generation of its pair (0 and 1, 2 and 3, ...), at the same place.
 
         A store may answer "refused" for what is missing, where listing is not permitted.
         """
@@ -107,8 +109,11 @@ class PointReader:
             return self._copy(h, chunk, chunk.generation, decode)
         except UNREADABLE as first:
             try:
-                return self._copy(h, chunk, 1 - chunk.generation if chunk.generation < 2 else 0, decode)
+                return self._copy(h, chunk, chunk.generation ^ 1, decode)
             except UNREADABLE as second:
+                found = self.moved.locator(chunk, h)
+                if found is not None and found.generation != chunk.generation ^ 1:
+                    return self._meta(h, found, decode)
                 raise type(first)(f"{first}; and its other copy: {second}") from first
 
     def _copy(self, h: bytes, chunk: Locator, generation: int, decode: Callable[[bytes], Decoded]) -> Decoded:

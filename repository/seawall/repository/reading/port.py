@@ -5,6 +5,9 @@ A PackReader is implemented by agents over presigned URLs, by rescue straight on
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seawall.repository.errors import RepositoryError
 from seawall.repository.format.leaf import Leaf
 from seawall.repository.reading.damage import Damage
@@ -14,7 +17,14 @@ class PackReader(Protocol):
     """Ranged reads of packs. Thread-safe."""
 
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes. Raises ObjectMissing, StoreUnavailable, IntegrityError (a short answer)."""
+        """Exactly `length` bytes. Raises ObjectMissing (also where this generation was replaced), StoreUnavailable, IntegrityError (a short
+        answer)."""
+
+    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
+        """(generation, table of contents) of the newest generation; asked where a named one is missing.
+
+        Raises ObjectMissing (the pack is gone), StoreUnavailable, IntegrityError.
+        """
 
 
 class PageFollower(Protocol):

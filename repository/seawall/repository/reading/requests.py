@@ -1,6 +1,6 @@
 """Which ranges of which packs to read for a page. Pure; called by `reading.restore` and `reading.window`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,14 +47,20 @@ def pack_requests(leaf: Leaf, *, first: int = 0, end: int | None = None) -> list
     requests: list[PackRequest] = []
     for pack, wanted in _by_pack(leaf, first, len(leaf.entries) if end is None else end).items():
         pack_id, generation = leaf.packs[pack]
-        group: list[WantedChunk] = []
-        for chunk in sorted(wanted, key=lambda chunk: chunk.offset):
-            if group and not _joins(group, chunk):
-                requests.append(_request(pack_id, generation, group))
-                group = []
-            group.append(chunk)
-        requests.append(_request(pack_id, generation, group))
+        requests += joined(pack_id, generation, wanted)
     return sorted(requests, key=lambda request: min(chunk.places[0] for chunk in request.chunks))
+
+
+def joined(pack_id: bytes, generation: int, wanted: Iterable[WantedChunk]) -> list[PackRequest]:
+    """Reads of one generation of one pack, by offset: neighbours share one."""
+    requests: list[PackRequest] = []
+    group: list[WantedChunk] = []
+    for chunk in sorted(wanted, key=lambda chunk: chunk.offset):
+        if group and not _joins(group, chunk):
+            requests.append(_request(pack_id, generation, group))
+            group = []
+        group.append(chunk)
+    return [*requests, _request(pack_id, generation, group)]
 
 
 def entry_starts(leaf: Leaf) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

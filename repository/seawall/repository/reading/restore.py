@@ -218,13 +218,20 @@ class _Restorer:
             self._counters.add(zeroed=end - start)
 
     def _read(self, page: _Page, start: int, request: PackRequest) -> None:
-        """One ranged read and the chunks in it. Runs in a reading thread."""
+        """One ranged read and the chunks in it; several where the pack was compacted meanwhile. Runs in a reading thread."""
+        for present in self._reader.moved.first_guess(request):
+            self._read_there(page, start, present)
+
+    def _read_there(self, page: _Page, start: int, request: PackRequest) -> None:
         if self._abort.is_set():
             return
         try:
             body = self._reader.packs.read(request.pack_id, request.generation, request.offset, request.length)
         except LOST as error:
-            return self._read_apart(page, start, request, error)
+            elsewhere = self._reader.moved.again(request) if isinstance(error, ObjectMissing) else []
+            for moved in elsewhere:
+                self._read_there(page, start, moved)
+            return None if elsewhere else self._read_apart(page, start, request, error)
         self._counters.add(fetched=len(body))
         view = memoryview(body)
         for chunk in sorted(request.chunks, key=lambda chunk: chunk.places[0]):

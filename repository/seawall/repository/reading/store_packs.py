@@ -2,8 +2,14 @@
 
 import errno
 
-from seawall.repository.errors import IntegrityError, StoreUnavailable
-from seawall.repository.format.layout import pack_name
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.repository.errors import IntegrityError, ObjectMissing, StoreUnavailable
+from seawall.repository.format.layout import pack_name, packs_prefix
+from seawall.repository.generations import stored_generations
+from seawall.repository.naming import naming
+from seawall.repository.reading.tables import table_by_suffix
 from seawall.repository.store.port import Store
 
 
@@ -26,3 +32,11 @@ class StorePackReader:
         if len(body) != length:
             raise IntegrityError(f"{name}: ends before byte {offset + length}")
         return body
+
+    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
+        generations = stored_generations(self._store, self._tenant, pack_id)
+        if not generations:
+            raise ObjectMissing(f"{packs_prefix(self._tenant)}: no generation of pack {pack_id.hex()} is there")
+        name = pack_name(self._tenant, pack_id, generations[0])
+        with naming(name):
+            return generations[0], table_by_suffix(lambda length: self._store.get_suffix(name, length))

@@ -9,7 +9,7 @@ from seawall.repository.errors import IntegrityError, ObjectMissing
 from seawall.repository.format.manifest import PAGE_BYTES, DiskManifest, Leaf, entry_offsets
 from seawall.repository.format.record import ChunkType, open_record
 from seawall.repository.reading.point import PointReader, page_length
-from seawall.repository.reading.requests import pack_requests
+from seawall.repository.reading.requests import PackRequest, joined, pack_requests
 
 _PAGES_KEPT = 8
 
@@ -59,21 +59,34 @@ class DiskWindow:
             missing = [chunk for chunk in request.chunks if not self._cached(chunk.h, chunk.raw_bytes, found)]
             if not missing:
                 continue
-            start = missing[0].offset
-            length = missing[-1].offset + missing[-1].stored_bytes - start
             at = f"point {self._reader.root.point_id}, disk {self._disk.disk}, page {index}"
             try:
-                body = memoryview(self._reader.packs.read(request.pack_id, request.generation, start, length))
-                for chunk in missing:
-                    record = body[chunk.offset - start : chunk.offset - start + chunk.stored_bytes]
-                    reader = self._reader
-                    found[chunk.h] = open_record(
-                        reader.lineage_id, reader.k_dedup, chunk.h, ChunkType.DATA, chunk.codec, chunk.raw_bytes, record
-                    )
-                    self._keep(chunk.h, found[chunk.h])
+                for wanted in joined(request.pack_id, request.generation, missing):
+                    for present in self._reader.moved.first_guess(wanted):
+                        self._fetch(present, found)
             except (IntegrityError, ObjectMissing) as error:
                 raise type(error)(f"{at}: {error}") from error
         return found
+
+    def _fetch(self, request: PackRequest, found: dict[bytes, bytes]) -> None:
+        """One ranged read, or those that take its place where the pack was compacted meanwhile."""
+        reader = self._reader
+        try:
+            body = memoryview(reader.packs.read(request.pack_id, request.generation, request.offset, request.length))
+        except ObjectMissing:
+            elsewhere = reader.moved.again(request)
+            if not elsewhere:
+                raise
+            for moved in elsewhere:
+                self._fetch(moved, found)
+            return
+        for chunk in request.chunks:
+            at = chunk.offset - request.offset
+            record = body[at : at + chunk.stored_bytes]
+            found[chunk.h] = open_record(
+                reader.lineage_id, reader.k_dedup, chunk.h, ChunkType.DATA, chunk.codec, chunk.raw_bytes, record
+            )
+            self._keep(chunk.h, found[chunk.h])
 
     def _page(self, index: int) -> tuple[Leaf, list[int]] | None:
         with self._lock:

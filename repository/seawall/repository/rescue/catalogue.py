@@ -11,16 +11,10 @@ from seawall.repository.errors import (
     StoreRefused,
     WrongKey,
 )
-from seawall.repository.format.layout import (
-    MANIFESTS_PREFIX,
-    TOMBSTONES_PREFIX,
-    PointName,
-    manifest_name,
-    parse_point_name,
-)
+from seawall.repository.format.layout import PointName, manifest_name
 from seawall.repository.rescue.errors import PointAmbiguous, PointUnknown
 from seawall.repository.rescue.opening import RescueRepository
-from seawall.repository.store.port import Store
+from seawall.repository.rescue.point_names import point_names
 
 _READS_IN_FLIGHT = 8
 _SHOWN = 5
@@ -84,11 +78,15 @@ class VmSummary:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """`points`: newest first, damaged ones last. `strange`: names among the manifests that Seawall never wrote."""
+    """`points`: newest first, damaged ones last. `strange`: names among the manifests that Seawall never wrote.
+
+    `forgotten`: points with a tombstone whose manifest still lies there; among the others where tombstones are ignored.
+    """
 
     points: tuple[PointSummary, ...]
     damaged: tuple[DamagedPoint, ...]
     strange: tuple[str, ...]
+    forgotten: tuple[PointName, ...] = ()
 
     def vms(self) -> list[VmSummary]:
         """By name and id."""
@@ -104,28 +102,13 @@ class Catalogue:
         )
 
 
-def point_names(store: Store) -> tuple[list[PointName], list[str]]:
-    """(committed points of all tenants, sorted; names that are no point's)."""
-    # Tombstones are listed last: one is written before its manifest goes, so no forgotten point shows.
-    committed: list[PointName] = []
-    strange: list[str] = []
-    for info in store.list(MANIFESTS_PREFIX):
-        point = parse_point_name(info.name)
-        if point is None:
-            strange.append(info.name)
-        else:
-            committed.append(point)
-    forgotten = {parse_point_name(info.name) for info in store.list(TOMBSTONES_PREFIX)}
-    return sorted(point for point in committed if point not in forgotten), sorted(strange)
-
-
 def read_catalogue(rescue: RescueRepository, *, vm: str = "", tenant: str = "") -> Catalogue:
     """Every point, or those of one VM (its name, or its id or the first digits of it) and tenant.
 
     Raises PointUnknown when no point fits the wish; StoreUnavailable, BucketMissing.
     """
-    names, strange = point_names(rescue.repository.store)
-    names = [name for name in names if not tenant or name.tenant == tenant]
+    lying = point_names(rescue)
+    names = [name for name in lying.committed if not tenant or name.tenant == tenant]
     if tenant and not names:
         raise PointUnknown(f"{rescue.url} has no point of a tenant {tenant!r}. Without --tenant, `list` shows all.")
     by_id = {name.vm_id for name in names if len(vm) >= _ID_DIGITS and name.vm_id.startswith(vm.lower())}
@@ -143,14 +126,18 @@ def read_catalogue(rescue: RescueRepository, *, vm: str = "", tenant: str = "") 
         replace(one, vm_name=vm_names.get(one.name.vm_id, "")) for one in chosen if isinstance(one, DamagedPoint)
     ]
     whole.sort(key=lambda point: (-point.instant_us, point.name))
-    return Catalogue(tuple(whole), tuple(damaged), tuple(strange))
+    return Catalogue(tuple(whole), tuple(damaged), lying.strange, lying.forgotten)
 
 
 def find_point(rescue: RescueRepository, wish: str, *, tenant: str = "") -> PointName:
     """The point with this id, or the only one that begins so. Raises PointUnknown, PointAmbiguous, StoreUnavailable."""
-    names, _ = point_names(rescue.repository.store)
+    lying = point_names(rescue)
     wanted = wish.strip().lower()
-    found = [name for name in names if name.point_id.startswith(wanted) and (not tenant or name.tenant == tenant)]
+    found = [
+        name for name in lying.committed if name.point_id.startswith(wanted) and (not tenant or name.tenant == tenant)
+    ]
+    if wanted and not found and any(name.point_id.startswith(wanted) for name in lying.forgotten):
+        raise PointUnknown(f"The point {wish!r} was deleted; what is left of it shows with --ignore-tombstones.")
     if not wanted or not found:
         raise PointUnknown(f"{rescue.url} has no point {wish!r}. `seawall rescue … list` shows those that there are.")
     if len({name.point_id for name in found}) == 1 < len(found):

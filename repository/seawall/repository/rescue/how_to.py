@@ -40,10 +40,18 @@ def how_to_text(root: Root) -> str:
         vm=printable(root.vm_name),
         vm_id=root.vm_id,
         point=root.point_id,
-        instant=datetime_of(root.instant_us).strftime("%Y-%m-%d %H:%M:%S"),
+        instant=_instant(root.instant_us),
         frozen="frozen by the guest when the point was taken"
         if root.guest_frozen
         else "not frozen: as after a power cut; they may have to replay their journals",
         disks="\n".join(disks) or "  none",
         define=_DEFINE if any(member.name == DOMAIN_MEMBER for member in root.members) else _NO_DOMAIN,
     )
+
+
+def _instant(microseconds: int) -> str:
+    """An agent's clock wrote it: it may be past every calendar."""
+    try:
+        return datetime_of(microseconds).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{microseconds} microseconds after 1970"

@@ -49,7 +49,7 @@ def parse_journal(body: bytes) -> JournalState | None:
             str(head["point_id"]), str(head["disk"]), int(head["size_bytes"]), str(head["root_hash"])
         )
         inode = int(head["inode"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     if head.get("seawall_rescue") != _VERSION or not lines:
         return None

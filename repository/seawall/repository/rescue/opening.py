@@ -31,11 +31,15 @@ _NO_PIN = (
 
 @dataclass(frozen=True, slots=True)
 class RescueRepository:
-    """A repository opened with nothing but its recovery key. `notes`: sentences for the operator."""
+    """A repository opened with nothing but its recovery key. `notes`: sentences for the operator.
+
+    `ignore_tombstones`: points that were forgotten count as long as their manifest lies there.
+    """
 
     repository: OpenRepository
     pinned: bool
     notes: tuple[str, ...]
+    ignore_tombstones: bool = False
 
     @property
     def url(self) -> str:

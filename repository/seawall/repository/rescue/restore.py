@@ -181,7 +181,7 @@ def parse_damage_text(body: bytes) -> list[Damage]:
             )
             for each in json.loads(body)["damages"]
         ]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return []
 
 

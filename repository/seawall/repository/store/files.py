@@ -7,6 +7,7 @@ is such a neighbour: never listed, never read, removed by `FolderStore.remove_le
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,15 +52,14 @@ def write_file(path: Path, body: bytes | memoryview, *, create_only: bool) -> No
 
 def read_file(path: Path, offset: int = 0, length: int | None = None) -> bytes:
     """`length` bytes from `offset` on, fewer where the file ends; all of the rest for None. Raises OSError."""
-    with open(path, "rb", buffering=0) as file:
-        return _read_open(file.fileno(), offset, os.fstat(file.fileno()).st_size, length)
+    with _opened(path) as (descriptor, size):
+        return _read_open(descriptor, offset, size, length)
 
 
 def read_suffix(path: Path, length: int) -> bytes:
     """The last `length` bytes, or all of a shorter file. Raises OSError."""
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        return _read_open(file.fileno(), max(0, size - length), size, length)
+    with _opened(path) as (descriptor, size):
+        return _read_open(descriptor, max(0, size - length), size, length)
 
 
 def sync_folder(path: Path) -> None:
@@ -67,6 +67,24 @@ def sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """(descriptor, size). What is no regular file is no object: a pipe that somebody put there would hold the caller for ever."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise FileNotFoundError(errno.ENOENT, "no object") from error
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(errno.ENOENT, "no object")
+        yield descriptor, status.st_size
     finally:
         os.close(descriptor)
 

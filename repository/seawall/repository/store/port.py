@@ -111,3 +111,6 @@ class SignedTransfer(Protocol):
 
     def get_range(self, url: str, offset: int, length: int) -> bytes:
         """As Store.get_range: fewer than `length` bytes only where the object ends."""
+
+    def get_suffix(self, url: str, length: int) -> bytes:
+        """As Store.get_suffix: the last `length` bytes (at least 1), or the whole object where it is shorter."""

@@ -71,6 +71,13 @@ class PresignedClient:
             return self._files.get(url, offset, length)
         return self._send("GET", url, {"Range": f"bytes={offset}-{offset + length - 1}"}, ranged_bytes=length)
 
+    def get_suffix(self, url: str, length: int) -> bytes:
+        if check_length(length) == 0:
+            return b""
+        if url.startswith("file://"):
+            return self._files.get_suffix(url, length)
+        return self._send("GET", url, {"Range": f"bytes=-{length}"}, ranged_bytes=length)
+
     def close(self) -> None:
         self._pool.clear()
 
@@ -133,13 +140,12 @@ def _content(response: BaseHTTPResponse, longest: int | None, deadline: Deadline
     """Up to one byte more than it may have. Never decompressed: objects are what was stored, whatever header came with them."""
     if not 200 <= response.status < 300:
         longest = _TALK_BYTES
-    told = int(response.headers.get("Content-Length") or 0)
-    deadline.allow_body(min(told, LONGEST_BODY_BYTES) if longest is None else longest)
     try:
-        if longest is None:
-            return response.read(decode_content=False)
-        content = response.read(longest + 1, decode_content=False)
-        while len(content) <= longest and (more := response.read(longest + 1 - len(content), decode_content=False)):
+        told = response.length_remaining or 0  # urllib3's reading of Content-Length; the header itself may be anything
+        deadline.allow_body(min(told, LONGEST_BODY_BYTES) if longest is None else longest)
+        most = LONGEST_BODY_BYTES if longest is None else longest
+        content = response.read(most + 1, decode_content=False)
+        while len(content) <= most and (more := response.read(most + 1 - len(content), decode_content=False)):
             content += more
         return content
     finally:
@@ -157,6 +163,8 @@ def _judge(status: int, content: bytes, ranged_bytes: int | None, label: str) ->
     if 200 <= status < 300:
         if ranged_bytes is not None and len(content) > ranged_bytes:
             raise StoreRefused(f"{label}: the store sent more than the {ranged_bytes} bytes asked for")
+        if len(content) > LONGEST_BODY_BYTES:
+            raise StoreRefused(f"{label}: the store sent over {LONGEST_BODY_BYTES} bytes, which no object has")
         return content
     code = _CODE.search(content)
     raise from_status(status, code[1].decode() if code else "", label)

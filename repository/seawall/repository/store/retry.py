@@ -176,3 +176,6 @@ class RetryingTransfer:
 
     def get_range(self, url: str, offset: int, length: int) -> bytes:
         return self._retrier.run(lambda: self._inner.get_range(url, offset, length))
+
+    def get_suffix(self, url: str, length: int) -> bytes:
+        return self._retrier.run(lambda: self._inner.get_suffix(url, length))

@@ -27,6 +27,7 @@ from botocore.exceptions import (
     ResponseStreamingError,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from seawall.repository.clock import Clock, SystemClock
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
 
 _CONNECTIONS = 32
+_REDIRECTED = "maximum recursion depth"
 _FINAL = {
     "CERTIFICATE_VERIFY_FAILED": "the server's certificate is not trusted: set ca_file= in the URL",
     "WRONG_VERSION_NUMBER": "what answers there speaks no TLS: write http:// for its endpoint, or its https port",
     "NO_CERTIFICATE_OR_CRL_FOUND": "the file named by ca_file= holds no certificate",
-    "maximum recursion depth": "the server redirects without end: set region= and endpoint= in the URL",
+    _REDIRECTED: "the server redirects without end: set region= and endpoint= in the URL",
     "SSL validation failed for": "TLS cannot begin: does the file named by ca_file= exist?",
 }
 """What no repetition mends, by the mark that it leaves in boto3's message; the first that fits."""
@@ -103,7 +105,8 @@ class S3Store:
 
     def head(self, name: str) -> ObjectInfo:
         answer = self._call("head_object", name)
-        return ObjectInfo(name, answer["ContentLength"], _us(answer["LastModified"]))
+        with _our_errors(f"{name} in {self.url}"):
+            return ObjectInfo(name, _length(answer["ContentLength"]), _us(answer["LastModified"]))
 
     def delete(self, name: str) -> None:
         try:
@@ -113,7 +116,7 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
-        return _Listing(lambda token: self._list_page(prefix, token), self._location.prefix)
+        return _Listing(lambda token: self._list_page(prefix, token), self._location.prefix, prefix, self.url)
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
         """Everything that the caller must not choose is in the signature: key, length, MD5 and the condition."""
@@ -166,11 +169,18 @@ class S3Store:
                 if _status(error) == 416:  # the range begins at or past the end
                     return b""
                 raise
-            length = answer["ContentLength"]
+            try:
+                length = _length(answer["ContentLength"])
+            except (KeyError, ValueError):
+                answer["Body"].close()
+                raise
             if longest is not None and length > longest:
                 answer["Body"].close()
                 raise StoreRefused(f"{name} in {self.url}: the store ignored the range and sent the whole object")
-            deadline.allow_body(min(length, LONGEST_BODY_BYTES))
+            if length > LONGEST_BODY_BYTES:
+                answer["Body"].close()
+                raise StoreRefused(f"{name} in {self.url}: the store tells of {length} bytes, which no object has")
+            deadline.allow_body(length)
             with answer["Body"] as stream:  # urllib3's, which can be asked for what is there
                 return _all_of(stream, length, deadline)
 
@@ -212,9 +222,17 @@ def _all_of(stream: Any, length: int, deadline: Deadline) -> bytes:
 class _Listing(Iterator[ObjectInfo]):
     """The objects of all pages. A page that could not be had changes nothing here: the next `next` asks for it again."""
 
-    def __init__(self, fetch: Callable[[dict[str, str]], "ListObjectsV2OutputTypeDef"], prefix: str) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[dict[str, str]], "ListObjectsV2OutputTypeDef"],
+        store_prefix: str,
+        asked: str,
+        url: str,
+    ) -> None:
         self._fetch = fetch
-        self._prefix = prefix
+        self._store_prefix = store_prefix
+        self._asked = store_prefix + asked
+        self._label = f"the list of {url}"
         self._token: dict[str, str] | None = {}
         self._page: deque[ObjectInfo] = deque()
 
@@ -223,12 +241,28 @@ class _Listing(Iterator[ObjectInfo]):
             if self._token is None:
                 raise StopIteration
             answer = self._fetch(self._token)
-            self._page.extend(self._info(item) for item in answer.get("Contents", ()))
-            self._token = {"ContinuationToken": answer["NextContinuationToken"]} if answer.get("IsTruncated") else None
+            with _our_errors(self._label):
+                self._page, self._token = self._taken(answer, self._token)
         return self._page.popleft()
 
+    def _taken(
+        self, answer: "ListObjectsV2OutputTypeDef", token: dict[str, str]
+    ) -> tuple[deque[ObjectInfo], dict[str, str] | None]:
+        """(objects, where the next page begins). What is no list must not pass for one without objects: KeyError, ValueError."""
+        page = deque(self._info(item) for item in answer.get("Contents", ()))
+        if not answer["IsTruncated"]:
+            return page, None
+        following = {"ContinuationToken": answer["NextContinuationToken"]}
+        if following == token:
+            raise StoreRefused(f"{self._label}: the store sends the same page again and again")
+        return page, following
+
     def _info(self, item: "ObjectTypeDef") -> ObjectInfo:
-        return ObjectInfo(item["Key"].removeprefix(self._prefix), item["Size"], _us(item["LastModified"]))
+        if not item["Key"].startswith(self._asked):
+            raise StoreRefused(f"{self._label}: the store names {item['Key'][:80]!r}, which nobody asked for")
+        return ObjectInfo(
+            item["Key"].removeprefix(self._store_prefix), _length(item["Size"]), _us(item["LastModified"])
+        )
 
 
 def create_bucket(location: S3Location, credentials: S3Credentials) -> None:
@@ -292,6 +326,11 @@ def _our_errors(label: str) -> Iterator[None]:
         raise StoreUnavailable(f"{label}: {type(error).__name__}") from error
     except BotoCoreError as error:
         raise StoreRefused(f"{label}: {error}") from error
+    except RecursionError as error:
+        raise StoreRefused(f"{label}: {_FINAL[_REDIRECTED]}") from error
+    except (ResponseParserError, LookupError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        # boto3 reads answers without mercy: a missing header, a date of nonsense, a length of letters. The next answer may be whole.
+        raise StoreUnavailable(f"{label}: the store's answer makes no sense ({type(error).__name__})") from error
 
 
 def _status(error: ClientError) -> int:
@@ -299,7 +338,15 @@ def _status(error: ClientError) -> int:
 
 
 def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
+    code = error.response.get("Error", {}).get("Code", "")
+    return code if isinstance(code, str) else ""  # of two codes boto3 makes a dictionary
+
+
+def _length(length: int) -> int:
+    """Raises ValueError where it is none."""
+    if length < 0:
+        raise ValueError("a negative length")
+    return length
 
 
 def _us(moment: datetime) -> int:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from seawall.repository.clock import Clock
 from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused
-from seawall.repository.store.files import our_errors, read_file, write_file
+from seawall.repository.store.files import our_errors, read_file, read_suffix, write_file
 from seawall.repository.store.port import SignedPut
 
 _FILE = re.compile(r"/(?:[^\0]*/)?[^/\0]+")
@@ -46,8 +46,17 @@ class SignedFiles:
         with our_errors(str(path)):
             return read_file(path, offset, length)
 
+    def get_suffix(self, url: str, length: int) -> bytes:
+        """Raises ObjectMissing, StoreRefused, StoreUnavailable."""
+        path = self._path(url)
+        with our_errors(str(path)):
+            return read_suffix(path, length)
+
     def _path(self, url: str) -> Path:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise StoreRefused("what should be a URL that a folder store signed is no URL") from error
         path = unquote(parts.path)
         expiry = parse_qs(parts.query).get("expires_us", [""])[0]
         if parts.netloc or not _FILE.fullmatch(path) or ".." in path.split("/") or not _EXPIRY.fullmatch(expiry):

@@ -18,10 +18,12 @@ MAX_PACKS_UNDER_WAY = 2
 class OpenPack:
     """A pack being filled, closed or uploaded. `pack_id` is set once it is closed and hashed; the bytes are let go once they are stored."""
 
-    __slots__ = ("builder", "pack_id", "sealed")
+    __slots__ = ("buffer", "builder", "pack_id", "sealed")
 
-    def __init__(self, builder: PackBuilder) -> None:
+    def __init__(self, builder: PackBuilder, buffer: bytearray) -> None:
         self.builder: PackBuilder | None = builder
+        self.buffer = buffer
+        """What the pack is built in; its owner is the PackLine."""
         self.pack_id: bytes | None = None
         self.sealed: SealedPack | None = None
 
@@ -61,21 +63,28 @@ class Placement:
 
 
 class PackLine:
-    """Fills packs one after the other and uploads each when it is full. At most `MAX_PACKS_UNDER_WAY` are being uploaded."""
+    """Fills packs one after the other and uploads each when it is full. At most `MAX_PACKS_UNDER_WAY` are being uploaded.
 
-    def __init__(self, crew: Crew, coordinator: WriteCoordinator, new_builder: Callable[[], PackBuilder]) -> None:
+    The memory of a stored pack is used for a later one.
+    """
+
+    def __init__(
+        self, crew: Crew, coordinator: WriteCoordinator, new_builder: Callable[[bytearray], PackBuilder]
+    ) -> None:
         self._crew = crew
         self._coordinator = coordinator
         self._new_builder = new_builder
         self._open: OpenPack | None = None
         self._closing: deque[Future[None]] = deque()
         self._under_way: deque[Future[None]] = deque()
+        self._spare: list[bytearray] = []
         self.stored_bytes = 0
         """Record bodies placed so far."""
 
     def place(self, record: Record, placement: Placement) -> None:
         if self._open is None:
-            self._open = OpenPack(self._new_builder())
+            buffer = self._spare.pop() if self._spare else bytearray()
+            self._open = OpenPack(self._new_builder(buffer), buffer)
         pack = self._open
         if pack.builder is None:
             raise RuntimeError("an open pack has no builder")
@@ -121,6 +130,20 @@ class PackLine:
         if sealed is None:
             raise RuntimeError("a pack is stored once")
         self._coordinator.store_pack(sealed)
+        buffer, pack.buffer = pack.buffer, bytearray()
+        if isinstance(sealed.body, memoryview) and _given_back(sealed.body, buffer):
+            self._spare.append(buffer)
+
+
+def _given_back(view: memoryview, buffer: bytearray) -> bool:
+    """Whether nobody holds a part of a stored pack any more: only then may its memory be written again."""
+    try:
+        view.release()
+        buffer.append(0)  # refused as long as there is any view of it, one that was made from ours too
+    except BufferError:
+        return False
+    del buffer[-1]
+    return True
 
 
 def _seal(pack: OpenPack) -> None:

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from seawall.repository.chunking.grid import Grid
 from seawall.repository.chunking.incremental import OldCuts, Range, joined
+from seawall.repository.crypto.chunk import HASH_BYTES
 from seawall.repository.format.manifest import LEAF_ENTRY, Child, DiskManifest, Leaf, entry_offsets
 from seawall.repository.format.record import Codec, Locator
 from seawall.repository.reading.point import UNREADABLE, PointReader, page_count, page_length
 from seawall.repository.writing.facts import HOW_FULL, DiskToWrite, WriteSettings
+
+_CODECS = (Codec.RAW, Codec.ZSTD)
 
 Slot = tuple[bytes, int]
 """(pack id, slot)."""
@@ -56,34 +59,36 @@ class BadSlots:
 
 @dataclass(frozen=True, slots=True)
 class OldPage:
-    """A page of the parent point, decoded."""
+    """A page of the parent point, decoded. Columns are lists of plain numbers: chunk by chunk they answer ten times faster than arrays."""
 
     child: Child
     leaf: Leaf
-    starts: list[int]  # of the entries; a list, because bisecting it keeps the interpreter's lock
+    starts: list[int]
+    lengths: list[int]
     cuts: OldCuts
+    columns: "_Columns"
 
     def range_of(self, index: int) -> Range:
         start = self.starts[index]
-        return start, start + int(self.leaf.entries["length"][index])
+        return start, start + self.lengths[index]
 
     def chunk_at(self, start: int, end: int) -> tuple[bytes, Locator] | None:
         """(h, locator) of the chunk that covers exactly this range; None where there is none, or zeroes."""
         index = bisect_left(self.starts, start)
-        if index == len(self.starts) or self.range_of(index) != (start, end):
+        if index == len(self.starts) or self.starts[index] != start or self.lengths[index] != end - start:
             return None
-        entry = self.leaf.entries[index]
-        if entry["zero"]:
+        columns = self.columns
+        if columns.zero[index]:
             return None
-        pack_id, generation = self.leaf.packs[int(entry["pack"])]
-        return entry["h"].tobytes(), Locator(
+        pack_id, generation = self.leaf.packs[columns.pack[index]]
+        return columns.h[index * HASH_BYTES : (index + 1) * HASH_BYTES], Locator(
             pack_id,
             generation,
-            int(entry["slot"]),
-            int(entry["offset"]),
-            int(entry["stored_bytes"]),
+            columns.slot[index],
+            columns.offset[index],
+            columns.stored_bytes[index],
             end - start,
-            Codec(int(entry["codec"])),
+            _CODECS[columns.codec[index]],
         )
 
     def entries(self, start: int, end: int) -> NDArray[np.void]:
@@ -94,6 +99,21 @@ class OldPage:
         entries["length"][-1] -= self.range_of(behind - 1)[1] - end
         entries["length"][0] -= start - self.starts[first]
         return entries
+
+
+class _Columns:
+    """Of a leaf, one list for each."""
+
+    __slots__ = ("codec", "h", "offset", "pack", "slot", "stored_bytes", "zero")
+
+    def __init__(self, entries: NDArray[np.void]) -> None:
+        self.h = entries["h"].tobytes()
+        self.codec: list[int] = entries["codec"].tolist()
+        self.offset: list[int] = entries["offset"].tolist()
+        self.pack: list[int] = entries["pack"].tolist()
+        self.slot: list[int] = entries["slot"].tolist()
+        self.stored_bytes: list[int] = entries["stored_bytes"].tolist()
+        self.zero: list[int] = entries["zero"].tolist()
 
 
 class ParentDisk:
@@ -183,14 +203,14 @@ def _zero_leaf(length: int) -> Leaf:
 
 
 def _old_page(child: Child, leaf: Leaf, length: int, grid: Grid) -> OldPage:
-    starts = list(entry_offsets(leaf))
-    zero = leaf.entries["zero"].tolist()
+    starts, lengths = list(entry_offsets(leaf)), leaf.entries["length"].tolist()
+    columns = _Columns(leaf.entries)
     cuts: list[int] = []
-    for start, entry_length, is_zero in zip(starts, leaf.entries["length"].tolist(), zero, strict=True):
+    for start, entry_length, is_zero in zip(starts, lengths, columns.zero, strict=True):
         if is_zero:
             cuts.extend(range(start + grid.max_bytes, start + entry_length, grid.max_bytes))
         cuts.append(start + entry_length)
-    return OldPage(child, leaf, starts, OldCuts(cuts, length))
+    return OldPage(child, leaf, starts, lengths, OldCuts(cuts, length), columns)
 
 
 def recorded_how(wanted: DiskToWrite, parent: ParentDisk | None, why: str) -> tuple[str, str]:

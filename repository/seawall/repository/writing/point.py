@@ -64,8 +64,8 @@ class PointWriter:
         self._bad = BadSlots(bad)
         self._grid = Grid(settings.cut_key, settings.chunk_nominal_bytes)
         self._crew = Crew(stop)
-        self._data = PackLine(self._crew, coordinator, lambda: self._builder(meta=False))
-        self._meta_line = PackLine(self._crew, coordinator, lambda: self._builder(meta=True))
+        self._data = PackLine(self._crew, coordinator, lambda buffer: self._builder(buffer, meta=False))
+        self._meta_line = PackLine(self._crew, coordinator, lambda buffer: self._builder(buffer, meta=True))
         self._meta = MetaChunks(settings, self._meta_line)
         self._flow = ChunkFlow(self._crew, coordinator, settings, self._data, self._bad)
         self._refmap = Refmap()
@@ -133,10 +133,14 @@ class PointWriter:
             meta_stored_bytes=self._meta_line.stored_bytes,
         )
 
-    def _builder(self, *, meta: bool) -> PackBuilder:
+    def _builder(self, buffer: bytearray, *, meta: bool) -> PackBuilder:
         settings = self._settings
         return PackBuilder(
-            settings.lineage_id, settings.repository_public_key, meta=meta, target_bytes=settings.pack_target_bytes
+            settings.lineage_id,
+            settings.repository_public_key,
+            meta=meta,
+            target_bytes=settings.pack_target_bytes,
+            buffer=buffer,
         )
 
     def _advance_trees(self) -> None:

@@ -1,0 +1,57 @@
+"""The names of the dirty bitmaps that a qcow2 file stores, read from its header.
+
+QEMU writes them when it closes the file: one that was made since then is not among them.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+_MAGIC = b"QFI\xfb"
+_HEADER = struct.Struct(">4sI")
+_HEADER_LENGTH_AT = 100
+_EXTENSION = struct.Struct(">II")
+_BITMAPS = 0x23852875
+_BITMAPS_BODY = struct.Struct(">IIQQ")  # count, reserved, directory's size and offset
+_ENTRY = struct.Struct(">QIIBBHI")  # table's offset and size, flags, type, granularity, name's and extra data's size
+_LARGEST_DIRECTORY = 1024 * 1024
+
+
+def stored_bitmaps(path: str) -> frozenset[str]:
+    """Empty for a file that stores none, is no qcow2 of version 3, cannot be read, or is being changed."""
+    try:
+        with open(path, "rb") as file:
+            return frozenset(_names(file))
+    except (OSError, struct.error, UnicodeDecodeError):
+        return frozenset()
+
+
+def _names(file: BinaryIO) -> Iterator[str]:
+    magic, version = _HEADER.unpack(file.read(_HEADER.size))
+    if magic != _MAGIC or version < 3:
+        return
+    file.seek(_HEADER_LENGTH_AT)
+    file.seek(int.from_bytes(file.read(4), "big"))
+    while True:
+        kind, length = _EXTENSION.unpack(file.read(_EXTENSION.size))
+        if kind == _BITMAPS:
+            count, _, size, offset = _BITMAPS_BODY.unpack(file.read(_BITMAPS_BODY.size))
+            file.seek(offset)
+            yield from _directory(file.read(min(size, _LARGEST_DIRECTORY)), count)
+            return
+        if kind == 0:
+            return
+        file.seek(_padded(length), 1)
+
+
+def _directory(data: bytes, count: int) -> Iterator[str]:
+    at = 0
+    for _ in range(count):
+        *_, name_length, extra_length = _ENTRY.unpack_from(data, at)
+        begin = at + _ENTRY.size + extra_length
+        yield data[begin : begin + name_length].decode()
+        at += _padded(_ENTRY.size + extra_length + name_length)
+
+
+def _padded(length: int) -> int:
+    return (length + 7) // 8 * 8

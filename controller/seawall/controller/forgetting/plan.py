@@ -1,0 +1,99 @@
+"""What would go and what would stay, with a reason each: read in one transaction, changed by nothing."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from seawall.controller.forgetting.retention import Candidate, Policy, judge
+from seawall.controller.forgetting.usage import pinned_by
+from seawall.controller.records.catalogue import Point, PointState
+from seawall.controller.store import Transaction
+
+ASKED = "asked for"
+LAST_OF_VM = "asked for; the VM's last point"
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPoint:
+    """One line of a plan."""
+
+    point: Point
+    keep: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose points a policy is about: of these VMs (none named: all) in this repository ("": any)."""
+
+    vm_ids: tuple[str, ...] = ()
+    repository_id: str = ""
+
+
+def plan_policy(transaction: Transaction, scope: Scope, policy: Policy, now_us: int) -> list[PlannedPoint]:
+    """By VM, repository, then newest first. Each VM is judged in each repository for itself. Raises ValueError: it keeps nothing."""
+    points = sorted(_points(transaction, scope), key=_group)
+    in_use = pinned_by(transaction, [point.id for point in points])
+    planned: list[PlannedPoint] = []
+    for _, group in groupby(points, key=_group):
+        by_id = {point.id: point for point in group}
+        verdicts = judge([_candidate(point, in_use) for point in by_id.values()], policy, now_us)
+        planned += [PlannedPoint(by_id[verdict.id], verdict.keep, verdict.reasons) for verdict in verdicts]
+    return planned
+
+
+def plan_deletion(transaction: Transaction, points: Sequence[Point]) -> list[PlannedPoint]:
+    """Every point goes but those in use, which stay with who uses them. One that is the last of its VM in its repository says so."""
+    by_id = {point.id: point for point in points}
+    in_use = pinned_by(transaction, list(by_id))
+    going = by_id.keys() - in_use.keys()
+    groups = {_group(by_id[point_id]) for point_id in going}
+    emptied = {group for group in groups if not _left(transaction, group, going)}
+    return [
+        PlannedPoint(point, True, (f"in use by {in_use[point.id]}",))
+        if point.id in in_use
+        else PlannedPoint(point, False, (LAST_OF_VM if _group(point) in emptied else ASKED,))
+        for point in by_id.values()
+    ]
+
+
+def confirmed(planned: Sequence[PlannedPoint], point_ids: Sequence[str]) -> list[PlannedPoint]:
+    """The plan as somebody saw it: what he did not see go stays, as it came to the list since."""
+    seen = set(point_ids)
+    return [
+        each if each.keep or each.point.id in seen else replace(each, keep=True, reasons=("not in the plan",))
+        for each in planned
+    ]
+
+
+def _left(transaction: Transaction, group: tuple[str, str, str], going: Collection[str]) -> bool:
+    """Whether an AVAILABLE point of the VM in the repository remains."""
+    _, vm_id, repository_id = group
+    there = _points(transaction, Scope((vm_id,), repository_id))
+    return any(point.state is PointState.AVAILABLE and point.id not in going for point in there)
+
+
+def _candidate(point: Point, in_use: dict[str, str]) -> Candidate:
+    return Candidate(
+        id=point.id,
+        seq=point.seq,
+        instant_us=point.instant_us,
+        open=point.state is not PointState.AVAILABLE,
+        damaged=bool(point.damaged),
+        in_use=in_use.get(point.id, ""),
+    )
+
+
+def _points(transaction: Transaction, scope: Scope) -> Iterator[Point]:
+    for vm_id in scope.vm_ids or ("",):
+        before = ""
+        while page := transaction.points.points(
+            before=before, limit=PAGE, vm_id=vm_id, repository_id=scope.repository_id
+        ):
+            yield from page
+            before = page[-1].id
+
+
+def _group(point: Point) -> tuple[str, str, str]:
+    return point.vm_name, point.vm_id, point.repository_id

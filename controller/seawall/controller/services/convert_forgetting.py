@@ -1,0 +1,72 @@
+"""Retention policies and verdicts: messages to values and back."""
+
+from collections.abc import Sequence
+
+from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.forgetting.plan import PlannedPoint
+from seawall.controller.forgetting.reclaim import Reclaimed
+from seawall.controller.forgetting.retention import Policy
+from seawall.controller.services.convert_catalogue import point_message
+from seawall.controller.services.paging import LARGEST_BYTES
+from seawall.controller.services.views import point_views
+from seawall.controller.store import Transaction
+
+_KEEP = {True: resources_pb2.VERDICT_KIND_KEEP, False: resources_pb2.VERDICT_KIND_DELETE}
+
+
+def policy_of(message: resources_pb2.RetentionPolicy) -> Policy:
+    """Raises InvalidArgument/POLICY_KEEPS_NOTHING."""
+    policy = Policy(
+        keep_last=message.keep_last,
+        keep_hourly=message.keep_hourly,
+        keep_daily=message.keep_daily,
+        keep_weekly=message.keep_weekly,
+        keep_monthly=message.keep_monthly,
+        keep_yearly=message.keep_yearly,
+        keep_within_us=max(0, message.keep_within.ToMicroseconds()),
+    )
+    if policy.keeps_nothing:
+        raise InvalidArgument(
+            "POLICY_KEEPS_NOTHING",
+            "A policy without any rule would delete every point; name at least one --keep-… rule.",
+        )
+    return policy
+
+
+def verdict_messages(transaction: Transaction, planned: Sequence[PlannedPoint]) -> list[resources_pb2.PointVerdict]:
+    """Points without what only one point's own view needs."""
+    views = point_views(transaction, [each.point for each in planned])
+    messages = []
+    for each, view in zip(planned, views, strict=True):
+        point = point_message(view)
+        point.ClearField("warnings")
+        for disk in point.disks:
+            disk.ClearField("why")
+        messages.append(resources_pb2.PointVerdict(point=point, verdict=_KEEP[each.keep], reasons=each.reasons))
+    return messages
+
+
+def reclaim_message(found: Reclaimed) -> resources_pb2.Reclaim:
+    return resources_pb2.Reclaim(known=found.known, bytes=found.bytes, points=found.points)
+
+
+def fitted(
+    verdicts: Sequence[resources_pb2.PointVerdict], reclaim: resources_pb2.Reclaim
+) -> operator_pb2.ForgetPointsResponse:
+    """What one answer holds: every point that goes, then as many that stay as there is room for, in their order.
+
+    Raises InvalidArgument/TOO_MANY_POINTS when those that go are too many alone.
+    """
+    room = LARGEST_BYTES - sum(each.ByteSize() for each in verdicts if each.verdict == _KEEP[False])
+    if room < 0:
+        raise InvalidArgument(
+            "TOO_MANY_POINTS", "So many points would go that one answer cannot name them; name some VMs."
+        )
+    shown = []
+    for each in verdicts:
+        if each.verdict == _KEEP[True]:
+            room -= each.ByteSize()
+        if each.verdict == _KEEP[False] or room >= 0:
+            shown.append(each)
+    return operator_pb2.ForgetPointsResponse(verdicts=shown, reclaim=reclaim, left_off=len(verdicts) - len(shown))

@@ -1,0 +1,178 @@
+"""One check of a repository, from its request to its result: structure, contents, then what it costs which points.
+
+Called by the maintenance worker. Repeatable: what was recorded stays true, and a check that was cut off is simply begun again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from seawall.repository.checking.affected import mark_points
+from seawall.repository.checking.contents import ContentsCheck, Looked
+from seawall.repository.checking.finding import Finding, Findings
+from seawall.repository.checking.port import Ledger, PackFacts, Progress
+from seawall.repository.checking.sample import sample, share_of
+from seawall.repository.checking.structure import StructureCheck
+from seawall.repository.clock import Clock
+from seawall.repository.format.layout import pack_name
+from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
+from seawall.repository.repository import OpenRepository
+
+EVERYTHING = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """`read_data_percent`: of all bytes, oldest look first. `limit_bytes`: instead of a share. `new_only`: packs never looked at."""
+
+    structure: bool = True
+    read_data_percent: int = 0
+    limit_bytes: int = 0
+    new_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    points: int
+    """Whose structure was checked."""
+    packs: int
+    bytes: int
+    """Read whole, all copies."""
+    bad_slots: int
+    """That were not known before."""
+    recovered_packs: int
+    damaged_points: int
+    """In the repository, as it is now."""
+    findings_total: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass
+class _Counts:
+    points: int = 0
+    packs: int = 0
+    bytes: int = 0
+    bad_slots: int = 0
+    recovered_packs: int = 0
+
+
+@dataclass
+class _Check:
+    repository: OpenRepository
+    ledger: Ledger
+    request: CheckRequest
+    started_us: int
+    findings: Findings = field(default_factory=Findings)
+    counts: _Counts = field(default_factory=_Counts)
+    suspects: dict[bytes, PackFacts] = field(default_factory=dict)
+    """Packs whose end could not be read."""
+    known_bad: dict[bytes, SlotSet] = field(default_factory=dict)
+
+    def structure(self) -> None:
+        total = len(self.ledger.points())
+        check = StructureCheck(
+            self.repository, self.ledger, self.findings, unreadable=self._suspect, bad=self._know_bad
+        )
+        for done in check.run():
+            self.counts.points = done
+            self._tell(Progress("structure", points_done=done, points_total=total))
+
+    def _suspect(self, pack: PackFacts) -> None:
+        self.suspects[pack.id] = pack
+
+    def _know_bad(self, pack_id: bytes, slots: SlotSet) -> None:
+        self.known_bad[pack_id] = self.known_bad.get(pack_id, NO_SLOTS) | slots
+
+    def contents(self) -> None:
+        """Suspects and packs that manifests contradict are read whatever the share."""
+        contradicted = self.ledger.packs([one for one in self.known_bad if one not in self.suspects])
+        due = [*self.suspects.values(), *contradicted.values()]
+        known_bad = {pack.id: _within(self.known_bad[pack.id], pack) for pack in due if pack.id in self.known_bad}
+        packs, bytes_total = self.ledger.totals()
+        limit = self.request.limit_bytes or share_of(bytes_total, self.request.read_data_percent)
+        everything = self.request.read_data_percent == EVERYTHING
+        sampled = self._sample(limit, bytes_total, {pack.id for pack in due}) if limit else iter(())
+        reading = ContentsCheck(
+            self.repository, self.ledger, self.findings, known_bad, structure_checked=self.request.structure
+        )
+        for looked in reading.run(chain(due, sampled)):
+            self._count(looked)
+            self._tell(
+                Progress(
+                    "packs",
+                    packs_done=self.counts.packs,
+                    packs_total=packs if everything else 0,
+                    bytes_done=self.counts.bytes,
+                    bytes_total=limit,
+                )
+            )
+
+    def _sample(self, limit: int, total: int, done: set[bytes]) -> Iterator[PackFacts]:
+        whole = self.request.read_data_percent == EVERYTHING
+        # All of it is all of it, also what is stored while we read.
+        chosen = sample(
+            self.ledger.oldest,
+            max(limit, total * 2) if whole else limit,
+            self.started_us,
+            new_only=self.request.new_only,
+        )
+        return (pack for pack in chosen if pack.id not in done)
+
+    def _count(self, looked: Looked) -> None:
+        if looked.verdict is None:
+            return
+        self.counts.packs += 1
+        self.counts.bytes += looked.verdict.bytes_read
+        self.counts.bad_slots += looked.newly_bad
+        self.counts.recovered_packs += looked.recovered
+
+    def points(self) -> int:
+        return tell_points(self.repository, self.ledger, self.findings)
+
+    def _tell(self, progress: Progress) -> None:
+        self.ledger.may_continue()
+        self.ledger.progress(progress)
+
+
+def check(repository: OpenRepository, ledger: Ledger, request: CheckRequest, clock: Clock) -> CheckResult:
+    """Raises StoreUnavailable, BucketMissing (begin again later), FormatUnsupported, and what the ledger raises."""
+    work = _Check(repository, ledger, request, clock.now_us())
+    if request.structure:
+        work.structure()
+    work.contents()
+    damaged = work.points()
+    counts, listed = work.counts, work.findings.listed()
+    return CheckResult(
+        points=counts.points,
+        packs=counts.packs,
+        bytes=counts.bytes,
+        bad_slots=counts.bad_slots,
+        recovered_packs=counts.recovered_packs,
+        damaged_points=damaged,
+        findings_total=len(work.findings),
+        findings=listed,
+    )
+
+
+def tell_points(repository: OpenRepository, ledger: Ledger, findings: Findings) -> int:
+    """Record what is lost of which point, name the points beside what was found; how many are damaged."""
+    damaged = 0
+    generations = _generations(ledger)
+    for point, damage in mark_points(repository, ledger):
+        if damage is None:
+            continue
+        damaged += 1
+        for pack_id in damage.packs:
+            pack = generations.get(pack_id)
+            for generation in pack.generations if pack else ():
+                findings.cost(pack_name(point.tenant, pack_id, generation), point.point_id)
+    return damaged
+
+
+def _generations(ledger: Ledger) -> Mapping[bytes, PackFacts]:
+    return {pack.id: pack for pack in ledger.damaged_packs()}
+
+
+def _within(slots: SlotSet, pack: PackFacts) -> SlotSet:
+    """A manifest may name slots that the pack never had: they are refused anyway, and nothing keeps a list of them."""
+    return slots - (slots - SlotSet.of(range(pack.slots)))

@@ -1,0 +1,125 @@
+"""The structure of a whole repository: every committed point has its manifest and refmap, every page and slot that it names is there.
+
+Reads `m/`, `r/`, roots, nodes, leaves and the table of each pack; memory is one refmap, one node, one page, some tables, and a name a
+point. Points may be deleted and packs compacted meanwhile: what is found is looked at again before it is said.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+from seawall.repository.checking.finding import Findings, Reason
+from seawall.repository.checking.port import Ledger, PackFacts
+from seawall.repository.checking.tables import Tables
+from seawall.repository.checking.tree import SoundPages, TreeCheck, bad_slots, differs
+from seawall.repository.errors import IntegrityError, ObjectMissing, RefmapInvalid, StoreRefused, WrongKey
+from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, manifest_name, parse_point_name, refmap_name
+from seawall.repository.format.refmap import Refmap
+from seawall.repository.format.root import Root
+from seawall.repository.format.slot_set import SlotSet
+from seawall.repository.reading.point import PointReader
+from seawall.repository.reading.store_packs import StorePackReader
+from seawall.repository.repository import OpenRepository
+
+_DAMAGED = (IntegrityError, RefmapInvalid, WrongKey, StoreRefused)
+
+
+class StructureCheck:
+    """One thread's. `bad`: called with what a manifest names and its pack does not hold."""
+
+    def __init__(
+        self,
+        repository: OpenRepository,
+        ledger: Ledger,
+        findings: Findings,
+        *,
+        unreadable: Callable[[PackFacts], None],
+        bad: Callable[[bytes, SlotSet], None],
+    ) -> None:
+        self._repository = repository
+        self._ledger = ledger
+        self._findings = findings
+        self._bad = bad
+        self._tables = Tables(repository, ledger, unreadable)
+
+    def run(self) -> Iterator[int]:
+        """Yields the number of points behind it after each. Raises StoreUnavailable, BucketMissing, FormatUnsupported."""
+        points = sorted(one.name for one in self._ledger.points())
+        self._strangers(points)
+        done = 0
+        for _, of_vm in groupby(points, key=lambda point: (point.tenant, point.vm_id)):
+            sound = SoundPages()
+            for point in of_vm:
+                self._point(point, sound)
+                done += 1
+                yield done
+
+    def _strangers(self, points: Sequence[PointName]) -> None:
+        """Committed in the bucket, unknown to the catalogue."""
+        known = set(points)
+        for info in self._repository.store.list(MANIFESTS_PREFIX):
+            point = parse_point_name(info.name)
+            if point is not None and point not in known and not self._ledger.is_known(point):
+                sentence = "the bucket holds this point, the controller's database does not know it"
+                self._findings.add(Reason.POINT_UNKNOWN, info.name, sentence, (point.point_id,))
+
+    def _point(self, point: PointName, sound: SoundPages) -> None:
+        found = Findings()
+        bad: dict[bytes, SlotSet] = {}
+        root = self._root(point, found)
+        if root is not None:
+            reader = self._reader(root, found, point)
+            if reader is not None:
+                tree = TreeCheck(reader, self._tables, found, sound, self._ledger.may_continue)
+                tree.run()
+                self._refmap(point, tree, found)
+                bad = bad_slots(tree.bad)
+        if len(found) and not self._ledger.is_available(point):
+            return  # deleted while we looked
+        self._findings.take(found)
+        for pack_id, slots in bad.items():
+            self._bad(pack_id, slots)
+
+    def _root(self, point: PointName, found: Findings) -> Root | None:
+        name = manifest_name(point.tenant, point.vm_id, point.point_id)
+        try:
+            _, root_object = self._repository.read_manifest(point.tenant, point.vm_id, point.point_id)
+            return self._repository.open_root(root_object)
+        except ObjectMissing:
+            found.add(Reason.MANIFEST_MISSING, name, "the point's manifest is not in the store", (point.point_id,))
+        except _DAMAGED as error:
+            found.add(Reason.MANIFEST_DAMAGED, name, f"the point's manifest cannot be read: {error}", (point.point_id,))
+        return None
+
+    def _reader(self, root: Root, found: Findings, point: PointName) -> PointReader | None:
+        try:
+            k_dedup = self._repository.secrets.k_dedup(root.tenant, root.key_epoch)
+        except (KeyError, IntegrityError) as error:
+            name = f"v1/keys/{root.tenant}/{root.key_epoch}"
+            found.add(Reason.KEYS_MISSING, name, f"the keys of this epoch are not there: {error}", (point.point_id,))
+            return None
+        packs = StorePackReader(self._repository.store, root.tenant)
+        return PointReader(root, root.lineage_id, k_dedup, packs)
+
+    def _refmap(self, point: PointName, tree: TreeCheck, found: Findings) -> None:
+        name = refmap_name(point.tenant, point.vm_id, point.point_id)
+        try:
+            stored = self._repository.read_refmap(point.tenant, point.vm_id, point.point_id)
+        except ObjectMissing:
+            found.add(Reason.REFMAP_MISSING, name, "the point's refmap is not in the store", (point.point_id,))
+        except _DAMAGED as error:
+            found.add(Reason.REFMAP_DAMAGED, name, f"the point's refmap cannot be read: {error}", (point.point_id,))
+        else:
+            if not tree.covered:
+                self._packs_of(stored)
+            if tree.complete and differs(tree.refmap, stored):
+                sentence = "the refmap does not name the slots that the point's manifest needs"
+                found.add(Reason.REFMAP_DIFFERS, name, sentence, (point.point_id,))
+
+    def _packs_of(self, refmap: Refmap) -> None:
+        """What lies below a page that cannot be read is looked at all the same: healing must find everything that is lost."""
+        for pack_id, slots in refmap.slots().items():
+            pack = self._tables.of(pack_id)
+            if pack.facts is not None and pack.table is not None:
+                lacking = SlotSet.of(slots) - SlotSet.of(pack.table["slot"])
+                if lacking:
+                    self._bad(pack_id, lacking)

@@ -1,0 +1,79 @@
+"""Unique data on its way into packs, beside zstd alone: level 3, the same chunks, two threads, the same minute.
+
+Ours does everything but storing: reads (from memory), cuts, hashes, looks up (nothing is known), compresses, encrypts, makes packs and
+their hashes, pages, root and refmap.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from blake3 import blake3
+
+from seawall.repository.chunking.grid import Grid, folds_of
+from seawall.repository.format.manifest import PAGE_BYTES
+from seawall.repository.writing.facts import HOW_FULL, WriteSettings
+
+from .alternating import in_turn, plain, speedup, spent
+from .encode_floor import floor_of
+from .image_data import MIB, Bytes, read_spread
+from .pipeline_ends import ArraySource, Nowhere, write
+
+ROUNDS = 7
+_LENGTH = 768 * MIB
+_PARTS = 12
+_THREADS = 2
+_LEVEL = 3
+
+
+def measure(dense: Path, settings: WriteSettings) -> tuple[float, dict[str, Any]]:
+    """(encode / zstd limit, what was run)."""
+    data = read_spread(dense, _LENGTH, _PARTS)
+    chunks = unique_chunks(data, settings)
+    pairs = in_turn(
+        lambda: spent(lambda: write(ArraySource(data), HOW_FULL, settings, Nowhere(), 1)),
+        lambda: spent(lambda: compress(chunks)),
+        ROUNDS,
+    )
+    wall, cpu = speedup(pairs)
+    unique = sum(map(len, chunks))
+    return wall, {
+        "data_mib": len(data) // MIB,
+        "unique_mib": unique // MIB,
+        "chunks": len(chunks),
+        "wall_ratio": round(wall, 3),
+        "cpu_ratio": round(cpu, 3),
+        "encode_mb_per_s": round(unique / 1e6 / min(pair.ours.wall_seconds for pair in pairs)),
+        "zstd_mb_per_s": round(unique / 1e6 / min(pair.theirs.wall_seconds for pair in pairs)),
+        "floor": floor_of(data, chunks, settings),
+        "rounds_ours_zstd": plain(pairs),
+    }
+
+
+def unique_chunks(data: Bytes, settings: WriteSettings) -> list[memoryview]:
+    """The chunks that the pipeline stores: each content once, none of zeroes."""
+    grid = Grid(settings.cut_key, settings.chunk_nominal_bytes)
+    found: dict[bytes, memoryview] = {}
+    for start in range(0, len(data), PAGE_BYTES):
+        page = data[start : start + PAGE_BYTES]
+        at = 0
+        for cut in grid.cuts(grid.boundaries(folds_of(page)), len(page)):
+            if page[at:cut].any():
+                chunk = memoryview(page[at:cut])  # type: ignore[arg-type]
+                found.setdefault(blake3(chunk).digest(), chunk)
+            at = cut
+    return list(found.values())
+
+
+def compress(chunks: Sequence[memoryview]) -> None:
+    """zstd alone. Each thread takes every second chunk; its compressor is used again, as zstd's manual advises."""
+
+    def run(first: int) -> None:
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        for chunk in chunks[first::_THREADS]:
+            compressor.compress(chunk)
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        list(threads.map(run, range(_THREADS)))

@@ -1,0 +1,159 @@
+"""`make faults`: random rounds from a seed, then the mutants; writes build/faults.json. Ends with 1 when anything is wrong."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from .mutants import MUTANTS
+from .place import Place, made_place
+from .planting import caught, played
+from .rounds import play
+
+RESULT = Path(__file__).resolve().parents[2] / "build" / "faults.json"
+ROUNDS = 300
+PROCESSES = 2
+ONLY_ERRORS = 50
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one round. `history` is empty where nothing is wrong."""
+
+    seed: str
+    wrong_bytes: tuple[str, ...] = ()
+    lost_points: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+    points: int = 0
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        return (*self.wrong_bytes, *self.lost_points, *self.leftovers, *self.broken)
+
+
+@dataclass
+class Result:
+    """What is written down."""
+
+    seed: str
+    outcomes: list[Outcome] = field(default_factory=list)
+    planted: int = 0
+    caught: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "rounds": len(self.outcomes),
+            "seed": self.seed,
+            "wrong_bytes": sum(len(one.wrong_bytes) for one in self.outcomes),
+            "lost_points": sum(len(one.lost_points) for one in self.outcomes),
+            "leftovers": sum(len(one.leftovers) for one in self.outcomes),
+            "broken": sum(len(one.broken) for one in self.outcomes),
+            "points": sum(one.points for one in self.outcomes),
+            "failing_seeds": [one.seed for one in self.outcomes if one.wrong],
+            "mutants": {"planted": self.planted, "caught": self.caught},
+        }
+
+    @property
+    def good(self) -> bool:
+        return not any(one.wrong for one in self.outcomes) and self.planted == self.caught
+
+
+@contextmanager
+def workshop() -> Iterator[tuple[Place, Path]]:
+    """A place to begin from, in memory where the machine has such a file system."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(ONLY_ERRORS))
+    shared = Path("/dev/shm")
+    directory = Path(tempfile.mkdtemp(prefix="seawall-faults-", dir=shared if shared.is_dir() else None))
+    try:
+        yield made_place(directory), directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def play_some(seeds: list[str]) -> list[Outcome]:
+    """In a process of its own."""
+    with workshop() as (place, directory):
+        return [play_one(place, directory / f"round-{number}", seed) for number, seed in enumerate(seeds)]
+
+
+def play_one(place: Place, directory: Path, seed: str) -> Outcome:
+    directory.mkdir()
+    try:
+        world = play(place, directory, seed)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    found = world.findings
+    return Outcome(
+        seed,
+        tuple(found.wrong_bytes),
+        tuple(found.lost_points),
+        tuple(found.leftovers),
+        tuple(found.broken),
+        tuple(world.history) if found.all else (),
+        len(world.truth.acknowledged),
+    )
+
+
+def plant(result: Result) -> None:
+    """Each mutant's history, with and without it."""
+    with workshop() as (place, directory):
+        for number, mutant in enumerate(MUTANTS):
+            result.planted += 1
+            innocent = played(place, directory / f"without-{number}", mutant.caught_by)
+            guilty = caught(place, directory / f"with-{number}", mutant)
+            good = bool(guilty) and not innocent
+            result.caught += good
+            print(f"{'caught' if good else 'NOT CAUGHT'}: {mutant.rule}: {(guilty or ['nothing is wrong'])[0][:110]}")
+            for sentence in innocent:
+                print(f"  and without the mutant: {sentence}")
+
+
+def tell(outcome: Outcome) -> None:
+    print(f"seed {outcome.seed}: {len(outcome.wrong)} things are wrong")
+    for sentence in outcome.wrong:
+        print(f"  {sentence}")
+    for step in outcome.history:
+        print(f"    {step}")
+    print(f"replay: make faults ROUNDS=1 SEED={outcome.seed}")
+
+
+def seeds_of(seed: str, rounds: int) -> list[str]:
+    """A seed with a round's number in it ("7/12") is that one round."""
+    return [seed] if "/" in seed else [f"{seed}/{number}" for number in range(rounds)]
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seed", default="1")
+    chosen = parser.parse_args(arguments)
+    began, result = time.monotonic(), Result(chosen.seed)
+    seeds = seeds_of(chosen.seed, chosen.rounds)
+    shares = [seeds[start : start + 5] for start in range(0, len(seeds), 5)]
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        for outcomes in pool.map(play_some, shares):
+            result.outcomes += outcomes
+            for outcome in outcomes:
+                if outcome.wrong:
+                    tell(outcome)
+    print(f"{len(seeds)} rounds in {time.monotonic() - began:.0f} s")
+    plant(result)
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result.as_json(), indent=2) + "\n")
+    print(json.dumps(result.as_json()))
+    return 0 if result.good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""Each rule dropped from the real code is caught by its history, and without the mutant that history is harmless."""
+
+from pathlib import Path
+
+import pytest
+
+from .mutants import MUTANTS, Mutant
+from .place import Place, made_place
+from .planting import caught, played
+from .rounds import play
+from .scenarios import answered_by_a_stale_index
+
+SEEDS = ("ci/0", "ci/1", "ci/2")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return made_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule)
+def test_a_mutant_is_caught(place: Place, tmp_path: Path, mutant: Mutant) -> None:
+    assert not played(place, tmp_path / "without", mutant.caught_by)
+    assert caught(place, tmp_path / "with", mutant)
+
+
+def test_a_stale_index_costs_nothing_but_a_repetition(place: Place, tmp_path: Path) -> None:
+    assert not played(place, tmp_path / "world", answered_by_a_stale_index)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_round_ends_well(place: Place, tmp_path: Path, seed: str) -> None:
+    world = play(place, tmp_path / "world", seed)
+    assert not world.findings.all, world.history

@@ -1,0 +1,232 @@
+"""What the model of the repository is made of: frozen tuples, so that a state can be a key. See repository/DESIGN.md, "Proof".
+
+One bucket; one or two databases (a roll-back forks one: whoever still talks to the old one goes on there); leaders; one agent a point.
+A pack is a number, a slot is a pack and the content in it ("x", "y"). Time is not modelled: what may come late may come at any time.
+"""
+
+from typing import Literal, NamedTuple
+
+Slot = tuple[int, str]
+Slots = frozenset[Slot]
+Doomed = frozenset[tuple[int, str, int]]
+"""Slots that are announced to go, up to a generation; content "": the pack's id is void."""
+
+PackState = Literal["none", "open", "stored", "void", "deleted"]
+PointState = Literal["none", "open", "intent", "available", "deleting", "deleted", "failed", "lost"]
+Stage = Literal["acquired", "announced", "listed", "serving", "stopped", "dead"]
+Doing = Literal["idle", "writing", "waiting", "acked", "gone"]
+
+
+class PackRow(NamedTuple):
+    """A pack as a database holds it. `gen`: the current generation; `next`: the first number that nobody used."""
+
+    state: PackState = "none"
+    owner: int = -1
+    slots: frozenset[str] = frozenset()
+    condemned: frozenset[str] = frozenset()
+    bad: frozenset[str] = frozenset()
+    gen: int = 0
+    next: int = 1
+
+
+class PointRow(NamedTuple):
+    """A point, or the attempt that makes it. `refs`: what its refmap names; `epoch`: of the leader that wrote the intent."""
+
+    state: PointState = "none"
+    refs: Slots = frozenset()
+    epoch: int = 0
+    protected: bool = False
+
+
+class Database(NamedTuple):
+    epoch: int
+    points: tuple[PointRow, ...]
+    packs: tuple[PackRow, ...]
+    pins: frozenset[int] = frozenset()
+
+
+class Manifest(NamedTuple):
+    """An object m/. `needs`: what a restore reads; `refs`: what the refmap beside it says. An honest agent makes them equal."""
+
+    point: int
+    epoch: int
+    refs: Slots
+    needs: Slots
+
+
+class Open(NamedTuple):
+    """An object c/open: what of earlier epochs counts."""
+
+    epoch: int
+    points: frozenset[int]
+    tombstones: frozenset[int]
+    doomed: Doomed
+
+
+class Bucket(NamedTuple):
+    packs: frozenset[tuple[int, int, frozenset[str]]]
+    """Pack, generation, contents that can be read."""
+    manifests: frozenset[Manifest] = frozenset()
+    tombstones: frozenset[tuple[int, int]] = frozenset()
+    logs: frozenset[tuple[int, Doomed]] = frozenset()
+    epochs: frozenset[int] = frozenset()
+    opens: frozenset[Open] = frozenset()
+
+
+class Job(NamedTuple):
+    """What a leader's maintenance has in memory: a crash forgets it."""
+
+    phase: Literal["marked", "read", "compact", "revive"]
+    slots: Slots = frozenset()
+    pack: int = -1
+    gen: int = 0
+
+
+class Leader(NamedTuple):
+    db: int
+    epoch: int
+    stage: Stage
+    job: Job | None = None
+    cleared: Doomed = frozenset()
+    """Condemned slots whose log is in the bucket, with no higher epoch seen after it."""
+    tombstoned: frozenset[int] = frozenset()
+    """The same of tombstones."""
+
+
+class Agent(NamedTuple):
+    doing: Doing = "idle"
+    refs: Slots = frozenset()
+    refused: frozenset[str] = frozenset()
+    """Contents that it must store, whatever a lookup says."""
+    upload: int = -1
+    head: bool = False
+    """The controller saw the upload's object."""
+    proven: bool = False
+    """Rule 2 dropped: the slots were found good in an earlier transaction."""
+    reading: bool = False
+    """A restore of this point is under way."""
+
+
+class PutPack(NamedTuple):
+    pack: int
+    gen: int
+    contents: frozenset[str]
+
+
+class DeletePack(NamedTuple):
+    pack: int
+    gen: int
+
+
+class DeleteManifest(NamedTuple):
+    point: int
+    epoch: int
+
+
+class PutTombstone(NamedTuple):
+    point: int
+    by_epoch: int
+
+
+class PutLog(NamedTuple):
+    log_epoch: int
+    doomed: Doomed
+
+
+Call = PutPack | DeletePack | Manifest | DeleteManifest | PutTombstone | PutLog
+"""A request to the bucket under way: it arrives at any later time, whatever became of who sent it."""
+
+
+class Budget(NamedTuple):
+    """How often what goes wrong may go wrong."""
+
+    crashes: int = 0
+    forks: int = 0
+    repeats: int = 0
+    """Calls that arrive twice."""
+    forgets: int = 0
+    damages: int = 0
+    restores: int = 0
+    losses: int = 0
+    """Losses of all collection logs, together with the database."""
+
+
+class State(NamedTuple):
+    dbs: tuple[Database, ...]
+    copy: Database
+    """What a roll-back brings back."""
+    leaders: tuple[Leader, ...]
+    agents: tuple[Agent, ...]
+    bucket: Bucket
+    calls: frozenset[tuple[str, Call]]
+    """Keyed by kind, as tuples of equal content are equal whatever their type."""
+    tables: tuple[frozenset[str], ...]
+    """What each pack that was ever sealed held at first: anybody reads it from the pack itself."""
+    forgotten: frozenset[int]
+    """Points that an operator asked to delete, in any database."""
+    budget: Budget
+    alarm: str = ""
+    """What a step itself saw go wrong."""
+
+
+def send(state: State, call: Call) -> State:
+    return state._replace(calls=state.calls | {(type(call).__name__, call)})
+
+
+def with_db(state: State, index: int, db: Database) -> State:
+    return state._replace(dbs=(*state.dbs[:index], db, *state.dbs[index + 1 :]))
+
+
+def with_leader(state: State, index: int, leader: Leader) -> State:
+    return state._replace(leaders=(*state.leaders[:index], leader, *state.leaders[index + 1 :]))
+
+
+def with_agent(state: State, index: int, agent: Agent) -> State:
+    return state._replace(agents=(*state.agents[:index], agent, *state.agents[index + 1 :]))
+
+
+def with_point(db: Database, index: int, point: PointRow) -> Database:
+    return db._replace(points=(*db.points[:index], point, *db.points[index + 1 :]))
+
+
+def with_pack(db: Database, index: int, pack: PackRow) -> Database:
+    return db._replace(packs=(*db.packs[:index], pack, *db.packs[index + 1 :]))
+
+
+def top_epoch(bucket: Bucket) -> int:
+    """Of the last leader that opened the repository."""
+    return max((one.epoch for one in bucket.opens), default=0)
+
+
+def last_open(bucket: Bucket) -> Open:
+    return max(bucket.opens, default=Open(0, frozenset(), frozenset(), frozenset()))
+
+
+def manifests_in_force(bucket: Bucket) -> dict[int, Manifest]:
+    """By point: of the last leader, or of an earlier one and named by the last c/open."""
+    last = last_open(bucket)
+    return {one.point: one for one in bucket.manifests if one.epoch >= last.epoch or one.point in last.points}
+
+
+def tombstones_in_force(bucket: Bucket) -> frozenset[int]:
+    last = last_open(bucket)
+    return frozenset(point for point, epoch in bucket.tombstones if epoch >= last.epoch or point in last.tombstones)
+
+
+def committed(bucket: Bucket) -> dict[int, Manifest]:
+    dead = tombstones_in_force(bucket)
+    return {point: one for point, one in manifests_in_force(bucket).items() if point not in dead}
+
+
+def doomed_in_force(bucket: Bucket) -> Doomed:
+    """What the logs in the bucket say, voids left out."""
+    last = last_open(bucket)
+    return last.doomed.union(*(doomed for epoch, doomed in bucket.logs if epoch >= last.epoch))
+
+
+def readable(bucket: Bucket) -> Slots:
+    return frozenset((pack, content) for pack, _, contents in bucket.packs for content in contents)
+
+
+def condemned(db: Database) -> Slots:
+    return frozenset((number, one) for number, row in enumerate(db.packs) for one in row.condemned)

@@ -1,0 +1,95 @@
+"""The ledger of checking in memory, over a RescueWorld: what the controller's database does, in a few lines."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from threading import Lock
+
+from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress
+from seawall.repository.format.layout import PointName
+from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
+
+
+@dataclass
+class MemoryCheckingLedger:
+    """Time is a counter: each record of a look is one later. `stop`: called wherever the job may end."""
+
+    stored: dict[bytes, PackFacts] = field(default_factory=dict)
+    available: dict[PointName, PointDamage | None] = field(default_factory=dict)
+    known: set[PointName] = field(default_factory=set)
+    reserved: dict[bytes, int] = field(default_factory=dict)
+    told: list[Progress] = field(default_factory=list)
+    stop: Callable[[], None] = lambda: None
+    _ticks: "count[int]" = field(default_factory=lambda: count(1))
+    _lock: Lock = field(default_factory=Lock)
+
+    def points(self) -> Sequence[CommittedPoint]:
+        return [CommittedPoint(name, damage is not None) for name, damage in sorted(self.available.items())]
+
+    def is_available(self, point: PointName) -> bool:
+        return point in self.available
+
+    def is_known(self, point: PointName) -> bool:
+        return point in self.available or point in self.known
+
+    def packs(self, pack_ids: Sequence[bytes]) -> Mapping[bytes, PackFacts]:
+        return {one: self.stored[one] for one in pack_ids if one in self.stored}
+
+    def totals(self) -> tuple[int, int]:
+        return len(self.stored), sum(pack.stored_bytes for pack in self.stored.values())
+
+    def oldest(self, limit: int) -> Sequence[PackFacts]:
+        return sorted(self.stored.values(), key=lambda pack: (pack.looked_us, pack.id))[:limit]
+
+    def damaged_packs(self) -> Sequence[PackFacts]:
+        flawed = [one for one in self.stored.values() if len(one.bad) or (one.looked_us and not one.whole)]
+        return sorted(flawed, key=lambda pack: pack.id)
+
+    def proven(self, pack: PackFacts) -> bool:
+        return self._change(pack, lambda now: replace(now, looked_us=next(self._ticks), whole=True, bad=NO_SLOTS))
+
+    def flawed(self, pack: PackFacts, bad: SlotSet) -> bool:
+        return self._change(pack, lambda now: replace(now, looked_us=next(self._ticks), whole=False, bad=bad))
+
+    def reserve(self, pack: PackFacts, above: int) -> int | None:
+        with self._lock:
+            now = self.stored.get(pack.id)
+            if now is None or now.generation != pack.generation:
+                return None
+            first = max(above, self.reserved.get(pack.id, 0), *pack.generations) + 1
+            first += first % 2 if pack.meta else 0
+            self.reserved[pack.id] = first + len(pack.generations) - 1
+            return first
+
+    def epoch(self) -> int:
+        return 1
+
+    def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
+        return self._change(
+            pack,
+            lambda now: replace(
+                now,
+                generation=generation,
+                size_bytes=size_bytes,
+                looked_us=next(self._ticks),
+                whole=True,
+                bad=NO_SLOTS,
+            ),
+        )
+
+    def damage(self, point: PointName, damage: PointDamage | None) -> None:
+        self.available[point] = damage
+
+    def progress(self, progress: Progress) -> None:
+        self.told.append(progress)
+
+    def may_continue(self) -> None:
+        self.stop()
+
+    def _change(self, pack: PackFacts, change: Callable[[PackFacts], PackFacts]) -> bool:
+        with self._lock:
+            now = self.stored.get(pack.id)
+            if now is None or now.generation != pack.generation:
+                return False
+            self.stored[pack.id] = change(now)
+            return True

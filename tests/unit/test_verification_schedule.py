@@ -1,0 +1,59 @@
+"""What the leader's loop reads out of earlier jobs, and which of them it keeps."""
+
+import json
+
+from seawall.controller.maintenance.verify_schedule import NEW, ROLLING, Past, because_of, is_quiet, past_of, rhythm_of
+from seawall.controller.records.maintenance import Job, JobKind, JobState
+from seawall.controller.timings import Timings
+
+BEGAN, CREATED = 1000, 5
+
+
+def a_job(
+    number: int,
+    because: str = "",
+    state: JobState = JobState.SUCCEEDED,
+    *,
+    findings: int = 0,
+    kind: JobKind = JobKind.CHECK,
+) -> Job:
+    request = {"because": because, "limit_bytes": 1} if because else {"read_data_percent": 100}
+    result = json.dumps({"findings_total": findings}) if state is JobState.SUCCEEDED else ""
+    ended = number * 100 + 50 if state.over else 0
+    return Job(str(number), "repository", kind, state, json.dumps(request), number * 100, result=result, ended_us=ended)
+
+
+def test_without_jobs_the_controllers_start_counts() -> None:
+    assert past_of([], BEGAN, CREATED) == Past(BEGAN, CREATED, 0)
+
+
+def test_the_last_of_each_kind_counts_and_what_somebody_ordered_does_not() -> None:
+    jobs = [a_job(40), a_job(30, NEW), a_job(20, ROLLING), a_job(15, NEW), a_job(10, ROLLING)]
+    assert past_of(jobs, BEGAN, CREATED) == Past(3050, 2000, 0)
+    collect = a_job(50, kind=JobKind.COLLECT)
+    assert past_of([collect, *jobs], BEGAN, CREATED) == Past(3050, 2000, 0)
+
+
+def test_one_that_failed_was_cancelled_or_found_something_is_waited_for() -> None:
+    before = a_job(10, NEW)
+    for last in (
+        a_job(20, ROLLING, JobState.FAILED),
+        a_job(20, NEW, JobState.CANCELED),
+        a_job(20, NEW, findings=1),
+    ):
+        assert past_of([last, before], BEGAN, CREATED).failed_us == 2050
+        assert past_of([a_job(30, NEW), last, before], BEGAN, CREATED).failed_us == 0
+
+
+def test_only_quiet_jobs_are_dropped() -> None:
+    assert is_quiet(a_job(1, NEW))
+    assert is_quiet(a_job(1, ROLLING))
+    for kept in (a_job(1), a_job(1, NEW, findings=1), a_job(1, NEW, JobState.FAILED), a_job(1, NEW, JobState.ACTIVE)):
+        assert not is_quiet(kept)
+    assert because_of(a_job(1, kind=JobKind.COLLECT)) == ""
+
+
+def test_the_rhythm_of_the_defaults() -> None:
+    rhythm = rhythm_of(Timings())
+    assert (rhythm.period_days, rhythm.new_every_seconds, rhythm.rolling_every_seconds) == (30.0, 20.0, 3600.0)
+    assert rhythm_of(Timings(verify_period_seconds=0)).period_days == 0
