@@ -178,12 +178,12 @@ MUTANTS = (
     Mutant("3: intents are not live", _intents_are_no_roots, scenarios.collected_at_the_intent),
     Mutant(
         "4: a start replays no logs",
-        lambda: patch("seawall.controller.repositories.catalogue.replay_condemned", _nothing),
+        lambda: patch("seawall.controller.repositories.replay.replay_log", _nothing),
         scenarios.deleted_late_after_a_roll_back,
     ),
     Mutant(
         "4: a start adopts no points",
-        lambda: patch("seawall.controller.repositories.catalogue.adopt_points", _nothing),
+        lambda: patch("seawall.controller.repositories.replay.unknown_points", lambda *_: []),
         scenarios.rolled_back_before_a_point,
     ),
     Mutant(

@@ -58,15 +58,7 @@ def deleted_late_after_a_roll_back(world: World) -> None:
     _fill(world, ONE)
     first = _point(world, ONE)
     world.snapshot()
-    _forget(world, first)
-
-    def before_delete(name: str) -> None:
-        pack = parse_pack_name(name)
-        if pack is not None and not world.repository.read_tail(TENANT, pack.pack_id, pack.generation).footer.meta:
-            _fault_next(world, Fault.LATE_STOP)
-
-    world.controller.line.before_delete = before_delete
-    _died(world.collect)
+    _delete_late(world, first)
     world.replace_leader({}, rolled_back=True)
     world.complete(_begun(world, TWO))
     world.bucket.arrive_all()
@@ -381,6 +373,19 @@ def _forget(world: World, point_id: str) -> None:
     world.finish()
 
 
+def _delete_late(world: World, point_id: str) -> None:
+    """Forget and collect; the controller dies while the DELETE of a data pack is under way."""
+    _forget(world, point_id)
+
+    def before_delete(name: str) -> None:
+        pack = parse_pack_name(name)
+        if pack is not None and not world.repository.read_tail(TENANT, pack.pack_id, pack.generation).footer.meta:
+            _fault_next(world, Fault.LATE_STOP)
+
+    world.controller.line.before_delete = before_delete
+    _died(world.collect)
+
+
 def _dead_data(world: World) -> None:
     """Packs that no point needs, well known to the index."""
     _fill(world, ONE)
@@ -471,6 +476,22 @@ def rolled_back_before_a_point(world: World) -> None:
     _fill(world, TWO, seed=5)
     world.complete(_begun_like(world, TWO))
     world.settle()
+
+
+def rolled_back_before_a_collection_and_many_points(world: World) -> None:
+    """A DELETE under way as above; and the points that are adopted are more than the steps before its log: their numbers pass its own."""
+    _fill(world, ONE)
+    first = _point(world, ONE)
+    world.snapshot()
+    _delete_late(world, first)
+    world.restart({})
+    for seed in range(5, 11):
+        _fill(world, TWO, seed)
+        _point(world, TWO)
+    world.replace_leader({}, rolled_back=True)
+    world.complete(_begun(world, TWO))
+    world.bucket.arrive_all()
+    world.check()
 
 
 def _begun_like(world: World, vm_id: str) -> Attempted:

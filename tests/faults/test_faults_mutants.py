@@ -8,7 +8,7 @@ from .mutants import MUTANTS, Mutant
 from .place import Place, made_place
 from .planting import caught, played
 from .rounds import play
-from .scenarios import answered_by_a_stale_index
+from .scenarios import answered_by_a_stale_index, rolled_back_before_a_collection_and_many_points
 
 SEEDS = ("ci/0", "ci/1", "ci/2")
 
@@ -26,6 +26,10 @@ def test_a_mutant_is_caught(place: Place, tmp_path: Path, mutant: Mutant) -> Non
 
 def test_a_stale_index_costs_nothing_but_a_repetition(place: Place, tmp_path: Path) -> None:
     assert not played(place, tmp_path / "world", answered_by_a_stale_index)
+
+
+def test_adopted_points_hide_no_log_of_what_was_collected(place: Place, tmp_path: Path) -> None:
+    assert not played(place, tmp_path / "world", rolled_back_before_a_collection_and_many_points)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -1,6 +1,7 @@
 """Restore points that the bucket holds and an older database does not know: their rows are made from the bucket (rule 4).
 
-Called while a repository is opened, before the condemn logs are replayed: packs that these points need must have rows by then.
+Called while a repository is opened, in one transaction with the replay of the condemn logs and before it: packs that these points need
+must have rows by then, and the numbers that adopting takes must not hide a log (replay.py).
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,8 +25,7 @@ from seawall.controller.records.runs import (
     RunWarning,
 )
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store import Leader, Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.clock import Clock
@@ -57,18 +57,13 @@ class Found:
     packs: Mapping[bytes, Pack]
 
 
-def adopt_points(
-    database: Store,
-    lease: LeaderLease,
-    clock: Clock,
-    repository: OpenRepository,
-    repository_id: str,
-    doomed: Mapping[bytes, SlotSet],
-) -> int:
-    """How many. `doomed`: what condemn logs name that the database has not reached yet.
+def unknown_points(
+    database: Store, repository: OpenRepository, repository_id: str, doomed: Mapping[bytes, SlotSet]
+) -> list[Found]:
+    """Those to adopt, in their old order: the newest of a VM is the parent of its next point.
 
-    A point that names such a slot was never acknowledged; it is left alone, as is one that cannot be read: collection stops for both and
-    says so. Raises Unavailable/NOT_LEADER, and what the store raises.
+    `doomed`: what condemn logs name that the database has not reached yet. A point that names such a slot was never acknowledged; it is
+    left alone, as is one that cannot be read: collection stops for both and says so. Raises what the store raises.
     """
     found = []
     names = (parse_point_name(info.name) for info in repository.store.list(MANIFESTS_PREFIX))
@@ -77,10 +72,7 @@ def adopt_points(
             point = _read(repository, repository_id, name)
             if point is not None and _whole(point, doomed):
                 found.append(point)
-    # In their old order: the newest of a VM is the parent of its next point.
-    for point in sorted(found, key=lambda each: each.statement.published_us):
-        _adopt(database, lease, clock, repository_id, point)
-    return len(found)
+    return sorted(found, key=lambda each: each.statement.published_us)
 
 
 def _unknown(database: Store, names: Iterable[PointName]) -> list[PointName]:
@@ -141,25 +133,24 @@ def _whole(point: Found, doomed: Mapping[bytes, SlotSet]) -> bool:
     return True
 
 
-def _adopt(database: Store, lease: LeaderLease, clock: Clock, repository_id: str, point: Found) -> None:
-    now_us = clock.now_us()
+def adopt_point(transaction: Transaction, leader: Leader, clock: Clock, repository_id: str, point: Found) -> bool:
+    """Whether it was. Raises Unavailable/NOT_LEADER."""
+    seq = transaction.leadership.order_publication(leader, repository_id)
+    known = transaction.packs.packs(repository_id, list(point.packs))
+    named = {pack_id: SlotSet.of(slots) for pack_id, slots in point.refmap.slots().items()}
+    void = transaction.packs.void_ids(repository_id, list(point.packs))
+    if void or any(not _usable(pack, named[pack.id]) for pack in known.values()):
+        return False
+    attempt = _attempted(transaction, repository_id, point, clock.now_us(), clock)
+    if attempt is None:
+        return False
+    for pack in point.packs.values():
+        _store(transaction, known.get(pack.id), replace(pack, host_id=attempt.host_id, attempt_id=attempt.id))
+    transaction.points.add_point(_row(repository_id, point, attempt, seq))
+    return True
 
-    def closure(transaction: Transaction) -> bool:
-        seq = transaction.leadership.order_publication(lease.current, repository_id)
-        known = transaction.packs.packs(repository_id, list(point.packs))
-        named = {pack_id: SlotSet.of(slots) for pack_id, slots in point.refmap.slots().items()}
-        void = transaction.packs.void_ids(repository_id, list(point.packs))
-        if void or any(not _usable(pack, named[pack.id]) for pack in known.values()):
-            return False
-        attempt = _attempted(transaction, repository_id, point, now_us, clock)
-        if attempt is None:
-            return False
-        for pack in point.packs.values():
-            _store(transaction, known.get(pack.id), replace(pack, host_id=attempt.host_id, attempt_id=attempt.id))
-        transaction.points.add_point(_row(repository_id, point, attempt, seq))
-        return True
 
-    adopted = database.write_now(closure)
+def tell_adopted(point: Found, adopted: bool) -> None:
     event = _log.warning if adopted else _log.error
     event("point.adopted" if adopted else "point.not_adopted", point_id=point.name.point_id, vm_id=point.name.vm_id)
 

@@ -13,12 +13,11 @@ from seawall.controller.errors import NotFound, Unavailable
 from seawall.controller.forgetting.replay import replay_tombstones
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import RepositoryRecord
-from seawall.controller.repositories.adopting import adopt_points
 from seawall.controller.repositories.credentials import open_credentials
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import told
 from seawall.controller.repositories.reindexing import reindex
-from seawall.controller.repositories.replay import doomed_slots, replay_condemned
+from seawall.controller.repositories.replay import catch_up
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.store import Store as Database
@@ -122,9 +121,7 @@ class RepositoryCatalogue:
         secret = self.keys.wrapper_secret.reveal()
         repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
         self._announce(repository)
-        doomed = doomed_slots(self._database, repository, record.id)
-        adopt_points(self._database, self._lease, self._clock, repository, record.id, doomed)
-        replay_condemned(self._database, self._lease, self._clock, repository, record.id)
+        catch_up(self._database, self._lease, self._clock, repository, record.id)
         replay_tombstones(self._database, self._lease, self._clock, repository, record.id)
         opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)))
         try:

@@ -1,11 +1,12 @@
 """What a bucket knows of slots that left, and a database restored from an older copy does not: learned before anything is looked up."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import structlog
 
 from seawall.controller.records.catalogue import PackState
+from seawall.controller.repositories.adopting import adopt_point, tell_adopted, unknown_points
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store import Store, Transaction
 from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
@@ -21,29 +22,53 @@ from seawall.repository.repository import OpenRepository
 _log = structlog.get_logger()
 
 
-def replay_condemned(
-    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str
-) -> None:
-    """Logs with numbers that this database has not reached yet are carried out again. Usually there are none.
+@dataclass(frozen=True, slots=True)
+class LaterLog:
+    """A log with a number that this database has not reached yet."""
 
-    Raises IntegrityError naming the log: a damaged one may hold what must never be named again.
+    name: str
+    log: CondemnLog
+
+
+def catch_up(database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str) -> None:
+    """Adopts points that the database does not know, and carries out again the logs that it has not reached. Usually there are none.
+
+    One transaction: adopting takes the next numbers, and whether a log was carried out is told by its number alone. Raises
+    Unavailable/NOT_LEADER; IntegrityError naming a log: a damaged one may hold what must never be named again.
     """
-    for name, log in _later_logs(database, repository, repository_id):
-        _carry_out(database, lease, clock, repository, repository_id, log)
-        _log.warning("repository.condemned_replayed", repository_id=repository_id, log=name, packs=len(log.slots))
+    logs = later_logs(database, repository, repository_id)
+    points = unknown_points(database, repository, repository_id, doomed_slots(logs))
+    if not logs and not points:
+        return
+    present = _present(database, repository, repository_id, logs)
+    leader = lease.current
+
+    def closure(transaction: Transaction) -> list[bool]:
+        transaction.leadership.check(leader)
+        adopted = [adopt_point(transaction, leader, clock, repository_id, point) for point in points]
+        for later in logs:
+            replay_log(transaction, clock, repository_id, later.log, present)
+        return adopted
+
+    for point, adopted in zip(points, database.write_now(closure), strict=True):
+        tell_adopted(point, adopted)
+    for later in logs:
+        _log.warning(
+            "repository.condemned_replayed", repository_id=repository_id, log=later.name, packs=len(later.log.slots)
+        )
 
 
-def doomed_slots(database: Store, repository: OpenRepository, repository_id: str) -> dict[bytes, SlotSet]:
-    """What `replay_condemned` will condemn, by pack. Raises as it does."""
+def doomed_slots(logs: Iterable[LaterLog]) -> dict[bytes, SlotSet]:
+    """What carrying them out will condemn, by pack."""
     doomed: dict[bytes, SlotSet] = {}
-    for _, log in _later_logs(database, repository, repository_id):
-        for pack_id, slots in log.slots.items():
+    for later in logs:
+        for pack_id, slots in later.log.slots.items():
             doomed[pack_id] = doomed.get(pack_id, NO_SLOTS) | slots
     return doomed
 
 
-def _later_logs(database: Store, repository: OpenRepository, repository_id: str) -> list[tuple[str, CondemnLog]]:
-    """By number, with their names."""
+def later_logs(database: Store, repository: OpenRepository, repository_id: str) -> list[LaterLog]:
+    """By number. Raises IntegrityError naming the one that is damaged."""
     reached = database.read_now(lambda transaction: transaction.leadership.publications(repository_id))
     found = {info.name: parse_condemned_name(info.name) for info in repository.store.list(CONDEMNED_PREFIX)}
     later = sorted((number, name) for name, number in found.items() if number is not None and number[0] > reached)
@@ -55,25 +80,20 @@ def _later_logs(database: Store, repository: OpenRepository, repository_id: str)
             )
             if (log.seq, log.epoch) != number or log.lineage_id != repository.config.lineage_id:
                 raise IntegrityError("a condemn log of another name or repository")
-        logs.append((name, log))
+        logs.append(LaterLog(name, log))
     return logs
 
 
-def _carry_out(
-    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str, log: CondemnLog
-) -> None:
-    known = database.read_now(lambda transaction: transaction.packs.packs(repository_id, list(log.slots)))
-    # What was announced was deleted or compacted since: the generation that the older database knows may be gone.
-    present = {pack.id: stored_generations(repository.store, pack.tenant, pack.id) for pack in known.values()}
-
-    def closure(transaction: Transaction) -> None:
-        transaction.leadership.check(lease.current)
-        _replay(transaction, clock, repository_id, log, present)
-
-    database.write_now(closure)
+def _present(
+    database: Store, repository: OpenRepository, repository_id: str, logs: Iterable[LaterLog]
+) -> dict[bytes, list[int]]:
+    """Generations in the bucket of packs that the database knows: what was announced was deleted or compacted since."""
+    ids = list({pack_id for later in logs for pack_id in later.log.slots})
+    known = database.read_now(lambda transaction: transaction.packs.packs(repository_id, ids))
+    return {pack.id: stored_generations(repository.store, pack.tenant, pack.id) for pack in known.values()}
 
 
-def _replay(
+def replay_log(
     transaction: Transaction, clock: Clock, repository_id: str, log: CondemnLog, present: Mapping[bytes, list[int]]
 ) -> None:
     ids = list(log.slots)
