@@ -12,7 +12,7 @@ import pytest
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
-from seawall.controller.maintenance.ledger import LedgerScope
+from seawall.controller.maintenance.job_ledger import LedgerScope
 from seawall.controller.maintenance.verify_calls import verify_calls
 from seawall.controller.maintenance.verify_ledger import VerifyLedger
 from seawall.controller.maintenance.verify_piped import PipedVerifyLedger

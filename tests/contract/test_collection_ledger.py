@@ -11,7 +11,8 @@ import pytest
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
-from seawall.controller.maintenance.ledger import LedgerScope, StoreLedger
+from seawall.controller.maintenance.job_ledger import LedgerScope
+from seawall.controller.maintenance.ledger import StoreLedger
 from seawall.controller.records.catalogue import Pack, PackState, PointState
 from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.records.runs import AttemptState, RunState

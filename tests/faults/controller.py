@@ -13,7 +13,8 @@ from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.forgetting.deletion import Deletions
 from seawall.controller.initialise import load_wrapper_key
-from seawall.controller.maintenance.ledger import LedgerScope, StoreLedger
+from seawall.controller.maintenance.job_ledger import LedgerScope
+from seawall.controller.maintenance.ledger import StoreLedger
 from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.publishing.publisher import Publisher
 from seawall.controller.records.catalogue import RepositoryRecord

@@ -24,7 +24,8 @@ from seawall.controller.errors import ControllerError
 from seawall.controller.forgetting.deletion import Deletions
 from seawall.controller.forgetting.reclaim import Reclaim
 from seawall.controller.initialise import load_operator_token_hashes, load_wrapper_key, require_initialised
-from seawall.controller.maintenance.ledger import LedgerScope, StoreLedger
+from seawall.controller.maintenance.job_ledger import LedgerScope
+from seawall.controller.maintenance.ledger import StoreLedger
 from seawall.controller.maintenance.ledger_calls import Calls, ledger_calls
 from seawall.controller.maintenance.supervisor import Supervisor
 from seawall.controller.maintenance.verify_jobs import VerifyJobs

@@ -8,3 +8,8 @@ def stored_generations(store: Store, tenant: str, pack_id: bytes) -> list[int]:
     """Newest first; empty: the pack is gone. Raises StoreUnavailable, StoreRefused."""
     names = (parse_pack_name(info.name) for info in store.list(pack_generations_prefix(tenant, pack_id)))
     return sorted((name.generation for name in names if name is not None), reverse=True)
+
+
+def current_generation(newest: int, meta: bool) -> int:
+    """The one that counts where this is the newest stored: of a meta pack's two copies the first, which has the even number."""
+    return newest & ~1 if meta else newest

@@ -5,11 +5,10 @@ The worker reaches it through its pipe (`ledger_calls`); tests use it directly.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from seawall.controller.errors import ControllerError, Unavailable
+from seawall.controller.maintenance.job_ledger import JobLedger, LedgerScope, told
 from seawall.controller.records.catalogue import Pack, PackState, Point, PointState
 from seawall.controller.records.maintenance import JobState
 from seawall.controller.store import Leader, Store, Transaction
@@ -18,7 +17,6 @@ from seawall.repository.collecting.port import (
     Arrivals,
     Condemned,
     Doomed,
-    LedgerBusy,
     LedgerRefused,
     Mark,
     PackFacts,
@@ -45,24 +43,13 @@ class IndexEffects(Protocol):
     def replace_generation(self, pack: Pack) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerScope:
-    """Whose ledger. `job_id`: the job whose cancellation counts; "" for none. `grace_us`: for how long condemned packs are kept."""
-
-    repository_id: str
-    job_id: str
-    grace_us: int
-
-
-class StoreLedger:
+class StoreLedger(JobLedger):
     """A `Ledger`."""
 
     def __init__(
         self, store: Store, scope: LedgerScope, leader: Callable[[], Leader], clock: Clock, index: IndexEffects
     ) -> None:
-        self._store = store
-        self._scope = scope
-        self._leader = leader
+        super().__init__(store, scope, leader)
         self._clock = clock
         self._index = index
 
@@ -172,10 +159,8 @@ class StoreLedger:
         def closure(transaction: Transaction) -> int:
             transaction.leadership.check(self._leader())
             pack = self._pack(transaction, pack_id)
-            first = max(above, pack.reserved_generation, *pack.generations) + 1
-            first += first % 2 if pack.meta else 0  # the two copies of a meta pack are an even number and the next
-            last = first + len(pack.generations) - 1
-            transaction.packs.save_pack(pack, replace(pack, reserved_generation=last))
+            first, after = pack.reserve(above)
+            transaction.packs.save_pack(pack, after)
             return first
 
         return self._write(closure)
@@ -202,15 +187,6 @@ class StoreLedger:
 
         for pack_id in self._write(closure):
             self._index.forget_pack(pack_id)
-
-    def may_continue(self) -> None:
-        def closure(transaction: Transaction) -> bool:
-            transaction.leadership.check(self._leader())
-            job = transaction.jobs.job(self._scope.job_id)
-            return job is None or (job.state is JobState.ACTIVE and not job.cancel_us)
-
-        if not self._read(closure):
-            raise LedgerRefused("CANCELED", "The job was cancelled.")
 
     def report(self, **counts: int | str) -> None:
         def closure(transaction: Transaction) -> None:
@@ -245,14 +221,6 @@ class StoreLedger:
     def _grace_began(self) -> int:
         return self._now() - self._scope.grace_us
 
-    def _read(self, closure: Callable[[Transaction], T]) -> T:
-        with told():
-            return self._store.read_now(closure)
-
-    def _write(self, closure: Callable[[Transaction], T]) -> T:
-        with told():
-            return self._store.write_now(closure)
-
 
 def _facts_of(pack: Pack, in_use: bool, grace_began_us: int) -> PackFacts:
     return PackFacts(
@@ -279,16 +247,3 @@ def _root(transaction: Transaction, point: Point) -> PointRoot:
     refmap_hash = attempt.refmap_hash if attempt is not None else b""
     state = RootState(point.state.value)
     return PointRoot(point.tenant, point.vm_id, point.id, state, point.seq, point.attempt_id, refmap_hash)
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """The controller's errors in the ledger's words."""
-    try:
-        yield
-    except Unavailable as error:
-        if error.reason == "NOT_LEADER":
-            raise LedgerRefused(error.reason, str(error)) from error
-        raise LedgerBusy(str(error)) from error
-    except ControllerError as error:
-        raise LedgerRefused(error.reason, str(error)) from error

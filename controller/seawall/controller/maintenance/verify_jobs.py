@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from seawall.controller.maintenance.ledger import LedgerScope
+from seawall.controller.maintenance.job_ledger import LedgerScope
 from seawall.controller.maintenance.ledger_calls import Calls
 from seawall.controller.maintenance.verify_calls import verify_calls
 from seawall.controller.maintenance.verify_ledger import VerifyLedger

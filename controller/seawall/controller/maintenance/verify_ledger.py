@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from seawall.controller.maintenance.ledger import LedgerScope, told
+from seawall.controller.maintenance.job_ledger import JobLedger, LedgerScope, told
 from seawall.controller.maintenance.verify_wire import from_damage, from_progress
 from seawall.controller.records.catalogue import Pack, PackState, PointState
 from seawall.controller.records.maintenance import JobState
 from seawall.controller.store import Leader, Store, Transaction
 from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress
 from seawall.repository.clock import Clock
-from seawall.repository.collecting.port import LedgerRefused
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 
@@ -35,15 +34,13 @@ class IndexEffects(Protocol):
     def entered_anew(self, pack: Pack) -> None: ...
 
 
-class VerifyLedger:
+class VerifyLedger(JobLedger):
     """A `seawall.repository.checking.port.Ledger`."""
 
     def __init__(
         self, store: Store, scope: LedgerScope, leader: Callable[[], Leader], clock: Clock, index: IndexEffects
     ) -> None:
-        self._store = store
-        self._scope = scope
-        self._leader = leader
+        super().__init__(store, scope, leader)
         self._clock = clock
         self._index = index
 
@@ -110,15 +107,8 @@ class VerifyLedger:
         return changed is not None
 
     def reserve(self, pack: PackFacts, above: int) -> int | None:
-        taken: list[int] = []
-
-        def reserved(before: Pack) -> Pack:
-            first = max(above, before.reserved_generation, *before.generations) + 1
-            first += first % 2 if before.meta else 0  # the two copies of a meta pack are an even number and the next
-            taken[:] = [first]
-            return replace(before, reserved_generation=first + len(before.generations) - 1)
-
-        return taken[0] if self._change(pack, reserved) is not None else None
+        changed = self._change(pack, lambda before: before.reserve(above)[1])
+        return None if changed is None else changed[0].reserve(above)[0]
 
     def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
         now_us = self._clock.now_us()
@@ -150,15 +140,6 @@ class VerifyLedger:
                 transaction.jobs.save_job(job, replace(job, progress=json.dumps(from_progress(progress))))
 
         self._write(closure)
-
-    def may_continue(self) -> None:
-        def closure(transaction: Transaction) -> bool:
-            transaction.leadership.check(self._leader())
-            job = transaction.jobs.job(self._scope.job_id)
-            return job is None or (job.state is JobState.ACTIVE and not job.cancel_us)
-
-        if not self._read(closure):
-            raise LedgerRefused("CANCELED", "The job was cancelled.")
 
     def epoch(self) -> int:
         """The leader's, as `v1/c/epoch` has it. Raises LedgerRefused/NOT_LEADER."""
@@ -194,14 +175,6 @@ class VerifyLedger:
         found = self._read(lambda transaction: transaction.points.point(point.point_id))
         same = found is not None and (found.tenant, found.vm_id) == (point.tenant, point.vm_id)
         return found.state if found is not None and same else None
-
-    def _read(self, closure: Callable[[Transaction], T]) -> T:
-        with told():
-            return self._store.read_now(closure)
-
-    def _write(self, closure: Callable[[Transaction], T]) -> T:
-        with told():
-            return self._store.write_now(closure)
 
 
 def facts_of(pack: Pack) -> PackFacts:

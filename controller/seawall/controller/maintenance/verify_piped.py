@@ -1,8 +1,6 @@
 """The ledger of checking as the worker has it: every question goes through the pipe, one at a time."""
 
 from collections.abc import Mapping, Sequence
-from threading import Lock
-from typing import Any
 
 from seawall.controller.maintenance.link import Link
 from seawall.controller.maintenance.verify_wire import (
@@ -27,63 +25,62 @@ class PipedVerifyLedger:
     def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
         self._clock = clock
-        self._lock = Lock()
         self._last: dict[str, float] = {}
 
     def points(self) -> Sequence[CommittedPoint]:
         found: list[CommittedPoint] = []
         after = ""
-        while page := self._ask("points", after=after):
+        while page := self._link.ask("points", after=after):
             found += [to_committed(point) for _, point in page if point is not None]
             after = page[-1][0]
         return found
 
     def is_available(self, point: PointName) -> bool:
-        return bool(self._ask("is_available", point=from_point(point)))
+        return bool(self._link.ask("is_available", point=from_point(point)))
 
     def is_known(self, point: PointName) -> bool:
-        return bool(self._ask("is_known", point=from_point(point)))
+        return bool(self._link.ask("is_known", point=from_point(point)))
 
     def packs(self, pack_ids: Sequence[bytes]) -> Mapping[bytes, PackFacts]:
-        found = [to_pack(fields) for fields in self._ask("packs", ids=[one.hex() for one in pack_ids])]
+        found = [to_pack(fields) for fields in self._link.ask("packs", ids=[one.hex() for one in pack_ids])]
         return {pack.id: pack for pack in found}
 
     def totals(self) -> tuple[int, int]:
-        packs, bytes_stored = self._ask("totals")
+        packs, bytes_stored = self._link.ask("totals")
         return packs, bytes_stored
 
     def oldest(self, limit: int) -> Sequence[PackFacts]:
-        return [to_pack(fields) for fields in self._ask("oldest", limit=limit)]
+        return [to_pack(fields) for fields in self._link.ask("oldest", limit=limit)]
 
     def damaged_packs(self) -> Sequence[PackFacts]:
-        return [to_pack(fields) for fields in self._ask("damaged_packs")]
+        return [to_pack(fields) for fields in self._link.ask("damaged_packs")]
 
     def proven(self, pack: PackFacts) -> bool:
-        return bool(self._ask("proven", pack=from_pack(pack)))
+        return bool(self._link.ask("proven", pack=from_pack(pack)))
 
     def flawed(self, pack: PackFacts, bad: SlotSet) -> bool:
-        return bool(self._ask("flawed", pack=from_pack(pack), bad=bad.encoded.hex()))
+        return bool(self._link.ask("flawed", pack=from_pack(pack), bad=bad.encoded.hex()))
 
     def reserve(self, pack: PackFacts, above: int) -> int | None:
-        answer = self._ask("reserve", pack=from_pack(pack), above=above)
+        answer = self._link.ask("reserve", pack=from_pack(pack), above=above)
         return None if answer is None else int(answer)
 
     def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
-        return bool(self._ask("healed", pack=from_pack(pack), generation=generation, size_bytes=size_bytes))
+        return bool(self._link.ask("healed", pack=from_pack(pack), generation=generation, size_bytes=size_bytes))
 
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
-        self._ask("damage", point=from_point(point), damage=from_damage(damage) if damage else None)
+        self._link.ask("damage", point=from_point(point), damage=from_damage(damage) if damage else None)
 
     def progress(self, progress: Progress) -> None:
         if self._due("progress"):
-            self._ask("progress", **{name: getattr(progress, name) for name in progress.__slots__})
+            self._link.ask("progress", **{name: getattr(progress, name) for name in progress.__slots__})
 
     def may_continue(self) -> None:
         if self._due("may_continue"):
-            self._ask("may_continue")
+            self._link.ask("may_continue")
 
     def epoch(self) -> int:
-        return int(self._ask("epoch"))
+        return int(self._link.ask("epoch"))
 
     def _due(self, what: str) -> bool:
         now = self._clock.monotonic_seconds()
@@ -91,7 +88,3 @@ class PipedVerifyLedger:
             return False
         self._last[what] = now
         return True
-
-    def _ask(self, call: str, **body: Any) -> Any:
-        with self._lock:
-            return self._link.ask(call, **body)

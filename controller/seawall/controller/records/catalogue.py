@@ -1,6 +1,6 @@
 """Repositories, points and packs as the controller's catalogue holds them. It can be rebuilt from the bucket."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from seawall.controller.records.runs import ReadMethod, RunWarning
@@ -124,6 +124,12 @@ class Pack:
     def generations(self) -> tuple[int, ...]:
         """Those that lie in the store."""
         return (self.generation, self.generation + 1) if self.meta else (self.generation,)
+
+    def reserve(self, above: int) -> tuple[int, "Pack"]:
+        """The first of the next generations, greater than `above` and all that were ever given out, and the pack that gave it out."""
+        first = max(above, self.reserved_generation, *self.generations) + 1
+        first += first % 2 if self.meta else 0  # the two copies of a meta pack are an even number and the next
+        return first, replace(self, reserved_generation=first + len(self.generations) - 1)
 
 
 @dataclass(frozen=True, slots=True)

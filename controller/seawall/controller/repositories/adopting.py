@@ -37,7 +37,7 @@ from seawall.repository.format.manifest import Root
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root_object import Statement
 from seawall.repository.format.slot_set import SlotSet
-from seawall.repository.generations import stored_generations
+from seawall.repository.generations import current_generation, stored_generations
 from seawall.repository.repository import OpenRepository
 
 _log = structlog.get_logger()
@@ -105,7 +105,6 @@ def _pack(repository: OpenRepository, repository_id: str, tenant: str, pack_id: 
     held = tail.table["slot"].astype(np.uint16)
     slots, meta = int(held[-1]) + 1, tail.footer.meta
     gone = SlotSet.of(np.setdiff1d(np.arange(slots, dtype=np.uint16), held))
-    current = generations[0] & ~1 if meta else generations[0]
     return Pack(
         pack_id,
         repository_id,
@@ -116,7 +115,7 @@ def _pack(repository: OpenRepository, repository_id: str, tenant: str, pack_id: 
         meta,
         tail.footer.pack_bytes,
         slots=slots,
-        generation=current,
+        generation=current_generation(generations[0], meta),
         reserved_generation=generations[0],
         condemned=gone,
     )

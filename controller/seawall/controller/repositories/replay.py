@@ -15,7 +15,7 @@ from seawall.repository.errors import IntegrityError
 from seawall.repository.format.condemn_log import CondemnLog, open_condemn_log
 from seawall.repository.format.layout import CONDEMNED_PREFIX, parse_condemned_name
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
-from seawall.repository.generations import stored_generations
+from seawall.repository.generations import current_generation, stored_generations
 from seawall.repository.naming import naming
 from seawall.repository.repository import OpenRepository
 
@@ -109,7 +109,7 @@ def replay_log(
         after = replace(pack, condemned=condemned, condemned_us=clock.now_us())
         there = present.get(pack.id, [])
         if there and pack.generation not in there:
-            newest = there[0] & ~1 if pack.meta else there[0]
+            newest = current_generation(there[0], pack.meta)
             after = replace(after, generation=newest, reserved_generation=max(pack.reserved_generation, there[0]))
         transaction.packs.save_pack(pack, after)
     transaction.leadership.raise_publications(repository_id, log.seq)

@@ -1,8 +1,9 @@
 """Nothing is deleted before the bucket says so, and before a look that no later controller leads there (rule 5)."""
 
 from seawall.repository.collecting.port import Doomed, LedgerRefused
+from seawall.repository.forgetting.burying import highest_epoch
 from seawall.repository.format.condemn_log import CondemnLog, sign_condemn_log
-from seawall.repository.format.layout import EPOCHS_PREFIX, condemned_name, parse_epoch_name
+from seawall.repository.format.layout import condemned_name
 from seawall.repository.repository import OpenRepository
 from seawall.repository.store.port import Store
 
@@ -20,7 +21,7 @@ def announce(repository: OpenRepository, doomed: Doomed, epoch: int) -> None:
 
 def require_newest(store: Store, epoch: int) -> None:
     """Raises LedgerRefused/NOT_LEADER when the bucket knows a later epoch."""
-    highest = max((parse_epoch_name(info.name) or 0 for info in store.list(EPOCHS_PREFIX)), default=0)
+    highest = highest_epoch(store)
     if highest > epoch:
         raise LedgerRefused(
             "NOT_LEADER", f"A controller of epoch {highest} uses this bucket; this one has epoch {epoch} and stops."
