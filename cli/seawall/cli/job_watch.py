@@ -10,12 +10,11 @@ from rich.text import Text
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.connection import Controller
-from seawall.cli.exits import CommandError, Exit
+from seawall.cli.exits import Exit
 from seawall.cli.job_text import detail, kind_text, print_job
 from seawall.cli.output import Output
 from seawall.cli.view import word
-from seawall.cli.watch import GIVE_UP_SECONDS, RECONNECT_SECONDS, Ended
-from seawall.repository.clock import SystemClock
+from seawall.cli.watch import Ended, answers_until_over
 
 BAR_WIDTH = 30
 OVER = frozenset({resources_pb2.JOB_STATE_SUCCEEDED, resources_pb2.JOB_STATE_FAILED, resources_pb2.JOB_STATE_CANCELED})
@@ -46,23 +45,16 @@ def finish_job(output: Output, job: resources_pb2.Job) -> None:
 
 
 def _changes(controller: Controller, output: Output, job: resources_pb2.Job) -> Iterator[resources_pb2.Job]:
-    """A controller that restarts under a watcher is not the end of the job: it comes back for two minutes."""
-    clock = SystemClock()
-    silent_since: float | None = None
     state = job.state
-    while state not in OVER:
-        try:
-            for answer in controller.stream(controller.backup.WatchJob, operator_pb2.WatchJobRequest(job=job.job_id)):
-                silent_since, state = None, answer.job.state
-                yield answer.job
-        except CommandError as error:
-            now = clock.monotonic_seconds()
-            if error.code != Exit.UNREACHABLE or (silent_since is not None and now - silent_since > GIVE_UP_SECONDS):
-                raise
-            if silent_since is None:
-                silent_since = now
-                output.note("The controller does not answer; the job goes on. Trying again for two minutes.")
-            clock.sleep_seconds(RECONNECT_SECONDS)
+
+    def ask() -> Iterator[operator_pb2.WatchJobResponse] | None:
+        if state in OVER:
+            return None
+        return controller.stream(controller.backup.WatchJob, operator_pb2.WatchJobRequest(job=job.job_id))
+
+    for answer in answers_until_over(output, "the job goes on", ask):
+        state = answer.job.state
+        yield answer.job
 
 
 @contextmanager

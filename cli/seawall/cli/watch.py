@@ -1,7 +1,8 @@
 """Following runs: live bars per disk on a terminal, a line per change elsewhere, and the exit code that fits how they ended."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,6 +18,8 @@ from seawall.cli.run_text import print_run
 from seawall.cli.text import duration, size
 from seawall.cli.view import word
 from seawall.repository.clock import SystemClock
+
+Answer = TypeVar("Answer")
 
 FIGURES_WIDTH = 80
 """What a disk's line takes beside its bar."""
@@ -67,20 +70,34 @@ class Ended(SystemExit):
 def _changes(
     controller: Controller, output: Output, latest: dict[str, resources_pb2.Run]
 ) -> Iterator[resources_pb2.Run]:
+    def ask() -> Iterator[operator_pb2.WatchRunsResponse] | None:
+        open_ids = [run_id for run_id, run in latest.items() if run.state not in OVER]
+        if not open_ids:
+            return None
+        return controller.stream(controller.backup.WatchRuns, operator_pb2.WatchRunsRequest(runs=open_ids))
+
+    return (answer.run for answer in answers_until_over(output, "the runs go on", ask))
+
+
+def answers_until_over(output: Output, meanwhile: str, ask: Callable[[], Iterator[Answer] | None]) -> Iterator[Answer]:
+    """The answers of one stream after another; `ask` opens the next, None: all is over.
+
+    A controller that restarts under a watcher is not the end of what it does: it comes back for two minutes. Raises CommandError.
+    """
     clock = SystemClock()
     silent_since: float | None = None
-    while open_ids := [run_id for run_id, run in latest.items() if run.state not in OVER]:
+    while (stream := ask()) is not None:
         try:
-            for answer in controller.stream(controller.backup.WatchRuns, operator_pb2.WatchRunsRequest(runs=open_ids)):
+            for answer in stream:
                 silent_since = None
-                yield answer.run
+                yield answer
         except CommandError as error:
             now = clock.monotonic_seconds()
             if error.code != Exit.UNREACHABLE or (silent_since is not None and now - silent_since > GIVE_UP_SECONDS):
                 raise
             if silent_since is None:
                 silent_since = now
-                output.note("The controller does not answer; the runs go on. Trying again for two minutes.")
+                output.note(f"The controller does not answer; {meanwhile}. Trying again for two minutes.")
             clock.sleep_seconds(RECONNECT_SECONDS)
 
 
