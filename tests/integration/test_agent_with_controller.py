@@ -3,28 +3,21 @@
 import asyncio
 import json
 import random
-import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from seawall.agent.config import AgentConfig
-from seawall.agent.join import join_host
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.config import ControllerConfig
 from seawall.controller.records.maintenance import JobKind
-from seawall.repository.clock import SystemClock
 from seawall.repository.store.folder import FolderStore
-from support.agent_host import FAST, AgentHost
-from support.agent_memory_hypervisor import vm
+from support.agent_file_joined import VM, joined, known
+from support.agent_host import AgentHost
 from support.collecting import awaited, started
 from support.controller_application import Controller, configured, running
 
-FILE_WORKER = (sys.executable, str(Path(__file__).parents[1] / "support" / "agent_file_worker.py"))
-VM = "33333333-3333-4333-8333-333333333333"
 OVER = (
     resources_pb2.RUN_STATE_SUCCEEDED,
     resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS,
@@ -48,36 +41,19 @@ def controller(config: ControllerConfig, tmp_path: Path) -> Iterator[Controller]
 @pytest.fixture
 async def host(controller: Controller, tmp_path: Path) -> AsyncIterator[AgentHost]:
     """Joined by token, running, its VM known to the controller."""
+    images(tmp_path)
     host = await joined(controller, tmp_path)
     async with host.running():
         await known(controller)
         yield host
 
 
-async def joined(controller: Controller, tmp_path: Path) -> AgentHost:
+def images(tmp_path: Path) -> None:
     folder = tmp_path / "vms" / VM
     folder.mkdir(parents=True)
     noise = random.Random(3)
     (folder / "vda.img").write_bytes(noise.randbytes(2_000_000) + bytes(1_048_576))
     (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
-    config = AgentConfig(
-        state_dir=tmp_path / "state",
-        run_dir=tmp_path / "run",
-        scratch_dir=tmp_path / "scratch",
-        hypervisor=f"file://{tmp_path / 'vms'}",
-        host_name="alpha",
-    )
-    request = operator_pb2.CreateJoinTokenRequest(request_id=str(uuid.uuid4()))
-    token = (await asyncio.to_thread(controller.admin.CreateJoinToken, request)).token
-    await asyncio.to_thread(join_host, config, token, force=False, clock=SystemClock())
-    host = AgentHost(config, worker=FILE_WORKER, timing=replace(FAST, cancel_grace=30.0, stop_grace=10.0))
-    host.hypervisor.add(vm(VM, "web"))
-    return host
-
-
-async def known(controller: Controller) -> None:
-    while not (await asyncio.to_thread(controller.backups.ListVms, operator_pb2.ListVmsRequest())).vms:
-        await asyncio.sleep(0.02)
 
 
 def transferring(run: resources_pb2.Run) -> bool:
@@ -177,6 +153,7 @@ async def test_a_backup_outlives_a_restart_of_the_controller(config: ControllerC
     before = running(config)
     controller = await asyncio.to_thread(before.__enter__)
     await asyncio.to_thread(controller.add_folder, tmp_path / "repository")
+    images(tmp_path)
     host = await joined(controller, tmp_path)
     (tmp_path / "vms" / VM / "slow").touch()
     async with host.running():
