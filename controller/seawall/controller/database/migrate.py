@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from seawall.controller.errors import FailedPrecondition
 
 SCRIPTS = Path(__file__).parent / "migrations"
-NEWEST = "0002"
+NEWEST = "0005"
 """The revision that this version works with: the newest one in `migrations/versions`."""
 
 

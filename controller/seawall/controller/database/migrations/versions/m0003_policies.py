@@ -1,0 +1,8 @@
+"""Policies and what they protect."""
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Nothing yet."""

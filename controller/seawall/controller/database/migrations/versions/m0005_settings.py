@@ -1,0 +1,8 @@
+"""Capture settings of single VMs."""
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Nothing yet."""
