@@ -41,8 +41,10 @@ contracts: $(SETUP) ## who may import whom
 
 check: lint types contracts ## all three
 
-test: check ## check, then every test but the slow ones (real libvirt, QEMU and S3 included; root)
-	$(BIN)/pytest -m "not slow"
+# The laboratory's tests want the machine for themselves: their guests run in software.
+test: check ## check, then every test but the slow ones (real libvirt, QEMU, S3 and PostgreSQL included; root)
+	$(BIN)/pytest -m "not slow and not system" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "system and not slow"
 
 test-slow: $(SETUP) ## what is too long for `make test`
 	$(BIN)/pytest -m slow
@@ -53,6 +55,12 @@ bench: $(SETUP) ## the same disk images through Seawall, restic and borg (root; 
 bench-profile: $(SETUP) ## where the worker's time goes in a full backup, into tests/benchmarks/PROFILE.md
 	$(PYTHON) -m tests.benchmarks.images profile
 
+bench-guest: $(SETUP) ## what a backup costs the guest, into build/bench/guest.json (root; ROUNDS=3)
+	ROUNDS="$(ROUNDS)" $(PYTHON) -m tests.benchmarks.guest
+
+bench-controller: $(SETUP) ## the scheduler's tick over 20,000 VMs, into build/bench/controller.json
+	PYTHONPATH=tests:. $(PYTHON) -m tests.benchmarks.controller.tick
+
 bench-pipeline: $(SETUP) ## the data pipeline alone, in memory
 	$(PYTHON) tests/benchmarks/pipeline.py
 
@@ -61,6 +69,9 @@ bench-repository: $(SETUP) ## the repository's numbers beside zstd and restic (r
 
 faults: $(SETUP) ## random faults on the real code, then planted mutants, into build/faults.json (ROUNDS=300 SEED=1; SEED=1/48 replays one)
 	$(PYTHON) -m tests.faults --rounds $(or $(ROUNDS),300) --seed $(or $(SEED),1)
+
+concurrency: $(SETUP) ## 16 writers into one repository while it is collected and checked, into build/concurrency.json
+	$(BIN)/pytest -q -m slow tests/concurrency
 
 fuzz: $(SETUP) ## every parser under a coverage-guided fuzzer (SECONDS=600)
 	test -d build/fuzz/atheris || $(BIN)/pip install --quiet --disable-pip-version-check --target build/fuzz/atheris atheris==3.0.0
@@ -81,4 +92,4 @@ lock: $(SETUP) ## renew requirements/dev.txt (needs uv)
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-pipeline bench-repository faults fuzz demo demo-down lock clean
+.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-guest bench-controller bench-pipeline bench-repository concurrency faults fuzz demo demo-down lock clean

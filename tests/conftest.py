@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ("support.seaweedfs",)
+pytest_plugins = ("support.seaweedfs", "support.postgresql", "support.controller_databases")
 
 # How long one example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("seawall", deadline=None)

@@ -8,8 +8,10 @@ import gzip
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from deploy.lab.waiting import LabFailed
 
@@ -119,16 +121,26 @@ def _compile(tool: Path) -> None:
     run_tool("gcc", "-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(tool), *sources)
 
 
-def make_initrd(directory: Path, init: Path, kernel: Kernel) -> Path:
+def make_initrd(
+    directory: Path,
+    init: Path,
+    kernel: Kernel,
+    more_modules: Sequence[str] = (),
+    more_files: Mapping[str, Path] = MappingProxyType({}),
+) -> Path:
+    """`more_files`: path in the guest, without its first slash -> file here."""
     tree = directory / "initramfs"
     shutil.rmtree(tree, ignore_errors=True)
     for name in ("dev", "proc", "modules"):
         (tree / name).mkdir(parents=True)
     shutil.copy(init, tree / "init")
-    for number, name in enumerate(_MODULES):
+    for number, name in enumerate((*_MODULES, *more_modules)):
         found = next(kernel.modules.rglob(f"{name}.ko"), None)
         if found is not None:  # else it is built into this kernel
             shutil.copy(found, tree / "modules" / f"{number:02}-{name}.ko")
+    for name, source in more_files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, tree / name)
     files = "\n".join(sorted(str(path.relative_to(tree)) for path in tree.rglob("*")))
     archive = subprocess.run(
         ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet"],

@@ -16,8 +16,8 @@ from pathlib import Path
 ORIGINAL = Path("/run/machine")
 OWN = {
     "etc": ("libvirt", "seawall", "hosts", "hostname"),
-    "var/lib": ("libvirt", "seawall", "s3"),
-    "var/log": ("libvirt", "seawall"),
+    "var/lib": ("libvirt", "seawall", "s3", "swtpm-localca"),
+    "var/log": ("libvirt", "seawall", "swtpm"),
     "var/cache": ("libvirt",),
 }
 """Directories of which a host has its own copy, and the names in them that it does not share with the machine."""

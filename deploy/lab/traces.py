@@ -6,7 +6,9 @@ from deploy.lab.hypervisor_host import HypervisorHost
 
 _FOLDERS = (
     "/run/seawall/agent/captures",
+    "/run/seawall/agent/held",
     "/run/seawall/agent/restores",
+    "/run/seawall/agent/together",
     "/var/lib/seawall/scratch",
     "/var/lib/seawall/agent/restores",
 )

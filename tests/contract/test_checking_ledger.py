@@ -23,7 +23,7 @@ from seawall.repository.checking.port import CommittedPoint, Ledger, PackFacts, 
 from seawall.repository.collecting.port import LedgerRefused
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import SlotSet
-from support.checking_ledger import MemoryCheckingLedger
+from support.checking_ledger import LEADER, MemoryCheckingLedger
 from support.controller_records import NOW, a_pack, a_point, a_repository, a_run, an_execution
 from support.store_clock import SkippingClock
 
@@ -76,7 +76,7 @@ def database(directory: Path) -> Iterator[Made]:
         enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
         enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
         leader = store.write_now(_filled)
-        scope = LedgerScope("repository", "job", 0)
+        scope = LedgerScope("repository", "job", 0, LEADER)
         yield Made(VerifyLedger(store, scope, lambda: leader, _Ticking(), index), index, store)
 
 
@@ -222,6 +222,44 @@ def test_damage_of_a_point_comes_and_goes(made: Made) -> None:
     assert [point.damaged for point in made.ledger.points()] == [False, False]
 
 
+def test_points_are_due_until_somebody_looked_at_them(made: Made) -> None:
+    ledger = made.ledger
+    assert [each.name for each in ledger.unproven(9)] == [name(1), name(2)]
+    assert [each.name for each in ledger.unproven(1)] == [name(1)]
+    assert {each.sibling for each in ledger.unproven(9)} == {None}
+    ledger.proved(name(1), True)
+    ledger.proved(name(2), False)
+    assert ledger.unproven(9) == []
+    assert [each.name for each in ledger.unproven(9, again=True)] == [name(2)]
+
+
+def test_a_damaged_point_is_not_due_and_a_healed_one_is_again(made: Made) -> None:
+    ledger = made.ledger
+    ledger.damage(name(1), DAMAGE)
+    assert [each.name for each in ledger.unproven(9)] == [name(2)]
+    ledger.proved(name(1), False)
+    ledger.damage(name(1), None)
+    assert [each.name for each in ledger.unproven(9)] == [name(1), name(2)]
+
+
+def test_only_what_is_proven_and_undamaged_is_shown_as_verified(tmp_path: Path) -> None:
+    with piped(tmp_path) as made:
+        ledger = made.ledger
+
+        def shown() -> list[bool]:
+            return [_point(made, number).verified for number in (1, 2, 3)]
+
+        for number in (1, 2, 3):
+            ledger.proved(name(number), number != 2)
+        assert shown() == [True, False, False], "the third is no point yet"
+        ledger.damage(name(1), DAMAGE)
+        assert shown() == [False, False, False]
+        ledger.damage(name(1), None)
+        assert shown() == [True, False, False]
+        assert made.database is not None
+        assert made.database.read_now(lambda transaction: transaction.points.totals()).verified == 1
+
+
 def test_the_damage_that_is_kept(tmp_path: Path) -> None:
     with piped(tmp_path) as made:
         made.ledger.damage(name(2), DAMAGE)
@@ -265,7 +303,7 @@ def test_marks_are_ordered_against_publications(tmp_path: Path) -> None:
 def test_nothing_changes_once_another_leads(tmp_path: Path) -> None:
     with database(tmp_path) as made:
         seen = facts(made, 1)
-        assert made.ledger.epoch() == 1
+        assert made.ledger.leader() == LEADER
         assert made.database is not None
         made.database.write_now(leading)
         steps: list[Callable[[], object]] = [
@@ -274,6 +312,7 @@ def test_nothing_changes_once_another_leads(tmp_path: Path) -> None:
             lambda: made.ledger.reserve(seen, 0),
             lambda: made.ledger.healed(seen, 1, 900),
             lambda: made.ledger.damage(name(1), DAMAGE),
+            lambda: made.ledger.proved(name(1), True),
             made.ledger.may_continue,
         ]
         for step in steps:

@@ -270,6 +270,14 @@ def test_only_what_is_ripe_is_doomed(world: World) -> None:
     assert doomed.seq > first
 
 
+def test_numbers_for_announcements_grow_and_are_ordered_with_all_else(world: World) -> None:
+    world.add_pack(A, PackStanding.STORED)
+    first = world.ledger.number()
+    assert world.ledger.begin().seq == first
+    second = world.ledger.doom([A]).seq
+    assert first < second < world.ledger.number()
+
+
 def test_a_pack_is_gone_only_with_its_last_slot(world: World) -> None:
     for pack_id, slots in ((A, ALL), (B, SOME)):
         world.add_pack(pack_id, PackStanding.STORED)
@@ -310,6 +318,7 @@ def test_who_lost_the_lead_changes_nothing(world: World) -> None:
         lambda: world.ledger.condemn(Slice({A: ALL}), 99),
         lambda: world.ledger.void([B]),
         lambda: world.ledger.doom([A]),
+        world.ledger.number,
         lambda: world.ledger.reserve_generation(A, 0),
         lambda: world.ledger.compacted(A, 1, 1),
         lambda: world.ledger.deleted([A]),

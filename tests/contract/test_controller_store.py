@@ -1,9 +1,9 @@
-"""The contract of the controller's Store. Another database joins by a line in FACTORIES: a context manager that opens it in a directory."""
+"""The contract of the controller's Store, on every engine of support.controller_databases."""
 
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from seawall.controller.database.database import Database
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.database.tables import metadata
@@ -38,6 +39,7 @@ from seawall.controller.records.runs import (
 )
 from seawall.controller.store import Leader, Store, Transaction
 from seawall.repository.format.slot_set import SlotSet
+from support.controller_databases import SCHEMAS, open_engine
 from support.controller_records import (
     NOW,
     a_failure,
@@ -51,30 +53,19 @@ from support.controller_records import (
     an_execution,
 )
 
-Factory = Callable[[Path], AbstractContextManager[Store]]
 
-
-def add_hosts(database: SqliteDatabase) -> None:
+def add_hosts(database: Database) -> None:
     enrolment = DatabaseEnrolment(database)
     enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
     for number, name in enumerate(("alpha", "beta")):
         enrolment.enrol(AgentRecord(name, "t", bytes([number]) * 32, name, b"pem", NOW, NOW))
 
 
-@contextmanager
-def sqlite(directory: Path) -> Iterator[Store]:
-    with closing(SqliteDatabase(directory / "controller.sqlite")) as database:
-        add_hosts(database)
-        yield database
-
-
-FACTORIES: list[Factory] = [sqlite]
-
-
-@pytest.fixture(params=FACTORIES, ids=lambda factory: factory.__name__)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """With hosts alpha and beta, a repository, and a first run of VM vm-1 with its attempt."""
-    with request.param(tmp_path) as made:
+@pytest.fixture(params=SCHEMAS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """With hosts alpha and beta, and a repository."""
+    with open_engine(request.param, request, tmp_path) as made:
+        add_hosts(made)
         made.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
         yield made
 

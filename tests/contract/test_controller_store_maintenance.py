@@ -23,6 +23,7 @@ from seawall.controller.records.runs import AttemptState, RunState
 from seawall.controller.store import Store, Transaction
 from seawall.repository.format.slot_set import SlotSet
 from support.controller_clock import ManualClock
+from support.controller_databases import SCHEMAS, open_engine
 from support.controller_records import NOW, a_pack, a_point, a_repository, a_run, an_execution
 
 CLOCK = ManualClock()
@@ -30,10 +31,10 @@ ATTEMPT = an_execution().attempt
 POINT = a_run().id
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(params=SCHEMAS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """With host alpha, a repository, a run with its attempt, and the AVAILABLE point that came of it."""
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+    with open_engine(request.param, request, tmp_path) as database:
         enrolment = DatabaseEnrolment(database)
         enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
         enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))

@@ -80,7 +80,11 @@ class Controller:
         """As the maintenance worker does it, without the pipe between."""
         opened = self.opened
         ledger = StoreLedger(
-            self.database, LedgerScope(REPOSITORY, "", grace_us), lambda: self.lease.current, self.clock, opened
+            self.database,
+            LedgerScope(REPOSITORY, "", grace_us, opened.mark),
+            lambda: self.lease.current,
+            self.clock,
+            opened,
         )
         settings = CollectSettings(grace_us, compact_from_percent=1)
         return Collection(opened.repository, ledger, self.clock, settings, self.step).execute()

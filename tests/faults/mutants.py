@@ -3,13 +3,14 @@
 A history is played twice: with the code as it is, and then nothing may be wrong; and with the mutant, and then something must be.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
 import seawall.controller.services.transfers as transfers
+from seawall.controller.database.leadership import LeadershipRows
 from seawall.controller.database.packs import PackRows
 from seawall.controller.database.points import PointRows
 from seawall.controller.forgetting.deletion import Deletions
@@ -25,9 +26,11 @@ from seawall.repository.collecting.plan import Report
 from seawall.repository.collecting.port import Slice
 from seawall.repository.collecting.removing import remove_generations
 from seawall.repository.collecting.shrinking import Shrinker
-from seawall.repository.format.layout import pack_name
+from seawall.repository.forgetting.leaders import LeaderMark, newest_leader
+from seawall.repository.format.layout import PackName, pack_name
 from seawall.repository.format.record import body_hash_of
 from seawall.repository.format.slot_set import SlotSet
+from seawall.repository.store.port import Store
 
 from . import scenarios
 from .scenarios import Scenario
@@ -167,6 +170,38 @@ def _ids_again() -> AbstractContextManager[Any]:
     return patch.object(transfers, "_reserve", reserve)
 
 
+def _numbers_again() -> AbstractContextManager[Any]:
+    def reserve(pack: Pack, above: int) -> tuple[int, Pack]:
+        first = pack.generations[-1] + 1
+        return first, replace(pack, reserved_generation=first + len(pack.generations) - 1)
+
+    return patch.object(Pack, "reserve", reserve)
+
+
+def _sweeps_later_generations() -> AbstractContextManager[Any]:
+    def is_other(name: PackName, stored: Mapping[bytes, Any]) -> bool:
+        return name.pack_id in stored and name.generation not in stored[name.pack_id].generations
+
+    return patch("seawall.repository.collecting.sweep._is_older", is_other)
+
+
+def _sweeps_unannounced() -> AbstractContextManager[Any]:
+    return patch("seawall.repository.collecting.sweep.announce", _nothing)
+
+
+def _leads_by_number() -> AbstractContextManager[Any]:
+    def newest(store: Store) -> LeaderMark:
+        """The number alone: whoever asks takes the greatest for its own."""
+        return replace(newest_leader(store), holder="")
+
+    stack = ExitStack()
+    for user in ("seawall.controller.repositories.newest", "seawall.repository.collecting.announce"):
+        stack.enter_context(patch(f"{user}.newest_leader", newest))
+    opening = "seawall.controller.repositories.catalogue.newest_leader"
+    stack.enter_context(patch(opening, lambda store: _Agreeing()))
+    return stack
+
+
 MUTANTS = (
     Mutant("1: a slice forgets what arrived", _forgets_arrivals, scenarios.arrives_during_collection),
     Mutant(
@@ -199,6 +234,20 @@ MUTANTS = (
     Mutant("6: sweeps without VOID", _sweeps_without_void, scenarios.reported_while_swept),
     Mutant("7: bad slots pass", _bad_is_good, scenarios.names_a_bad_slot),
     Mutant("8: the rebuilt index is not filtered", _rebuilds_unfiltered, scenarios.looks_up_after_the_index_was_lost),
+    Mutant(
+        "4: a log of a replaced leader counts",
+        lambda: patch.object(LeadershipRows, "opened_epoch", lambda rows, repository_id: 0),
+        scenarios.replaced_and_its_log_comes_late,
+    ),
+    Mutant(
+        "4: no stock is taken below trimmed logs",
+        lambda: patch("seawall.controller.repositories.replay.taken_stock", lambda *_: []),
+        scenarios.rolled_back_below_the_trimmed_logs,
+    ),
+    Mutant("5: leaders of one number are not told apart", _leads_by_number, scenarios.announced_with_one_number),
+    Mutant("6: numbers are given out again", _numbers_again, scenarios.compacted_again_after_a_bad_copy),
+    Mutant("6: swept without its announcement", _sweeps_unannounced, scenarios.swept_by_one_who_was_replaced),
+    Mutant("9: later generations are swept", _sweeps_later_generations, scenarios.compacted_while_rolled_back),
     Mutant("9: compaction drops more", _drops_one_more, scenarios.compacted),
     Mutant("9: compaction proves nothing", _copies_unproven, scenarios.compacted_while_reads_are_bad),
     Mutant("9: compaction reads nothing back", _reads_nothing_back, scenarios.compacted_into_nothing),

@@ -1,7 +1,7 @@
 """Short histories, each made so that one rule alone stands between it and a loss. What is lost stands in the world's findings."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,18 @@ from seawall.controller.records.catalogue import Pack, PackState
 from seawall.controller.records.runs import RestoreSpec, Run, RunKind, RunState
 from seawall.controller.store import Transaction
 from seawall.repository.errors import RepositoryError
-from seawall.repository.format.layout import pack_name, parse_pack_name
+from seawall.repository.forgetting.leaders import newest_leader
+from seawall.repository.format.layout import (
+    CONDEMNED_PREFIX,
+    EPOCHS_PREFIX,
+    PackName,
+    epoch_name,
+    pack_name,
+    parse_pack_name,
+)
 from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.slot_set import SlotSet
+from seawall.repository.store.port import ObjectInfo
 from support.controller_records import HOUR
 
 from . import host
@@ -21,6 +30,8 @@ from .controller import HOST, REPOSITORY, SESSION
 from .host import TENANT, Attempted
 from .truth import restored
 from .world import VMS, World
+
+HORIZON_SECONDS = 91 * 86_400.0
 
 Scenario = Callable[[World], None]
 ONE, TWO = VMS
@@ -151,7 +162,7 @@ def reported_while_swept(world: World) -> None:
 def sealed_again_after_it_was_void(world: World) -> None:
     """A pack that was given up and deleted; its id is sealed again, and the DELETE comes a second time."""
     sealed = _unreported(world)
-    once(world, "given up", lambda: _fault_next(world, Fault.TWICE))
+    once(world, "sweep announced", lambda: _fault_next(world, Fault.TWICE))
     world.collect()
     late = host.begin(world.controller, 900, ONE, world.disks[ONE].source(), "full")
     world.truth.contents[late.point_id] = (ONE, late.content)
@@ -511,4 +522,130 @@ def reported_while_marked(world: World) -> None:
 
     once(world, "marked", backed_up)
     world.collect()
+    world.settle()
+
+
+def replaced_and_its_log_comes_late(world: World) -> None:
+    """As in `collected_by_one_who_was_replaced`; and the log that the old leader wrote in vain lies there when the new one starts again."""
+    collected_by_one_who_was_replaced(world)
+    world.settle()
+
+
+def rolled_back_below_the_trimmed_logs(world: World) -> None:
+    """A database older than the horizon: the logs that it would need are gone, and so are packs that it takes for good."""
+    _fill(world, TWO, seed=4)
+    gone = _point(world, TWO)
+    _half_dead(world)
+    world.snapshot(index=True)
+    _forget(world, gone)
+    world.collect()
+    world.clock.advance(HORIZON_SECONDS)
+    world.collect()
+    if list(world.bucket.store.list(CONDEMNED_PREFIX)):
+        world.findings.broken.append("condemn logs were not trimmed")
+    world.replace_leader({}, rolled_back=True)
+    _fill(world, TWO, seed=4)
+    late = world.begin(TWO, "full", stale=True)
+    if late is None:
+        raise AssertionError(world.history)
+    world.complete(late)
+    world.settle()
+
+
+def compacted_while_rolled_back(world: World) -> None:
+    """The DELETE of an old generation is under way when the database goes back to where that generation is the one that counts."""
+    _half_dead(world)
+    world.snapshot()
+
+    def late() -> None:
+        line = world.controller.line
+        for number in range(line.changes, line.changes + 40):
+            line.plan[number] = Fault.LATE_STOP
+
+    once(world, "compacted", late)
+    _died(world.collect)
+    world.clock.advance(7200.0)
+    world.replace_leader({}, rolled_back=True)
+    world.controller.collect(grace_us=HOUR)  # nothing is ripe for it, and the objects are old
+    world.bucket.arrive_all()
+    world.check()
+    world.settle()
+
+
+def compacted_again_after_a_bad_copy(world: World) -> None:
+    """The first copy that a compaction wrote was read back altered: its number is spent."""
+    _half_dead(world)
+    store, spoiled = world.bucket.store, list[str]()
+
+    def spoil() -> None:
+        names = [info.name for info in store.list("v1/p/")]
+        (name,) = [name for name in names if (found := parse_pack_name(name)) and _is_late(world, found)][:1]
+        store.put(name, b"spoiled" + store.get(name)[7:], create_only=False)
+        spoiled.append(name)
+
+    once(world, "generation written", spoil)
+    world.collect()
+    if not spoiled:
+        world.findings.broken.append("nothing was compacted")
+    world.settle()
+
+
+def _is_late(world: World, name: PackName) -> bool:
+    """A generation that the database does not know."""
+    known = world.controller.database.read_now(
+        lambda transaction: transaction.packs.packs(REPOSITORY, [name.pack_id])
+    ).get(name.pack_id)
+    return known is not None and name.generation > known.generations[-1]
+
+
+def announced_with_one_number(world: World) -> None:
+    """Two controllers on copies of one database begin at one moment: they take the same number."""
+    _dead_data(world)
+    world.snapshot()
+    old_line = world.controller
+    twin_epoch = old_line.opened.mark.epoch + 1
+    list_once = world.bucket.store.list
+    hidden = [True]
+
+    def blind(prefix: str) -> Iterator[ObjectInfo]:
+        """The first look of the new one comes before the other's announcement."""
+        found = list(list_once(prefix))
+        if prefix == EPOCHS_PREFIX and hidden[0]:
+            hidden[0] = False
+            rival = epoch_name(twin_epoch, "ffffffff-ffff-4fff-8fff-ffffffffffff")
+            world.bucket.store.put(rival, b"")
+        return iter(found)
+
+    world.bucket.store.list = blind  # type: ignore[method-assign]
+    world.replace_leader({}, rolled_back=False)
+    world.bucket.store.list = list_once  # type: ignore[method-assign]
+    mark = world.controller.opened.mark
+    if newest_leader(world.bucket.store) != mark:
+        world.findings.broken.append(f"{mark} leads beside {newest_leader(world.bucket.store)}")
+    world.settle()
+
+
+def swept_by_one_who_was_replaced(world: World) -> None:
+    """A pack that nobody reported is swept; its DELETE comes when the database is back at the time when it could still be reported."""
+    sealed = _unreported(world)
+    world.snapshot()
+
+    def before_delete(name: str) -> None:
+        if name == sealed.name:
+            _fault_next(world, Fault.LATE_STOP)
+
+    world.controller.line.before_delete = before_delete
+    _died(world.collect)
+    world.replace_leader({}, rolled_back=True)
+    late = host.begin(world.controller, 900, ONE, world.disks[ONE].source(), "full")
+    world.truth.contents[late.point_id] = (ONE, late.content)
+    try:
+        world.controller.transfers.seal_pack(late.key, SESSION, sealed.pack_id, sealed.length, bytes(16), False)
+        world.controller.transfers.pack_stored(late.key, SESSION, sealed.pack_id)
+    except ControllerError as error:
+        world.note(str(error))
+    host.write(world.controller, world.bucket, late)
+    world.complete(late)
+    world.bucket.arrive_all()
+    world.check()
     world.settle()

@@ -8,7 +8,16 @@ from .mutants import MUTANTS, Mutant
 from .place import Place, made_place
 from .planting import caught, played
 from .rounds import play
-from .scenarios import answered_by_a_stale_index, rolled_back_before_a_collection_and_many_points
+from .scenarios import (
+    Scenario,
+    announced_with_one_number,
+    answered_by_a_stale_index,
+    compacted_again_after_a_bad_copy,
+    compacted_while_rolled_back,
+    replaced_and_its_log_comes_late,
+    rolled_back_before_a_collection_and_many_points,
+    rolled_back_below_the_trimmed_logs,
+)
 
 SEEDS = ("ci/0", "ci/1", "ci/2")
 
@@ -22,6 +31,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def test_a_mutant_is_caught(place: Place, tmp_path: Path, mutant: Mutant) -> None:
     assert not played(place, tmp_path / "without", mutant.caught_by)
     assert caught(place, tmp_path / "with", mutant)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        replaced_and_its_log_comes_late,
+        rolled_back_below_the_trimmed_logs,
+        compacted_while_rolled_back,
+        compacted_again_after_a_bad_copy,
+        announced_with_one_number,
+    ],
+    ids=lambda scenario: scenario.__name__,
+)
+def test_a_history_ends_well(place: Place, tmp_path: Path, scenario: Scenario) -> None:
+    assert not played(place, tmp_path / "world", scenario)
 
 
 def test_a_stale_index_costs_nothing_but_a_repetition(place: Place, tmp_path: Path) -> None:

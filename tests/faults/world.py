@@ -1,6 +1,7 @@
 """One small fleet under faults: a controller (and leaders that do not know that they were replaced), a host with two VMs, one bucket."""
 
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -165,14 +166,19 @@ class World:
         self.controller.close()
         self.controller = self._begun(self.state, plan)
 
-    def snapshot(self) -> None:
-        """What a roll-back will bring back."""
+    def snapshot(self, index: bool = False) -> None:
+        """What a roll-back will bring back: the database, and with `index` the chunk index of that moment beside it."""
         self.old_state = copied_state(self.state, self._fresh())
+        if index:
+            self.controller.opened.index.flush()
+            shutil.copytree(self.state / "index", self.old_state / "index", dirs_exist_ok=True)
 
     def replace_leader(self, plan: dict[int, Fault], *, rolled_back: bool) -> None:
         """Another controller, on a copy of the database, new or old; the one of before goes on with its own for a while."""
         source = self.old_state if rolled_back and self.old_state is not None else self.state
         fresh = copied_state(source, self._fresh())
+        if source is self.old_state:
+            shutil.copytree(source / "index", fresh / "index", dirs_exist_ok=True)
         if self.zombie is not None:
             self.zombie.close()
         self.zombie, self.state = self.controller, fresh

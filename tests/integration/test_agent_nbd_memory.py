@@ -24,7 +24,7 @@ def content(number: int) -> bytes:
 def test_bytes_arrive_and_memory_stays(tmp_path: Path) -> None:
     disk = tmp_path / "disk.qcow2"
     qcow2.create(disk, PIECES * PIECE_BYTES)
-    server = qcow2.Qcow2Server(disk, tmp_path / "nbd.sock", SystemClock())
+    server = qcow2.serve(disk, tmp_path / "nbd.sock", SystemClock())
     connection = server.connect()
     buffer = memoryview(bytearray(PIECE_BYTES))
     before = resident_bytes()

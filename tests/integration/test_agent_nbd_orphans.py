@@ -19,7 +19,7 @@ from seawall.agent.disk import qcow2
 from seawall.repository.clock import SystemClock
 disk, socket = map(Path, sys.argv[1:])
 qcow2.create(disk, 1 << 20)
-server = qcow2.Qcow2Server(disk, socket, SystemClock())
+server = qcow2.serve(disk, socket, SystemClock())
 print(server._process.pid, flush=True)
 sys.stdin.read()
 """

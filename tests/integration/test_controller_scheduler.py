@@ -18,7 +18,6 @@ from seawall.controller.runs.machine import accept
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.scheduler.placement import Limits
 from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.services.inventory import Inventories
@@ -102,7 +101,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             executions,
             lease,
             Sessions(executions, steady, TIMING, rng),
-            Tick(executions, lease, steady, TIMING, Limits(), rng),
+            Tick(executions, lease, steady, TIMING, rng),
         )
 
 
@@ -176,7 +175,7 @@ async def test_nothing_expires_just_after_a_start(world: World) -> None:
     attempt_id, _ = await world.accepted()
     world.clock.advance(1000)
     again = SteadyClock(world.clock)
-    tick = Tick(world.executions, world.lease, again, TIMING, Limits(), random.Random(1))
+    tick = Tick(world.executions, world.lease, again, TIMING, random.Random(1))
     await tick.run_once()
     assert world.attempts()[0].state is AttemptState.PREPARING
     world.clock.advance(31)

@@ -22,6 +22,7 @@ from model.state import (
     with_pack,
     with_point,
 )
+from model.trimming import with_stock
 
 
 def leading_steps(scope: Scope, state: State) -> Iterator[Step]:
@@ -119,7 +120,7 @@ def _settled(scope: Scope, state: State, db: Database) -> tuple[Database, str]:
                 db, alarm = with_point(db, point, row._replace(state="lost")), f"point {point} has no m/ and no t/"
     db = _rebuilt(scope, state, db)
     if scope.holds(Rule.START_REPLAYS_LOGS):
-        db = _replayed(state, db)
+        db = with_stock(scope, state, _replayed(state, db))
     return db, alarm
 
 

@@ -30,6 +30,8 @@ class Rule(StrEnum):
     OWN_TENANT = "12: a refmap names packs of its tenant alone"
     RECOMPUTE_REFMAP = "12: protected only when the refmap was recomputed"
     REVIVE_ANEW = "13: a condemned slot comes back only in a new generation"
+    TRIM_WHAT_IS_DONE = "4: a log is trimmed when all of it has left and nothing of it is under way"
+    STOCK_BELOW_TRIMMED = "4: a database older than trimmed logs is compared with the packs in the bucket"
     COMMIT_CHECK = "mistake: the commit check is skipped"
     SPARE_OPEN_ATTEMPTS = "mistake: an open attempt is swept"
     CONDEMN_FIRST = "mistake: deleted before condemned"
@@ -43,7 +45,7 @@ class Scope:
     `wants`: what the disks of each point contain. `lookups`: whether agents ask at all. `resumes`: a later attempt may take over an open
     pack. `foreign`: packs of another tenant, that of the point of the same number. `hostile`: agents name what they like and leave out what
     they like. `replicas`: points that arrive with their slots given. `late`: the kinds of calls that may arrive late; the others arrive at
-    once, which makes a scope much smaller.
+    once, which makes a scope much smaller. `trims`: logs that are done go.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Scope:
     hostile: bool = False
     replicas: frozenset[int] = frozenset()
     late: frozenset[str] = frozenset({"PutPack", "DeletePack", "Manifest"})
+    trims: bool = False
     dropped: frozenset[Rule] = frozenset()
 
     def holds(self, rule: Rule) -> bool:

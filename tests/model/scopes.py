@@ -195,6 +195,16 @@ REVIVED = Scope(
 )
 REVIVED_TWICE = replace(REVIVED, name="the same, and a call arrives twice", start=revived_world(Budget(repeats=1)))
 REVIVED_CRASHED = replace(REVIVED, name="the same, and it crashes", start=revived_world(Budget(crashes=1)))
+TRIMMED = replace(
+    ROLLED_BACK_PACKS,
+    name="the database is rolled back beyond logs that were trimmed; logs and deletes are late",
+    trims=True,
+)
+TRIMMED_VOID = replace(
+    ROLLED_BACK_VOID,
+    name="the database is rolled back beyond the trimmed log of what nobody reported",
+    trims=True,
+)
 ALL = (
     BASIC,
     REPEATS,
@@ -203,6 +213,8 @@ ALL = (
     ROLLED_BACK_PACKS,
     ROLLED_BACK_VOID,
     ROLLED_BACK_POINTS,
+    TRIMMED,
+    TRIMMED_VOID,
     LOST,
     LOGS_LOST,
     COMPACTED,
@@ -236,6 +248,8 @@ CAUGHT_IN = {
     Rule.OWN_TENANT: FOREIGN,
     Rule.RECOMPUTE_REFMAP: HOSTILE,
     Rule.REVIVE_ANEW: REVIVED,
+    Rule.TRIM_WHAT_IS_DONE: TRIMMED,
+    Rule.STOCK_BELOW_TRIMMED: TRIMMED,
     Rule.COMMIT_CHECK: BASIC,
     Rule.SPARE_OPEN_ATTEMPTS: BASIC,
     Rule.CONDEMN_FIRST: BASIC,

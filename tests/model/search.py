@@ -12,6 +12,7 @@ from model.leading import leading_steps
 from model.publishing import publishing_steps
 from model.rules import Scope
 from model.state import State
+from model.trimming import trimming_steps
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,15 @@ class TooLarge(Exception):
 
 def steps_of(scope: Scope, state: State) -> Iterator[Step]:
     """Everything that may happen next."""
-    for of in (agent_steps, publishing_steps, collecting_steps, revive_steps, bucket_steps, leading_steps):
+    for of in (
+        agent_steps,
+        publishing_steps,
+        collecting_steps,
+        revive_steps,
+        bucket_steps,
+        leading_steps,
+        trimming_steps,
+    ):
         for label, fair, reached in of(scope, state):
             after = punctual(scope, reached)
             if after != state:

@@ -71,6 +71,8 @@ class Bucket(NamedTuple):
     logs: frozenset[tuple[int, Doomed]] = frozenset()
     epochs: frozenset[int] = frozenset()
     opens: frozenset[Open] = frozenset()
+    trimmed: bool = False
+    """Logs may be missing."""
 
 
 class Job(NamedTuple):

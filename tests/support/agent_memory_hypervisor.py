@@ -9,8 +9,10 @@ from seawall.agent.hypervisor.port import (
     BackupDisk,
     Capabilities,
     CheckpointInfo,
+    DiskImage,
     Domain,
     DomainDisk,
+    FirmwareOffer,
 )
 
 
@@ -50,6 +52,12 @@ class MemoryHypervisor:
     def domain_xml(self, vm_id: str) -> str:
         return f"<domain><name>{self.domain(vm_id).name}</name></domain>"
 
+    def live_xml(self, vm_id: str) -> str:
+        return self.domain_xml(vm_id)
+
+    def firmware(self, arch: str, machine: str) -> FirmwareOffer:
+        return FirmwareOffer(uefi=False, loaders=(), emulated_tpm=False)
+
     def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
         self.domain(vm_id)
         if vm_id in self.jobs:
@@ -68,6 +76,15 @@ class MemoryHypervisor:
 
     def has_job(self, vm_id: str) -> bool:
         return vm_id in self.jobs
+
+    def is_active(self, vm_id: str) -> bool:
+        return self.domain(vm_id).state != "shut off"
+
+    def is_migrating(self, vm_id: str) -> bool:
+        return False
+
+    def disk_images(self, vm_id: str, targets: Sequence[str]) -> Sequence[DiskImage]:
+        raise HypervisorError("VMs of this host have no disks that can be read")
 
     def owns_active_job(self, vm_id: str, socket: Path) -> bool:
         return self.jobs.get(vm_id) == socket

@@ -19,6 +19,7 @@ from seawall.agent.worker.pipe import (
     Event,
     NewSession,
     Step,
+    Stop,
     StopReason,
     event_line,
     parse_job,
@@ -56,7 +57,7 @@ def main() -> int:
         if isinstance(order, NewSession):
             seq += 1
             say(Progress(attempt_id, seq, TRANSFERRING, f"session {order.session_id}"))
-        elif behaviour not in ("stubborn", "settle"):
+        elif isinstance(order, Stop) and behaviour not in ("stubborn", "settle"):
             say(
                 Ended(
                     {

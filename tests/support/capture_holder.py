@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seawall.agent.capture.libvirt_capture import open_capture
+from seawall.agent.capture.opening import open_capture
 from seawall.agent.capture.port import CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.errors import AgentError
@@ -42,7 +42,9 @@ def say(line: str) -> None:
 def main(text: str) -> None:
     """The JSON: vm, attempt, freeze, go ("" begins at once), and settings of a capture."""
     told = json.loads(text)
-    request = CaptureRequest(told["vm"], told["attempt"], AGENT, REPOSITORY, told["freeze"], None, ())
+    request = CaptureRequest(
+        told["vm"], told["attempt"], AGENT, REPOSITORY, told["freeze"], None, (), run_id=told.get("run", "")
+    )
     paths = {name: Path(told["settings"][name]) for name in ("run_dir", "scratch_dir")}
     settings = CaptureSettings(**told["settings"] | paths)
     hypervisor = Held(settings.hypervisor)

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from threading import Lock
 
-from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress
+from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress, Unproven
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
+
+LEADER = LeaderMark(1, "00000000-0000-4000-8000-00000000000a")
 
 
 @dataclass
@@ -18,6 +21,7 @@ class MemoryCheckingLedger:
     available: dict[PointName, PointDamage | None] = field(default_factory=dict)
     known: set[PointName] = field(default_factory=set)
     reserved: dict[bytes, int] = field(default_factory=dict)
+    proved_points: dict[PointName, bool] = field(default_factory=dict)
     told: list[Progress] = field(default_factory=list)
     stop: Callable[[], None] = lambda: None
     _ticks: "count[int]" = field(default_factory=lambda: count(1))
@@ -61,8 +65,8 @@ class MemoryCheckingLedger:
             self.reserved[pack.id] = first + len(pack.generations) - 1
             return first
 
-    def epoch(self) -> int:
-        return 1
+    def leader(self) -> LeaderMark:
+        return LEADER
 
     def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
         return self._change(
@@ -77,7 +81,24 @@ class MemoryCheckingLedger:
             ),
         )
 
+    def unproven(self, limit: int, *, again: bool = False) -> Sequence[Unproven]:
+        found = []
+        for name in sorted(
+            name
+            for name in self.available
+            if name not in self.proved_points or (again and not self.proved_points[name])
+        ):
+            of_vm = [one for one, proved in self.proved_points.items() if proved and one.vm_id == name.vm_id]
+            if self.available[name] is None:
+                found.append(Unproven(name, max(of_vm, default=None)))
+        return found[:limit]
+
+    def proved(self, point: PointName, proved: bool) -> None:
+        self.proved_points[point] = proved
+
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
+        if self.available.get(point) is not None and damage is None and self.proved_points.get(point) is False:
+            del self.proved_points[point]
         self.available[point] = damage
 
     def progress(self, progress: Progress) -> None:

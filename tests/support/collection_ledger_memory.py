@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from seawall.repository.collecting.port import (
     Arrivals,
@@ -14,6 +15,10 @@ from seawall.repository.collecting.port import (
     PointRoot,
     Slice,
 )
+from seawall.repository.forgetting.leaders import LeaderMark
+
+HOLDER = str(UUID(int=7))
+"""As which the world's leader announced itself."""
 
 
 @dataclass
@@ -35,7 +40,7 @@ class MemoryLedger:
     progress: dict[str, int | str] = field(default_factory=dict)
 
     def begin(self) -> Mark:
-        return Mark(self.seq, self.epoch)
+        return Mark(self.seq, LeaderMark(self.epoch, HOLDER))
 
     def roots(self) -> Iterator[PointRoot]:
         return iter([self.points[point_id] for point_id in sorted(self.points)])
@@ -78,6 +83,9 @@ class MemoryLedger:
             elif pack.standing is PackStanding.OPEN and not pack.in_use:
                 self.stored[pack_id] = replace(pack, standing=PackStanding.VOID)
         return frozenset(pack_id for pack_id in pack_ids if self._is_void(pack_id))
+
+    def number(self) -> int:
+        return self._ordered()
 
     def doom(self, pack_ids: Sequence[bytes]) -> Doomed:
         seq = self._ordered()

@@ -18,7 +18,7 @@ from seawall.repository.steps import OnStep, no_step
 from seawall.repository.store.memory import MemoryStore
 from seawall.repository.writing.facts import WriteSettings, WrittenPoint
 from support import format_samples as samples
-from support.collection_ledger_memory import MemoryLedger
+from support.collection_ledger_memory import HOLDER, MemoryLedger
 from support.controller_clock import ManualClock
 from support.direct_coordinator import DirectCoordinator
 from support.memory_disks import ModelDisk
@@ -61,7 +61,7 @@ class CollectionWorld:
             recipients=samples.RECIPIENTS,
             secrets=samples.SECRETS,
         )
-        self.store.put(epoch_name(1, ATTEMPT), b"")
+        self.store.put(epoch_name(1, HOLDER), b"")
         self.coordinator = DirectCoordinator(self.store)
         secrets: RepositorySecrets = self.repository.secrets
         config = self.repository.config

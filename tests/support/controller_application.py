@@ -14,7 +14,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from seawall.api.v1 import enroll_pb2_grpc, operator_pb2, operator_pb2_grpc, resources_pb2
+from seawall.api.v1 import enroll_pb2_grpc, operator_pb2, operator_pb2_grpc, policy_pb2_grpc, resources_pb2
 from seawall.controller.app import Application, Outside
 from seawall.controller.config import ControllerConfig
 from seawall.controller.initialise import initialise
@@ -40,6 +40,7 @@ BRISK = Timings(
     restart_backoff_seconds=0.05,
     expired_backoff_seconds=0.05,
     publish_retry_seconds=0.1,
+    bandwidth_seconds=0.2,
     verify_new_seconds=3600.0,  # tests of verification ask for it
 )
 RECOVERY_KEY = public_key_of(new_secret())
@@ -87,6 +88,10 @@ class Controller:
     @property
     def backups(self) -> operator_pb2_grpc.BackupServiceStub:
         return operator_pb2_grpc.BackupServiceStub(self.channel)
+
+    @property
+    def policies(self) -> policy_pb2_grpc.PolicyServiceStub:
+        return policy_pb2_grpc.PolicyServiceStub(self.channel)
 
     @property
     def admin(self) -> operator_pb2_grpc.AdminServiceStub:

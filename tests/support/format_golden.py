@@ -44,8 +44,8 @@ def build(random_parts: dict[str, bytes]) -> dict[str, bytes]:
     key_object = ("default", 1, "controller", samples.RECIPIENTS["controller"], samples.BUNDLE)
     parts.setdefault("key_object", encode_key_object(samples.LINEAGE, *key_object))
     return parts | {
-        "record_raw_body": records[0].body,
-        "record_zstd_body": records[1].body,
+        "record_raw_body": bytes(records[0].body),
+        "record_zstd_body": bytes(records[1].body),
         "data_pack": bytes(data.body),
         "leaf_pack": bytes(meta.body),
         "leaf": encode_leaf(leaf),

@@ -28,7 +28,7 @@ from seawall.repository.format.manifest import (
 )
 from seawall.repository.format.pack import PackBuilder, SealedPack
 from seawall.repository.format.pack_hashes import assemble_hashes
-from seawall.repository.format.record import ChunkType, Codec, Locator, Record, seal_with_nonce
+from seawall.repository.format.record import ChunkType, Codec, Locator, Record, seal_with_nonces
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root_object import Statement, assemble_root, object_hash, root_front, sign_manifest
 from seawall.repository.format.tombstone import Burial, sign_tombstone
@@ -61,7 +61,7 @@ def nonce(number: int) -> bytes:
 
 
 def record(plaintext: bytes, number: int, kind: ChunkType = ChunkType.DATA) -> Record:
-    return seal_with_nonce(LINEAGE, chunk_hash(K_DEDUP, plaintext), plaintext, kind, 3, nonce(number))
+    return seal_with_nonces(LINEAGE, [(chunk_hash(K_DEDUP, plaintext), plaintext)], kind, 3, [nonce(number)])[0]
 
 
 def records(kind: ChunkType = ChunkType.DATA) -> list[Record]:

@@ -97,6 +97,17 @@ class LibvirtHost:
         self._inside("libvirtd", "-d")
         await_true(self._answers, "libvirtd answers again")
 
+    def kill_daemon(self) -> None:
+        """As a crash would; the VMs run on."""
+        pid = (self.folder / "run/libvirtd.pid").read_text().strip()
+        self._inside("kill", "-9", pid)
+        await_true(lambda: not self._answers(), "libvirtd is down")
+
+    def start_daemon(self) -> None:
+        """After `kill_daemon`."""
+        self._inside("libvirtd", "-d")
+        await_true(self._answers, "libvirtd answers again")
+
     def image(self, name: str, disk_format: str, size_bytes: int, *options: str) -> Path:
         """A new, empty disk image."""
         path = self.images / name

@@ -397,7 +397,7 @@ def _name(body: bytes) -> None:
         kinds: tuple[HandInKind, ...] = ("root", "refmap", "log")
         assert name in {hand_in_name(hand_in.attempt_id, kind, hand_in.content_hash) for kind in kinds}
     if epoch is not None:
-        assert epoch_name(epoch, name[-36:]) == name
+        assert epoch_name(*epoch) == name
     if condemned is not None:
         assert condemned_name(*condemned) == name
     parsed = [found for found in (pack, key, point, hand_in, epoch, condemned) if found is not None]

@@ -1,133 +1,40 @@
 """Captures of real VMs under a real libvirt and QEMU: instants, bitmaps, scratch and what is left behind."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from seawall.agent.capture.libvirt_capture import LibvirtCapture, NothingToBackUp, open_capture
-from seawall.agent.capture.names import places
+from seawall.agent.capture.opening import open_capture
 from seawall.agent.capture.plan import BITMAP_WHY
-from seawall.agent.capture.port import CapturedDisk, CaptureRequest
+from seawall.agent.capture.planning import NothingToBackUp
+from seawall.agent.capture.port import CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.capture.sweep import Swept, sweep
 from seawall.agent.disk.qcow2_bitmaps import stored_bitmaps
-from seawall.agent.errors import FreezeFailed, HypervisorError, ScratchFull, VmBusy, VmNotRunning
+from seawall.agent.errors import FreezeFailed, HypervisorError, ScratchFull, VmBusy
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
 from seawall.agent.hypervisor.port import BackupDisk
 from seawall.repository.clock import SystemClock
-from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
+from support.captured_vm import (
+    AGENT,
+    MIB,
+    QCOW2_BYTES,
+    RAW_BYTES,
+    REPOSITORY,
+    Vm,
+    a_request,
+    capture,
+    committed,
+    content,
+    left_behind,
+    overlaid,
+    root_of,
+)
 from support.libvirt_host import LibvirtHost, await_true, disk_xml, domain_xml
 
 pytestmark = pytest.mark.system
-pytest_plugins = ["support.libvirt_fixtures"]
-
-MIB = 1024 * 1024
-QCOW2_BYTES = 64 * MIB
-RAW_BYTES = 8 * MIB + 512  # no multiple of 4,096
-REPOSITORY = "abcdef0123456789"
-AGENT = "agent-1"
-
-
-@pytest.fixture
-def settings(host: LibvirtHost) -> CaptureSettings:
-    return CaptureSettings(
-        run_dir=host.folder / "sw", scratch_dir=host.folder / "scratch", hypervisor=host.uri, watch_seconds=0.05
-    )
-
-
-class Vm:
-    """A running VM with a qcow2 disk vda and a raw disk vdb."""
-
-    def __init__(self, host: LibvirtHost, hypervisor: LibvirtHypervisor, name: str) -> None:
-        self.host, self.hypervisor, self.name = host, hypervisor, name
-        self.qcow2 = host.image(f"{name}.qcow2", "qcow2", QCOW2_BYTES)
-        self.raw = host.image(f"{name}.raw", "raw", RAW_BYTES)
-        disks = disk_xml(self.qcow2, "vda", "qcow2") + disk_xml(self.raw, "vdb", "raw")
-        self.vm_id = hypervisor.define(domain_xml(name, disks))
-        hypervisor.start(self.vm_id)
-
-    def io(self, target: str, command: str) -> None:
-        self.host.qemu_io(self.name, target, command)
-
-    def checkpoint_names(self) -> list[str]:
-        return [one.name for one in self.hypervisor.checkpoints(self.vm_id)]
-
-    def truth(self) -> dict[str, bytes]:
-        for target in ("vda", "vdb"):
-            self.io(target, "flush")  # else QEMU's cached tables are not in the file yet
-        return {"vda": self.host.truth(self.qcow2, "qcow2"), "vdb": self.host.truth(self.raw, "raw")}
-
-
-@pytest.fixture
-def vm(host: LibvirtHost, hypervisor: LibvirtHypervisor, request: pytest.FixtureRequest) -> Iterator[Vm]:
-    vm = Vm(host, hypervisor, request.node.name.removeprefix("test_"))
-    yield vm
-    hypervisor.stop(vm.vm_id)
-    hypervisor.undefine(vm.vm_id)
-
-
-def a_request(vm: Vm, attempt: str, parent: Root | None = None) -> CaptureRequest:
-    return CaptureRequest(vm.vm_id, attempt, AGENT, REPOSITORY, "never", parent, ())
-
-
-def capture(vm: Vm, settings: CaptureSettings, attempt: str, parent: Root | None = None) -> LibvirtCapture:
-    return open_capture(a_request(vm, attempt, parent), vm.hypervisor, settings, SystemClock())
-
-
-def content(disk: CapturedDisk) -> bytes:
-    buffer = bytearray(disk.size_bytes)
-    disk.source.read_into(0, memoryview(buffer))
-    return bytes(buffer)
-
-
-def overlaid(before: bytes, disk: CapturedDisk) -> bytes:
-    """The parent's content with the dirty extents laid over it: what an incremental point holds."""
-    image = bytearray(before)
-    for extent in disk.source.extents(0, disk.size_bytes):
-        if extent.dirty and extent.zero:
-            image[extent.offset : extent.offset + extent.length] = bytes(extent.length)
-        elif extent.dirty:
-            disk.source.read_into(extent.offset, memoryview(image)[extent.offset : extent.offset + extent.length])
-    return bytes(image)
-
-
-def root_of(vm: Vm, disks: list[CapturedDisk], checkpoint: Checkpoint | None) -> Root:
-    manifests = tuple(
-        DiskManifest(
-            disk=one.target,
-            size_bytes=one.size_bytes,
-            format=one.format,
-            source=one.source_path,
-            sector_bytes=512,
-            grid_phase=0,
-            chunk_nominal_bytes=65536,
-            how=one.how,
-            why=one.why,
-            nodes=(),
-        )
-        for one in disks
-    )
-    return Root(
-        b"l", "t", vm.vm_id, vm.name, "p", "", 1, 1, False, manifests, members=(), checkpoint=checkpoint, warnings=()
-    )
-
-
-def committed(
-    vm: Vm, settings: CaptureSettings, attempt: str, parent: Root | None = None
-) -> tuple[Root, dict[str, bytes]]:
-    """A point as if it had been committed, and its content."""
-    with capture(vm, settings, attempt, parent) as taken:
-        contents = {one.target: content(one) for one in taken.disks}
-        taken.keep_checkpoint()
-        taken.delete_older_checkpoints()
-        return root_of(vm, list(taken.disks), taken.checkpoint), contents
-
-
-def left_behind(settings: CaptureSettings, attempt: str) -> list[Path]:
-    where = places(settings.run_dir, settings.scratch_dir, attempt)
-    return [path for path in (where.run, where.scratch) if path.exists()]
+pytest_plugins = ["support.libvirt_fixtures", "support.captured_vm_fixtures"]
 
 
 def test_full_reads_one_instant_of_both_disks(vm: Vm, settings: CaptureSettings) -> None:
@@ -146,7 +53,7 @@ def test_full_reads_one_instant_of_both_disks(vm: Vm, settings: CaptureSettings)
         assert all(extent.dirty for one in taken.disks for extent in one.source.extents(0, one.size_bytes))
         vda = taken.disks[0].source.extents(0, QCOW2_BYTES)
         assert [(e.offset, e.length, e.zero) for e in vda] == [(0, 3 * MIB, False), (3 * MIB, 61 * MIB, True)]
-        assert "<name>" in taken.domain_xml and taken.guest_frozen is False
+        assert b"<name>" in taken.members["domain.xml"] and taken.guest_frozen is False
     assert vm.checkpoint_names() == []  # it was not kept
     assert left_behind(settings, "a1") == []
 
@@ -211,8 +118,9 @@ def test_killed_qemu_costs_a_compare(vm: Vm, settings: CaptureSettings, stored: 
         vm.hypervisor.stop(vm.vm_id)
         vm.hypervisor.start(vm.vm_id)
     vm.host.kill_qemu(vm.name)
-    with pytest.raises(VmNotRunning):
-        capture(vm, settings, "e2", first)
+    with capture(vm, settings, "e2", first) as taken:
+        assert {one.target: one.how for one in taken.disks} == {"vda": "compare", "vdb": "compare"}
+        assert "inconsistent" in taken.disks[0].why and taken.checkpoint is None
     vm.hypervisor.start(vm.vm_id)
     vm.io("vda", "write -P 5 0 1M")
     truth = vm.truth()
@@ -433,7 +341,7 @@ def test_leftovers_of_a_dead_worker_are_swept(vm: Vm, settings: CaptureSettings)
     assert len(sentences) == 3  # job, checkpoint, files
     assert vm.hypervisor.has_job(vm.vm_id) is False
     assert vm.checkpoint_names() == [] and left_behind(settings, "k1") == []
-    dead.close()
+    dead.__exit__(None, None, None)
 
 
 def test_freeze_without_a_guest_agent(vm: Vm, settings: CaptureSettings) -> None:

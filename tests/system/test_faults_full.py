@@ -38,6 +38,10 @@ def test_scratch_fills_up_in_mid_backup(based: FaultFleet, faults: FaultFleet, t
         ended = faults.await_end(run.run_id)
         assert ended.succeeded, ended.failure
         assert faults.reasons(run.run_id) == ["SCRATCH_FULL", ""]
+        notes = faults.run(run.run_id)["attempts"][-1]["progress"]["notes"]
+        assert "This time scratch may take all the room that is free for it" in notes[0], (
+            "the second attempt has a plan"
+        )
         faults.await_clean()
     judged(faults, ended, tmp_path)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from seawall.agent.capture.guard.stale import MODULE
-from seawall.agent.capture.libvirt_capture import LibvirtCapture, open_capture
 from seawall.agent.capture.limits import RESERVE_BYTES, free_bytes
-from seawall.agent.capture.port import CaptureRequest
+from seawall.agent.capture.opening import open_capture
+from seawall.agent.capture.port import Capture, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
@@ -40,13 +40,13 @@ def guest(scratch: Path) -> Iterator[FastGuest]:
         hypervisor.close()
 
 
-def capturing(guest: FastGuest, scratch: Path, attempt: str) -> LibvirtCapture:
+def capturing(guest: FastGuest, scratch: Path, attempt: str) -> Capture:
     request = CaptureRequest(guest.vm_id, attempt, "agent", "abcdef0123456789", "never", None, ())
     settings = CaptureSettings(run_dir=guest.host.folder / "sw", scratch_dir=scratch, hypervisor=guest.host.uri)
     return open_capture(request, guest.hypervisor, settings, SystemClock())
 
 
-def ending(capture: LibvirtCapture) -> str:
+def ending(capture: Capture) -> str:
     """Why it ended; "" while it goes on."""
     try:
         capture.check()

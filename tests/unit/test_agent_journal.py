@@ -75,3 +75,15 @@ def test_two_processes_share_it(state_dir: Path) -> None:
     worker.note_checkpoint("c", "vm", "repo", "a")
     assert supervisor.checkpoints() == {"c": "begun"}
     assert [item.ref for item in worker.open_attempts()] == [REF]
+
+
+def test_a_checkpoint_that_another_attempt_goes_on_with_is_that_ones(state_dir: Path) -> None:
+    journal = reopened(state_dir)
+    journal.note_checkpoint("c", "vm", "repo", "a")
+    journal.adopt_checkpoint("c", "vm", "repo", "b")
+    journal.adopt_checkpoint("forgotten", "vm", "repo", "b")
+    assert journal.protected_checkpoints({"a"}) == set()
+    assert reopened(state_dir).protected_checkpoints({"b"}) == {"c", "forgotten"}
+    journal.keep_checkpoint("c", committed=True)
+    journal.adopt_checkpoint("c", "vm", "repo", "d")
+    assert journal.checkpoints()["c"] == "committed", "what counts goes on counting"

@@ -56,3 +56,12 @@ def test_what_could_not_be_parsed_back_is_not_rendered(address: str) -> None:
 
 def test_the_secret_does_not_show() -> None:
     assert "s3cret" not in repr(GOOD)
+
+
+def test_several_controllers_stand_in_one_token() -> None:
+    token = JoinToken("a.example:7440,[::1]:7441", "abc", "s", bytes(32))
+    assert parse_join_token(token.render()) == token
+    assert token.addresses == ("a.example:7440", "[::1]:7441")
+    for address in ("a:1,", ",a:1", "a:1,b", "a:1,b:0", "a:1,b:70000"):
+        with pytest.raises(ValueError, match="looks like"):
+            JoinToken(address, "abc", "s", bytes(32)).render()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from seawall.agent.capture.names import attempt_of, checkpoint_name, repository_prefix
-from seawall.agent.capture.plan import BITMAP_WHY, CaptureFacts, CapturePlan, demote, plan_capture
+from seawall.agent.capture.plan import BITMAP_WHY, OFF_BITMAP_WHY, CaptureFacts, CapturePlan, demote, plan_capture
 from seawall.agent.disk.identity import source_id
-from seawall.agent.hypervisor.port import Domain, DomainDisk
+from seawall.agent.hypervisor.port import OFF, Domain, DomainDisk
 from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
 
 GIB = 1024**3
@@ -171,3 +171,33 @@ def test_the_identity_of_a_file_goes_with_it(tmp_path: Path) -> None:
     two.replace(one)
     assert source_id(str(one)) != before
     assert source_id(str(two)) == source_id(str(tmp_path)) == source_id("nbd://host/export") == ""
+
+
+def off(given: CaptureFacts, **stored: set[str]) -> CaptureFacts:
+    """The same of a VM that is off: target -> the bitmaps in its file."""
+    return replace(given, domain=replace(given.domain, state=OFF), stored=stored)
+
+
+def test_a_vm_that_is_off_is_read_by_the_bitmaps_in_its_files_and_gets_no_new_ones() -> None:
+    plan = plan_capture(off(facts(), vda={"c0"}, vdb={"c0", "another"}))
+    assert methods(plan) == {"vda": "bitmap", "vdb": "bitmap"} and plan.base == "c0"
+    assert {one.why for one in plan.disks} == {OFF_BITMAP_WHY} and not any(one.tracked for one in plan.disks)
+
+
+def test_a_bitmap_that_qemu_did_not_close_costs_a_compare_while_the_vm_is_off() -> None:
+    plan = plan_capture(off(facts(), vda={"another"}, vdb={"c0"}))
+    assert methods(plan) == {"vda": "compare", "vdb": "bitmap"}
+    assert "c0 is missing or inconsistent" in plan.disks[0].why
+
+
+def test_a_file_laid_over_the_parents_is_compared_while_the_vm_is_off() -> None:
+    """Each layer has a bitmap of its own, and only a running QEMU adds them up."""
+    overlay = a_disk("vda", source="/images/overlay", backing=("/images/vda",))
+    assert methods(plan_capture(facts(overlay))) == {"vda": "bitmap"}
+    plan = plan_capture(off(facts(overlay), vda={"c0"}))
+    assert methods(plan) == {"vda": "compare"} and "/images/overlay now" in plan.disks[0].why
+
+
+def test_old_qcow2_of_a_vm_that_is_off_says_so() -> None:
+    plan = plan_capture(off(replace(facts(), keeps_bitmaps={"vda": False, "vdb": True}), vda={"c0"}, vdb={"c0"}))
+    assert "version 2" in plan.disks[0].why and plan.disks[1].how == "bitmap"

@@ -16,7 +16,6 @@ from seawall.agent.hypervisor.xml import (
     disks_of,
     mac_addresses,
     parse,
-    state_outside_disks,
 )
 
 TARGETS = ("vda", "vdb", "vdc", "sda")
@@ -95,19 +94,6 @@ def test_disks_of_a_domain() -> None:
     assert [one.sector_bytes for one in found] == [4096, 512, 512, 512, 512]
     assert (found[1].shareable, found[2].transient, found[4].read_only, found[4].device) == (True, True, True, "cdrom")
     assert mac_addresses(domain) == ("52:54:00:aa:00:01",)
-
-
-def test_state_outside_the_disks_is_told() -> None:
-    domain = parse(
-        "<domain><os><nvram>/x</nvram></os><devices><tpm><backend type='emulator'/></tpm></devices></domain>"
-    )
-    assert [reason for reason, _ in state_outside_disks(domain)] == ["NVRAM_NOT_CAPTURED", "TPM_NOT_CAPTURED"]
-    assert state_outside_disks(parse("<domain/>")) == ()
-
-
-@pytest.mark.parametrize("os", ["<os firmware='efi'/>", "<os><loader type='pflash'>/x</loader></os>"])
-def test_uefi_variables_are_told_of_where_libvirt_chose_the_file(os: str) -> None:
-    assert [reason for reason, _ in state_outside_disks(parse(f"<domain>{os}</domain>"))] == ["NVRAM_NOT_CAPTURED"]
 
 
 def test_backing_files_nearest_first() -> None:

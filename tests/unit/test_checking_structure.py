@@ -156,7 +156,8 @@ def test_a_pack_that_is_compacted_meanwhile_is_looked_at_again(checked: CheckedW
 
     def moved(pack_ids: object) -> object:
         answer = before(pack_ids)  # type: ignore[arg-type]
-        ledger.stored[pack.id] = later  # known to who asks the next time
+        if ledger.stored[pack.id].generation == 0:
+            ledger.stored[pack.id] = later  # known to who asks the next time
         return answer
 
     ledger.packs = moved  # type: ignore[method-assign,assignment]
@@ -172,6 +173,7 @@ def test_a_pack_that_is_deleted_meanwhile_is_no_finding(checked: CheckedWorld) -
     flawed = ledger.flawed
 
     def gone(of: PackFacts, bad: SlotSet) -> bool:
+        ledger.available.clear()
         ledger.stored.pop(pack.id, None)
         return flawed(of, bad)
 

@@ -22,6 +22,7 @@ from seawall.repository.format.layout import (
     pack_name,
     refmap_name,
 )
+from seawall.repository.format.slot_set import EVERY_SLOT
 from seawall.repository.reading.window import DiskWindow
 from support.collection_ledger_memory import MemoryLedger
 from support.collection_world import ATTEMPT, TENANT, VM, CollectionWorld, live_slots
@@ -84,13 +85,52 @@ def test_random_reads_follow_a_pack_to_its_next_generation(world: CollectionWorl
         assert window.read(offset, 5000) == expected[offset % BLOCK : offset % BLOCK + 5000]
 
 
-def test_a_generation_that_the_ledger_does_not_know_is_not_swept(world: CollectionWorld) -> None:
-    """As a database restored from an older copy would have it."""
-    world.collect()
+def forget_generations(world: CollectionWorld) -> dict[bytes, int]:
+    """As a database restored from an older copy would have it. What the generations were."""
+    known = {pack_id: pack.generation for pack_id, pack in world.ledger.stored.items()}
     for pack_id, pack in world.ledger.stored.items():
         world.ledger.stored[pack_id] = replace(pack, generation=0)
+    return known
+
+
+def test_a_generation_that_the_ledger_does_not_know_is_taken_over_and_not_swept(world: CollectionWorld) -> None:
+    world.collect()
+    known = forget_generations(world)
+    assert max(known.values()) > 0
+    report = world.collect()
+    assert report.swept.packs == 0 == report.kept_back_count
+    assert {pack_id: pack.generation for pack_id, pack in world.ledger.stored.items()} == known
+    world.check_points()
+
+
+def test_a_generation_above_the_one_that_counts_stays_where_it_cannot_take_its_place(world: CollectionWorld) -> None:
+    world.collect()
+    known = forget_generations(world)
+    names = [
+        pack_name(TENANT, pack_id, known[pack_id] + copy)
+        for pack_id, pack in world.ledger.stored.items()
+        for copy in range(len(pack.generations))
+        if known[pack_id]
+    ]
+    for name in names:
+        body = bytearray(world.store.get(name))
+        body[200] ^= 1
+        world.store.put(name, bytes(body), create_only=False)
     report = world.collect()
     assert report.swept.packs == 0 < report.kept_back_count
+    assert set(names) <= set(world.pack_names())
+    assert "cannot take its place" in report.kept_back[0]
+
+
+def test_of_a_meta_pack_both_copies_must_be_there(world: CollectionWorld) -> None:
+    """A compaction that died between the two."""
+    world.collect()
+    pack = next(pack for pack in world.ledger.packs() if pack.meta and pack.standing is PackStanding.STORED)
+    lone = pack_name(TENANT, pack.pack_id, pack.generation + 4)
+    world.store.put(lone, world.store.get(pack_name(TENANT, pack.pack_id, pack.generation)))
+    report = world.collect()
+    assert report.kept_back_count == 1 and lone in world.pack_names()
+    assert world.ledger.stored[pack.pack_id].generation == pack.generation
     world.check_points()
 
 
@@ -357,8 +397,28 @@ def test_what_belongs_to_nothing_is_swept(world: CollectionWorld) -> None:
     for name in leftovers:
         assert name in world.store.deleted
     assert unknown in world.ledger.void_ids
+    key = world.repository.config.signing_public_key
+    logs = [open_condemn_log(world.store.get(info.name), key) for info in world.store.list(CONDEMNED_PREFIX)]
+    told = {pack_id: slots for log in logs for pack_id, slots in log.slots.items()}
+    assert told[unknown] == told[unreported] == EVERY_SLOT
+    assert late in told
     assert world.ledger.stored[unreported].standing is PackStanding.VOID
     world.check_points()
+
+
+def test_what_is_swept_was_announced_before(world: CollectionWorld) -> None:
+    """A database that goes back learns that the id is void, or a later pack of that id would be lost to a DELETE under way."""
+    world.collect()
+    before = {info.name for info in world.store.list(CONDEMNED_PREFIX)}
+    left = pack_name(TENANT, bytes(16), 0)
+    world.store.put(left, b"left")
+    world.store.put(epoch_name(2, VM), b"")
+    with pytest.raises(LedgerRefused, match="epoch 2"):
+        world.collect()
+    assert left not in world.store.deleted
+    (name,) = {info.name for info in world.store.list(CONDEMNED_PREFIX)} - before
+    log = open_condemn_log(world.store.get(name), world.repository.config.signing_public_key)
+    assert log.slots == {bytes(16): EVERY_SLOT}
 
 
 def test_young_leftovers_are_left_alone(world: CollectionWorld) -> None:

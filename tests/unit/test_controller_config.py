@@ -100,3 +100,22 @@ def test_addresses_survive_a_round_trip(host: str, port: int) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not host:port|brackets|IPv6|Expected|permitted|Exactly|At least"):
         split_address(text)
+
+
+def test_the_certificate_covers_every_controller_that_is_advertised(tmp_path: Path) -> None:
+    config = ControllerConfig(state_dir=tmp_path, agent_address="a.example:1,b.example:2", enrol_address="c.example:3")
+    assert {"a.example", "b.example", "c.example"} <= set(config.certificate_names)
+    for address in ("a:1,", "a:1,b:0"):
+        with pytest.raises(InvalidArgument) as caught:
+            ControllerConfig(agent_address=address)
+        assert caught.value.reason == "BAD_CONFIG"
+
+
+def test_a_database_is_an_address_without_a_password(tmp_path: Path) -> None:
+    assert not ControllerConfig(state_dir=tmp_path).is_shared
+    assert ControllerConfig(state_dir=tmp_path, database="postgresql://me@a:1,b:2/seawall?sslmode=require").is_shared
+    for url in ("mysql://a@b/c", "postgresql://a:secret@b/c", "postgresql://a@b/c?password=secret", "postgresql://a@b"):
+        with pytest.raises(InvalidArgument) as caught:
+            ControllerConfig(database=url)
+        assert caught.value.reason == "BAD_CONFIG"
+        assert "secret" not in str(caught.value)

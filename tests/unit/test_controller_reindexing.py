@@ -45,7 +45,7 @@ class Opened:
         """Reindexed, then flushed; `reads` says how many tables were read."""
         index = ChunkIndex.open(self.directory)
         opened = OpenedRepository(replace(a_repository(), url="file:///srv/backups"), self.world.repository, index)
-        self.reads = reindex(opened, packs, lambda: None)
+        self.reads = reindex(opened, lambda: packs, lambda: None)
         index.close()
         return index
 
@@ -121,9 +121,9 @@ def test_a_stop_in_the_middle_keeps_what_was_read(opened: Opened) -> None:
     def stop() -> None:
         raise Unavailable("DRAINING", "This controller is stopping.")
 
-    reindex(parts, packs[:1], lambda: None)
+    reindex(parts, lambda: packs[:1], lambda: None)
     with pytest.raises(Unavailable):
-        reindex(parts, packs, stop)
+        reindex(parts, lambda: packs, stop)
     index.close()
     opened.open(packs)
     assert opened.reads == 2

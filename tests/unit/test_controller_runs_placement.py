@@ -1,77 +1,199 @@
-"""Where runs start, and what the others are told that they wait for."""
-
-from dataclasses import replace
+"""Where runs start, in which order, and what the others are told that they wait for."""
 
 import pytest
 
-from seawall.controller.records.fleet import Host, Session, Vm
-from seawall.controller.scheduler.placement import FleetFacts, Limits, Plan, plan
-from support.controller_records import NOW, SECOND, a_host, a_restore, a_run, a_session, a_vm
-
-
-def facts(
-    hosts: tuple[Host, ...] = (a_host(), a_host("beta")),
-    sessions: tuple[Session, ...] = (a_session(), a_session("beta")),
-    vms: tuple[Vm, ...] = (a_vm(),),
-    busy: dict[str, int] | None = None,
-) -> FleetFacts:
-    return FleetFacts(
-        NOW,
-        {host.id: host for host in hosts},
-        {session.agent_id: session for session in sessions},
-        {vm.id: vm for vm in vms},
-        busy or {},
-    )
-
-
-def placed(made: Plan) -> list[tuple[str, str]]:
-    return [(placement.run.id, placement.host_id) for placement in made.placements]
+from seawall.controller.admission.breaker import probe_us
+from seawall.controller.records.limits import Breaker, Measure, Scope, Service
+from seawall.controller.scheduler.placement import HOLD_AFTER_US, plan
+from support.admission_facts import REPOSITORY, fleet_facts, limit, occupied, placed, sentences, vm_facts
+from support.controller_records import HOUR, NOW, SECOND, a_host, a_restore, a_run, a_session
 
 
 def test_a_backup_goes_where_its_vm_was_last_seen() -> None:
     run = a_run()
-    assert placed(plan([run], facts(vms=(a_vm(host_id="beta"),)), Limits())) == [(run.id, "beta")]
+    assert placed(plan([run], fleet_facts(vms=(vm_facts(host_id="beta"),)))) == [(run.id, "beta")]
 
 
-def test_a_restore_goes_where_it_was_sent_and_first() -> None:
-    backup, restore = a_run(1), a_restore(2, "alpha")
-    made = plan([backup, restore], facts(busy={"alpha": 1}), Limits(per_host=2))
+def test_a_restore_goes_where_it_was_sent_first_and_into_the_slot_that_is_kept_for_it() -> None:
+    backup, restore = a_run(1), a_restore(2, "alpha", vm_id="vm-2")
+    made = plan([backup, restore], fleet_facts(live=[occupied(1), occupied(2)]))
     assert placed(made) == [(restore.id, "alpha")]
-    assert made.waiting[0].blocked_on == "all 2 slots of host alpha are taken"
+    assert sentences(made, [backup]) == ["all 2 slots of host alpha are taken (1 more kept for restores)"]
+
+
+def test_backups_leave_a_tenth_of_all_slots_to_restores() -> None:
+    hosts = [a_host(f"h{number}") for number in range(20)]
+    vms = [vm_facts(f"vm-{number}", f"h{number}") for number in range(20)]
+    runs = [a_run(number, vm_id=f"vm-{number}") for number in range(20)]
+    facts = fleet_facts(
+        hosts, [a_session(host.id) for host in hosts], vms, limits=[limit(Scope.GLOBAL, 15), limit(Scope.HOST, 1)]
+    )
+    assert len(plan(runs, facts).placements) == 13
+    restores = [a_restore(100 + number, f"h{number}", vm_id=f"other-{number}") for number in range(20)]
+    assert len(plan(restores, facts).placements) == 15
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
         ({"vms": ()}, "VM db is not reported by any host"),
-        ({"vms": (a_vm(present=False),)}, "VM db is not reported by any host"),
+        ({"vms": (vm_facts(present=False),)}, "VM db is not reported by any host"),
         ({"hosts": ()}, "host alpha is not enrolled any more"),
         ({"hosts": (a_host(revoked=True),)}, "host alpha is revoked"),
+        ({"hosts": (a_host(service=Service.CORDONED),)}, "host alpha is cordoned (seawall host uncordon alpha)"),
+        ({"hosts": (a_host(service=Service.DRAINING),)}, "host alpha is being drained (seawall host uncordon alpha)"),
         ({"sessions": ()}, "host alpha has not connected yet"),
         ({"sessions": (a_session(lease_until_us=NOW),)}, "host alpha is offline since 2027-01-15 08:00:00 UTC"),
-        ({"busy": {"alpha": 2}}, "all 2 slots of host alpha are taken"),
-        ({"busy": {"beta": 64}}, "all 64 slots of this controller are taken"),
+        ({"live": [occupied(vm_id="vm-1")]}, "another run of this VM is active on its host"),
+        (
+            {"live": [occupied(1), occupied(2)]},
+            "all 2 slots of host alpha are taken (1 more kept for restores)",
+        ),
+        (
+            {"live": [occupied(number, "beta") for number in range(57)]},
+            "all 57 slots of this controller are taken (7 more kept for restores)",
+        ),
+        (
+            {
+                "live": [occupied(host_id="beta", preparing=True)],
+                "limits": [limit(Scope.GLOBAL, 1, measure=Measure.PREPARING)],
+            },
+            "this controller prepares 1 at once, its limit",
+        ),
+        (
+            {"live": [occupied(host_id="beta")], "limits": [limit(Scope.TENANT, 1)]},
+            "all 1 slots of tenant default are taken",
+        ),
+        (
+            {"live": [occupied(host_id="beta")], "limits": [limit(Scope.REPOSITORY, 1, REPOSITORY)]},
+            "all 1 slots of repository main are taken",
+        ),
+        (
+            {
+                "hosts": (a_host(site="north"), a_host("beta", site="north")),
+                "live": [occupied(host_id="beta")],
+                "limits": [limit(Scope.SITE, 1, "north")],
+            },
+            "all 1 slots of site north are taken",
+        ),
+        (
+            {
+                "vms": (vm_facts(storages=("alpha:/pool",)), vm_facts("busy-1", storages=("alpha:/pool",))),
+                "live": [occupied()],
+                "limits": [limit(Scope.STORAGE, 1)],
+            },
+            "all 1 slots of storage alpha:/pool are taken",
+        ),
+        (
+            {
+                "vms": (vm_facts(labels=("galera",)), vm_facts("busy-1", "beta", labels=("galera",))),
+                "live": [occupied(host_id="beta")],
+                "limits": [limit(Scope.LABEL, 1, "galera")],
+            },
+            "all 1 slots of group galera are taken",
+        ),
     ],
 )
 def test_who_waits_is_told_for_what(changed: dict[str, object], sentence: str) -> None:
-    made = plan([a_run()], facts(**changed), Limits())  # type: ignore[arg-type]
+    run = a_run()
+    made = plan([run], fleet_facts(**changed))  # type: ignore[arg-type]
     assert made.placements == ()
-    assert [waiting.blocked_on for waiting in made.waiting] == [sentence]
+    assert sentences(made, [run]) == [sentence]
 
 
 def test_an_offline_host_is_the_reason_even_if_its_vm_is_gone() -> None:
-    offline = facts(sessions=(a_session(lease_until_us=NOW - SECOND),), vms=(a_vm(present=False),))
-    assert "offline" in plan([a_run()], offline, Limits()).waiting[0].blocked_on
+    offline = fleet_facts(sessions=(a_session(lease_until_us=NOW - SECOND),), vms=(vm_facts(present=False),))
+    assert "offline" in sentences(plan([a_run()], offline), [a_run()])[0]
 
 
 def test_what_is_placed_in_one_plan_counts_in_it() -> None:
     runs = [a_run(number, vm_id=f"vm-{number}") for number in range(1, 8)]
-    vms = tuple(a_vm(f"vm-{number}", "alpha" if number < 5 else "beta") for number in range(1, 8))
-    made = plan(runs, facts(vms=vms), Limits(per_host=3, everywhere=5))
+    vms = tuple(vm_facts(f"vm-{number}", "alpha" if number < 5 else "beta") for number in range(1, 8))
+    made = plan(runs, fleet_facts(vms=vms, limits=[limit(Scope.HOST, 4), limit(Scope.GLOBAL, 6)]))
     assert placed(made) == [(runs[number].id, host) for number, host in enumerate(["alpha"] * 3)] + [
         (runs[4].id, "beta"),
         (runs[5].id, "beta"),
     ]
-    assert len(made.placements) + len(made.waiting) == 7
-    assert made.waiting[0].run == runs[3]
-    assert replace(made, waiting=()).waiting == ()
+    assert set(made.waiting) == {runs[3].id, runs[6].id}
+
+
+def test_a_limit_of_one_thing_outweighs_that_of_its_kind() -> None:
+    runs = [a_run(number, vm_id=f"vm-{number}") for number in range(1, 7)]
+    vms = [vm_facts(f"vm-{number}", "alpha" if number < 4 else "beta") for number in range(1, 7)]
+    made = plan(runs, fleet_facts(vms=vms, limits=[limit(Scope.HOST, 2), limit(Scope.HOST, 4, "beta")]))
+    assert [host for _, host in placed(made)] == ["alpha", "beta", "beta", "beta"]
+
+
+def test_the_latest_for_its_objective_goes_first_and_the_unprotected_before_all() -> None:
+    vms = [
+        vm_facts("weekly", newest_us=NOW - 100 * HOUR),
+        vm_facts("hourly", newest_us=NOW - 2 * HOUR),
+        vm_facts("daily", newest_us=NOW - 30 * HOUR),
+        vm_facts("never"),
+    ]
+    runs = [a_run(number, vm_id=vm.id, policy_id=vm.id) for number, vm in enumerate(vms)]
+    objectives = {"weekly": 168 * HOUR, "hourly": HOUR}
+    made = plan(runs, fleet_facts(vms=vms, limits=[limit(Scope.HOST, 9)], objectives_us=objectives))
+    assert [placement.run.vm_id for placement in made.placements] == ["never", "hourly", "daily", "weekly"]
+
+
+def test_what_somebody_asked_for_goes_before_what_a_policy_fired() -> None:
+    fired, asked = a_run(1, policy_id="nightly"), a_run(2, vm_id="vm-2")
+    vms = [vm_facts(), vm_facts("vm-2", newest_us=NOW)]
+    made = plan([fired, asked], fleet_facts(vms=vms, limits=[limit(Scope.HOST, 2)]))
+    assert [placement.run for placement in made.placements] == [asked]
+
+
+def test_tenants_share_by_weight_and_what_they_hold_counts() -> None:
+    runs = [a_run(number, vm_id=f"vm-{number}", tenant="large" if number < 20 else "small") for number in range(1, 40)]
+    vms = [vm_facts(f"vm-{number}") for number in range(1, 40)]
+    limits = [limit(Scope.HOST, 13), limit(Scope.TENANT, 3, "large", Measure.WEIGHT)]
+    made = plan(runs, fleet_facts(vms=vms, limits=limits))
+    tenants = [placement.run.tenant for placement in made.placements]
+    assert (tenants.count("large"), tenants.count("small")) == (9, 3)
+    holding = [occupied(number, tenant="small") for number in range(6)]
+    made = plan(runs, fleet_facts(vms=vms, live=holding, limits=limits))
+    assert {placement.run.tenant for placement in made.placements} == {"large"}
+
+
+def test_a_run_that_needs_two_scarce_things_keeps_its_place_after_a_while() -> None:
+    """One of its storages is always taken by others: without keeping a place in both it would wait for ever."""
+    both = vm_facts("both", storages=("s1", "s2"), newest_us=NOW - HOUR)
+    vms = [both, vm_facts("one", storages=("s1",), newest_us=NOW), vm_facts("busy-1", storages=("s2",))]
+    runs = [a_run(1, vm_id="both", not_before_us=NOW - HOLD_AFTER_US), a_run(2, vm_id="one")]
+    facts = fleet_facts(vms=vms, live=[occupied(1)], limits=[limit(Scope.STORAGE, 1), limit(Scope.HOST, 9)])
+    made = plan(runs, facts)
+    assert placed(made) == []
+    assert sentences(made, runs) == [
+        "all 1 slots of storage s2 are taken",
+        "the next slot of storage s1 is kept for a run that has waited longer",
+    ]
+    patient = [a_run(1, vm_id="both"), runs[1]]
+    assert placed(plan(patient, facts)) == [(runs[1].id, "alpha")]
+
+
+def test_a_breaker_keeps_runs_until_one_may_try() -> None:
+    broken = Breaker(Scope.HOST, "alpha", 5, NOW, "WORKER_EXITED", "killed")
+    runs = [a_run(1), a_run(2, vm_id="vm-2")]
+    vms = [vm_facts(), vm_facts("vm-2")]
+    made = plan(runs, fleet_facts(vms=vms, breakers=[broken]))
+    assert placed(made) == []
+    assert sentences(made, runs)[0] == (
+        "5 attempts on host alpha failed in a row (WORKER_EXITED: killed); the next one is tried at 08:01:00 UTC"
+    )
+    later = probe_us(broken)
+    live_session = a_session(lease_until_us=later + HOUR)
+    half_open = fleet_facts(sessions=[live_session], vms=vms, breakers=[broken], now_us=later)
+    assert placed(plan(runs, half_open)) == [(runs[0].id, "alpha")]
+    probing = fleet_facts(
+        sessions=[live_session], vms=vms, breakers=[broken], now_us=later, live=[occupied(created_us=later)]
+    )
+    assert placed(plan(runs, probing)) == []
+
+
+def test_a_restore_passes_a_hosts_breaker_and_waits_for_the_repositorys() -> None:
+    restore = a_restore(1, "alpha")
+    host = Breaker(Scope.HOST, "alpha", 9, NOW, "WORKER_EXITED", "killed")
+    store = Breaker(Scope.REPOSITORY, REPOSITORY, 9, NOW, "STORE_UNAVAILABLE", "no route")
+    assert placed(plan([restore], fleet_facts(breakers=[host]))) == [(restore.id, "alpha")]
+    assert "repository main" in sentences(plan([restore], fleet_facts(breakers=[host, store])), [restore])[0]

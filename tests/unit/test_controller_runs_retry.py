@@ -36,6 +36,15 @@ def test_conflicts_are_requeued_and_not_counted(jitter: float, seconds: int) -> 
     assert after.not_before_us == NOW + seconds * SECOND
 
 
+@pytest.mark.parametrize("reason", ["VM_STARTED", "VM_STOPPED"])
+def test_a_vm_that_went_on_or_off_is_backed_up_at_once_as_it_is_now(reason: str) -> None:
+    failure = a_failure(FailureKind.CONFLICT, reason)
+    after = after_failure(RUN, failure, NOW, T, 0.5)
+    assert (after.tries, after.requeues, after.not_before_us) == (0, 1, NOW + 3 * SECOND)
+    restless = after_failure(replace(RUN, requeues=3), failure, NOW, T, 0.5)
+    assert restless.not_before_us == NOW + 180 * SECOND, "it goes on and off again and again"
+
+
 def test_conflicts_end_some_day() -> None:
     failure = a_failure(FailureKind.CONFLICT)
     assert after_failure(replace(RUN, requeues=19), failure, NOW, T, 0.5).state is RunState.READY

@@ -1,11 +1,13 @@
 """A point leaves the bucket in steps that may stop anywhere and be repeated; what buries nothing deletes nothing."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
 from seawall.repository.errors import IntegrityError
-from seawall.repository.forgetting.burying import TombstonePlaceTaken, bury, highest_epoch, remove_point
+from seawall.repository.forgetting.burying import TombstonePlaceTaken, bury, remove_point
+from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, newest_leader
 from seawall.repository.format.layout import PointName, epoch_name, refmap_name, tombstone_name
 from seawall.repository.format.root_object import object_hash
 from seawall.repository.format.tombstone import Burial, sign_tombstone
@@ -83,12 +85,17 @@ def test_a_burial_that_names_nothing_is_not_signed(fields: dict[str, object]) ->
         sign_tombstone(replace(burial, **fields), b"\x01" * 32)  # type: ignore[arg-type]
 
 
-def test_the_highest_epoch_is_that_of_any_controller(world: RescueWorld) -> None:
-    assert highest_epoch(world.store) == 0
+def test_the_newest_leader_is_that_of_the_highest_epoch_and_of_two_alike_the_greater_name(world: RescueWorld) -> None:
+    assert newest_leader(world.store) == NOBODY
     for epoch in (3, 12, 7):
         world.store.put(epoch_name(epoch, LEADER), b"")
     world.store.put("v1/c/epoch/note", b"")
-    assert highest_epoch(world.store) == 12
+    assert newest_leader(world.store) == LeaderMark(12, LEADER)
+    lesser, greater = str(UUID(int=1)), "f" + LEADER[1:]
+    world.store.put(epoch_name(12, lesser), b"")
+    assert newest_leader(world.store) == LeaderMark(12, LEADER)
+    world.store.put(epoch_name(12, greater), b"")
+    assert newest_leader(world.store) == LeaderMark(12, greater)
 
 
 def test_a_point_without_its_manifest_still_loses_its_refmap(world: RescueWorld) -> None:

@@ -37,7 +37,8 @@ def test_names_parse_back() -> None:
         assert layout.parse_point_name(name("a", VM, POINT)) == layout.PointName("a", VM, POINT)
     hand_in = layout.hand_in_name(ATTEMPT, "refmap", b"\x01" * 32)
     assert layout.parse_hand_in_name(hand_in) == layout.HandInName(ATTEMPT, "refmap", b"\x01" * 32)
-    assert layout.parse_epoch_name(layout.epoch_name(5, ATTEMPT)) == 5
+    assert layout.parse_epoch_name(layout.epoch_name(5, ATTEMPT)) == (5, ATTEMPT)
+    assert layout.parse_trimmed_name(layout.trimmed_name(7)) == 7
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from seawall.repository.crypto.aead import seal_box
 from seawall.repository.crypto.chunk import chunk_hash, chunk_id, chunk_key
 from seawall.repository.errors import IntegrityError
-from seawall.repository.format.record import MAX_CHUNK_BYTES, ChunkType, Codec, open_record, seal_record
+from seawall.repository.format.record import (
+    MAX_CHUNK_BYTES,
+    ChunkType,
+    Codec,
+    SealedChunk,
+    body_hash_of,
+    open_record,
+    open_records,
+    seal_record,
+    seal_records,
+)
 
 LINEAGE = b"l" * 16
 K_DEDUP = b"k" * 32
@@ -24,7 +34,7 @@ def forge(packed: bytes, codec: Codec, raw_bytes: int, h: bytes = H) -> bytes:
     return seal_box(chunk_key(h), b"n" * 12, packed, aad + chunk_id(h) + LINEAGE)
 
 
-def read(body: bytes, codec: Codec = Codec.ZSTD, raw_bytes: int = len(PAYLOAD), h: bytes = H) -> bytes:
+def read(body: bytes | memoryview, codec: Codec = Codec.ZSTD, raw_bytes: int = len(PAYLOAD), h: bytes = H) -> bytes:
     return open_record(LINEAGE, K_DEDUP, h, ChunkType.DATA, codec, raw_bytes, body)
 
 
@@ -60,6 +70,53 @@ def test_two_seals_of_one_chunk_differ() -> None:
     one, two = (seal_record(LINEAGE, H, PAYLOAD, ChunkType.DATA, 3) for _ in range(2))
     assert (one.chunk_id, one.h) == (two.chunk_id, two.h)
     assert one.body != two.body
+
+
+MANY = (PAYLOAD, b"", b"x", PAYLOAD * 3, bytes(range(256)) * 16, PAYLOAD)
+"""Of both codecs: what is short or without repetition is kept raw."""
+
+
+def test_many_records_open_one_by_one_and_together() -> None:
+    chunks = [(chunk_hash(K_DEDUP, plain), plain) for plain in MANY]
+    records = seal_records(LINEAGE, chunks, ChunkType.DATA, 3)
+    assert {record.codec for record in records} == set(Codec)
+    assert len({bytes(record.body[:12]) for record in records}) == len(records)
+    for record, plain in zip(records, MANY, strict=True):
+        assert record.body_hash == body_hash_of(record.body)
+        assert (
+            open_record(LINEAGE, K_DEDUP, record.h, record.type, record.codec, record.raw_bytes, record.body) == plain
+        )
+    sealed = [SealedChunk(record.h, record.codec, record.raw_bytes, record.body) for record in records]
+    assert [bytes(plain) for plain in open_records(LINEAGE, K_DEDUP, ChunkType.DATA, sealed)] == list(MANY)
+    assert open_records(LINEAGE, K_DEDUP, ChunkType.DATA, []) == []
+
+
+BOMB = zstandard.ZstdCompressor(level=1).compress(bytes(64 * 1024 * 1024))
+
+
+@pytest.mark.parametrize(
+    ("content", "codec"),
+    [
+        (bytes(len(PAYLOAD)), Codec.RAW),
+        (zstandard.compress(bytes(len(PAYLOAD))), Codec.ZSTD),
+        (zstandard.compress(PAYLOAD + b"!"), Codec.ZSTD),
+        (zstandard.compress(PAYLOAD)[:-1], Codec.ZSTD),
+        (zstandard.ZstdCompressor(write_content_size=False).compress(PAYLOAD), Codec.ZSTD),
+        (BOMB, Codec.ZSTD),
+        (b"", Codec.ZSTD),
+        (b"no frame at all", Codec.ZSTD),
+    ],
+    ids=["other bytes", "other bytes in a frame", "too long", "cut short", "no size", "bomb", "empty", "not zstd"],
+)
+def test_one_false_record_among_many_is_refused(content: bytes, codec: Codec) -> None:
+    good = [(chunk_hash(K_DEDUP, plain), plain) for plain in MANY]
+    sealed = [
+        SealedChunk(record.h, record.codec, record.raw_bytes, record.body)
+        for record in seal_records(LINEAGE, good, ChunkType.DATA, 3)
+    ]
+    false = SealedChunk(H, codec, len(PAYLOAD), forge(content, codec, len(PAYLOAD)))
+    with pytest.raises(IntegrityError):
+        open_records(LINEAGE, K_DEDUP, ChunkType.DATA, [*sealed[:3], false, *sealed[3:]])
 
 
 def test_the_forger_of_these_tests_can_make_a_good_record() -> None:

@@ -27,7 +27,7 @@ from seawall.agent.capture.guard.protocol import (
     verdict_of,
 )
 from seawall.agent.capture.limits import Limits
-from seawall.agent.errors import AgentError, FreezeFailed, HypervisorError, ScratchFull
+from seawall.agent.errors import AgentError, FreezeFailed, HypervisorError, ScratchFull, VmStopped
 
 PIPE_TAKES_BYTES = 4096
 
@@ -76,7 +76,8 @@ def test_stays_with_a_frozen_guest(job: Job) -> None:
     "error",
     [
         ScratchFull("full", next_step="a"),
-        HypervisorError("gone", reason="VM_STOPPED"),
+        HypervisorError("gone", reason="SCRATCH_LOST"),
+        VmStopped("gone"),
         FreezeFailed("f", next_step="b"),
     ],
 )

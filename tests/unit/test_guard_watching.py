@@ -41,8 +41,9 @@ class Jobs:
         return False
 
 
-def watching(jobs: Jobs, folder: Path, look_seconds: float) -> Watching:
-    setup = Setup("test:///", "vm", folder / "nbd.sock", folder / "scratch", folder / "frozen", 10, look_seconds)
+def watching(jobs: Jobs, folder: Path, look_seconds: float, hold_seconds: float = 0) -> Watching:
+    sockets = (folder / "nbd.sock", folder / "scratch", folder / "frozen")
+    setup = Setup("test:///", "vm", *sockets, 10, look_seconds, hold_seconds)
     setup.scratch.mkdir()
     return Watching(cast(Hypervisor, jobs), setup, SystemClock(), frozen=lambda: False)
 
@@ -86,6 +87,51 @@ def test_scratch_that_is_gone_ends_the_job(tmp_path: Path) -> None:
     watch.start()
     await_true(lambda: not jobs.active, "the job is ended", 5)
     assert watch.verdict is not None and watch.verdict.reason == "SCRATCH_LOST" and watch.verdict.next_step
+
+
+def held(tmp_path: Path, hold_seconds: float) -> tuple[Jobs, Watching]:
+    """A watch over the job of an owner that has just died."""
+    jobs = Jobs(active=True)
+    watch = watching(jobs, tmp_path, 0.01, hold_seconds)
+    watch.begin(ROOMY)
+    watch.begun()
+    watch.start()
+    watch.owner_gone()
+    return jobs, watch
+
+
+def test_the_job_of_a_dead_owner_is_held_for_its_time_and_not_longer(tmp_path: Path) -> None:
+    started = SystemClock().monotonic_seconds()
+    jobs, watch = held(tmp_path, 0.4)
+    await_true(lambda: jobs.looks > 5, "it looks on", 5)
+    assert not watch.done.is_set()
+    assert watch.done.wait(5) and not jobs.active
+    assert SystemClock().monotonic_seconds() - started >= 0.4
+
+
+def test_a_held_job_ends_when_scratch_is_full(tmp_path: Path) -> None:
+    """Nobody reads, but the guest writes on."""
+    jobs, watch = held(tmp_path, NEVER_SECONDS)
+    await_true(lambda: jobs.looks > 3, "it looks on", 5)
+    assert not watch.done.is_set()
+    (tmp_path / "scratch/vda.scratch").write_bytes(bytes(MIB + 1))
+    assert watch.done.wait(5) and not jobs.active
+    assert watch.verdict is not None and watch.verdict.reason == "SCRATCH_FULL"
+
+
+def test_a_held_job_that_somebody_ended_is_not_waited_for(tmp_path: Path) -> None:
+    jobs, watch = held(tmp_path, NEVER_SECONDS)
+    jobs.active = False
+    assert watch.done.wait(5)
+
+
+def test_an_owner_that_died_before_its_job_began_holds_nothing(tmp_path: Path) -> None:
+    jobs = Jobs(active=True)
+    watch = watching(jobs, tmp_path, 0.01, NEVER_SECONDS)
+    watch.begin(ROOMY)
+    watch.start()
+    watch.owner_gone()
+    assert watch.done.wait(5) and not jobs.active
 
 
 def test_a_mark_follows_no_link(tmp_path: Path) -> None:

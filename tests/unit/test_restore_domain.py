@@ -191,7 +191,20 @@ def test_usual_devices_of_a_desktop_vm_stay_without_a_word() -> None:
         "emulator controller input sound audio redirdev video graphics channel vsock channel memballoon watchdog panic".split()
     )
     text = all_text(domain)
-    assert "0.0.0.0" not in text and "passwd" not in text and "/x" not in text and "org.qemu.guest_agent.0" in text
+    assert "0.0.0.0" not in text and "/x" not in text and "org.qemu.guest_agent.0" in text
+
+
+def test_a_display_keeps_its_password() -> None:
+    """Else a VM comes back less protected than it was."""
+    passwords = ["a'b\"<&", "", "x" * 65, "a\x7fb"]
+    kept = []
+    for password in passwords:
+        display = ET.tostring(ET.Element("graphics", type="vnc", passwd=password, passwdValidTo="2030-01-01T00:00:00"))
+        domain, _ = rewritten(a_domain(devices=display.decode()))
+        built = domain.find("devices/graphics")
+        assert built is not None
+        kept.append((built.get("passwd"), built.get("passwdValidTo")))
+    assert kept == [("a'b\"<&", "2030-01-01T00:00:00"), (None, None), (None, None), (None, None)]
 
 
 def test_uefi_uses_this_hosts_firmware() -> None:

@@ -101,6 +101,23 @@ def test_a_page_that_became_zero_is_not_loaded_or_read(coordinator: DirectCoordi
     assert restored(reader) == model.blocks
 
 
+@pytest.mark.parametrize("how", ["compare", "bitmap"])
+def test_a_page_whose_chunks_all_stayed_may_still_be_another(
+    coordinator: DirectCoordinator, model: ModelDisk, how: str
+) -> None:
+    """In one page data became zeroes, another grew by zeroes: every chunk that is left is the old one in its old place."""
+    model.write(30 * MIB, np.random.default_rng(12).bytes(MIB))
+    _, parent = first_point(coordinator, model)
+    model.discard(30 * MIB // BLOCK, MIB // BLOCK)
+    model.resize(model.size_bytes + 7 * MIB)
+    point = write_point(coordinator, [disk(model.source(), how)], number=2, parent=parent)
+    assert point.disks[0].new_bytes == 0
+    reader = read_point(point, coordinator)
+    assert restored(reader) == model.blocks
+    old_pages, new_pages = dict(parent.pages(manifest_of(parent))), dict(reader.pages(manifest_of(reader)))
+    assert new_pages[0].h != old_pages[0].h and new_pages[2].h != old_pages[2].h
+
+
 def test_a_lookup_hit_is_named_and_not_stored_again(coordinator: DirectCoordinator, model: ModelDisk) -> None:
     first_point(coordinator, model)
     data_packs = [one for one in coordinator.packs if not one.meta]

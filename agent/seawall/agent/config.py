@@ -35,6 +35,10 @@ class AgentConfig:
     """Where libvirt puts the old content of blocks that guests overwrite during a backup. QEMU's user must reach it."""
     scratch_quota_bytes: int = 0
     """A backup ends itself when its scratch files reach 80 % of this. 0: a fifth of the VM's disks. Free space always bounds it."""
+    bytes_per_second: int = 0
+    """All backups of this host together read at most so much a second; 0: no limit. A VM's own limit comes on top."""
+    iops: int = 0
+    """The same for read requests (of 2 MiB at most)."""
     hypervisor: str = "qemu:///system"
     """libvirt connection URI."""
     host_name: str = ""

@@ -41,8 +41,32 @@ class VmNotRunning(AgentError):
     """The VM is powered off, and this operation needs a running one."""
 
     reason = "VM_NOT_RUNNING"
+    kind = FailureKind.CONFLICT
+    next_step = "Nothing: it is tried again, and takes the VM as it is then, running or not."
+
+
+class VmStopped(HypervisorError):
+    """The VM was stopped during its backup, or somebody aborted the job. Another attempt takes it as it is then."""
+
+    reason = "VM_STOPPED"
+    kind = FailureKind.CONFLICT
+    next_step = "Nothing: the VM is backed up in a moment as it is then, running or not."
+
+
+class VmStarted(AgentError):
+    """The VM was off when its backup began, and was started, or its disks written, meanwhile. It runs on as if nothing had been."""
+
+    reason = "VM_STARTED"
+    kind = FailureKind.CONFLICT
+    next_step = "Nothing: the VM is backed up in a moment as it is then."
+
+
+class DiskNeedsRunningVm(AgentError):
+    """A disk of a VM that is off which only the VM's own QEMU can open."""
+
+    reason = "DISK_NEEDS_RUNNING_VM"
     kind = FailureKind.PERMANENT
-    next_step = "Start the VM, then run the backup again."
+    next_step = "Start the VM and run the backup again, or leave that disk out of its backups."
 
 
 class VmBusy(AgentError):
@@ -50,6 +74,14 @@ class VmBusy(AgentError):
 
     reason = "VM_BUSY"
     kind = FailureKind.CONFLICT
+
+
+class VmMigrating(AgentError):
+    """The VM is on its way to or from another host, or was left behind here by a migration."""
+
+    reason = "VM_MIGRATING"
+    kind = FailureKind.CONFLICT
+    next_step = "Nothing: the VM is backed up once it has arrived, on the host where it runs then."
 
 
 class CheckpointBroken(HypervisorError):

@@ -66,7 +66,7 @@ def join_host(
         _refuse_second(config.state_dir, force=force)
         retry = Retry(clock, clock.sleep_seconds, window_seconds=RETRY_SECONDS)
         say(f"Asking the controller at {token.address} to enrol this host.")
-        root = retry(_announcing(say, lambda: fetch_root(token.address, token.ca_sha256, clock.now_us())))
+        root = retry(_announcing(say, lambda: _root(token, clock)))
         identity = _enroll(token, root, _join_key(config.state_dir), config.host_name, retry, say)
         save_identity(config.state_dir, identity)
         (config.state_dir / KEY_FILE_NAME).unlink(missing_ok=True)
@@ -119,6 +119,21 @@ def _announcing(say: Callable[[str], None], call: Callable[[], T]) -> Callable[[
     return announced
 
 
+def _root(token: JoinToken, clock: Clock) -> bytes:
+    return _first_that_answers(token, lambda address: fetch_root(address, token.ca_sha256, clock.now_us()))
+
+
+def _first_that_answers(token: JoinToken, ask: Callable[[str], T]) -> T:
+    """Any controller of the token will do. Raises ControllerSilent of the last one when all are silent."""
+    *others, last = token.addresses
+    for address in others:
+        try:
+            return ask(address)
+        except ControllerSilent:
+            continue
+    return ask(last)
+
+
 def _enroll(
     token: JoinToken, root_pem: bytes, key_pem: str, host_name: str, retry: Retry, say: Callable[[str], None]
 ) -> Identity:
@@ -128,16 +143,15 @@ def _enroll(
         csr_der=signing_request(key_pem),
         host_name=host_name or socket.gethostname(),
     )
-    with enrolment_channel(token.address, root_pem) as channel:
-        stub = enroll_pb2_grpc.EnrollServiceStub(channel)
 
-        def once() -> enroll_pb2.EnrollResponse:
+    def ask(address: str) -> enroll_pb2.EnrollResponse:
+        with enrolment_channel(address, root_pem) as channel:
             try:
-                return stub.Enroll(request, timeout=CALL_SECONDS)
+                return enroll_pb2_grpc.EnrollServiceStub(channel).Enroll(request, timeout=CALL_SECONDS)
             except grpc.RpcError as error:
                 raise mapped(error) from error
 
-        answer = retry(_announcing(say, once))
+    answer = retry(_announcing(say, lambda: _first_that_answers(token, ask)))
     return Identity(
         answer.agent_id,
         answer.agent_address,

@@ -107,6 +107,14 @@ class Journal:
             (name, vm_id, repository_id, attempt_id),
         )
 
+    def adopt_checkpoint(self, name: str, vm_id: str, repository_id: str, attempt_id: str) -> None:
+        """An attempt goes on with a snapshot that another one, now dead, had begun: the checkpoint is its own now."""
+        self._write(
+            "INSERT INTO checkpoints (name, vm_id, repository_id, attempt_id, state) VALUES (?,?,?,?,'begun')"
+            " ON CONFLICT (name) DO UPDATE SET attempt_id = excluded.attempt_id",
+            (name, vm_id, repository_id, attempt_id),
+        )
+
     def keep_checkpoint(self, name: str, *, committed: bool) -> None:
         """Its point is committed, or nobody knows: a sweep leaves it alone."""
         self._write("UPDATE checkpoints SET state = ? WHERE name = ?", ("committed" if committed else "unknown", name))

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from seawall.api.v1 import operator_pb2
+from seawall.api.v1 import operator_pb2, policy_pb2
 from seawall.cli.connection import Controller, connect
 from seawall.cli.exits import CommandError
 from seawall.cli.text import local
@@ -67,6 +67,16 @@ def point_ids(context: typer.Context, incomplete: str) -> list[Suggestion]:
         request = operator_pb2.ListPointsRequest(page_size=MOST)
         points = _ask(controller, controller.backup.ListPoints, request).points
         return ((point.point_id, f"{point.vm_name} {local(point.instant)}") for point in points)
+
+    return _suggestions(context, incomplete, collect)
+
+
+def policy_names(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Policies by name."""
+
+    def collect(controller: Controller) -> Iterable[Suggestion]:
+        found = _ask(controller, controller.policies.ListPolicies, policy_pb2.ListPoliciesRequest()).policies
+        return ((policy.name, f"{policy.cron} {policy.zone}, {policy.selection}") for policy in found)
 
     return _suggestions(context, incomplete, collect)
 

@@ -95,10 +95,13 @@ def controller_config(file: Path | None, **overrides: Any) -> "ControllerConfig"
 def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
     """Keys and operator.toml; what was there stays."""
     from seawall.controller.app import create_database
+    from seawall.controller.database.opening import check_new
     from seawall.controller.initialise import initialise
 
     _remarks_to_stderr()
     with _controller_errors():
+        if config.database and not config.paths.marker.exists():
+            check_new(config)
         made = initialise(config, SystemClock())
         if not made.already:
             create_database(config)

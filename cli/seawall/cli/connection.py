@@ -7,19 +7,21 @@ import sys
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
+from seawall.api.v1.limits_pb2_grpc import LimitServiceStub
 from seawall.api.v1.operator_pb2_grpc import AdminServiceStub, BackupServiceStub
+from seawall.api.v1.policy_pb2_grpc import PolicyServiceStub
 from seawall.cli.exits import BY_STATUS, CommandError, Exit
+from seawall.cli.failover import OPTIONS, FailoverChannel, error_info
 from seawall.cli.text import sentences
-from seawall.controller.addresses import split_address
+from seawall.controller.addresses import split_addresses
+from seawall.repository.clock import SystemClock
 
 DEADLINE_SECONDS = 60
 ADD_REPOSITORY_SECONDS = 180  # it probes a bucket that may be far away
@@ -40,6 +42,7 @@ class OperatorConfig:
     """operator.toml: where the controller is, whom to trust, and the token. `controller init` writes it with mode 0600."""
 
     address: str
+    """host:port; of several controllers on one database, with commas."""
     ca_pem: str
     token: str
     path: Path
@@ -105,7 +108,7 @@ def _parsed(path: Path, values: dict[str, Any]) -> OperatorConfig:
         raise _bad(path, f"has unknown keys: {', '.join(unknown)}. It may hold {', '.join(wanted)}.")
     address, ca_pem, token = (values[key] for key in wanted)
     try:
-        if split_address(address)[1] == 0:
+        if any(port == 0 for _, port in split_addresses(address)):
             raise ValueError(f"{address!r} is not host:port")
     except ValueError as error:
         raise _bad(path, f"has a wrong `address`: {error}.") from error
@@ -134,6 +137,8 @@ class Controller:
         self._config = config
         self.backup = BackupServiceStub(channel)
         self.admin = AdminServiceStub(channel)
+        self.policies = PolicyServiceStub(channel)
+        self.limits = LimitServiceStub(channel)
 
     def call(self, method: Callable[..., Any], request: Any, *, timeout_seconds: float = DEADLINE_SECONDS) -> Any:
         """One unary call with a deadline."""
@@ -162,7 +167,7 @@ class Controller:
     def _command_error(self, error: grpc.RpcError) -> CommandError:
         code: grpc.StatusCode = error.code()
         message: str = error.details() or code.name
-        info = _error_info(error)
+        info = error_info(error)
         reason = str(info.reason) or code.name
         if reason == "UNAVAILABLE" and "CERTIFICATE_VERIFY_FAILED" in message:
             return CommandError(
@@ -198,16 +203,6 @@ def connection_cause(message: str) -> str:
     return message
 
 
-def _error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
-    """What a controller's answer says of itself; empty when the answer is not a controller's."""
-    status = rpc_status.from_call(cast(grpc.Call, error))
-    info = error_details_pb2.ErrorInfo()
-    for detail in status.details if status is not None else ():
-        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
-            return info
-    return error_details_pb2.ErrorInfo()
-
-
 @contextmanager
 def connect(option: Path | None) -> Iterator[Controller]:
     """The controller that operator.toml names; the channel is closed on leaving."""
@@ -219,8 +214,14 @@ def connect(option: Path | None) -> Iterator[Controller]:
     transport = grpc.ssl_channel_credentials(root_certificates=config.ca_pem.encode())
     token = grpc.metadata_call_credentials(_Bearer(config.token))
     credentials = grpc.composite_channel_credentials(transport, token)
-    with grpc.secure_channel(config.address, credentials, options=CHANNEL_OPTIONS) as channel:
-        yield Controller(config, channel)
+    with ExitStack() as opened:
+        addresses = config.address.split(",")
+        options = CHANNEL_OPTIONS + (OPTIONS if len(addresses) > 1 else [])
+        channels = [
+            opened.enter_context(grpc.secure_channel(address, credentials, options=options)) for address in addresses
+        ]
+        channel = channels[0] if len(channels) == 1 else FailoverChannel(channels, SystemClock())
+        yield Controller(config, cast(grpc.Channel, channel))
 
 
 def new_request_id() -> str:

@@ -5,7 +5,23 @@ from typing import Annotated
 
 import typer
 
-from seawall.cli.commands import agent, backup, controller, host, job, point, repo, rescue, restore, run, status, up, vm
+from seawall.cli.commands import (
+    agent,
+    backup,
+    controller,
+    host,
+    job,
+    limit,
+    point,
+    policy,
+    repo,
+    rescue,
+    restore,
+    run,
+    status,
+    up,
+    vm,
+)
 from seawall.cli.exits import table_text
 from seawall.cli.usage import SeawallGroup
 
@@ -25,7 +41,19 @@ app.command("up", epilog=up.EPILOG)(up.bring_up)
 app.command("status")(status.show_status)
 app.command("backup")(backup.start_backup)
 app.command("restore")(restore.start_restore)
-for group in (controller.app, agent.app, host.app, vm.app, run.app, point.app, repo.app, job.app, rescue.app):
+for group in (
+    controller.app,
+    agent.app,
+    host.app,
+    vm.app,
+    run.app,
+    point.app,
+    limit.app,
+    policy.app,
+    repo.app,
+    job.app,
+    rescue.app,
+):
     app.add_typer(group)
 
 

@@ -34,6 +34,8 @@ def detail(run: resources_pb2.Run) -> str:
     """The one thing worth knowing about a run in a list: why it failed, what it waits for, how far it is."""
     if run.state == resources_pb2.RUN_STATE_FAILED:
         return f"{run.failure.reason}: {run.failure.message}"
+    if run.state in (resources_pb2.RUN_STATE_MISSED, resources_pb2.RUN_STATE_SKIPPED):
+        return run.failure.message
     if run.state == resources_pb2.RUN_STATE_READY:
         return run.blocked_on
     if run.state == resources_pb2.RUN_STATE_ACTIVE and run.attempts:
@@ -55,6 +57,8 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
         f"run         {run.run_id}\nstate       {word(run, 'state').replace('_', ' ')}\nrepository  {run.repository}"
     )
     output.line(f"asked       {local(run.created_at)}")
+    if run.policy:
+        output.line(f"policy      {run.policy}, due {local(run.nominal_at)}")
     if run.HasField("ended_at"):
         output.line(f"ended       {local(run.ended_at)} (took {between(run.created_at, run.ended_at)})")
     if run.point_id:
@@ -65,12 +69,16 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
         print_failure(output, run.failure)
     for warning in run.warnings:
         output.line(f"warning     {warning.message} ({warning.reason})", style="yellow")
+    for number, chosen in enumerate(run.settings):
+        output.line(f"{'' if number else 'settings':12}{chosen}")
     for attempt in run.attempts:
         output.line(f"\nattempt {attempt.attempt_no} on {attempt.host_name}: {word(attempt, 'state')}", style="bold")
         if attempt.HasField("failure") and attempt.failure != run.failure:
             print_failure(output, attempt.failure)
         if attempt.progress.waiting_on and not run.HasField("ended_at"):
             output.line(f"waits for   {attempt.progress.waiting_on}")
+        for note in attempt.progress.notes:
+            output.line(f"note        {note}")
         print_disks(output, attempt.progress.disks, restored=run.kind == resources_pb2.RUN_KIND_RESTORE)
 
 

@@ -26,7 +26,7 @@ def word(message: Message, field: str) -> str:
 
 
 def plain(message: Message) -> dict[str, Any]:
-    """All fields of a message, snake_case, absent sub-messages as None."""
+    """All fields of a message, snake_case, absent sub-messages and absent optional values as None."""
     return {field.name: _field(message, field) for field in message.DESCRIPTOR.fields}
 
 
@@ -36,7 +36,7 @@ def _field(message: Message, field: FieldDescriptor) -> Any:
         return dict(value)
     if field.is_repeated:
         return [_single(item, field) for item in value]
-    if field.message_type is not None and not message.HasField(field.name):
+    if field.has_presence and not message.HasField(field.name):
         return None
     return _single(value, field)
 

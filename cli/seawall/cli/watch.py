@@ -34,6 +34,8 @@ OVER = frozenset(
         resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS,
         resources_pb2.RUN_STATE_FAILED,
         resources_pb2.RUN_STATE_CANCELED,
+        resources_pb2.RUN_STATE_MISSED,
+        resources_pb2.RUN_STATE_SKIPPED,
     }
 )
 
@@ -57,9 +59,9 @@ def finish(output: Output, runs: list[resources_pb2.Run]) -> None:
         for run in runs:
             print_run(output, run)
     states = {run.state for run in runs}
-    if resources_pb2.RUN_STATE_FAILED in states:
+    if states & {resources_pb2.RUN_STATE_FAILED, resources_pb2.RUN_STATE_MISSED}:
         raise Ended(Exit.FAILED)
-    if resources_pb2.RUN_STATE_CANCELED in states:
+    if states & {resources_pb2.RUN_STATE_CANCELED, resources_pb2.RUN_STATE_SKIPPED}:
         raise Ended(Exit.CANCELED)
 
 

@@ -1,4 +1,4 @@
-"""Addresses as text: "host:port", IPv6 hosts in brackets."""
+"""Addresses as text: "host:port", IPv6 hosts in brackets; several with commas."""
 
 import ipaddress
 import re
@@ -32,6 +32,11 @@ def split_address(address: str) -> tuple[str, int]:
     if not is_host(host):
         raise ValueError(f"{address!r} is not host:port: {host!r} is no DNS name or IP address")
     return host, int(port)
+
+
+def split_addresses(text: str) -> list[tuple[str, int]]:
+    """Those of several controllers, with commas between them. Raises ValueError."""
+    return [split_address(address) for address in text.split(",")]
 
 
 def join_address(host: str, port: int) -> str:

@@ -2,25 +2,28 @@
 
 import asyncio
 import logging
+import math
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 
 import structlog
 
-from seawall.api.v1 import agent_pb2_grpc, enroll_pb2_grpc, operator_pb2_grpc
+from seawall.api.v1 import agent_pb2_grpc, enroll_pb2_grpc, limits_pb2_grpc, operator_pb2_grpc, policy_pb2_grpc
+from seawall.controller.admission.mirror import FleetMirror
+from seawall.controller.admission.shares import Shares
 from seawall.controller.certificates.authority import CertificateAuthority
 from seawall.controller.certificates.server_certificate import ServerCertificate
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.enrolment import DatabaseEnrolment
-from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.database.opening import open_database
 from seawall.controller.enrolment.enrol import Enrolment
 from seawall.controller.enrolment.service import EnrollServicer
 from seawall.controller.enrolment.tries import WrongTries
-from seawall.controller.errors import ControllerError
+from seawall.controller.errors import ControllerError, Unavailable
 from seawall.controller.forgetting.deletion import Deletions
 from seawall.controller.forgetting.reclaim import Reclaim
 from seawall.controller.initialise import load_operator_token_hashes, load_wrapper_key, require_initialised
@@ -30,6 +33,7 @@ from seawall.controller.maintenance.ledger_calls import Calls, ledger_calls
 from seawall.controller.maintenance.supervisor import Supervisor
 from seawall.controller.maintenance.verify_jobs import VerifyJobs
 from seawall.controller.maintenance.verify_schedule import Verification
+from seawall.controller.policies.expiring import Expiring
 from seawall.controller.publishing.finisher import finish_intents
 from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Publisher
@@ -39,10 +43,12 @@ from seawall.controller.repositories.catalogue import Keys, OpenStore, Repositor
 from seawall.controller.repositories.health import StoreHealth, watch_stores
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.closing import Closing
 from seawall.controller.scheduler.executions import Executions
-from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.firing import Firing
+from seawall.controller.scheduler.leading import LeaderLease, keep_lead, new_replica, wait_for_lead
 from seawall.controller.scheduler.loop import schedule
-from seawall.controller.scheduler.placement import Limits
+from seawall.controller.scheduler.policy_loop import keep_policies
 from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.secrets import SecretBox
@@ -50,23 +56,32 @@ from seawall.controller.server.auth import agent_auth, operator_auth
 from seawall.controller.server.drain import Drain
 from seawall.controller.server.ports import BoundPorts, Servers
 from seawall.controller.server.revocation import RevocationCheck
+from seawall.controller.server.standby import leader_only
 from seawall.controller.services.admin_service import AdminServicer, EnrolPlace
 from seawall.controller.services.agent_service import AgentServicer
 from seawall.controller.services.attempts import Attempts
 from seawall.controller.services.backup_service import BackupServicer
 from seawall.controller.services.blocking import Blocking
+from seawall.controller.services.explaining import Explaining
 from seawall.controller.services.forgetting import Forgetting
 from seawall.controller.services.grants import Grants
+from seawall.controller.services.holding import Holding
 from seawall.controller.services.inventory import Inventories
 from seawall.controller.services.jobs import JobOrders
+from seawall.controller.services.limit_service import LimitServicer
+from seawall.controller.services.limits import LimitOrders
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
+from seawall.controller.services.policy_service import PolicyServicer
 from seawall.controller.services.sessions import Sessions
 from seawall.controller.services.transfers import Transfers
 from seawall.controller.services.watching import Watching
+from seawall.controller.store import Replica
 from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.locate import open_store
+
+REOPEN_SECONDS = 2.0
 
 _log = structlog.get_logger()
 
@@ -79,7 +94,6 @@ class Outside:
     open_store: OpenStore = open_store
     timings: Timings | None = None
     """None: what the configuration says."""
-    limits: Limits = field(default_factory=Limits)
     on_publish_step: OnStep = lambda step: None
     on_delete_step: OnStep = lambda step: None
 
@@ -87,10 +101,13 @@ class Outside:
 class Application:
     """One controller. Made inside a running event loop; `start`, then `wait`, then `stop`."""
 
-    def __init__(self, config: ControllerConfig, outside: Outside) -> None:
-        """Opens the database. Raises FailedPrecondition/NOT_INITIALISED, DATABASE_IN_USE, SCHEMA_TOO_NEW; DataLoss."""
+    def __init__(self, config: ControllerConfig, outside: Outside, replica: Replica | None = None) -> None:
+        """Opens the database. `replica`: this process, where others may be on the same database.
+
+        Raises FailedPrecondition/NOT_INITIALISED, DATABASE_IN_USE, SCHEMA_TOO_NEW; DataLoss."""
         require_initialised(config.paths)
         self._config = config
+        self._wall = outside.clock
         self._clock = SteadyClock(outside.clock)
         self._timings = outside.timings or config.timings
         self._box = SecretBox.from_file(config.paths.kek)
@@ -101,9 +118,10 @@ class Application:
         self._wakes = Wakes()
         self._blocking = Blocking()
         self._random = random.Random()  # noqa: S311 (spreads retries; no secret)
-        self._database = SqliteDatabase(config.paths.database, config.paths.lock)
+        shared = (replica or own_replica(config)) if config.is_shared else None
+        self._database = open_database(config, shared.id if shared else "")
         self._executions = Executions(self._database, self._wakes)
-        self._lease = LeaderLease(self._database, self._clock, self._timings)
+        self._lease = LeaderLease(self._database, self._clock, self._timings, shared)
         self._repositories = RepositoryCatalogue(
             self._database, keys, config.paths, self._lease, outside.clock, outside.open_store
         )
@@ -116,18 +134,50 @@ class Application:
             self._database, self._repositories, self._lease, self._clock, outside.on_delete_step
         )
         self._supervisor = self._make_supervisor()
-        self._tick = Tick(self._executions, self._lease, self._clock, self._timings, outside.limits, self._random)
+        self._mirror = FleetMirror()
+        self._tick = Tick(self._executions, self._lease, self._clock, self._timings, self._random, self._mirror)
         self._servers = self._make_servers(outside.clock)
         self._tasks: list[asyncio.Task[None]] = []
+        self._taking_part: asyncio.Task[None] | None = None
+        self.lost_lead = False
+        """Why it drains: another controller leads now, or the database's server is another one. Begin anew."""
+        self.failure: ControllerError | None = None
+        """Why it drains: it won the lead and cannot serve agents."""
 
     async def start(self) -> BoundPorts:
-        """Lead, serve, begin the work in the background. Raises Unavailable/PORT_IN_USE, NOT_LEADER."""
+        """Serve, lead, begin the work in the background. Where others may lead: serve operators, and lead once nobody else does.
+
+        Raises Unavailable/PORT_IN_USE, NOT_LEADER.
+        """
         try:
-            await self._lease.acquire()
-            ports = await self._servers.start()
+            if self._lease.shared:
+                ports = BoundPorts(await self._servers.start_operator(), 0)
+                self._taking_part = asyncio.create_task(self._take_part())
+            else:
+                await self._lease.acquire()
+                ports = await self._servers.start()
+                self._lead()
         except ControllerError:
             self._close()
             raise
+        _log.info("controller.started", operator_port=ports.operator, agent_port=ports.agent, version=_version())
+        return ports
+
+    async def _take_part(self) -> None:
+        """Stand by, lead, and end when the lead is lost: what this process then holds in memory is another one's to know."""
+        pause, drain, ready = self._timings.leader_renew_seconds, self.drain, self._servers.ready
+        try:
+            if await wait_for_lead(self._lease, pause, drain, ready):
+                port = await self._servers.start_agent()
+                self._lead()
+                _log.info("controller.leads", agent_port=port)
+                self.lost_lead = await keep_lead(self._lease, pause, drain, ready)
+        except ControllerError as error:
+            self.failure = error
+        finally:
+            drain.start()
+
+    def _lead(self) -> None:
         timings, drain = self._timings, self.drain
         self._tasks = [
             asyncio.create_task(
@@ -140,12 +190,13 @@ class Application:
                 finish_intents(self._deletions, self._blocking, self._wakes, drain, timings.publish_retry_seconds)
             ),
             asyncio.create_task(self._supervisor.run(drain)),
+            asyncio.create_task(Shares(self._database, self._lease, self._clock, timings).run(drain)),
+            asyncio.create_task(self._keep_policies()),
+            asyncio.create_task(self._expiring().run(drain)),
             asyncio.create_task(Verification(self._database, self._wakes, self._clock, timings).run(drain)),
             asyncio.create_task(self._open_repositories()),
             asyncio.create_task(watch_stores(self._health, self._database, self._blocking, drain)),
         ]
-        _log.info("controller.started", operator_port=ports.operator, agent_port=ports.agent, version=_version())
-        return ports
 
     async def wait(self) -> None:
         """Returns when the drain starts."""
@@ -156,9 +207,12 @@ class Application:
         self.drain.start()
         self._repositories.begin_close()
         await self._servers.stop()
+        if self._taking_part is not None:
+            await self._taking_part
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await self._lease.release()
+            if self._lease.held:
+                await self._lease.release()
         except ControllerError as error:
             _log.warning("leader.not_released", reason=error.reason, error=str(error))
         await asyncio.to_thread(self._close)
@@ -180,6 +234,23 @@ class Application:
                 # The top of a task: the calls that need the repository meet the same, and say so.
                 _log.exception("repository.not_opened", repository=record.name)
 
+    async def _keep_policies(self) -> None:
+        parts = (self._executions, self._lease, self._wall, self._clock, self._timings)
+        pause = self._timings.scheduler_interval_seconds
+        await keep_policies(Firing(*parts), Closing(*parts), self._wakes, self.drain, self._wall, pause)
+
+    def _expiring(self) -> Expiring:
+        return Expiring(
+            self._database,
+            self._deletions,
+            self._lease,
+            self._blocking,
+            self._wakes,
+            self._wall,
+            self._clock,
+            self._timings.scheduler_interval_seconds,
+        )
+
     def _make_servers(self, clock: Clock) -> Servers:
         config = self._config
         enrolments = DatabaseEnrolment(self._database)
@@ -191,7 +262,7 @@ class Application:
             operator_listen=config.operator_listen,
             agent_listen=config.agent_listen,
             tls=certificate.current,
-            operator_interceptors=[operator_auth(self._operator_hashes)],
+            operator_interceptors=[operator_auth(self._operator_hashes), leader_only(self._lease)],
             agent_interceptors=[agent_auth(self._authority.cluster_id, RevocationCheck(enrolment.check_agent, clock))],
             drain=self.drain,
             drain_grace_seconds=config.timings.drain_grace_seconds,
@@ -204,6 +275,11 @@ class Application:
         )
         enroll_pb2_grpc.add_EnrollServiceServicer_to_server(enroller, servers.operator)
         operator_pb2_grpc.add_BackupServiceServicer_to_server(self._backup_service(), servers.operator)
+        policies = PolicyServicer(
+            self._executions, Once(self._database, self._clock, self._timings), self._blocking, clock
+        )
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(policies, servers.operator)
+        limits_pb2_grpc.add_LimitServiceServicer_to_server(self._limit_service(), servers.operator)
         operator_pb2_grpc.add_AdminServiceServicer_to_server(self._admin_service(enrolments, clock), servers.operator)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(self._agent_service(enrolment), servers.agent)
         return servers
@@ -213,7 +289,7 @@ class Application:
         verifying = VerifyJobs(self._database, self._repositories, self._lease, self._clock)
 
         def collecting(job: Job, repository: OpenedRepository) -> Calls:
-            scope = LedgerScope(job.repository_id, job.id, grace_us)
+            scope = LedgerScope(job.repository_id, job.id, grace_us, repository.mark)
             return ledger_calls(
                 StoreLedger(self._database, scope, lambda: self._lease.current, self._clock, repository)
             )
@@ -241,8 +317,16 @@ class Application:
             self._health,
             self._blocking,
             Forgetting(self._database, once, self._deletions, reclaim, self._blocking, self._clock),
+            Holding(self._wall),
             JobOrders(self._database, once, self._wakes, self.drain, self._box, self._clock, self._timings),
             _version(),
+        )
+
+    def _limit_service(self) -> LimitServicer:
+        once = Once(self._database, self._clock, self._timings)
+        return LimitServicer(
+            LimitOrders(self._database, once, self._wakes, self._mirror, self._clock),
+            Explaining(self._database, self._mirror, self._clock),
         )
 
     def _admin_service(self, enrolments: DatabaseEnrolment, clock: Clock) -> AdminServicer:
@@ -272,14 +356,45 @@ class Application:
 async def serve(
     config: ControllerConfig, outside: Outside, on_ready: Callable[[BoundPorts], None] | None = None
 ) -> None:
-    """Until SIGTERM or SIGINT. `on_ready` is called once both ports serve."""
-    application = Application(config, outside)
-    application.drain.on_signals()
-    ports = await application.start()
-    if on_ready is not None:
-        on_ready(ports)
-    await application.wait()
-    await application.stop()
+    """Until SIGTERM or SIGINT. `on_ready` is called once it serves. Whoever loses the lead begins anew, with nothing in memory."""
+    ended, replica, begun = Drain(), own_replica(config), False
+    ended.on_signals()
+    while not ended.started:
+        application = await _opened(config, outside, replica, ended, patient=begun)
+        if application is None:
+            return
+        ports = await application.start()
+        if on_ready is not None and not begun:
+            on_ready(ports)
+        begun = True
+        await ended.first(application.wait(), math.inf)
+        await application.stop()
+        if application.failure is not None:
+            raise application.failure
+        if not application.lost_lead:
+            return
+        _log.warning("controller.lost_the_lead", replica=replica.id)
+
+
+async def _opened(
+    config: ControllerConfig, outside: Outside, replica: Replica, ended: Drain, *, patient: bool
+) -> Application | None:
+    """`patient`: a database that is away is waited for. None: the end came first."""
+    while not ended.started:
+        try:
+            return Application(config, outside, replica)
+        except Unavailable as error:
+            if not patient:
+                raise
+            _log.warning("controller.not_begun", reason=error.reason, error=str(error))
+            await ended.first(asyncio.sleep(REOPEN_SECONDS), REOPEN_SECONDS)
+    return None
+
+
+def own_replica(config: ControllerConfig) -> Replica:
+    """This process among those of its database."""
+    addresses = (config.dialled_by_operators, config.dialled_by_agents)
+    return new_replica(_version(), *(text.partition(",")[0] for text in addresses))
 
 
 def create_database(config: ControllerConfig) -> None:
@@ -287,7 +402,7 @@ def create_database(config: ControllerConfig) -> None:
 
     Raises FailedPrecondition, DataLoss.
     """
-    SqliteDatabase(config.paths.database, config.paths.lock).close()
+    open_database(config).close()
 
 
 def run(config: ControllerConfig) -> int:

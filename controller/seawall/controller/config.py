@@ -8,22 +8,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seawall.controller.addresses import is_host, join_address, split_address
+from seawall.controller.addresses import is_host, join_address, split_address, split_addresses
+from seawall.controller.database_url import check_database_url
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.timings import Timings
 
 DEFAULT_CONFIG_FILE = Path("/etc/seawall/controller.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/seawall/controller")
 SYSTEM_OPERATOR_FILE = Path("/etc/seawall/operator.toml")
+PATHS = ("state_dir", "operator_file", "database_password_file")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerConfig:
-    """Everything that may be set. Addresses are "host:port"; IPv6 hosts stand in brackets."""
+    """Everything that may be set. Addresses are "host:port"; IPv6 hosts stand in brackets.
+
+    The three advertised ones may name several controllers of one database, this one first, with commas.
+    """
 
     state_dir: Path = DEFAULT_STATE_DIR
-    """Keys, database, index. Made by `controller init` with mode 0700; on a local disk."""
+    """Keys, index, and the database where it is SQLite. Made by `controller init` with mode 0700; on a local disk."""
 
     agent_listen: str = "0.0.0.0:7441"
     """Where agents are served (mTLS)."""
@@ -46,6 +51,12 @@ class ControllerConfig:
     operator_file: Path | None = None
     """Where `controller init` writes operator.toml. Empty: /etc/seawall/operator.toml with the default state_dir, else beside the state."""
 
+    database: str = ""
+    """postgresql://USER@HOST:PORT/NAME, without a password; several HOST:PORT with commas. Empty: SQLite in the state directory."""
+
+    database_password_file: Path | None = None
+    """One line, mode 0600: the password of `database`. Empty: as libpq finds it (PGPASSFILE, ~/.pgpass, a service file)."""
+
     log_level: str = "info"
     """debug, info, warning or error."""
 
@@ -61,12 +72,19 @@ class ControllerConfig:
         for name in self.server_names:
             if not is_host(name):
                 raise InvalidArgument("BAD_CONFIG", f"server_names: {name!r} is no DNS name or IP address")
+        if self.database:
+            check_database_url(self.database)
         if self.log_level not in LOG_LEVELS:
             raise InvalidArgument("BAD_CONFIG", f"log_level is {self.log_level!r}; it may be {', '.join(LOG_LEVELS)}")
 
     @property
     def paths(self) -> "StatePaths":
         return StatePaths(self.state_dir)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other controllers may be on the same database: one that a server keeps."""
+        return bool(self.database) or self.paths.database_record.exists()
 
     @property
     def dialled_by_agents(self) -> str:
@@ -101,7 +119,7 @@ class ControllerConfig:
     def certificate_names(self) -> tuple[str, ...]:
         """Sorted names and IP addresses that the server certificate must cover."""
         dialled = (self.dialled_by_agents, self.dialled_to_enrol, self.dialled_by_operators)
-        names = {split_address(address)[0] for address in dialled}
+        names = {host for addresses in dialled for host, _ in split_addresses(addresses)}
         return tuple(sorted({*names, *self.server_names, socket.gethostname(), "localhost", "127.0.0.1", "::1"}))
 
 
@@ -166,6 +184,11 @@ class StatePaths:
         return self.state_dir / "controller.sqlite"
 
     @property
+    def database_record(self) -> Path:
+        """JSON: which PostgreSQL database `controller init` was told to use. Not there: SQLite."""
+        return self.state_dir / "database.json"
+
+    @property
     def lock(self) -> Path:
         """flock: one controller per state directory."""
         return self.state_dir / "lock"
@@ -224,12 +247,12 @@ def _value_of(key: str, value: Any, source: str) -> Any:
         if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):
             raise InvalidArgument("BAD_CONFIG", f"{source}: {key} must be a list of names")
         return tuple(value)
-    if key in ("state_dir", "operator_file") and isinstance(value, (str, Path)) and str(value):
+    if key in PATHS and isinstance(value, (str, Path)) and str(value):
         path = Path(value)
         if not path.is_absolute() or not str(path).isprintable():
             raise InvalidArgument("BAD_CONFIG", f"{source}: {key} must be an absolute path, not {str(value)!r}")
         return path
-    if not isinstance(value, str) or key in ("state_dir", "operator_file"):
+    if not isinstance(value, str) or key in PATHS:
         raise InvalidArgument("BAD_CONFIG", f"{source}: {key} must be text, not {value!r}")
     return value
 
@@ -237,7 +260,9 @@ def _value_of(key: str, value: Any, source: str) -> Any:
 def _check_address(name: str, address: str, *, dialled: bool = False) -> None:
     """Port 0 lets the system choose where we listen; nobody can dial it."""
     try:
-        if split_address(address)[1] == 0 and dialled:
+        if not dialled:
+            split_address(address)
+        elif any(port == 0 for _, port in split_addresses(address)):
             raise ValueError(f"{address!r}: port 0 cannot be dialled")
     except ValueError as error:
         raise InvalidArgument("BAD_CONFIG", f"{name}: {error}") from error

@@ -27,6 +27,7 @@ from seawall.controller.certificates.authority import (
 )
 from seawall.controller.certificates.server_certificate import ServerCertificate
 from seawall.controller.config import ControllerConfig, StatePaths
+from seawall.controller.database.record import record
 from seawall.controller.errors import DataLoss, FailedPrecondition, InvalidArgument
 from seawall.controller.files import sync_directory, write_file
 from seawall.controller.operator_access import OperatorAccess
@@ -213,6 +214,10 @@ def _operator_token_hash(making: _Making) -> None:
     write_file(making.paths.operator_token_hash, hashlib.sha256(token.reveal()).hexdigest().encode() + b"\n", 0o600)
 
 
+def _database(making: _Making) -> None:
+    record(making.config)
+
+
 def _marker(making: _Making) -> None:
     told = {"version": MARKER_VERSION, "operator_toml": str(making.config.operator_toml.absolute())}
     _once(making.paths.marker, lambda: json.dumps(told).encode(), 0o644)
@@ -230,6 +235,7 @@ STEPS: tuple[Step, ...] = (
     _wrapper_key,
     _operator_access,
     _operator_token_hash,
+    _database,
     _marker,
 )
 

@@ -10,14 +10,26 @@ Contract, checked by tests/contract/test_controller_store.py:
 - `write` and `read` belong to the event loop; `write_now` and `read_now` are the same for worker threads.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from seawall.controller.records.catalogue import Pack, Point, PointTotals, RepositoryRecord, RepositoryTotals
 from seawall.controller.records.fleet import Host, Session, Vm
+from seawall.controller.records.limits import (
+    Apart,
+    Breaker,
+    Limit,
+    Measure,
+    Scope,
+    ScopeKey,
+    Service,
+    Traffic,
+)
 from seawall.controller.records.maintenance import Job, Pin
+from seawall.controller.records.policies import DueFiring, Hold, Policy, PolicySpec
 from seawall.controller.records.runs import Attempt, Progress, Run, RunCounts
+from seawall.controller.records.settings import VmSettings
 
 T = TypeVar("T")
 
@@ -31,6 +43,30 @@ class Leader:
 
     holder: str
     epoch: int
+    server: str = field(default="", compare=False)
+    """The database server's history and start, where it can change under a leader: another one ends the leadership."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A controller on this database, and where it is reached (host:port)."""
+
+    id: str
+    version: str
+    operator_address: str
+    agent_address: str
+    seen_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """The leader's row as it is. `holder` "": nobody leads. It changes with each renewal."""
+
+    holder: str
+    epoch: int
+    expires_us: int
+    operator_address: str = ""
+    agent_address: str = ""
 
 
 class Leadership(Protocol):
@@ -43,6 +79,20 @@ class Leadership(Protocol):
 
     def acquire(self, holder: str, now_us: int, lease_us: int) -> Leader | None:
         """Take the lease when it is free, over, or the holder's own; the epoch grows. None: somebody else holds it."""
+
+    def lease(self) -> LeaseRow: ...
+
+    def connected(self, holder: str) -> bool:
+        """Whether the database has a connection of the controller of this name. True where it cannot tell."""
+
+    def take(self, seen: LeaseRow, replica: Replica, now_us: int, lease_us: int) -> Leader | None:
+        """Take the lease if its row is still as it was seen; the epoch grows. None: it is another one. The caller knows that it is over."""
+
+    def report(self, replica: Replica) -> None:
+        """It is there; rows of those that were silent for a day go."""
+
+    def replicas(self, since_us: int) -> Sequence[Replica]:
+        """Those that reported since then, by id."""
 
     def raise_epoch(self, leader: Leader, above: int) -> Leader:
         """The same leadership under an epoch above the given one. Raises Unavailable/NOT_LEADER."""
@@ -60,6 +110,11 @@ class Leadership(Protocol):
 
     def raise_publications(self, repository_id: str, to: int) -> None:
         """The next number is greater than this one. For what a bucket knows of a history that this database lost."""
+
+    def opened_epoch(self, repository_id: str) -> int:
+        """As which epoch a controller of this database last opened the repository, all that the bucket told it taken over. 0: never."""
+
+    def note_opening(self, repository_id: str, epoch: int) -> None: ...
 
     def order_publication(self, leader: Leader, repository_id: str) -> int:
         """The row update that validation and every condemn slice begin with; its number. Raises Unavailable/NOT_LEADER."""
@@ -103,6 +158,13 @@ class Fleet(Protocol):
     def vm_count(self) -> int:
         """All VMs ever reported."""
 
+    def vms_since(self, change: int) -> Sequence[tuple[Vm, int]]:
+        """VMs with what their host, disks, tags or presence last changed with: a number that grows; those not older than the one given."""
+
+    def set_service(self, host_id: str, service: Service) -> None: ...
+
+    def set_site(self, host_id: str, site: str) -> None: ...
+
     def replace_inventory(self, host_id: str, revision: int, vms: Iterable[Vm]) -> Sequence[str]:
         """The whole set of a host: its VMs that are not named are no longer present. Ids of those that were another host's until now.
 
@@ -125,6 +187,15 @@ class Runs(Protocol):
 
     def ready(self, now_us: int) -> Sequence[Run]:
         """READY and due, or past their deadline, oldest first."""
+
+    def ready_versions(self, now_us: int) -> dict[str, int]:
+        """Id -> version of what `ready` returns."""
+
+    def late(self, now_us: int) -> frozenset[str]:
+        """Ids of ACTIVE runs past their deadline."""
+
+    def runs_of(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        """In any order; those that there are."""
 
     def counts(self, failed_since_us: int) -> RunCounts:
         """Of now; FAILED ones that ended since then."""
@@ -153,6 +224,127 @@ class Runs(Protocol):
         """An older sequence number than the stored one changes nothing."""
 
 
+class Settings(Protocol):
+    """What was said about how single VMs are captured."""
+
+    def of_vm(self, vm_id: str) -> VmSettings:
+        """NO_SETTINGS where nothing was said."""
+
+    def of_vms(self, vm_ids: Sequence[str]) -> dict[str, VmSettings]:
+        """Only those of which something was said."""
+
+    def ignored(self) -> frozenset[str]:
+        """Ids of VMs that no policy need protect."""
+
+    def save(self, vm_id: str, settings: VmSettings, now_us: int) -> None: ...
+
+
+class Policies(Protocol):
+    """Policies, what is due because of them, and holds."""
+
+    def policies(self, *, deleted: bool = False) -> Sequence[Policy]:
+        """By name. `deleted`: those too."""
+
+    def policy(self, policy_id: str) -> Policy | None: ...
+
+    def policy_named(self, name: str) -> Policy | None:
+        """Also a deleted one: names are never given to two."""
+
+    def revision(self, policy_id: str, revision: int) -> PolicySpec | None:
+        """As it was applied."""
+
+    def add_policy(self, policy: Policy) -> None:
+        """With its first revision."""
+
+    def save_policy(self, before: Policy, after: Policy) -> None:
+        """Compares the revision; a new one is kept beside the old ones. The name stays. Raises Aborted/CHANGED."""
+
+    def mark_fired(self, policy_id: str, fired_us: int) -> None: ...
+
+    def fired(self, policy_id: str, nominal_us: int) -> frozenset[str]:
+        """Ids of VMs that have a run, of whatever state, for this nominal time."""
+
+    def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
+        """VM id -> (run id, policy id or "") of its open backup into the repository."""
+
+    def skipped_since(self, policy_id: str, vm_ids: Sequence[str], run_ids: Sequence[str]) -> frozenset[str]:
+        """Those VMs of which the policy skipped a firing since their run (the one at the same place) was made."""
+
+    def open_runs(self, policy_id: str) -> Sequence[str]:
+        """Ids, oldest first."""
+
+    def due(self, policy_id: str = "") -> Sequence[DueFiring]:
+        """Oldest first."""
+
+    def put_due(self, firing: DueFiring) -> None:
+        """In place of an older one of the same policy and VM."""
+
+    def drop_due(self, policy_id: str, vm_id: str = "") -> None:
+        """That of one VM, or all of the policy."""
+
+    def durations_us(self, vm_ids: Sequence[str], since_us: int) -> dict[str, int]:
+        """VM id -> from order to end of its last good backup, of those that ended since."""
+
+    def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
+        """(VM id, repository id) of the policy's AVAILABLE points that were published since."""
+
+    def newest_us(self, policy_id: str) -> dict[str, int]:
+        """VM id -> the instant of its newest AVAILABLE point of the policy."""
+
+    def point_ids(self, policy_id: str, vm_id: str = "") -> Sequence[str]:
+        """PUBLISHING and AVAILABLE points of the policy, oldest first."""
+
+    def hold(self, hold: Hold) -> None:
+        """In place of an older one of the same point."""
+
+    def release(self, point_id: str) -> bool:
+        """False: there was none."""
+
+    def drop_holds(self, now_us: int) -> int:
+        """Those that are over; how many."""
+
+    def holds_of(self, point_ids: Collection[str]) -> dict[str, Hold]:
+        """Point id -> its hold. One that is over counts until `drop_holds`."""
+
+
+class Limits(Protocol):
+    """What admission keeps."""
+
+    def limits(self) -> Sequence[Limit]: ...
+
+    def set_limit(self, limit: Limit) -> None:
+        """Replaces the one of the same scope, key and measure."""
+
+    def unset_limit(self, scope: Scope, key: str, measure: Measure) -> bool:
+        """False: there was none."""
+
+    def breakers(self) -> Sequence[Breaker]:
+        """Those with failures."""
+
+    def breaker(self, where: ScopeKey) -> Breaker | None: ...
+
+    def save_breaker(self, breaker: Breaker) -> None: ...
+
+    def apart(self) -> Sequence[Apart]:
+        """By label and VM."""
+
+    def keep_apart(self, label: str, vm_ids: Sequence[str]) -> None:
+        """These VMs are of the group now. Repeatable."""
+
+    def keep_together(self, label: str, vm_ids: Sequence[str]) -> None:
+        """These VMs are of the group no more. Repeatable."""
+
+    def traffic(self) -> Sequence[Traffic]: ...
+
+    def traffic_of(self, host_id: str) -> Traffic | None: ...
+
+    def report_traffic(self, host_id: str, demand: int, rate: int, now_us: int) -> None:
+        """Bytes per second; the share stays."""
+
+    def save_shares(self, shares: Mapping[str, int], now_us: int) -> None:
+        """Host id -> bytes per second, of hosts that reported."""
+
+
 class Points(Protocol):
     """Restore points."""
 
@@ -162,7 +354,7 @@ class Points(Protocol):
         """PUBLISHING and AVAILABLE ones."""
 
     def points(
-        self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = ""
+        self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = "", policy_id: str = ""
     ) -> Sequence[Point]:
         """PUBLISHING and AVAILABLE ones, newest first, without their intents."""
 
@@ -171,6 +363,9 @@ class Points(Protocol):
 
     def newest_of_vms(self, vm_ids: Sequence[str]) -> dict[str, Point]:
         """VM id -> its newest AVAILABLE point anywhere."""
+
+    def newest_since(self, published_us: int) -> dict[str, int]:
+        """VM id -> the greatest instant of its AVAILABLE points that were published since then."""
 
     def unfinished(self) -> Sequence[str]:
         """Ids of PUBLISHING ones, oldest first."""
@@ -197,6 +392,14 @@ class Points(Protocol):
 
     def mark_damaged(self, point_id: str, damaged: str) -> None:
         """JSON of what is lost; "": nothing any more."""
+
+    def unproven(self, repository_id: str, limit: int, *, again: bool = False) -> Sequence[Point]:
+        """AVAILABLE, undamaged, and never looked at as `mark_proved` means it; by VM, in the order of publication. `again`: or in vain."""
+
+    def newest_proven(self, repository_id: str, vm_id: str) -> Point | None: ...
+
+    def mark_proved(self, point_id: str, verified_us: int) -> None:
+        """When all that it needs was found read back and proven; negative: then it was not so. Nothing where it is not AVAILABLE."""
 
     def totals(self) -> PointTotals: ...
 
@@ -329,6 +532,12 @@ class Transaction(Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def runs(self) -> Runs: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def policies(self) -> Policies: ...
+    @property
+    def limits(self) -> Limits: ...
     @property
     def points(self) -> Points: ...
     @property

@@ -73,6 +73,9 @@ class Timings:
     verify_period_seconds: float = 30 * 86_400.0
     """Everything stored is read back once in this time; 0: only what is new, and what `repo check` is told to."""
 
+    leader_lease_seconds: float = 15.0
+    """Where several controllers share a database: one that is silent for so long leads no more, and another one takes over."""
+
     agent_certificate_seconds: float = 7 * 86_400.0
     """Life of an agent's certificate."""
 
@@ -93,10 +96,14 @@ class Timings:
     expired_backoff_seconds: float = field(default=5.0, metadata=DESIGN)
     """After an attempt that nobody accepted."""
 
-    leader_lease_seconds: float = field(default=15.0, metadata=DESIGN)
-
     remember_answers_seconds: float = field(default=24 * 3600.0, metadata=DESIGN)
     """How long a request id gets the same answer."""
+
+    bandwidth_seconds: float = field(default=10.0, metadata=DESIGN)
+    """Between two looks at who may use how much of the bandwidth budget."""
+
+    share_valid_seconds: float = field(default=120.0, metadata=DESIGN)
+    """So long a host keeps its share of the bandwidth without contact; then it keeps to the floor."""
 
     publish_retry_seconds: float = field(default=5.0, metadata=DESIGN)
     """Between two tries to finish a publication."""
@@ -105,6 +112,21 @@ class Timings:
     def url_seconds(self) -> int:
         """`url_ttl_seconds`, whole, as signatures want it."""
         return max(1, int(self.url_ttl_seconds))
+
+    @property
+    def leader_renew_seconds(self) -> float:
+        """Between two renewals of the leader's lease, and two looks of those who wait for it."""
+        return self.leader_lease_seconds * 2 / 15
+
+    @property
+    def leader_gone_seconds(self) -> float:
+        """One that was silent for so long, and whose connections the database has lost too, leads no more: its process is gone."""
+        return self.leader_lease_seconds * 3 / 15
+
+    @property
+    def leader_deadline_seconds(self) -> float:
+        """A leader that could not renew for so long acts as one no more: well before another one may begin."""
+        return self.leader_lease_seconds * 10 / 15
 
     def __post_init__(self) -> None:
         for each in _configurable():

@@ -11,6 +11,7 @@ from blake3 import blake3
 from seawall.repository.chunking.grid import folds_of
 from seawall.repository.crypto.aead import new_nonce, seal_box
 from seawall.repository.crypto.chunk import chunk_hash, chunk_key
+from seawall.repository.format.compression import frames_of
 from seawall.repository.format.record import body_hash_of
 from seawall.repository.writing.facts import WriteSettings
 
@@ -19,16 +20,21 @@ from .image_data import MIB, Bytes
 _PIECE_BYTES = 2 * MIB
 _PACK_BYTES = 32 * MIB
 _LEVEL = 3
+_GROUP = 16
+"""Chunks that are compressed by one call, as in the pipeline."""
 
 
 def floor_of(data: Bytes, chunks: Sequence[memoryview], settings: WriteSettings) -> dict[str, Any]:
-    """CPU seconds of each step over these chunks, and what of zstd's rate would be left if there were nothing else."""
+    """CPU seconds of each step over these chunks, and what of the rate of zstd alone would be left if there were nothing else."""
     compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    frames: list[bytes] = []
+    frames: list[memoryview] = []
     hashes: list[bytes] = []
     bodies: list[bytes] = []
     steps: dict[str, Callable[[], object]] = {
-        "zstd": lambda: frames.extend(map(compressor.compress, chunks)),
+        "zstd_alone": lambda: list(map(compressor.compress, chunks)),
+        "compress": lambda: frames.extend(
+            frame for at in range(0, len(chunks), _GROUP) for frame in frames_of(chunks[at : at + _GROUP], _LEVEL)
+        ),
         "fold": lambda: [folds_of(data[at : at + _PIECE_BYTES]) for at in range(0, len(data), _PIECE_BYTES)],
         "blake3_chunks": lambda: hashes.extend(chunk_hash(settings.k_dedup, chunk) for chunk in chunks),
         "aes": lambda: bodies.extend(
@@ -43,7 +49,7 @@ def floor_of(data: Bytes, chunks: Sequence[memoryview], settings: WriteSettings)
     seconds["md5_packs"] = _cpu(lambda: [hashlib.md5(pack, usedforsecurity=False).digest() for pack in packs])
     return {
         "cpu_seconds": {name: round(took, 3) for name, took in seconds.items()},
-        "best_possible": round(seconds["zstd"] / sum(seconds.values()), 3),
+        "best_possible": round(seconds["zstd_alone"] / (sum(seconds.values()) - seconds["zstd_alone"]), 3),
     }
 
 

@@ -22,7 +22,7 @@ class GuestFreeze:
     Nothing is logged inside: whoever reads our log may not read, and the guest stands still meanwhile.
     """
 
-    def __init__(self, freezer: Freezer, policy: str, limit_seconds: int) -> None:
+    def __init__(self, freezer: Freezer, policy: str, limit_seconds: float) -> None:
         """`policy`: "never", "try" (a failure is a warning) or "require" (a failure is FreezeFailed)."""
         self._freezer, self._policy, self._limit_seconds = freezer, policy, limit_seconds
         self.frozen = False
@@ -49,7 +49,7 @@ class GuestFreeze:
     def _held_too_long(self, error: BaseException | None) -> None:
         """The instant may lie behind the thaw, so the point may not be called frozen."""
         self.frozen = False
-        message = f"The snapshot took so long that the guest was thawed before: it may be frozen for {self._limit_seconds} seconds."
+        message = f"The snapshot took so long that the guest was thawed before: it may be frozen for {self._limit_seconds:g} seconds."
         self.warning = ("NOT_FROZEN", f"The point is crash-consistent. {message}")
         if self._policy == "require" and error is None:
             raise FreezeFailed(message)

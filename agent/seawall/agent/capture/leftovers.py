@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from seawall.agent.capture.ending import try_thaw
-from seawall.agent.capture.names import SCRATCH_SUFFIX, Places
+from seawall.agent.capture.names import SCRATCH_SUFFIX, SOCKET_SUFFIX, Places
 from seawall.agent.errors import AgentError
 from seawall.agent.hypervisor.port import Hypervisor
 
@@ -27,8 +27,9 @@ def make_places(where: Places, owner: tuple[int, int] | None) -> None:
 
 
 def remove_places(where: Places) -> None:
-    """Socket, mark, the guard's log and scratch of one attempt; a folder with anything else in it stays. Never raises."""
-    ours = [where.socket, where.frozen_mark, where.guard_log, *where.scratch.glob(f"*{SCRATCH_SUFFIX}")]
+    """Sockets, mark, the guard's log and scratch of one attempt; a folder with anything else in it stays. Never raises."""
+    ours = [where.frozen_mark, where.guard_log, *where.run.glob(f"*{SOCKET_SUFFIX}")]
+    ours += where.scratch.glob(f"*{SCRATCH_SUFFIX}")
     with suppress(OSError):
         for path in ours:
             path.unlink(missing_ok=True)

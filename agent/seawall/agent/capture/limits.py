@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from seawall.agent.errors import AgentError, HypervisorError, ScratchFull
+from seawall.agent.capture.settings import USUAL_SHARE
+from seawall.agent.errors import AgentError, HypervisorError, ScratchFull, VmStopped
 
 SMALL_BYTES = 1024 * 1024 * 1024
 """Below it a fifth would end backups of busy small VMs and save nothing worth having."""
@@ -36,13 +37,18 @@ class Sight:
 
 
 def limits_for(
-    quota_bytes: int | None, stop_percent: int, virtual_bytes: int, free_bytes: int, silence_seconds: float
+    quota_bytes: int | None,
+    stop_percent: int,
+    virtual_bytes: int,
+    free_bytes: int,
+    silence_seconds: float,
+    share: float = USUAL_SHARE,
 ) -> Limits:
-    """The default quota is a fifth of the disks, for small VMs up to all of them; what is free now bounds any quota.
+    """The default quota is a share (a fifth) of the disks, for small VMs up to all of them; what is free now bounds any quota.
 
     A fifth of that, and at least the reserve, stays free: a small quota does not make a guest slower.
     """
-    default = max(virtual_bytes // 5, min(virtual_bytes, SMALL_BYTES))
+    default = max(int(virtual_bytes * share), min(virtual_bytes, SMALL_BYTES))
     quota = min(default if quota_bytes is None else quota_bytes, free_bytes)
     stop = quota * stop_percent // 100
     return Limits(stop, max(quota - stop, RESERVE_BYTES), silence_seconds, most_bytes(virtual_bytes))
@@ -82,11 +88,7 @@ def judge(sight: Sight, limits: Limits) -> AgentError | None:
     """Why the capture must end now; None when it may go on."""
     used = sight.used_bytes
     if not sight.active:
-        return HypervisorError(
-            "The backup job is gone: the VM was stopped, or somebody aborted the job.",
-            reason="VM_STOPPED",
-            next_step="Start the VM if it should run; the next backup starts from the last committed point.",
-        )
+        return VmStopped("The backup job is gone: the VM was stopped, or somebody aborted the job.")
     if room_bytes(used, sight.free_bytes, limits) < 0:
         return ScratchFull(
             f"The guest overwrote so much during the backup that scratch holds {used} bytes of the {limits.scratch_stop_bytes} "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 CHECKPOINT_PREFIX = "seawall-"
 SCRATCH_SUFFIX = ".scratch"
+SOCKET_SUFFIX = ".sock"
 _REPOSITORY_CHARACTERS = 8
 
 
@@ -36,7 +37,11 @@ class Places:
     @property
     def socket(self) -> Path:
         """Made by QEMU."""
-        return self.run / "nbd.sock"
+        return self.run / f"nbd{SOCKET_SUFFIX}"
+
+    def image_socket(self, number: int) -> Path:
+        """Made by a qemu-nbd of ours, for a disk of a VM that is off."""
+        return self.run / f"{number}{SOCKET_SUFFIX}"
 
     @property
     def frozen_mark(self) -> Path:

@@ -11,6 +11,7 @@ from seawall.agent.hypervisor.port import Domain, DomainDisk
 from seawall.repository.format.manifest import DiskManifest, Root
 
 BITMAP_WHY = "A dirty bitmap names what changed since the parent point."
+OFF_BITMAP_WHY = "The VM is off; a dirty bitmap in the disk's file names what changed since the parent point."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class CaptureFacts:
     exclude: Collection[str]
     no_parent: str = ""  # why there is none
     source_ids: Mapping[str, str] = field(default_factory=dict)  # paths of the parent's disks -> the files there now
+    stored: Mapping[str, Collection[str]] | None = None  # of a VM that is off: target -> usable bitmaps in its file
 
 
 def plan_capture(facts: CaptureFacts) -> CapturePlan:
@@ -94,22 +96,24 @@ def _left_out(disk: DomainDisk, exclude: Collection[str]) -> tuple[str, str] | N
 
 
 def _plan_disk(disk: DomainDisk, facts: CaptureFacts) -> DiskPlan:
-    tracked = disk.format == "qcow2" and facts.keeps_bitmaps.get(disk.target, False)
+    keeps = disk.format == "qcow2" and facts.keeps_bitmaps.get(disk.target, False)
+    tracked = keeps and facts.stored is None  # libvirt makes no checkpoint of a VM that is off
     before = _in_parent(disk.target, facts.parent)
     if facts.parent is None:
         return DiskPlan(disk, "full", facts.no_parent or "This VM has no earlier point in this repository.", tracked)
     if before is None:
         return DiskPlan(disk, "full", "This disk is new: the parent point lacks it.", tracked)
-    doubt = _doubt(disk, before, facts, tracked)
-    return DiskPlan(disk, "compare" if doubt else "bitmap", doubt or BITMAP_WHY, tracked)
+    doubt = _doubt(disk, before, facts, keeps)
+    why = BITMAP_WHY if facts.stored is None else OFF_BITMAP_WHY
+    return DiskPlan(disk, "compare" if doubt else "bitmap", doubt or why, tracked)
 
 
-def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, tracked: bool) -> str:
+def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, keeps: bool) -> str:
     """Why the bitmap cannot be used; "" when it can."""
     checkpoint = facts.parent.checkpoint if facts.parent else None
     if disk.format != "qcow2":
         return f"{disk.format.capitalize()} disks store no dirty bitmap."
-    if not tracked:
+    if not keeps:
         return "The file is qcow2 of version 2, which stores no dirty bitmap; `qemu-img amend -o compat=1.1` lifts it."
     if checkpoint is None:
         return "The parent point has no checkpoint."
@@ -121,12 +125,20 @@ def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, tracked:
         return "The parent point's checkpoint has no bitmap of this disk."
     if disk.capacity_bytes != before.size_bytes:
         return f"The disk's size changed from {before.size_bytes} to {disk.capacity_bytes} bytes."
-    if before.source not in (disk.source, *disk.backing):
-        # Another disk of this VM may lie here now, with a bitmap of the same name that tells of its own past.
+    if before.source not in (disk.source, *(disk.backing if facts.stored is None else ())):
+        # Another disk of this VM may lie here now, with a bitmap of the same name that tells of its own past. Each layer of a chain has
+        # a bitmap of this name, which a running QEMU adds up, and nobody while the VM is off.
         return f"The disk was {before.source} in the parent point and is {disk.source} now."
     if before.source_id and facts.source_ids.get(before.source) != before.source_id:
         return f"The file {before.source} is another one than at the parent point."
+    if facts.stored is not None and checkpoint.name not in facts.stored.get(disk.target, ()):
+        return broken_why(checkpoint.name)
     return ""
+
+
+def broken_why(checkpoint: str) -> str:
+    """Why a disk is compared whose bitmap was not closed."""
+    return f"The dirty bitmap since {checkpoint} is missing or inconsistent, as after a power loss or a killed QEMU."
 
 
 def _in_parent(target: str, parent: Root | None) -> DiskManifest | None:

@@ -1,6 +1,6 @@
 """What a backup worker asks of capture: one call that returns a VM's disks at one instant, and an end to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -21,6 +21,12 @@ class CaptureRequest:
     parent: Root | None
     exclude_disks: tuple[str, ...]
     no_parent: str = ""
+    freeze_limit_ms: int = 0  # 0: as the agent's settings say; the next two as well
+    scratch_quota_bytes: int = 0
+    scratch_share: float = 0.0
+    run_id: str = ""  # the attempts of one run may go on with each other's instant
+    group_id: str = ""  # of VMs that are captured at one instant; "" for a VM by itself
+    group: tuple[str, ...] = ()  # their ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,24 @@ class Capture(Protocol):
     instant_us: int
     guest_frozen: bool
     warnings: Sequence[tuple[str, str]]  # (REASON, message)
-    domain_xml: str
+    members: Mapping[str, bytes]  # small files of the point by name: "domain.xml", "nvram.fd", ...
     checkpoint: Checkpoint | None
+    resumed_from: str  # the attempt that began it, where that one's worker was killed and this goes on with its instant
+
+    @property
+    def frozen_ms(self) -> int:
+        """For how long the guest was frozen, at most once; 0: it was not, or has not answered the thaw yet."""
 
     def check(self) -> None:
         """Raise ScratchFull, Canceled or HypervisorError when it can no longer be trusted. Cheap; call it often, and before commit."""
 
     def keep_checkpoint(self) -> None: ...
+
+    def handing_in(self, now: bool) -> None:
+        """True: all is read, so that no other worker needs this instant, should this one be killed. False: it reads again."""
+
+    def leave(self) -> None:
+        """This process ends, and another worker of the run shall go on with the instant: leaving ends nothing, the guard does in time."""
 
     def delete_older_checkpoints(self) -> None:
         """After the commit: delete this repository's checkpoints of this VM except this one and its base (the parent's)."""

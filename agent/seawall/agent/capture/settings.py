@@ -1,9 +1,10 @@
 """Settings of captures: one frozen value, built by the agent's composition root."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+USUAL_SHARE = 0.2
 GUARD_COMMAND = (sys.executable, "-P", "-m", "seawall.agent.capture.guard")
 """-P: no module is taken from the folder that the agent happens to be started in."""
 
@@ -24,14 +25,20 @@ class CaptureSettings:
     scratch_quota_bytes: int | None = None
     """Per capture; None = a fifth of the disks' virtual size. Free space always bounds it."""
 
+    scratch_share: float = USUAL_SHARE
+    """Of the disks' virtual size: the default quota."""
+
     scratch_stop_percent: int = 80
     """The backup is ended when this much of the quota is used."""
 
-    freeze_seconds: int = 10
+    freeze_seconds: float = 10
     """The longest time for which a guest is frozen, whatever happens to worker and agent; the thaw is sent after four fifths of it."""
 
     owner_silence_seconds: float = 900.0
     """The job is ended when its owner has not called check() for so long."""
+
+    hold_seconds: float = 0.0
+    """How long the job of a worker that was killed is kept, within the limits of scratch, for the next worker of the same run."""
 
     watch_seconds: float = 1.0
     """How often the guard looks at scratch and job, and the capture at its guard."""
@@ -42,5 +49,18 @@ class CaptureSettings:
     nbd_connections: int = 3
     """Per disk."""
 
+    swtpm_dir: Path = Path("/var/lib/libvirt/swtpm")
+    """Where libvirt keeps the contents of emulated TPMs, by the UUIDs of their VMs."""
+
     guard_command: tuple[str, ...] = GUARD_COMMAND
     """Executed with the capture's folder as its only argument."""
+
+    def wanted(self, freeze_limit_ms: int, scratch_quota_bytes: int, scratch_share: float) -> "CaptureSettings":
+        """The same, but for what one backup wants otherwise; 0: it does not care. What the host allows is not widened."""
+        quotas = [one for one in (scratch_quota_bytes, self.scratch_quota_bytes) if one]
+        return replace(
+            self,
+            freeze_seconds=min(freeze_limit_ms / 1000 or self.freeze_seconds, self.freeze_seconds),
+            scratch_quota_bytes=min(quotas, default=None),
+            scratch_share=scratch_share or self.scratch_share,
+        )

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from seawall.agent.capture.ending import end_job_at
 from seawall.agent.capture.guard.stale import end_guards, is_guarded
+from seawall.agent.capture.held import held_captures, let_go, noted_attempts
 from seawall.agent.capture.leftovers import remove_places, thaw_marked
 from seawall.agent.capture.names import attempt_of, captures_dir, places, scratches_dir
+from seawall.agent.capture.together import sweep_groups
+from seawall.agent.disk.qemu_nbd import kill_servers
 from seawall.agent.errors import AgentError, VmNotFound
 from seawall.agent.hypervisor.port import Domain, Hypervisor
 
@@ -22,6 +25,8 @@ class Swept:
     removed: list[str] = field(default_factory=list)
     later: list[str] = field(default_factory=list)  # harms nobody; goes when its VM runs again
     failed: list[str] = field(default_factory=list)  # a frozen guest, a job: to be tried again soon
+    held: set[str] = field(default_factory=set)  # attempts whose captures wait for another worker, or have one
+    waiting: set[str] = field(default_factory=set)  # those of them that wait: looked at again soon
 
 
 def sweep(
@@ -32,9 +37,12 @@ def sweep(
     `keep_checkpoints`: those of committed points; None: nobody can tell, all stay. Losing one costs a compare, so what cannot be told is
     best kept. Raises HypervisorError when libvirt does not answer at all.
     """
-    swept = Swept()
+    held = [one for one in held_captures(run_dir, live_attempts) if one.attempt_id not in live_attempts]
+    swept = Swept(held={one.attempt_id for one in held})
+    swept.waiting = {one.attempt_id for one in held if one.owner not in live_attempts}
     dead = _dead_attempts(run_dir, scratch_dir, live_attempts)
     _thaw(swept, hypervisor, run_dir, scratch_dir, dead)
+    live_attempts, dead = live_attempts | swept.held, dead - swept.held
     for domain in hypervisor.domains():
         _sweep_domain(swept, hypervisor, domain, run_dir, live_attempts, keep_checkpoints)
     for attempt in sorted(dead):
@@ -45,8 +53,11 @@ def sweep(
         if is_guarded(where.run):
             swept.failed.append(f"The guard of attempt {attempt} still waits for a job that its worker had asked for.")
             continue
+        swept.removed += [f"Ended the qemu-nbd at {socket} of attempt {attempt}." for socket in kill_servers(where.run)]
         remove_places(where)
+        let_go(run_dir, attempt)
         swept.removed.append(f"Removed socket and scratch of attempt {attempt}.")
+    sweep_groups(run_dir)
     return swept
 
 
@@ -63,7 +74,7 @@ def _dead_attempts(run_dir: Path, scratch_dir: Path, live: Collection[str]) -> s
         if folder.is_dir()
         for path in folder.iterdir()
     }
-    return found - set(live)
+    return (found | noted_attempts(run_dir)) - set(live)
 
 
 def _thaw(swept: Swept, hypervisor: Hypervisor, run_dir: Path, scratch_dir: Path, dead: Collection[str]) -> None:

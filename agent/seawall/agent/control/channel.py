@@ -1,5 +1,6 @@
 """Channels to the controller: mTLS, keepalive and quick reconnects. Used by the supervisor (aio) and by workers (synchronous)."""
 
+import socket
 from collections.abc import Sequence
 
 import grpc
@@ -45,9 +46,29 @@ def _credentials(identity: Identity) -> grpc.ChannelCredentials:
 
 
 def _target(identity: Identity, controllers: Sequence[str]) -> tuple[str, tuple[tuple[str, str | int], ...]]:
-    """One address as it is; several (numeric) as one shuffled list, whose certificates all carry the name of the enrolled address."""
-    addresses = tuple(controllers) or (identity.address,)
-    if len(addresses) == 1:
+    """One address as it is; several as one shuffled list, of which only the leader's port is open.
+
+    The certificates of all controllers carry all of their names, and so the one of the first address.
+    """
+    addresses = tuple(controllers) or identity.addresses
+    found = _numeric(addresses) if len(addresses) > 1 else []
+    if not found:
         return addresses[0], OPTIONS
-    name = identity.address.rpartition(":")[0].strip("[]")
-    return "ipv4:" + ",".join(addresses), (*OPTIONS, ("grpc.ssl_target_name_override", name))
+    name = identity.addresses[0].rpartition(":")[0].strip("[]")
+    family = found[0][0]
+    same = ",".join(address for kind, address in found if kind == family)
+    return f"{family}:{same}", (*OPTIONS, ("grpc.ssl_target_name_override", name))
+
+
+def _numeric(addresses: Sequence[str]) -> list[tuple[str, str]]:
+    """(gRPC's scheme, address) of each that can be resolved now."""
+    found: list[tuple[str, str]] = []
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            family, *_, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        except OSError:
+            continue
+        text = f"[{place[0]}]:{port}" if family == socket.AF_INET6 else f"{place[0]}:{port}"
+        found.append(("ipv6" if family == socket.AF_INET6 else "ipv4", text))
+    return found

@@ -87,6 +87,9 @@ def progress_to(progress: own.Progress) -> resources.AttemptProgress:
         bottleneck=progress.bottleneck,
         rate_bytes_per_second=progress.rate_bytes_per_second,
         eta_seconds=progress.eta_seconds,
+        notes=[note[:_TEXT_LIMIT] for note in progress.notes],
+        held_back_ms=progress.held_back_ms,
+        frozen_ms=progress.frozen_ms,
     )
 
 
@@ -117,7 +120,7 @@ def vm_to(domain: Domain) -> resources.Vm:
     return resources.Vm(
         vm_id=domain.vm_id,
         name=domain.name,
-        state=domain.state,
+        state="saved" if domain.saved else domain.state,
         present=True,
         disks=[
             resources.VmDisk(
@@ -130,6 +133,7 @@ def vm_to(domain: Domain) -> resources.Vm:
             )
             for disk in domain.disks
         ],
+        tags=domain.tags,
     )
 
 
@@ -156,6 +160,14 @@ def backup_grant_of(message: wire.BackupGrant) -> own.BackupGrant:
         exclude_disks=tuple(message.exclude_disks),
         no_parent=message.no_parent_reason,
         bad=frozenset((one.pack_id, slot) for one in message.bad_slots for slot in SlotSet.parse(one.slots)),
+        latency_ceiling_ms=message.latency_ceiling_ms,
+        bytes_per_second=message.bytes_per_second,
+        iops=message.iops,
+        scratch_quota_bytes=message.scratch_quota_bytes,
+        freeze_limit_ms=message.freeze_limit_ms,
+        scratch_ends=message.scratch_ends,
+        group_id=message.group_id,
+        group=tuple(message.group_vm_ids),
     )
 
 

@@ -26,11 +26,16 @@ class Identity:
     """An enrolled agent. PEM texts; the certificate may carry its chain."""
 
     agent_id: str  # UUID; also the host's id
-    address: str  # host:port of the controller's mTLS port
+    address: str  # host:port of the controller's mTLS port; of several controllers, with commas
     certificate_pem: str
     private_key_pem: str = field(repr=False)
     ca_bundle_pem: str
     host_name: str = ""  # the name that was given when it joined; empty: the machine's own
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """host:port of each controller."""
+        return tuple(self.address.split(","))
 
     def lifetime(self) -> tuple[datetime, datetime]:
         """(valid from, valid until) of the certificate."""
@@ -73,9 +78,10 @@ def _usable(identity: Identity) -> Identity:
     for name, value in asdict(identity).items():
         if not isinstance(value, str):
             raise TypeError(f"{name} is not text")
-    host, _, port = identity.address.rpartition(":")
-    if not host or not port.isdigit():
-        raise ValueError(f"its address {identity.address!r} is not host:port")
+    for address in identity.addresses:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError(f"its address {identity.address!r} is not host:port")
     certificate = x509.load_pem_x509_certificate(identity.certificate_pem.encode())
     x509.load_pem_x509_certificates(identity.ca_bundle_pem.encode())
     key = serialization.load_pem_private_key(identity.private_key_pem.encode(), password=None)

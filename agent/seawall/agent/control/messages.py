@@ -73,6 +73,9 @@ class Progress:
     bottleneck: str = ""
     rate_bytes_per_second: int = 0
     eta_seconds: int = 0
+    notes: tuple[str, ...] = ()  # how it went, as sentences
+    held_back_ms: int = 0
+    frozen_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,14 @@ class BackupGrant:
     exclude_disks: tuple[str, ...]
     no_parent: str = ""  # why there is no parent, for the operator
     bad: frozenset[tuple[bytes, int]] = frozenset()  # (pack id, slot) of the parent that must not be named again
+    latency_ceiling_ms: int = 0  # 0: from the guest's idle latency
+    bytes_per_second: int = 0  # of reading; 0: no limit. The next too
+    iops: int = 0
+    scratch_quota_bytes: int = 0  # 0: from the size of the disks
+    freeze_limit_ms: int = 0  # 0: the agent's own
+    scratch_ends: int = 0  # attempts of this run that ended because scratch was full
+    group_id: str = ""  # of VMs that are captured at one instant
+    group: tuple[str, ...] = ()  # their ids, this VM's among them
 
 
 @dataclass(frozen=True, slots=True)

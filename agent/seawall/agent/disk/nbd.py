@@ -28,6 +28,12 @@ def _unreadable(what: str, error: Exception) -> AgentError:
     return DiskUnreadable(f"{what}: {error}.")
 
 
+def was_refused(error: AgentError) -> bool:
+    """Whether nobody listened on the socket, as where the server had made it and not got further yet."""
+    cause = error.__cause__
+    return isinstance(cause, nbd.Error) and cause.errno == "ECONNREFUSED"
+
+
 class NbdConnection:
     """One connection to one export. Not thread-safe: the pool lends it to one thread at a time."""
 

@@ -64,7 +64,7 @@ class Qcow2File:
 
     def __init__(self, path: Path, size_bytes: int, socket: Path, clock: Clock) -> None:
         qcow2.create(path, size_bytes)
-        self._server = qcow2.Qcow2Server(path, socket, clock)
+        self._server = qcow2.serve(path, socket, clock)
         self._open = True
         try:
             self._pool = NbdPool(self._server.connect, qcow2.CONNECTIONS)

@@ -1,4 +1,4 @@
-"""Reading a host's abilities out of libvirt's `<capabilities>`. Pure."""
+"""Reading a host's abilities out of libvirt's `<capabilities>` and `<domainCapabilities>`. Pure."""
 
 import xml.etree.ElementTree as ET
 
@@ -33,6 +33,24 @@ def qemu_owner(capabilities: str) -> tuple[int, int] | None:
         if model.findtext("model") == "dac":
             return _owner(model.findtext("baselabel[@type='kvm']") or model.findtext("baselabel") or "")
     return None
+
+
+def offers_uefi(domain_capabilities: str) -> bool:
+    """Whether libvirt finds a UEFI firmware by itself (`<os firmware='efi'>`)."""
+    rows = parse(domain_capabilities).iterfind("os/enum[@name='firmware']/value")
+    return any(row.text == "efi" for row in rows)
+
+
+def loaders(domain_capabilities: str) -> tuple[str, ...]:
+    """Paths of the firmware that libvirt offers."""
+    rows = parse(domain_capabilities).iterfind("os/loader/value")
+    return tuple(row.text for row in rows if row.text)
+
+
+def emulates_tpm(domain_capabilities: str) -> bool:
+    """Whether swtpm is there."""
+    rows = parse(domain_capabilities).iterfind("devices/tpm[@supported='yes']/enum[@name='backendModel']/value")
+    return any(row.text == "emulator" for row in rows)
 
 
 def _arches(capabilities: str) -> list[ET.Element]:

@@ -11,16 +11,19 @@ import libvirt
 from seawall.agent.errors import AgentError, FreezeFailed, HypervisorError, VmNotFound
 from seawall.agent.hypervisor import libvirt_domain as vm
 from seawall.agent.hypervisor import libvirt_host as host
+from seawall.agent.hypervisor import libvirt_images as images
 from seawall.agent.hypervisor import xml
 from seawall.agent.hypervisor.deadline import DeadlineRunner
 from seawall.agent.hypervisor.libvirt_errors import mapped, never_obeyed
-from seawall.agent.hypervisor.port import BackupDisk, Capabilities, CheckpointInfo, Domain
+from seawall.agent.hypervisor.port import BackupDisk, Capabilities, CheckpointInfo, DiskImage, Domain, FirmwareOffer
+from seawall.agent.throttle.latency import Look
 from seawall.repository.clock import Clock, SystemClock
 
 T = TypeVar("T")
 
 QUERY_TIMEOUT_SECONDS = 20.0
 CHANGE_TIMEOUT_SECONDS = 75.0  # libvirt itself waits 30 s for a busy VM's lock, for some calls twice
+COUNT_TIMEOUT_SECONDS = 2.0
 THAW_ANSWER_SECONDS = 5
 POLL_SECONDS = 0.05
 _UNDEFINE = (
@@ -62,6 +65,12 @@ class LibvirtHypervisor:
     def domain_xml(self, vm_id: str) -> str:
         return self._on_domain("domain_xml", vm_id, vm.persistent_xml)
 
+    def live_xml(self, vm_id: str) -> str:
+        return self._on_domain("live_xml", vm_id, lambda domain: str(domain.XMLDesc(0)))
+
+    def firmware(self, arch: str, machine: str) -> FirmwareOffer:
+        return self._query("firmware", lambda connection: host.firmware(connection, arch, machine))
+
     def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
         targets = [disk.target for disk in self.domain(vm_id).disks]
         backup = xml.backup_xml(disks, targets, socket)
@@ -86,6 +95,15 @@ class LibvirtHypervisor:
 
     def has_job(self, vm_id: str) -> bool:
         return self._on_domain("has_job", vm_id, vm.has_job)
+
+    def is_active(self, vm_id: str) -> bool:
+        return self._on_domain("is_active", vm_id, lambda domain: bool(domain.isActive()))
+
+    def is_migrating(self, vm_id: str) -> bool:
+        return self._on_domain("is_migrating", vm_id, vm.is_migrating)
+
+    def disk_images(self, vm_id: str, targets: Sequence[str]) -> Sequence[DiskImage]:
+        return self._on_domain("disk_images", vm_id, lambda domain: images.disk_images(domain, targets))
 
     def owns_active_job(self, vm_id: str, socket: Path) -> bool:
         return self.active_backup_socket(vm_id) == socket
@@ -144,6 +162,10 @@ class LibvirtHypervisor:
                 vm.wait_as_before(domain)
 
         self._on_domain("thaw", vm_id, run, timeout_seconds=CHANGE_TIMEOUT_SECONDS)
+
+    def block_counts(self, vm_id: str) -> Look:
+        """What the guest's own requests to its disks took, since the VM started. Raises HypervisorError soon: it is asked all the time."""
+        return self._on_domain("block_counts", vm_id, vm.block_counts, timeout_seconds=COUNT_TIMEOUT_SECONDS)
 
     def agent_socket(self, vm_id: str) -> Path | None:
         return self._on_domain(

@@ -7,20 +7,32 @@ from typing import Any
 
 import libvirt
 
-from seawall.agent.errors import VmNotRunning
+from seawall.agent.errors import HypervisorError, VmNotRunning
 from seawall.agent.hypervisor import xml
 from seawall.agent.hypervisor.libvirt_errors import bitmap_absent
-from seawall.agent.hypervisor.port import CheckpointInfo, Domain, DomainDisk
+from seawall.agent.hypervisor.libvirt_images import at_its_path
+from seawall.agent.hypervisor.port import OFF, CheckpointInfo, Domain, DomainDisk
+from seawall.agent.throttle.latency import BlockCounts, Look
 
 _STATES = {
     libvirt.VIR_DOMAIN_RUNNING: "running",
     libvirt.VIR_DOMAIN_BLOCKED: "running",
     libvirt.VIR_DOMAIN_PAUSED: "paused",
     libvirt.VIR_DOMAIN_SHUTDOWN: "in shutdown",
-    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_SHUTOFF: OFF,
     libvirt.VIR_DOMAIN_CRASHED: "crashed",
     libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
 }
+_MIGRATIONS = (libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN, libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)
+_BETWEEN_HOSTS = (
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION),
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY),
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED),
+)
+
+
+_REQUESTS = ("rd", "wr", "fl")
+_AT_ONCE = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 
 
 def wait_as_before(domain: Any) -> None:
@@ -30,9 +42,13 @@ def wait_as_before(domain: Any) -> None:
 
 
 def described(domain: Any) -> Domain:
-    state = _STATES.get(domain.state()[0], "unknown")
-    disks = tuple(_with_capacity(domain, disk) for disk in xml.disks_of(xml.parse(domain.XMLDesc(0))))
-    return Domain(vm_id=domain.UUIDString(), name=domain.name(), state=state, disks=disks)
+    is_on = bool(domain.isActive())
+    state = _STATES.get(domain.state()[0], "unknown") if is_on else OFF  # "crashed" may have a QEMU or none
+    root = xml.parse(domain.XMLDesc(0))
+    disks = tuple(_with_capacity(domain, at_its_path(domain.connect(), disk)) for disk in xml.disks_of(root))
+    saved = not is_on and bool(domain.hasManagedSaveImage())
+    tags = xml.tags_of(root)
+    return Domain(vm_id=domain.UUIDString(), name=domain.name(), state=state, disks=disks, saved=saved, tags=tags)
 
 
 def _with_capacity(domain: Any, disk: DomainDisk) -> DomainDisk:
@@ -48,7 +64,8 @@ def _with_capacity(domain: Any, disk: DomainDisk) -> DomainDisk:
 
 
 def persistent_xml(domain: Any) -> str:
-    return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0))
+    kept = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
+    return str(domain.XMLDesc(kept | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
 def begin_backup(domain: Any, backup: str, checkpoint: str | None) -> None:
@@ -84,8 +101,34 @@ def backup_xml(domain: Any) -> str | None:
         raise
 
 
+def block_counts(domain: Any) -> Look:
+    """Never waits for another job: what cannot be told at once is an error. Of a VM that is off: nothing."""
+    stats = domain.connect().domainListGetStats([domain], libvirt.VIR_DOMAIN_STATS_BLOCK, _AT_ONCE)
+    values: dict[str, Any] = stats[0][1] if stats else {}
+    if not values.get("block.count"):
+        return {}
+    found = {}
+    for number in range(values["block.count"]):
+        disk = f"block.{number}"
+        if f"{disk}.rd.reqs" not in values:
+            if not domain.isActive():
+                return {}
+            raise HypervisorError(
+                f"libvirt does not tell at this moment what the VM {domain.name()!r} reads and writes."
+            )
+        counts = [(values.get(f"{disk}.{kind}.reqs", 0), values.get(f"{disk}.{kind}.times", 0)) for kind in _REQUESTS]
+        found[values[f"{disk}.name"]] = BlockCounts(*(sum(column) for column in zip(*counts, strict=True)))
+    return found
+
+
 def has_job(domain: Any) -> bool:
     return bool(domain.isActive()) and domain.jobStats().get("type") not in (None, libvirt.VIR_DOMAIN_JOB_NONE)
+
+
+def is_migrating(domain: Any) -> bool:
+    if tuple(domain.state()) in _BETWEEN_HOSTS:
+        return True
+    return has_job(domain) and domain.jobStats().get("operation") in _MIGRATIONS
 
 
 def checkpoints(domain: Any) -> list[CheckpointInfo]:

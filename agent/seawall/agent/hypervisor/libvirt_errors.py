@@ -5,7 +5,7 @@ import re
 import libvirt
 
 from seawall.agent.errors import AgentError, CheckpointBroken, HypervisorError, VmBusy, VmNotFound, VmNotRunning
-from seawall.agent.hypervisor.port import UNREACHABLE
+from seawall.agent.hypervisor.port import AGENT_DISCONNECTED, UNREACHABLE
 
 _DISK_IN_MESSAGE = re.compile(r"disk '([^']+)'")
 
@@ -25,6 +25,8 @@ def mapped(error: libvirt.libvirtError) -> AgentError:
         return CheckpointBroken(f"{message}.", disk=found.group(1) if found else "")
     if "domain is not running" in message:
         return VmNotRunning(f"The VM is paused or powered off: {message}.")
+    if code == libvirt.VIR_ERR_AGENT_UNRESPONSIVE and "is not connected" in message:
+        return HypervisorError(f"libvirt: {message} (error {code}).", reason=AGENT_DISCONNECTED)
     if error.get_error_domain() == libvirt.VIR_FROM_RPC:
         return HypervisorError(
             f"libvirt does not run, or stopped meanwhile: {message}.",

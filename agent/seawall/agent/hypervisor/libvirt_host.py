@@ -11,7 +11,7 @@ from seawall.agent.errors import RestoreRefused
 from seawall.agent.hypervisor import capabilities as read
 from seawall.agent.hypervisor import xml
 from seawall.agent.hypervisor.libvirt_domain import described
-from seawall.agent.hypervisor.port import Capabilities, Domain
+from seawall.agent.hypervisor.port import Capabilities, Domain, FirmwareOffer, Loader
 
 
 def version(connection: Any) -> str:
@@ -75,6 +75,17 @@ def capabilities(connection: Any) -> Capabilities:
         bridges=frozenset(path.parent.name for path in Path("/sys/class/net").glob("*/bridge")),
         mac_owners=_mac_owners(connection),
         qemu_owner=read.qemu_owner(text),
+    )
+
+
+def firmware(connection: Any, arch: str, machine: str) -> FirmwareOffer:
+    text = connection.getDomainCapabilities(None, arch, machine or None, "qemu")
+    paths = [(path, Path(path)) for path in read.loaders(text)]
+    return FirmwareOffer(
+        uefi=read.offers_uefi(text),
+        loaders=tuple(Loader(name, path.stat().st_size) for name, path in paths if path.is_file()),
+        emulated_tpm=read.emulates_tpm(text),
+        secrets=frozenset(secret.UUIDString() for secret in connection.listAllSecrets()),
     )
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 UNREACHABLE = "HYPERVISOR_UNREACHABLE"
 """Reason of the HypervisorError when the daemon does not run, or stopped during the call."""
+AGENT_DISCONNECTED = "AGENT_DISCONNECTED"
+"""The same where it says that no agent of the guest is connected. While a job runs it does not notice that one is again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,11 @@ class DomainDisk:
     transient: bool
     shareable: bool
     sector_bytes: int = 512  # the logical block size that the guest sees
-    backing: tuple[str, ...] = ()  # sources of its backing files, nearest first; known of a running VM alone
+    backing: tuple[str, ...] = ()  # sources of its backing files, nearest first; not always known of a VM that is off
+
+
+OFF = "shut off"
+"""The state of a VM without a QEMU, however it came to lack one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,20 @@ class Domain:
 
     vm_id: str  # UUID, lower case with hyphens
     name: str
-    state: str  # "running", "paused", "shut off", ...
+    state: str  # "running", "paused", OFF, ...
     disks: tuple[DomainDisk, ...]
+    saved: bool = False  # off, and its memory is kept by libvirt for the next start
+    tags: tuple[str, ...] = ()  # words from its metadata, for policies
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DiskImage:
+    """A disk of a VM that is off, as QEMU's tools open it to read, without the locks that would refuse the VM's start."""
+
+    target: str
+    options: Mapping[str, object]  # of QEMU's block layer, as JSON
+    path: str  # of its file or device; "" for one on the network
+    secrets: tuple[tuple[str, bytes], ...] = ()  # ids that `options` names -> what they hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,24 @@ class Capabilities:
     qemu_owner: tuple[int, int] | None  # uid and gid that QEMU runs as; None when libvirt does not say
 
 
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """A UEFI firmware of the host, as libvirt offers it."""
+
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareOffer:
+    """Of one architecture and machine type."""
+
+    uefi: bool
+    loaders: tuple[Loader, ...]
+    emulated_tpm: bool  # swtpm is installed
+    secrets: frozenset[str] = frozenset()  # UUIDs of libvirt's secrets
+
+
 class Hypervisor(Protocol):
     """One host's hypervisor. Thread-safe. Every call has a deadline; all raise HypervisorError, VmNotFound, VmBusy, VmNotRunning."""
 
@@ -80,7 +116,13 @@ class Hypervisor(Protocol):
     def domain(self, vm_id: str) -> Domain: ...
 
     def domain_xml(self, vm_id: str) -> str:
-        """The persistent definition (of a transient VM: the live one), without passwords: secrets are not restored."""
+        """The persistent definition (of a transient VM: the live one), with the passwords of its displays: for a point's member alone."""
+
+    def live_xml(self, vm_id: str) -> str:
+        """The definition of the running VM, without passwords; the persistent one of a VM that is off."""
+
+    def firmware(self, arch: str, machine: str) -> FirmwareOffer:
+        """What the host has for UEFI and TPMs of such VMs. Raises HypervisorError, as where there is no QEMU for them."""
 
     def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
         """Start the pull-mode job with the new checkpoint in one transaction: one instant for all disks.
@@ -96,6 +138,15 @@ class Hypervisor(Protocol):
 
     def has_job(self, vm_id: str) -> bool:
         """Whether a job of whatever kind holds the VM: a backup, a migration, a snapshot."""
+
+    def is_active(self, vm_id: str) -> bool:
+        """Whether the VM has a QEMU, be it one that is just being started."""
+
+    def is_migrating(self, vm_id: str) -> bool:
+        """Whether the VM is on its way to or from this host, or off since it left; libvirt forgets the last when it is restarted."""
+
+    def disk_images(self, vm_id: str, targets: Sequence[str]) -> Sequence[DiskImage]:
+        """Those disks of a VM that is off, in that order. Raises DiskNeedsRunningVm."""
 
     def owns_active_job(self, vm_id: str, socket: Path) -> bool:
         """Whether the active backup job of the VM is the one that serves this socket (its backup XML names it)."""

@@ -12,6 +12,9 @@ MAX_XML_CHARACTERS = 4 * 1024 * 1024
 MAX_DEPTH = 64
 DEFAULT_SECTOR_BYTES = 512
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
+TAGS_NAMESPACE = "urn:seawall:tags"
+MOST_TAGS = 64
+LONGEST_TAG = 253
 _PIECE_CHARACTERS = 4096
 
 
@@ -108,29 +111,19 @@ def checkpoint_of_one(name: str, target: str, domain: str) -> str:
 
 def disks_of(domain: ET.Element) -> tuple[DomainDisk, ...]:
     """Block devices in a `<domain>`, in its order; capacities are 0 here."""
-    return tuple(_disk(row) for row in domain.iterfind("devices/disk") if _target(row))
+    return tuple(_disk(row) for row in disk_rows(domain).values())
 
 
-def state_outside_disks(domain: ET.Element) -> tuple[tuple[str, str], ...]:
-    """Warnings (REASON, message) about what such a VM keeps outside its disks."""
-    found = []
-    if domain.find("os/nvram") is not None or _is_uefi(domain):
-        found.append(
-            ("NVRAM_NOT_CAPTURED", "UEFI variables are not in this point; a restored VM starts with fresh ones.")
-        )
-    if domain.find("devices/tpm/backend[@type='emulator']") is not None:
-        found.append(
-            (
-                "TPM_NOT_CAPTURED",
-                "The TPM's content is not in this point; keys that the guest sealed in it are not restored.",
-            )
-        )
-    return tuple(found)
+def disk_rows(domain: ET.Element) -> dict[str, ET.Element]:
+    """Target -> `<disk>`, in the order of the `<domain>`."""
+    return {target: row for row in domain.iterfind("devices/disk") if (target := _target(row))}
 
 
-def _is_uefi(domain: ET.Element) -> bool:
-    """Whose variables libvirt keeps in a file, also where the definition does not name it."""
-    return domain.find("os[@firmware='efi']") is not None or domain.find("os/loader[@type='pflash']") is not None
+def tags_of(domain: ET.Element) -> tuple[str, ...]:
+    """Words that somebody gave the VM for policies: `<metadata><tags xmlns="urn:seawall:tags">gold, db</tags></metadata>`."""
+    texts = (element.text or "" for element in domain.iterfind(f"metadata/{{{TAGS_NAMESPACE}}}tags"))
+    words = (word.strip() for text in texts for word in text.split(","))
+    return tuple(dict.fromkeys(word[:LONGEST_TAG] for word in words if word))[:MOST_TAGS]
 
 
 def mac_addresses(domain: ET.Element) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from seawall.agent.hypervisor.port import Capabilities
 from seawall.agent.restore.inert import attributes, copy_children, inert_copy, is_inert
+from seawall.agent.restore.members import NO_FIRMWARE, FirmwareHere
 
 _ADDRESS = frozenset(
     "type domain bus slot function multifunction controller target unit port cssid ssid devno iobase irq reg".split()
@@ -15,6 +16,7 @@ _ADDRESS = frozenset(
 _CONSOLE_NAME = re.compile(r"[\w. -]{1,128}")
 _INPUTS = frozenset({"mouse", "tablet", "keyboard"})
 _INERT = frozenset({"controller", "sound", "watchdog", "memballoon", "panic", "iommu", "hub"})
+_MAX_PASSWORD_CHARACTERS = 64
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -37,6 +39,8 @@ class Surroundings:
     absent: Mapping[str, str] = field(
         default_factory=dict
     )  # disks that the point lacks, by target: what the backup said of them
+    firmware: FirmwareHere = NO_FIRMWARE
+    tpm_kept: bool = False  # the TPM's contents are put in place
 
 
 Warnings = list[tuple[str, str]]
@@ -211,11 +215,14 @@ def _input(device: ET.Element, _around: Surroundings, warnings: Warnings) -> ET.
 
 
 def _graphics(device: ET.Element, _around: Surroundings, warnings: Warnings) -> ET.Element | None:
-    """On this host's loopback alone, on a free port, as the password is not in the point."""
+    """On this host's loopback alone, on a free port; what had a password keeps it."""
     if device.get("type") not in ("vnc", "spice"):
         warnings.append(("DEVICE_DROPPED", f"A display of type {_value(device.get('type', ''))} was left out."))
         return None
     built = ET.Element("graphics", type=device.get("type", ""), autoport="yes", listen="127.0.0.1")
+    password = device.get("passwd", "")
+    if password.isprintable() and 0 < len(password) <= _MAX_PASSWORD_CHARACTERS:
+        built.attrib.update(attributes(device, ("passwdValidTo",)), passwd=password)
     ET.SubElement(built, "listen", type="address", address="127.0.0.1")
     return built
 
@@ -250,16 +257,22 @@ def _rng(device: ET.Element, _around: Surroundings, _warnings: Warnings) -> ET.E
     return built
 
 
-def _tpm(device: ET.Element, _around: Surroundings, warnings: Warnings) -> ET.Element | None:
+def _tpm(device: ET.Element, around: Surroundings, warnings: Warnings) -> ET.Element | None:
     backend = device.find("backend")
     if backend is None or backend.get("type") != "emulator":
         warnings.append(("DEVICE_DROPPED", "A TPM passed through from the other host was left out."))
         return None
-    warnings.append(
-        ("TPM_FRESH", "The TPM starts empty: secrets that the guest sealed in it (disk keys) must be entered again.")
-    )
+    if not around.tpm_kept:
+        warnings.append(
+            (
+                "TPM_FRESH",
+                "The TPM starts empty: secrets that the guest sealed in it (disk keys) must be entered again.",
+            )
+        )
     built = ET.Element("tpm", attributes(device, ("model",)))
-    ET.SubElement(built, "backend", {"type": "emulator", **attributes(backend, ("version",))})
+    emulator = ET.SubElement(built, "backend", {"type": "emulator", **attributes(backend, ("version",))})
+    if around.tpm_kept:
+        copy_children(backend, emulator, {"encryption": ("secret",)})
     return built
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from seawall.agent.errors import RestoreRefused
 from seawall.agent.hypervisor.xml import parse, render
+from seawall.agent.members.whereabouts import wants_uefi
 from seawall.agent.restore.devices import Surroundings, Warnings, rebuild
 from seawall.agent.restore.inert import attributes, inert_copy
+from seawall.agent.restore.members import FirmwareHere
 
 _INERT_TOP = frozenset({"features", "clock", "pm"})
 _TEXT_TOP: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +77,7 @@ def rewrite(text: str, identity: Identity, around: Surroundings) -> Rewritten:
                     f"{str(child.tag)[:64]!r} of the definition was left out: it belongs to the other host.",
                 )
             )
-    new.append(_os(old.find("os"), warnings))
+    new.append(_os(old, around.firmware, warnings))
     _add_sysinfo(old, new, identity)
     _add_cpu(old, new, emulated, warnings)
     new.append(_devices(old, arch, around, warnings))
@@ -89,21 +91,17 @@ def _domain(text: str) -> ET.Element:
     return root
 
 
-def _os(old: ET.Element | None, warnings: Warnings) -> ET.Element:
-    """Machine, boot order and kind of firmware; libvirt chooses the firmware's files from this host's own."""
-    new = ET.Element("os")
+def _os(domain: ET.Element, firmware: FirmwareHere, warnings: Warnings) -> ET.Element:
+    """Machine, boot order and firmware: this host's own of the kind that wrote the point's variables, else what libvirt chooses."""
+    new, old = ET.Element("os"), domain.find("os")
     if old is None:
         return new
     kind = ET.SubElement(
         new, "type", {k: v for row in old.iterfind("type") for k, v in attributes(row, ("arch", "machine")).items()}
     )
     kind.text = "hvm"
-    if old.get("firmware") == "efi" or old.find("nvram") is not None or old.find("loader[@type='pflash']") is not None:
-        new.set("firmware", "efi")
-        warnings.append(("NVRAM_FRESH", "UEFI variables (boot entries) start from this host's template."))
-        for loader in old.iterfind("loader"):
-            if loader.get("secure") == "yes":
-                ET.SubElement(new, "loader", secure="yes")
+    if wants_uefi(domain) or old.get("firmware") == "efi":
+        _add_uefi(old, new, firmware, warnings)
     for child in old:
         if child.tag in ("boot", "bootmenu", "bios", "smbios"):
             new.append(inert_copy(child))
@@ -112,6 +110,23 @@ def _os(old: ET.Element | None, warnings: Warnings) -> ET.Element:
                 ("DIRECT_BOOT_DROPPED", f"<{child.tag}> was left out: files outside the disks are not in the point.")
             )
     return new
+
+
+def _add_uefi(old: ET.Element, new: ET.Element, firmware: FirmwareHere, warnings: Warnings) -> None:
+    secure = {"secure": "yes"} if old.find("loader[@secure='yes']") is not None else {}
+    if firmware.loader is not None:
+        flash = {"readonly": "yes", "type": "pflash"}
+        ET.SubElement(new, "loader", flash | secure).text = firmware.loader
+    else:
+        new.set("firmware", "efi")
+        new.extend(inert_copy(row) for row in old.iterfind("firmware"))
+        if secure:
+            ET.SubElement(new, "loader", secure)
+    if firmware.nvram is not None:
+        ET.SubElement(new, "nvram").text = str(firmware.nvram)
+        return
+    why = f" ({firmware.why_fresh})" if firmware.why_fresh else ""
+    warnings.append(("NVRAM_FRESH", f"UEFI variables (boot entries) start from this host's template{why}."))
 
 
 def _add_sysinfo(old: ET.Element, new: ET.Element, identity: Identity) -> None:

@@ -4,6 +4,7 @@ import os
 import secrets
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,12 +14,17 @@ import structlog
 from seawall.agent.disk.target import DiskTarget, create_target
 from seawall.agent.disk.unwritable import unwritable
 from seawall.agent.errors import AgentError, RestoreRefused, VmNotFound
-from seawall.agent.hypervisor.port import Hypervisor
-from seawall.agent.restore.domain import Identity
+from seawall.agent.hypervisor.port import Capabilities, Hypervisor
+from seawall.agent.members.names import NVRAM
+from seawall.agent.members.writing import write_member
+from seawall.agent.restore.clash import Clash
+from seawall.agent.restore.domain import Identity, machine_of
+from seawall.agent.restore.members import MemberFacts, PlannedMember, member_places, needs_firmware
 from seawall.agent.restore.placing import put_in_place
-from seawall.agent.restore.planner import Clash, HostFacts, PlannedDisk, RestorePlan, choose_disks, plan_restore
+from seawall.agent.restore.planner import HostFacts, PlannedDisk, RestorePlan, choose_disks, plan_restore
 from seawall.agent.restore.port import RestoreRequest, TargetDisk
 from seawall.agent.restore.settings import RestoreSettings
+from seawall.agent.restore.swtpm_owner import swtpm_owner
 from seawall.agent.restore.unfinished import (
     RestoreList,
     UnfinishedDisk,
@@ -59,14 +65,42 @@ def make_plan(
     request: RestoreRequest, hypervisor: Hypervisor, settings: RestoreSettings
 ) -> RestorePlan | tuple[Clash, ...]:
     """The plan for this host, or what is in its way. Makes nothing."""
-    disks = choose_disks(request, settings)
+    disks, identity = choose_disks(request, settings), _identity(request)
     facts = HostFacts(
         capabilities=hypervisor.capabilities(),
         domains=hypervisor.domains(),
         existing={one.path for one in disks if os.path.lexists(one.path)},
         free_bytes={one.path.parent: _free_bytes(one.path.parent) for one in disks},
     )
-    return plan_restore(request, disks, _identity(request), facts, settings, _new_mac)
+    if not request.disks:
+        facts = replace(facts, members=_member_facts(request, identity, hypervisor, facts.capabilities, settings))
+    return plan_restore(request, disks, identity, facts, settings, _new_mac)
+
+
+def _member_facts(
+    request: RestoreRequest,
+    identity: Identity,
+    hypervisor: Hypervisor,
+    host: Capabilities,
+    settings: RestoreSettings,
+) -> MemberFacts:
+    arch, machine = machine_of(request.domain_xml)
+    places = member_places(request, identity.name, identity.vm_id, settings)
+    known = not machine or machine in host.machines.get(arch, ())
+    can_run = known and arch in host.emulators  # else that is the clash
+    return MemberFacts(
+        offer=hypervisor.firmware(arch, machine) if can_run and needs_firmware(request) else None,
+        existing={path for name, path in places.items() if _is_taken(path, own_folder=name != NVRAM)},
+        qemu_owner=host.qemu_owner,
+        tpm_owner=swtpm_owner(settings.qemu_conf),
+    )
+
+
+def _is_taken(path: Path, *, own_folder: bool) -> bool:
+    """A TPM's folder with anything in it is a TPM's; libvirt leaves empty ones."""
+    if own_folder and path.parent.is_dir():
+        return any(not one.name.startswith(".") for one in path.parent.iterdir())
+    return os.path.lexists(path)
 
 
 class LibvirtTarget:
@@ -102,8 +136,10 @@ class LibvirtTarget:
         """See RestoreTarget."""
         for sink in self._sinks:
             sink.close()
+        for member in self._plan.members:
+            self._make_member(member)
         note(self._settings.state_dir, self._list(self._folders, about_to_be_placed=True))
-        for one in self._plan.disks:
+        for one in self._plan.files:
             put_in_place(self._unfinished(one), one.path)
             self._made.append(one.path)
         if self._plan.xml:
@@ -155,11 +191,21 @@ class LibvirtTarget:
         self._sinks.append(sink)
         return TargetDisk(disk.target, str(disk.path), sink)
 
-    def _unfinished(self, disk: PlannedDisk) -> Path:
-        return unfinished_path(disk.path, self._request.attempt_id)
+    def _make_member(self, member: PlannedMember) -> None:
+        """Whole under its unfinished name: of its owner, and for nobody else."""
+        self._make_folder(member.path.parent)
+        path = self._unfinished(member)
+        self._made.append(path)
+        try:
+            write_member(path, self._request.members[member.name], member.owner, own_folder=member.own_folder)
+        except OSError as error:
+            raise unwritable(f"{member.path} could not be made", error) from error
+
+    def _unfinished(self, file: PlannedDisk | PlannedMember) -> Path:
+        return unfinished_path(file.path, self._request.attempt_id)
 
     def _list(self, folders: Sequence[Path], *, about_to_be_placed: bool = False) -> RestoreList:
-        disks = [(self._unfinished(one), one.path) for one in self._plan.disks]
+        disks = [(self._unfinished(one), one.path) for one in self._plan.files]
         return RestoreList(
             self._request.attempt_id,
             self._plan.identity.vm_id if self._plan.xml else "",
@@ -170,7 +216,7 @@ class LibvirtTarget:
     def _missing_folders(self) -> list[Path]:
         """Outermost first."""
         wanted = [
-            folder for one in self._plan.disks for folder in (*reversed(one.path.parent.parents), one.path.parent)
+            folder for one in self._plan.files for folder in (*reversed(one.path.parent.parents), one.path.parent)
         ]
         return [folder for folder in dict.fromkeys(wanted) if not folder.exists()]
 

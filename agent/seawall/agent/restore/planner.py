@@ -10,8 +10,17 @@ from pathlib import Path, PurePosixPath
 from seawall.agent.errors import RestoreRefused
 from seawall.agent.hypervisor.port import Capabilities, Domain
 from seawall.agent.hypervisor.xml import mac_addresses, parse
+from seawall.agent.restore.clash import Clash
 from seawall.agent.restore.devices import RestoredDisk, Surroundings
 from seawall.agent.restore.domain import Identity, machine_of, rewrite
+from seawall.agent.restore.members import (
+    NO_FACTS,
+    NO_MEMBERS,
+    MemberFacts,
+    PlannedMember,
+    member_places,
+    plan_members,
+)
 from seawall.agent.restore.port import RestoreRequest
 from seawall.agent.restore.settings import RestoreSettings
 from seawall.repository.format.manifest import DiskManifest
@@ -24,15 +33,6 @@ MAX_PART_BYTES = 255
 MAX_PATH_BYTES = 4000
 _UNSAFE = frozenset("/\\\0")
 _LEFT_OUT = re.compile(r"Disk (?P<target>\S{1,64}) is not in this point: (?P<why>.{1,200})")
-
-
-@dataclass(frozen=True, slots=True)
-class Clash:
-    """Something in the way. `fix`: what the operator can do about it."""
-
-    reason: str
-    message: str
-    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class HostFacts:
     domains: Sequence[Domain]
     existing: Collection[Path]  # of the planned paths, those that exist
     free_bytes: Mapping[Path, int]  # of the planned folders
+    members: MemberFacts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class RestorePlan:
     identity: Identity
     xml: str
     warnings: tuple[tuple[str, str], ...]
+    members: tuple[PlannedMember, ...] = ()
+
+    @property
+    def files(self) -> tuple[PlannedDisk | PlannedMember, ...]:
+        """All that gets a name at the end."""
+        return (*self.disks, *self.members)
 
 
 def choose_disks(request: RestoreRequest, settings: RestoreSettings) -> tuple[PlannedDisk, ...]:
@@ -92,9 +99,11 @@ def plan_restore(
     """The plan, or everything that is in its way at once. Raises XmlRefused, RestoreRefused for an unusable definition."""
     clashes = _file_clashes(disks, facts)
     warnings = _space_warnings(disks, facts)
-    xml = ""
+    xml, members = "", NO_MEMBERS
     if not request.disks:
-        clashes += _vm_clashes(request, identity, facts)
+        places = member_places(request, identity.name, identity.vm_id, settings)
+        members = plan_members(request, places, facts.members, is_new=identity.is_new)
+        clashes += [*_vm_clashes(request, identity, facts), *members.clashes]
         rewritten = rewrite(
             request.domain_xml,
             identity,
@@ -104,10 +113,12 @@ def plan_restore(
                 console_dir=settings.console_dir,
                 new_mac=new_mac if identity.is_new else None,
                 absent=_absent(request.root.warnings),
+                firmware=members.firmware,
+                tpm_kept=members.tpm_kept,
             ),
         )
-        xml, warnings = rewritten.xml, (*warnings, *rewritten.warnings)
-    return tuple(clashes) or RestorePlan(tuple(disks), identity, xml, warnings)
+        xml, warnings = rewritten.xml, (*warnings, *rewritten.warnings, *members.warnings)
+    return tuple(clashes) or RestorePlan(tuple(disks), identity, xml, warnings, members.files)
 
 
 def _absent(warnings: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What a restore worker asks of the host: one call that plans and prepares, sinks to fill, and an end."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -21,6 +21,9 @@ class RestoreRequest:
     start: bool
     directory: str  # "" = the paths in the point
     disks: tuple[str, ...]
+    members: Mapping[str, bytes] = field(
+        default_factory=dict
+    )  # what else the point has of those in members.names.KNOWN; hostile
 
 
 @dataclass(frozen=True, slots=True)

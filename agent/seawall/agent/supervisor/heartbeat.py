@@ -7,6 +7,7 @@ import asyncio
 import random
 
 from seawall.agent.control.messages import Session
+from seawall.agent.limits.division import Share
 from seawall.agent.supervisor.link import Link
 from seawall.agent.supervisor.reconcile import stop_reported
 from seawall.agent.supervisor.state import SupervisorState
@@ -32,10 +33,12 @@ class Heartbeat:
     async def step(self) -> float:
         self._workers.news.clear()
         sent = self._clock.monotonic_seconds()
-        beat = await self._link.heartbeat(self._session.session_id, self._workers.progress())
+        beat = await self._link.heartbeat(self._session.session_id, self._workers.progress(), *self._workers.traffic())
         self._state.lease_until = sent + beat.lease_seconds  # from the request, not from its answer
         self._state.last_heartbeat_us = self._clock.now_us()
         self._state.last_error = ""
+        until = self._clock.monotonic_seconds() + beat.valid_seconds
+        self._state.share = Share(beat.bytes_per_second, beat.floor_bytes_per_second, until)
         await self._workers.carry_out(stop_reported(beat.unknown, beat.canceled, self._workers.local()))
         await self._rest(self._session.heartbeat_seconds * _random.uniform(0.8, 1.2))
         return 0.0

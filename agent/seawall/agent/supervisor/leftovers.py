@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from seawall.agent.capture.held import held_by
 from seawall.agent.capture.names import places
 from seawall.agent.capture.sweep import sweep
 from seawall.agent.config import AgentConfig
@@ -37,6 +38,7 @@ class Leftovers:
         self._hypervisor = hypervisor
         self._journal = journal
         self._due = asyncio.Event()
+        self._waiting = False
         self.lock = asyncio.Lock()
 
     async def sweep(self, live: Callable[[], Collection[str]]) -> str:
@@ -46,13 +48,16 @@ class Leftovers:
         """
         async with self.lock:
             try:
-                await asyncio.to_thread(self._sweep, frozenset(live()))
+                waiting = await asyncio.to_thread(self._sweep, frozenset(live()))
             except AgentError as error:
                 return self._failed(str(error))
             except Exception as error:
                 _log.exception("sweep_crashed")
                 return self._failed(f"an unforeseen {type(error).__name__}")
-        self._due.clear()
+        if waiting:
+            self._due.set()
+        else:
+            self._due.clear()
         return ""
 
     async def sweep_again(self, live: Callable[[], Collection[str]], timing: Timing) -> None:
@@ -61,22 +66,24 @@ class Leftovers:
         while True:
             await self._due.wait()
             await asyncio.sleep(backoff.next_seconds())
-            if not await self.sweep(live):
+            if not await self.sweep(live) and not self._due.is_set():
                 backoff.reset()
 
     def left_by(self, attempt_id: str) -> bool:
         """Whether an attempt left files on this host, a mark of a frozen guest among them perhaps."""
         where = places(self._config.run_dir, self._config.scratch_dir, attempt_id)
         folders = (where.run, where.scratch, restores_dir(self._config.run_dir) / attempt_id)
-        return any(folder.exists() for folder in folders) or attempt_id in noted_attempts(self._config.state_dir)
+        noted = attempt_id in noted_attempts(self._config.state_dir) or held_by(self._config.run_dir, attempt_id)
+        return noted or any(folder.exists() for folder in folders)
 
     def _failed(self, what: str) -> str:
         _log.warning("sweep_failed", error=what)
         self._due.set()
         return what
 
-    def _sweep(self, live: frozenset[str]) -> None:
-        """Each part whatever becomes of the others. Raises SweepFailed."""
+    def _sweep(self, live: frozenset[str]) -> bool:
+        """Each part whatever becomes of the others. Whether a capture waits for another worker, or for its end. Raises SweepFailed."""
+        self._waiting = False
         failed: list[str] = []
         for part in (self._sweep_captures, self._sweep_restores):
             try:
@@ -85,6 +92,7 @@ class Leftovers:
                 failed.append(str(error))
         if failed:
             raise SweepFailed(" ".join(failed))
+        return self._waiting
 
     def _sweep_captures(self, live: frozenset[str]) -> list[str]:
         """What could not be done. Without the journal all checkpoints stay, but guests are thawed and jobs ended."""
@@ -92,9 +100,12 @@ class Leftovers:
         swept = sweep(self._hypervisor, self._config.run_dir, self._config.scratch_dir, set(live), keep)
         if swept.removed or swept.later:
             _log.info("swept", removed=swept.removed, later=swept.later)
+        if swept.waiting:
+            _log.info("held_for_another_worker", attempts=sorted(swept.waiting))
+            self._waiting = True
         failed += swept.failed
         if not failed:
-            self._journal.forget_unborn(live)
+            self._journal.forget_unborn(live | swept.held)
         return failed
 
     def _protected(self, live: frozenset[str]) -> tuple[set[str] | None, list[str]]:

@@ -39,6 +39,10 @@ class Beat:
     lease_seconds: float
     unknown: tuple[str, ...]
     canceled: tuple[str, ...]
+    bytes_per_second: int = 0
+    """The host's share of the bandwidth; 0: no limit."""
+    valid_seconds: float = 0.0
+    floor_bytes_per_second: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +97,22 @@ class Link:
         answer = await _mapped(self._stub.Poll(request, timeout=wait_seconds + self._timing.poll_margin))
         return answer.generation, tuple(convert.assignment_of(item) for item in answer.assignments)
 
-    async def heartbeat(self, session_id: str, progress: Sequence[Progress]) -> Beat:
+    async def heartbeat(self, session_id: str, progress: Sequence[Progress], demand: int = 0, rate: int = 0) -> Beat:
+        """`demand`, `rate`: bytes per second that the host's workers would use, and do."""
         request = wire.HeartbeatRequest(
-            session_id=session_id, attempts=[convert.progress_to(report) for report in progress]
+            session_id=session_id,
+            attempts=[convert.progress_to(report) for report in progress],
+            demand_bytes_per_second=demand,
+            rate_bytes_per_second=rate,
         )
         answer = await _mapped(self._stub.Heartbeat(request, timeout=self._timing.call))
         return Beat(
-            convert.seconds(answer.lease_ttl), tuple(answer.unknown_attempt_ids), tuple(answer.cancel_attempt_ids)
+            convert.seconds(answer.lease_ttl),
+            tuple(answer.unknown_attempt_ids),
+            tuple(answer.cancel_attempt_ids),
+            answer.bytes_per_second,
+            convert.seconds(answer.valid_for),
+            answer.floor_bytes_per_second,
         )
 
     async def fail(

@@ -6,10 +6,14 @@ import structlog
 
 from seawall.agent.control.messages import Assignment, Progress
 from seawall.agent.health import AttemptHealth
+from seawall.agent.limits.traffic import Traffic
 from seawall.agent.supervisor.process import WorkerProcess
 from seawall.agent.supervisor.reconcile import Local, Phase
 from seawall.agent.supervisor.timing import Timing
-from seawall.agent.worker.pipe import Event, Step, Stop, StopReason
+from seawall.agent.worker.pipe import Event, NewRate, Step, Stop, StopReason
+
+SMALLEST_CHANGE = 50
+"""A fiftieth."""
 
 _log = structlog.get_logger("seawall.agent.supervisor")
 
@@ -17,10 +21,15 @@ _log = structlog.get_logger("seawall.agent.supervisor")
 class LiveWorker:
     """Made when its process runs; `spare` when that has ended."""
 
-    def __init__(self, assignment: Assignment, process: WorkerProcess, timing: Timing) -> None:
+    def __init__(
+        self, assignment: Assignment, process: WorkerProcess, timing: Timing, bytes_per_second: int = 0
+    ) -> None:
         self.assignment = assignment
         self.process = process
         self.progress = Progress(assignment.ref.attempt_id, phase="starting")
+        self.traffic = Traffic()
+        self.bytes_per_second = bytes_per_second
+        """Its part of the host's bandwidth, as it was last told."""
         self.stop_reason: StopReason | None = None
         self.answered = False
         """The controller answered its hand-in for good."""
@@ -50,10 +59,19 @@ class LiveWorker:
         """Take in what it says; whether it entered a new phase, which people who watch are told at once."""
         if isinstance(event, Step):
             self._step(event)
+        elif isinstance(event, Traffic):
+            self.traffic = event
         elif isinstance(event, Progress) and event.attempt_id == self.attempt_id:
             before, self.progress = self.progress, event
             return (event.state, event.phase) != (before.state, before.phase)
         return False
+
+    async def keep_to(self, bytes_per_second: int) -> None:
+        """Another part of the host's bandwidth; 0: no limit. Small changes are not worth an order."""
+        before = self.bytes_per_second
+        if abs(bytes_per_second - before) * SMALLEST_CHANGE > before:
+            self.bytes_per_second = bytes_per_second
+            await self.process.order(NewRate(bytes_per_second))
 
     async def stop(self, reason: StopReason) -> None:
         """Ask it to stop; kill it after the reason's grace. One that has handed in is left alone, but when the agent ends."""

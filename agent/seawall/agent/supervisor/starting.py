@@ -25,12 +25,14 @@ class Starter:
         self._journal = journal
         self._command = tuple(command)
 
-    async def begin(self, assignment: Assignment, session_id: str, on_event: Callable[[Event], None]) -> WorkerProcess:
+    async def begin(
+        self, assignment: Assignment, session_id: str, bytes_per_second: int, on_event: Callable[[Event], None]
+    ) -> WorkerProcess:
         """Raises OSError, JournalUnusable; then there is no process."""
         ref = assignment.ref
         await asyncio.to_thread(self._journal.begin_attempt, ref, assignment.run_id, assignment.vm_id, assignment.kind)
         log = AttemptLog(self._config.state_dir / "logs", ref.attempt_id)
-        job = Job(self._config, self._agent_id, session_id, os.getpid(), assignment)
+        job = Job(self._config, self._agent_id, session_id, os.getpid(), assignment, bytes_per_second)
         try:
             return await start_worker(self._command, job, log, on_event)
         except OSError:

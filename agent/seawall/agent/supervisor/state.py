@@ -1,9 +1,10 @@
 """What the loops of one supervisor share: the session, the last contact, and what health reports. Touched in the event loop only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seawall.agent.control.identity import Identity
 from seawall.agent.control.messages import Session
+from seawall.agent.limits.division import Share
 
 
 @dataclass(slots=True)
@@ -17,3 +18,5 @@ class SupervisorState:
     last_error: str = ""
     hypervisor: str = ""
     vm_count: int = 0
+    share: Share = field(default_factory=Share)
+    """Of the bandwidth, as the last heartbeat's answer said."""

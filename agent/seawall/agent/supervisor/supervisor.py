@@ -76,6 +76,7 @@ class Supervisor:
             asyncio.create_task(self._sessions(link)),
             asyncio.create_task(self._leftovers.sweep_again(self._workers.live, self._timing)),
         ]
+        tasks.append(asyncio.create_task(self._share_bandwidth()))
         if inherits_orphans():
             tasks.append(asyncio.create_task(self._see_off_adopted()))
         try:
@@ -132,6 +133,16 @@ class Supervisor:
             reaped = adopted.see_off({attempt.pid for attempt in self._workers.health()})
             if reaped:
                 _log.info("orphans_seen_off", pids=reaped)
+
+    async def _share_bandwidth(self) -> None:
+        """Apart from the sessions: a share ends without contact too, and workers' needs change all the time."""
+        while True:
+            try:
+                await self._workers.share(self._state.share.limit(self._clock.monotonic_seconds()))
+            except Exception:
+                # The top of the loop: whatever it was, the next division begins anew.
+                _log.exception("bandwidth_not_shared")
+            await asyncio.sleep(self._timing.share)
 
     def _failed(self, event: str, error: Exception, pause: float) -> float:
         self._state.last_error = str(error)

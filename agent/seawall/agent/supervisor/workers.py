@@ -6,10 +6,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 import structlog
 
 from seawall.agent.config import AgentConfig
-from seawall.agent.control.messages import Assignment, AttemptRef, Progress
+from seawall.agent.control.messages import RESTORE, Assignment, AttemptRef, Progress
 from seawall.agent.errors import AgentError
 from seawall.agent.health import AttemptHealth
 from seawall.agent.journal import Journal, JournalUnusable
+from seawall.agent.limits.division import Sharer, divide
+from seawall.agent.limits.traffic import Traffic, total
 from seawall.agent.supervisor import owed
 from seawall.agent.supervisor.attempt_log import prune_logs
 from seawall.agent.supervisor.leftovers import Leftovers
@@ -55,6 +57,8 @@ class Workers:
         self._stopping = False
         self.ended: set[str] = set()
         self.reports: list[Report] = []
+        self.bytes_per_second = 0
+        """Of the whole host, to and from stores; 0: no limit."""
         self.changed = asyncio.Event()
         self.news = asyncio.Event()
 
@@ -72,6 +76,30 @@ class Workers:
         """Attempts that a new session must not count as lost: running ones, and those whose end is still to be reported."""
         running = [worker.assignment.ref for worker in self._workers.values()]
         return running + [report.ref for report in self.reports if report.ref not in running]
+
+    def traffic(self) -> tuple[int, int]:
+        """(demand, rate) of the host."""
+        return total(worker.traffic for worker in self._workers.values())
+
+    async def share(self, bytes_per_second: int) -> None:
+        """Divide the host's bandwidth among the workers, as they use it now."""
+        self.bytes_per_second = bytes_per_second
+        parts = divide(bytes_per_second, self._sharing())
+        for attempt_id, part in parts.items():
+            if attempt_id in self._workers:
+                await self._workers[attempt_id].keep_to(part)
+
+    def _sharing(self) -> dict[str, Sharer]:
+        return {
+            attempt_id: Sharer(worker.assignment.kind == RESTORE, worker.traffic)
+            for attempt_id, worker in self._workers.items()
+        }
+
+    def _first_rate(self, assignment: Assignment) -> int:
+        """Before the next division: as if it wanted little, like any that begins."""
+        attempt_id = assignment.ref.attempt_id
+        sharing = self._sharing() | {attempt_id: Sharer(assignment.kind == RESTORE, Traffic())}
+        return divide(self.bytes_per_second, sharing)[attempt_id]
 
     def health(self) -> tuple[AttemptHealth, ...]:
         return tuple(worker.health() for worker in self._workers.values())
@@ -122,13 +150,14 @@ class Workers:
             if self._stopping or ref.attempt_id in self.ended or self._busy(assignment):
                 return
             try:
-                process = await self._starter.begin(assignment, self._session_id, self._listener(ref.attempt_id))
+                rate = self._first_rate(assignment)
+                process = await self._starter.begin(assignment, self._session_id, rate, self._listener(ref.attempt_id))
             except (OSError, AgentError) as error:
                 _log.warning("worker_not_started", attempt=ref.attempt_id, error=str(error))
                 self._owe(owed.not_started(assignment, error))
                 await self._end_in_journal(ref.attempt_id, "not started")
                 return
-            worker = LiveWorker(assignment, process, self._timing)
+            worker = LiveWorker(assignment, process, self._timing, rate)
             self._workers[ref.attempt_id] = worker
             watcher = asyncio.create_task(self._watch(worker))
             self._watchers.add(watcher)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from seawall.agent.capture.port import Capture, CaptureRequest
 from seawall.agent.config import AgentConfig
 from seawall.agent.restore.port import RestoreRequest, RestoreTarget
+from seawall.agent.throttle.latency import Look
 from seawall.repository.clock import Clock
 from seawall.repository.store.port import SignedTransfer
 
@@ -19,6 +20,8 @@ class Adapters:
     open_target: Callable[[RestoreRequest], RestoreTarget]
     checkpoint_name: Callable[[str, str], str]
     transfer: SignedTransfer
+    block_counts: Callable[[str], Look] | None = None
+    """VM id -> what its guest's requests took, by disk. None where nobody can tell."""
 
 
 BuildAdapters: TypeAlias = Callable[[AgentConfig, Clock], Adapters]

@@ -9,21 +9,25 @@ from dataclasses import dataclass
 import structlog
 
 from seawall.agent.capture.port import Capture, CapturedDisk, CaptureRequest
+from seawall.agent.capture.scratch_plan import ScratchPlan
 from seawall.agent.control.errors import OutcomeUnknown
 from seawall.agent.control.messages import TRANSFERRING, BackupGrant, Completion
 from seawall.agent.errors import AgentError
 from seawall.agent.worker.backup_progress import WrittenDisk, watched
 from seawall.agent.worker.hand_in import HandedIn, hand_in
+from seawall.agent.worker.pacing import Pacing
+from seawall.agent.worker.parent_death import has_parent
 from seawall.agent.worker.pipe import Step
 from seawall.agent.worker.point import parent_root
+from seawall.agent.worker.stop import AgentStopping
 from seawall.agent.worker.task import Task
+from seawall.repository.disks import DiskSource
 from seawall.repository.errors import RepositoryError
 from seawall.repository.format.manifest import Root
 from seawall.repository.reading.point import PointReader
 from seawall.repository.writing.facts import DiskToWrite, PointFacts, WriteSettings, WrittenPoint
 from seawall.repository.writing.point import PointWriter
 
-DOMAIN_MEMBER = "domain.xml"
 ROUNDS = 4
 """How often a point is written: once, and again for each answer that names missing slots."""
 
@@ -50,14 +54,31 @@ class _Parent:
 
 def back_up(task: Task, grant: BackupGrant) -> None:
     """Returns once the point is committed. Raises AgentError and RepositoryError; OutcomeUnknown when no answer came."""
+    with Pacing(task, grant) as pacing:
+        _back_up(task, grant, pacing)
+
+
+def _back_up(task: Task, grant: BackupGrant, pacing: Pacing) -> None:
     parent = _open_parent(task, grant)
     name = task.adapters.checkpoint_name(grant.repository_id, task.attempt_id)
     task.journal.note_checkpoint(name, grant.vm_id, grant.repository_id, task.attempt_id)
+    pacing.know_in_peace()
     task.reporter.phase("taking the snapshot")
-    with task.adapters.open_capture(_request(task, grant, parent)) as capture:
+    with task.adapters.open_capture(_request(task, grant, parent, pacing.plan)) as capture:
+        pacing.begin(capture)
+        if capture.resumed_from:
+            name = task.adapters.checkpoint_name(grant.repository_id, capture.resumed_from)
+            task.journal.adopt_checkpoint(name, grant.vm_id, grant.repository_id, task.attempt_id)
         task.reporter.phase("reading", TRANSFERRING)
         _log.info("captured", disks={disk.target: disk.how for disk in capture.disks}, frozen=capture.guest_frozen)
-        _commit(task, grant, capture, parent, name)
+        try:
+            _commit(task, grant, capture, parent, name, pacing)
+        except AgentStopping:
+            if not has_parent(
+                task.job.supervisor_pid
+            ):  # the agent was killed: the next one's attempt goes on with this instant
+                capture.leave()
+            raise
         task.reporter.step(Step.FINISHING)
         capture.keep_checkpoint()
         task.journal.keep_checkpoint(name, committed=True)
@@ -79,7 +100,7 @@ def _open_parent(task: Task, grant: BackupGrant) -> _Parent:
         return _Parent(None, "The parent point could not be read.", (("PARENT_NOT_READABLE", message),))
 
 
-def _request(task: Task, grant: BackupGrant, parent: _Parent) -> CaptureRequest:
+def _request(task: Task, grant: BackupGrant, parent: _Parent, plan: ScratchPlan) -> CaptureRequest:
     return CaptureRequest(
         vm_id=grant.vm_id,
         attempt_id=task.attempt_id,
@@ -89,15 +110,21 @@ def _request(task: Task, grant: BackupGrant, parent: _Parent) -> CaptureRequest:
         parent=parent.root,
         exclude_disks=grant.exclude_disks,
         no_parent=parent.why,
+        freeze_limit_ms=grant.freeze_limit_ms,
+        scratch_quota_bytes=grant.scratch_quota_bytes,
+        scratch_share=plan.share,
+        run_id=grant.run_id,
+        group_id=grant.group_id,
+        group=grant.group,
     )
 
 
-def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str) -> None:
+def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str, pacing: Pacing) -> None:
     """Write and hand in until the controller has everything. On return the point is committed."""
     bad = set(grant.bad)
     progress: dict[str, WrittenDisk] = {}
     for _ in range(ROUNDS):
-        point = _write(task, grant, capture, parent, bad, progress)
+        point = _write(task, grant, capture, parent, bad, progress, pacing)
         capture.check()
         task.stop.check()
         completed = _complete(task, capture, point, hand_in(task, point), checkpoint, progress)
@@ -115,9 +142,11 @@ def _write(
     parent: _Parent,
     bad: set[tuple[bytes, int]],
     progress: dict[str, WrittenDisk],
+    pacing: Pacing,
 ) -> WrittenPoint:
     reader = PointReader(parent.root, grant.lineage_id, grant.k_dedup, task.packs) if parent.root else None
-    with PointWriter(_settings(grant), task.coordinator, parent=reader, bad=bad, stop=_stop(task, capture)) as writer:
+    writing = PointWriter(_settings(grant), task.coordinator, parent=reader, bad=bad, stop=_stop(task, capture))
+    with writing as writer, pacing.reading():
         for disk in capture.disks:
             progress[disk.target] = WrittenDisk(
                 disk.target, disk.size_bytes, disk.format, disk.how, disk.why, task.clock
@@ -126,9 +155,10 @@ def _write(
         for disk in capture.disks:
             task.reporter.phase(f"reading {disk.target}")
             with progress[disk.target].timed() as counters:
-                writer.write_disk(_to_write(disk), counters)
+                writer.write_disk(_to_write(disk, pacing.paced(disk.source)), counters)
         task.reporter.phase("writing the manifest")
-        writer.add_member(DOMAIN_MEMBER, capture.domain_xml.encode())
+        for name, body in sorted(capture.members.items()):
+            writer.add_member(name, body)
         return writer.finish(_facts(task, grant, capture, parent.warnings))
 
 
@@ -154,7 +184,7 @@ def _settings(grant: BackupGrant) -> WriteSettings:
     )
 
 
-def _to_write(disk: CapturedDisk) -> DiskToWrite:
+def _to_write(disk: CapturedDisk, source: DiskSource) -> DiskToWrite:
     return DiskToWrite(
         disk=disk.target,
         format=disk.format,
@@ -162,7 +192,7 @@ def _to_write(disk: CapturedDisk) -> DiskToWrite:
         sector_bytes=disk.sector_bytes,
         how=disk.how,
         why=disk.why,
-        source=disk.source,
+        source=source,
         source_id=disk.source_id,
     )
 
@@ -190,6 +220,7 @@ def _complete(
     """The missing slots; none: the point is committed. From the first call on, a death leaves the checkpoint in place."""
     task.reporter.phase("committing")
     task.reporter.step(Step.COMMITTING)
+    capture.handing_in(True)
     task.journal.keep_checkpoint(checkpoint, committed=False)
     completion = Completion(
         root_hash=handed_in.root_hash,
@@ -209,5 +240,6 @@ def _complete(
         raise
     if completed.missing:
         task.reporter.step(Step.RESUMED)
+        capture.handing_in(False)
         task.journal.doubt_checkpoint(checkpoint)
     return completed.missing

@@ -16,6 +16,9 @@ from seawall.agent.control.messages import BackupGrant
 from seawall.agent.control.retry import Retry
 from seawall.agent.errors import AgentError, Canceled, Fenced
 from seawall.agent.journal import Journal
+from seawall.agent.limits.bucket import RateBucket
+from seawall.agent.limits.throttled import ThrottledTransfer
+from seawall.agent.limits.traffic import TrafficMeter
 from seawall.agent.logs import set_up_logs
 from seawall.agent.worker.adapters import BuildAdapters
 from seawall.agent.worker.backup import back_up
@@ -55,24 +58,32 @@ def main(build: BuildAdapters) -> int:
     )
     clock = SystemClock()
     stop, session = StopFlag(), CurrentSession(job.session_id)
-    listen(lines, stop, session)
+    bucket = RateBucket(clock, stop.pause, job.bytes_per_second)
+    listen(lines, stop, session, bucket)
     reporter = Reporter(job.assignment.ref.attempt_id, sys.stdout.buffer, clock)
+    reporter.counts(TrafficMeter(bucket, clock).read)
     with reporter.running():
-        end = _attempt(job, build, stop, session, reporter, clock)
+        end = _attempt(job, build, stop, session, reporter, bucket, clock)
     reporter.end(end)
     _log.info("attempt_ended", end=end.value)
     return 0
 
 
 def _attempt(
-    job: Job, build: BuildAdapters, stop: StopFlag, session: CurrentSession, reporter: Reporter, clock: Clock
+    job: Job,
+    build: BuildAdapters,
+    stop: StopFlag,
+    session: CurrentSession,
+    reporter: Reporter,
+    bucket: RateBucket,
+    clock: Clock,
 ) -> End:
     identity = load_identity(job.config.state_dir)
     journal = Journal(job.config.state_dir, clock)
     adapters = build(job.config, clock)
-    transfer = RetryingTransfer(adapters.transfer, StoppableClock(clock, stop))
+    transfer = RetryingTransfer(ThrottledTransfer(adapters.transfer, bucket), StoppableClock(clock, stop))
     waits = Waits(clock, "the controller")
-    reporter.held_up_by(lambda: transfer.waiting_on or waits.sentence())
+    reporter.held_up_by(lambda: transfer.waiting_on or waits.sentence() or bucket.waiting_on)
     with worker_channel(identity, job.config.controllers) as channel:
         client = ControllerClient(channel, session, job.assignment.ref, Retry(clock, stop.pause, waits=waits))
         task = Task(

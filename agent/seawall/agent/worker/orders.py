@@ -6,8 +6,9 @@ import threading
 
 import structlog
 
+from seawall.agent.limits.bucket import RateBucket
 from seawall.agent.worker.lines import LineReader
-from seawall.agent.worker.pipe import NewSession, StopReason, parse_order
+from seawall.agent.worker.pipe import NewRate, NewSession, StopReason, parse_order
 from seawall.agent.worker.session import CurrentSession
 from seawall.agent.worker.stop import StopFlag
 
@@ -18,14 +19,14 @@ ORPHAN_EXIT_CODE = 70
 _log = structlog.get_logger("seawall.agent.worker")
 
 
-def listen(lines: LineReader, stop: StopFlag, session: CurrentSession) -> None:
+def listen(lines: LineReader, stop: StopFlag, session: CurrentSession, bucket: RateBucket) -> None:
     """Start listening; returns at once. SIGTERM, sent when the whole agent stops, means the same as that order."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.request(StopReason.AGENT))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor, which decides
-    threading.Thread(target=_listen, args=(lines, stop, session), name="orders", daemon=True).start()
+    threading.Thread(target=_listen, args=(lines, stop, session, bucket), name="orders", daemon=True).start()
 
 
-def _listen(lines: LineReader, stop: StopFlag, session: CurrentSession) -> None:
+def _listen(lines: LineReader, stop: StopFlag, session: CurrentSession, bucket: RateBucket) -> None:
     for line in lines:
         try:
             order = parse_order(line)
@@ -34,6 +35,8 @@ def _listen(lines: LineReader, stop: StopFlag, session: CurrentSession) -> None:
             continue
         if isinstance(order, NewSession):
             session.replace(order.session_id)
+        elif isinstance(order, NewRate):
+            bucket.set_rate(order.bytes_per_second)
         else:
             _log.info("told_to_stop", reason=order.reason.value)
             stop.request(order.reason)

@@ -1,7 +1,7 @@
 """What passes between supervisor and worker: one JSON object a line. Assignment and orders go in on stdin, events come out on stdout.
 
-in:  {"job": {...}}  {"session": "..."}  {"stop": "canceled" | "fenced" | "agent"}
-out: {"progress": {...}}    {"step": "committing" | "resumed" | "finishing"}
+in:  {"job": {...}}  {"session": "..."}  {"stop": "canceled" | "fenced" | "agent"}  {"bytes_per_second": n}
+out: {"progress": {...}}    {"traffic": {...}}    {"step": "committing" | "resumed" | "finishing"}
      {"end": "succeeded" | "failed" | "canceled" | "fenced" | "unreported"}
 """
 
@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from seawall.agent.config import AgentConfig, config_of, plain
 from seawall.agent.control.messages import Assignment, AttemptRef, DiskProgress, Progress
+from seawall.agent.limits.traffic import Traffic
 
 
 class StopReason(Enum):
@@ -43,6 +44,8 @@ class Job:
     session_id: str
     supervisor_pid: int
     assignment: Assignment
+    bytes_per_second: int = 0
+    """Its part of the host's bandwidth, until it is told another; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Step(Enum):
     FINISHING = "finishing"  # answered for good: it only tidies up, and is not to be killed in haste
 
 
-Event: TypeAlias = Progress | Step | Ended
+Event: TypeAlias = Progress | Traffic | Step | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,14 @@ class Stop:
     reason: StopReason
 
 
-Order: TypeAlias = NewSession | Stop
+@dataclass(frozen=True, slots=True)
+class NewRate:
+    """The worker's part of the host's bandwidth; 0: no limit."""
+
+    bytes_per_second: int
+
+
+Order: TypeAlias = NewSession | Stop | NewRate
 
 
 def job_line(job: Job) -> bytes:
@@ -80,6 +90,7 @@ def job_line(job: Job) -> bytes:
         "agent_id": job.agent_id,
         "session_id": job.session_id,
         "supervisor_pid": job.supervisor_pid,
+        "bytes_per_second": job.bytes_per_second,
         "assignment": dataclasses.asdict(job.assignment),
     }
     return _line({"job": value})
@@ -96,12 +107,15 @@ def parse_job(line: bytes) -> Job:
         value["session_id"],
         value["supervisor_pid"],
         Assignment(ref=ref, **assignment),
+        value["bytes_per_second"],
     )
 
 
 def order_line(order: Order) -> bytes:
     if isinstance(order, NewSession):
         return _line({"session": order.session_id})
+    if isinstance(order, NewRate):
+        return _line({"bytes_per_second": order.bytes_per_second})
     return _line({"stop": order.reason.value})
 
 
@@ -109,12 +123,16 @@ def parse_order(line: bytes) -> Order:
     value = json.loads(line)
     if "session" in value:
         return NewSession(value["session"])
+    if "bytes_per_second" in value:
+        return NewRate(int(value["bytes_per_second"]))
     return Stop(StopReason(value["stop"]))
 
 
 def event_line(event: Event) -> bytes:
     if isinstance(event, Progress):
         return _line({"progress": dataclasses.asdict(event)})
+    if isinstance(event, Traffic):
+        return _line({"traffic": dataclasses.asdict(event)})
     if isinstance(event, Step):
         return _line({"step": event.value})
     return _line({"end": event.end.value})
@@ -126,7 +144,9 @@ def parse_event(line: bytes) -> Event:
     if "progress" in value:
         fields = value["progress"]
         disks = tuple(DiskProgress(**disk) for disk in fields.pop("disks"))
-        return Progress(**fields, disks=disks)
+        return Progress(**fields | {"notes": tuple(fields["notes"])}, disks=disks)
+    if "traffic" in value:
+        return Traffic(**value["traffic"])
     return Step(value["step"]) if "step" in value else Ended(End(value["end"]))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from seawall.agent.control.messages import DiskProgress, Progress
+from seawall.agent.limits.traffic import Traffic
 from seawall.agent.worker.meter import Meter
 from seawall.agent.worker.pipe import End, Ended, Event, Step, event_line
 from seawall.repository.clock import Clock
@@ -33,6 +34,8 @@ class Reporter:
         self._disks: tuple[DiskReader, ...] = ()
         self._waits: Callable[[], str] = lambda: ""
         self._held_up: Callable[[], str] = lambda: ""
+        self._paced: Callable[[Progress], Progress] = lambda progress: progress
+        self._traffic: Callable[[], Traffic] | None = None
         self._seen: deque[str] = deque(maxlen=WAITS_SEEN)
         self._meter = Meter()
         self._done = threading.Event()
@@ -65,6 +68,16 @@ class Reporter:
         with self._lock:
             self._held_up = sentence
 
+    def paced_by(self, told: Callable[[Progress], Progress]) -> None:
+        """`told` adds how fast the work may go, and how it went so far, to each report."""
+        with self._lock:
+            self._paced = told
+
+    def counts(self, traffic: Callable[[], Traffic]) -> None:
+        """`traffic` says what goes to stores and comes from them; told beside each report."""
+        with self._lock:
+            self._traffic = traffic
+
     def now(self) -> Progress:
         """A fresh report, numbered: what goes with CompleteAttempt and FailAttempt."""
         with self._lock:
@@ -79,6 +92,8 @@ class Reporter:
     def _tick(self) -> None:
         while not self._done.wait(INTERVAL_SECONDS):
             self._report()
+            if self._traffic is not None:
+                self._write(self._traffic())
 
     def _report(self) -> None:
         with self._lock:
@@ -98,6 +113,7 @@ class Reporter:
             bottleneck=self._bottleneck(),
             waiting_on=self._held_up(),
         )
+        self._progress = self._paced(self._progress)
         return self._progress
 
     def _bottleneck(self) -> str:

@@ -1,13 +1,14 @@
 """A restore: prove one committed point, fill fresh disks with it, define the VM, say so. Called by `main`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import structlog
 
 from seawall.agent.control.messages import TRANSFERRING, Completion, DiskProgress, FinishedDisk, RestoreGrant
 from seawall.agent.errors import AgentError, FailureKind
+from seawall.agent.members.names import DOMAIN, KNOWN
 from seawall.agent.restore.port import RestoreRequest, RestoreTarget, TargetDisk
-from seawall.agent.worker.backup import DOMAIN_MEMBER
 from seawall.agent.worker.pipe import Step
 from seawall.agent.worker.point import signed_root
 from seawall.agent.worker.task import Task
@@ -88,11 +89,11 @@ def restore(task: Task, grant: RestoreGrant) -> None:
     task.reporter.phase("reading the point")
     root = signed_root(grant.point, grant.signing_public_key, task.coordinator.transfer)
     reader = PointReader(root, grant.lineage_id, grant.k_dedup, task.packs)
-    domain_xml = reader.member(DOMAIN_MEMBER)
-    if domain_xml is None:
-        raise IntegrityError(f"point {root.point_id} has no {DOMAIN_MEMBER}")
+    members = {member.name: reader.member(member.name) or b"" for member in root.members if member.name in KNOWN}
+    if DOMAIN not in members:
+        raise IntegrityError(f"point {root.point_id} has no {DOMAIN}")
     task.reporter.phase("preparing the host")
-    with task.adapters.open_target(_request(task, grant, reader, domain_xml)) as target:
+    with task.adapters.open_target(_request(task, grant, reader, members)) as target:
         disks = _disks(reader, target)
         task.reporter.watch(tuple(disk.report for disk in disks))
         for disk in disks:
@@ -113,17 +114,18 @@ def _hand_in(task: Task, completion: Completion) -> None:
     task.reporter.step(Step.FINISHING)
 
 
-def _request(task: Task, grant: RestoreGrant, reader: PointReader, domain_xml: bytes) -> RestoreRequest:
+def _request(task: Task, grant: RestoreGrant, reader: PointReader, members: Mapping[str, bytes]) -> RestoreRequest:
     spec = grant.spec
     return RestoreRequest(
         attempt_id=task.attempt_id,
         root=reader.root,
-        domain_xml=domain_xml.decode(errors="replace"),
+        domain_xml=members[DOMAIN].decode(errors="replace"),
         vm_name=spec.vm_name,
         new_identity=spec.new_identity,
         start=spec.start,
         directory=spec.directory,
         disks=spec.disks,
+        members=members,
     )
 
 

@@ -1,30 +1,24 @@
 """`seawall backup`: back up VMs now."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.api.v1 import operator_pb2
+from seawall.cli.capture_options import (
+    CaptureOptions,
+    CeilingOption,
+    ExcludeOption,
+    FreezeLimitOption,
+    FreezeOption,
+    IopsOption,
+    LimitOption,
+    QuotaOption,
+)
 from seawall.cli.completion import repository_names, vm_names
 from seawall.cli.connection import new_request_id
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.watch import finish, follow
-
-
-class Freeze(StrEnum):
-    """How hard to try to freeze the guest's file systems."""
-
-    never = "never"
-    attempt = "try"
-    require = "require"
-
-
-_FREEZE = {
-    Freeze.never: resources_pb2.FREEZE_POLICY_NEVER,
-    Freeze.attempt: resources_pb2.FREEZE_POLICY_TRY,
-    Freeze.require: resources_pb2.FREEZE_POLICY_REQUIRE,
-}
 
 
 def start_backup(
@@ -40,15 +34,20 @@ def start_backup(
         str,
         typer.Option(help="Repository; may be left out when there is exactly one.", autocompletion=repository_names),
     ] = "",
-    freeze: Annotated[
-        Freeze,
+    freeze: FreezeOption = None,
+    freeze_limit: FreezeLimitOption = None,
+    latency_ceiling: CeilingOption = None,
+    limit: LimitOption = None,
+    iops: IopsOption = None,
+    exclude_disk: ExcludeOption = None,
+    scratch_quota: QuotaOption = None,
+    together: Annotated[
+        bool,
         typer.Option(
-            help="Freeze the guest's file systems at the instant: never, try (go on without, with a warning), require (or fail)."
+            "--together",
+            help="All VMs, which are on one host, at one instant: their guests stay frozen until the last snapshot has begun.",
         ),
-    ] = Freeze.attempt,
-    exclude_disk: Annotated[
-        list[str] | None, typer.Option(help="Leave out this disk (target name); may be repeated.")
-    ] = None,
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Show progress until the runs are over; exit 1 when one failed.")
     ] = False,
@@ -57,15 +56,14 @@ def start_backup(
 ) -> None:
     """Back up VMs. All disks of a VM at one instant; only what changed is read and stored where that can be known.
 
+    What is not said here is as `vm protect` says, else as by default: --freeze try --latency-ceiling auto, no limits.
+
     Example: seawall backup web1 db1 --wait
     """
     with session(config, as_json) as (controller, output):
+        options = CaptureOptions(freeze, freeze_limit, latency_ceiling, limit, iops, exclude_disk, scratch_quota)
         request = operator_pb2.StartBackupRequest(
-            request_id=new_request_id(),
-            vms=vms,
-            repository=repo,
-            freeze=_FREEZE[freeze],
-            exclude_disks=exclude_disk or [],
+            request_id=new_request_id(), vms=vms, repository=repo, settings=options.message(), together=together
         )
         runs = list(controller.call(controller.backup.StartBackup, request).runs)
         if wait:

@@ -29,6 +29,18 @@ EnrolAddress = Annotated[
 Names = Annotated[
     list[str] | None, typer.Option("--name", help="Another DNS name or IP address of this controller; may be repeated.")
 ]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        help="postgresql://USER@HOST:PORT/NAME, without a password: for several controllers on one database.",
+        show_default="SQLite in the state directory",
+    ),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option("--database-password-file", help="One line, mode 0600.", show_default="PGPASSFILE or ~/.pgpass"),
+]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")]
 
 
@@ -40,6 +52,8 @@ def init(
     agent_address: AgentAddress = None,
     enrol_address: EnrolAddress = None,
     name: Names = None,
+    database: DatabaseUrl = None,
+    database_password_file: PasswordFile = None,
     config_out: Annotated[
         Path | None,
         typer.Option(help="Where operator.toml goes (mode 0600).", show_default="/etc/seawall/operator.toml"),
@@ -61,6 +75,8 @@ def init(
             enrol_address=enrol_address,
             server_names=tuple(name) if name else None,
             operator_file=config_out,
+            database=database,
+            database_password_file=database_password_file,
         )
         made = compose.initialise_controller(settings)
         if as_json:
@@ -81,6 +97,8 @@ def run(
     agent_address: AgentAddress = None,
     enrol_address: EnrolAddress = None,
     name: Names = None,
+    database: DatabaseUrl = None,
+    database_password_file: PasswordFile = None,
     log_level: LogLevel = None,
     config_file: ConfigFile = None,
 ) -> None:
@@ -95,5 +113,7 @@ def run(
             enrol_address=enrol_address,
             server_names=tuple(name) if name else None,
             log_level=log_level,
+            database=database,
+            database_password_file=database_password_file,
         )
         raise typer.Exit(compose.run_controller(settings))

@@ -6,8 +6,10 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 
 from seawall.api.v1 import operator_pb2
+from seawall.cli.commands.host_service import cordon_host, drain_host, set_host, show_host, uncordon_host
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.limit_text import host_state
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import age, local, parse_duration
 from seawall.repository.clock import SystemClock, datetime_of
@@ -28,7 +30,7 @@ def list_hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None
             (
                 (
                     host.name,
-                    "online" if host.online else "offline",
+                    host_state(host),
                     str(host.vm_count),
                     age(host.last_seen_at, now) if host.HasField("last_seen_at") else "never",
                     host.hypervisor_version,
@@ -40,6 +42,13 @@ def list_hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None
             ),
             "No host has joined yet. `seawall host token` makes a token; `seawall agent join TOKEN` on the host uses it.",
         )
+
+
+app.command("show")(show_host)
+app.command("set")(set_host)
+app.command("cordon")(cordon_host)
+app.command("drain")(drain_host)
+app.command("uncordon")(uncordon_host)
 
 
 @app.command("token")

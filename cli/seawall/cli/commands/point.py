@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from seawall.api.v1 import operator_pb2
+from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.commands.point_delete import delete_points, forget_points
+from seawall.cli.commands.point_hold import hold_points, release_points
 from seawall.cli.completion import point_ids, repository_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import duration, local, size
@@ -29,7 +30,7 @@ def list_points(
         if as_json:
             return output.json({"points": points})
         output.table(
-            ("#POINT", "VM", "REPOSITORY", "INSTANT", "KIND", "FROZEN", ">SIZE", ">STORED", "STATE"),
+            ("#POINT", "VM", "REPOSITORY", "INSTANT", "KIND", "FROZEN", ">SIZE", ">STORED", "STATE", "VERIFIED"),
             (
                 (
                     point.point_id,
@@ -40,7 +41,8 @@ def list_points(
                     "yes" if point.guest_frozen else "no",
                     size(sum(disk.size_bytes for disk in point.disks)),
                     size(sum(disk.stored_bytes for disk in point.disks)),
-                    "damaged" if point.damage else word(point, "state"),
+                    "damaged" if point.damage else "held" if point.holds else word(point, "state"),
+                    "yes" if point.verified else "no",
                 )
                 for point in points
             ),
@@ -71,8 +73,16 @@ def show_point(
         output.line(
             f"parent      {found.parent_point_id or 'none'} (for comparison only: nothing else is needed to restore)"
         )
+        if found.policy:
+            output.line(f"policy      {found.policy}")
+        for hold in found.holds:
+            until = f"until {local(hold.until)}" if hold.HasField("until") else "until it is released"
+            output.line(f"held        {hold.reason}, {until}")
+        output.line(f"verified    {_verified(found)}")
         if found.damage:
             output.line(f"damaged     {found.damage}", style="red")
+        held = ", ".join(f"{member.name} ({size(member.size_bytes)})" for member in found.members)
+        output.line(f"members     {held or 'none'}")
         for warning in found.warnings:
             output.line(f"warning     {warning.message} ({warning.reason})", style="yellow")
         output.line()
@@ -96,5 +106,13 @@ def show_point(
         )
 
 
+def _verified(point: resources_pb2.Point) -> str:
+    if point.verified:
+        return f"yes, {local(point.verified_at)}: all that it needs was read back and proven"
+    return "no: not everything that it needs was read back from the store and proven, or it is not whole"
+
+
 app.command("delete")(delete_points)
 app.command("forget")(forget_points)
+app.command("hold")(hold_points)
+app.command("release")(release_points)

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.api.v1 import limits_pb2, operator_pb2, resources_pb2
 from seawall.cli.completion import open_run_ids, run_ids, vm_names
 from seawall.cli.connection import new_request_id
+from seawall.cli.limit_text import print_explanation
 from seawall.cli.run_text import print_run, run_rows
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.watch import finish, follow
@@ -44,6 +45,16 @@ def show_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOption 
         if as_json:
             return output.json(found)
         print_run(output, found)
+
+
+@app.command("explain")
+def explain_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say why a run waits and who has what it waits for, how its disks are read and why not better, and what would help."""
+    with session(config, as_json) as (controller, output):
+        found = controller.call(controller.limits.ExplainRun, limits_pb2.ExplainRunRequest(run=run))
+        if as_json:
+            return output.json(found)
+        print_explanation(output, found, datetime_of(SystemClock().now_us()))
 
 
 @app.command("watch")

@@ -35,7 +35,10 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
                 f"{answer.vms_protected} of {answer.vms_total} protected"
                 + (f", {unprotected} not" if unprotected else ""),
             ),
-            ("Points", f"{answer.points_total}, {size(answer.stored_bytes)} stored{saved}"),
+            (
+                "Points",
+                f"{answer.points_total} ({answer.points_verified} verified), {size(answer.stored_bytes)} stored{saved}",
+            ),
             ("Oldest newest point", oldest),
             (
                 "Runs",

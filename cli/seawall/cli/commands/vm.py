@@ -5,28 +5,35 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2
+from seawall.cli.commands.vm_protect import ignore_vm, print_settings, protect_vm
 from seawall.cli.completion import host_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import age, count, local, size
 from seawall.repository.clock import SystemClock, datetime_of
 
 app = typer.Typer(name="vm", no_args_is_help=True, help="Virtual machines.")
+app.command("protect")(protect_vm)
+app.command("ignore")(ignore_vm)
 
 
 @app.command("list")
 def list_vms(
     host: Annotated[str, typer.Option(help="Only the VMs of this host.", autocompletion=host_names)] = "",
+    unprotected: Annotated[
+        bool, typer.Option("--unprotected", help="Only those that no policy selects and that nobody said to ignore.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the VMs of all hosts, with the age of their newest point."""
+    """List the VMs of all hosts, with the age of their newest point and the policies that protect them."""
     with session(config, as_json) as (controller, output):
-        vms = controller.pages(controller.backup.ListVms, operator_pb2.ListVmsRequest(host=host), "vms")
+        request = operator_pb2.ListVmsRequest(host=host, unprotected=unprotected)
+        vms = controller.pages(controller.backup.ListVms, request, "vms")
         if as_json:
             return output.json({"vms": vms})
         now = datetime_of(SystemClock().now_us())
         output.table(
-            ("VM", "HOST", "STATE", ">DISKS", ">SIZE", "NEWEST POINT", "#ID"),
+            ("VM", "HOST", "STATE", ">DISKS", ">SIZE", "NEWEST POINT", "POLICIES", "#ID"),
             (
                 (
                     vm.name,
@@ -35,11 +42,14 @@ def list_vms(
                     str(len(vm.disks)),
                     size(sum(disk.size_bytes for disk in vm.disks)),
                     age(vm.last_point_at, now) if vm.HasField("last_point_at") else "never",
+                    ", ".join(vm.policies) or ("ignored" if vm.settings.ignored else "none"),
                     vm.vm_id,
                 )
                 for vm in vms
             ),
-            "No VM is known. Hosts report theirs within a minute of joining.",
+            "Every VM is protected by a policy, or ignored."
+            if unprotected
+            else "No VM is known. Hosts report theirs within a minute of joining.",
         )
 
 
@@ -61,7 +71,11 @@ def show_vm(
             return output.json(found)
         newest = f"{found.last_point_id} of {local(found.last_point_at)}" if found.HasField("last_point_at") else "none"
         output.line(f"{found.name}", style="bold")
-        output.line(f"id      {found.vm_id}\nhost    {found.host_name}\nstate   {found.state}\nnewest  {newest}\n")
+        output.line(f"id      {found.vm_id}\nhost    {found.host_name}\nstate   {found.state}\nnewest  {newest}")
+        output.line(f"policy  {', '.join(found.policies) or 'none'}")
+        if found.tags:
+            output.line(f"tags    {', '.join(found.tags)}")
+        output.line()
         output.table(
             ("DISK", "DEVICE", "FORMAT", ">SIZE", "SOURCE"),
             (
@@ -76,3 +90,5 @@ def show_vm(
             ),
             f"{found.name} has {count(0, 'disk')}.",
         )
+        output.line()
+        print_settings(output, found)

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.database.database import Database
 from seawall.controller.database.tables import agents, hosts, join_tokens
 from seawall.controller.enrolment.port import AgentRecord, AgentStatus, JoinTokenRecord
 from seawall.controller.errors import AlreadyExists, NotFound, Unauthenticated
@@ -14,7 +14,7 @@ from seawall.controller.errors import AlreadyExists, NotFound, Unauthenticated
 class DatabaseEnrolment:
     """An `EnrolmentStore`."""
 
-    def __init__(self, database: SqliteDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     def add_join_token(self, token: JoinTokenRecord) -> None:

@@ -1,5 +1,7 @@
 """Hosts, sessions and VMs."""
 
+import dataclasses
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,9 +11,13 @@ from seawall.controller.database.columns import dump, load_tuple
 from seawall.controller.database.names import named
 from seawall.controller.database.tables import agents, hosts, sessions, vms
 from seawall.controller.records.fleet import Host, Session, Vm, VmDisk
+from seawall.controller.records.limits import Service
 
 HOSTS = sa.select(hosts, agents.c.certificate_expires_us, agents.c.status).join(agents, agents.c.id == hosts.c.id)
 RUNNING = "running"
+SLICE = 500
+UNSEEN = ("inventory_revision", "last_seen_us")
+"""Columns of a VM that change with each report and mean nothing to the scheduler."""
 
 
 class FleetRows:
@@ -26,7 +32,7 @@ class FleetRows:
 
     def hosts(self, after: str = "", limit: int = 1000) -> Sequence[Host]:
         page = HOSTS.where(hosts.c.id > after).order_by(hosts.c.id).limit(limit)
-        return [_host(row) for row in self._connection.execute(page)]
+        return [_host(row) for row in self._connection.execute(page).all()]
 
     def hosts_named(self, text: str) -> Sequence[Host]:
         return [_host(row) for row in self._connection.execute(named(HOSTS, text, hosts.c.id, hosts.c.name))]
@@ -44,7 +50,8 @@ class FleetRows:
         return None if row is None else Session(**row._mapping)
 
     def sessions(self) -> Sequence[Session]:
-        return [Session(**row._mapping) for row in self._connection.execute(sa.select(sessions))]
+        columns = (sessions.c[field.name] for field in dataclasses.fields(Session))
+        return [Session(*row) for row in self._connection.execute(sa.select(*columns)).all()]
 
     def open_session(self, session: Session) -> None:
         self._connection.execute(sa.delete(sessions).where(sessions.c.agent_id == session.agent_id))
@@ -79,11 +86,32 @@ class FleetRows:
         return self._connection.execute(sa.select(sa.func.count()).select_from(vms)).scalar_one()
 
     def replace_inventory(self, host_id: str, revision: int, reported: Iterable[Vm]) -> Sequence[str]:
-        gone = sa.update(vms).where(vms.c.host_id == host_id).values(present=0)
-        self._connection.execute(gone)
-        return [vm.id for vm in reported if self._report(host_id, revision, vm)]
+        present = sa.select(vms.c.id).where(vms.c.host_id == host_id, vms.c.present == 1)
+        before = set(self._connection.execute(present).scalars())
+        change = self._connection.execute(sa.select(sa.func.coalesce(sa.func.max(vms.c.change), 0))).scalar_one() + 1
+        named: set[str] = set()
+        taken = []
+        for vm in reported:
+            named.add(vm.id)
+            if self._report(host_id, revision, vm, change):
+                taken.append(vm.id)
+        gone = sorted(before - named)
+        for start in range(0, len(gone), SLICE):
+            some = vms.c.id.in_(gone[start : start + SLICE])
+            self._connection.execute(sa.update(vms).where(some).values(present=0, change=change))
+        return taken
 
-    def _report(self, host_id: str, revision: int, vm: Vm) -> bool:
+    def vms_since(self, change: int) -> Sequence[tuple[Vm, int]]:
+        query = sa.select(vms).where(vms.c.change >= change).order_by(vms.c.change)
+        return [(_vm(row), row.change) for row in self._connection.execute(query).all()]
+
+    def set_service(self, host_id: str, service: Service) -> None:
+        self._connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(drain=service.value))
+
+    def set_site(self, host_id: str, site: str) -> None:
+        self._connection.execute(sa.update(hosts).where(hosts.c.id == host_id).values(site=site))
+
+    def _report(self, host_id: str, revision: int, vm: Vm, change: int) -> bool:
         """Whether it was another host's until now."""
         values: dict[str, Any] = {
             "host_id": host_id,
@@ -93,15 +121,23 @@ class FleetRows:
             "inventory_revision": revision,
             "last_seen_us": vm.last_seen_us,
             "present": 1,
+            "tags": dump(vm.tags),
         }
         known = self.vm(vm.id)
         if known is None:
-            self._connection.execute(sa.insert(vms).values(id=vm.id, **values))
+            self._connection.execute(sa.insert(vms).values(id=vm.id, change=change, **values))
             return False
         if known.host_id != host_id and not self._may_take(vm, known):
             return False
+        if self._differs(vm.id, values):
+            values["change"] = change
         self._connection.execute(sa.update(vms).where(vms.c.id == vm.id).values(**values))
         return known.host_id != host_id
+
+    def _differs(self, vm_id: str, values: dict[str, Any]) -> bool:
+        """Whether the stored VM is another one than these values say."""
+        row = self._connection.execute(sa.select(vms).where(vms.c.id == vm_id)).one()
+        return any(row._mapping[name] != value for name, value in values.items() if name not in UNSEEN)
 
     def _may_take(self, vm: Vm, known: Vm) -> bool:
         """A VM that two hosts define belongs to the one that runs it, else to the one that had it. A host that is away runs nothing that
@@ -122,9 +158,12 @@ def _host(row: sa.Row[Any]) -> Host:
         generation=row.generation,
         certificate_expires_us=row.certificate_expires_us,
         revoked=row.status != "ACTIVE",
+        site=row.site,
+        service=Service(row.drain),
     )
 
 
 def _vm(row: sa.Row[Any]) -> Vm:
     disks = load_tuple(VmDisk, row.disks)
-    return Vm(row.id, row.name, row.host_id, row.state, disks, row.last_seen_us, bool(row.present))
+    tags = tuple(json.loads(row.tags))
+    return Vm(row.id, row.name, row.host_id, row.state, disks, row.last_seen_us, bool(row.present), tags)

@@ -9,7 +9,7 @@ from seawall.controller.database.columns import dump, load_tuple
 from seawall.controller.database.names import named
 from seawall.controller.database.tables import restore_points
 from seawall.controller.errors import Aborted
-from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointState, PointTotals
+from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointMember, PointState, PointTotals
 from seawall.controller.records.runs import RunWarning
 
 # Intents can be megabytes: all but the point itself leave them out.
@@ -19,6 +19,7 @@ LISTED = BRIEF.where(restore_points.c.state.not_in(HIDDEN))
 ROOTS = (PointState.PUBLISHING.value, PointState.AVAILABLE.value, PointState.DELETING.value)
 WHOLE = sa.select(restore_points)
 AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
+_VERIFIED = sa.case((sa.and_(restore_points.c.verified_us > 0, restore_points.c.damaged == ""), 1), else_=0)
 PUBLISHING = restore_points.c.state == PointState.PUBLISHING.value
 SLICE = 500
 
@@ -37,7 +38,7 @@ class PointRows:
         return self._all(named(LISTED, text, restore_points.c.id))
 
     def points(
-        self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = ""
+        self, *, before: str = "", limit: int = 1000, vm_id: str = "", repository_id: str = "", policy_id: str = ""
     ) -> Sequence[Point]:
         query = LISTED.order_by(restore_points.c.id.desc()).limit(limit)
         if before:
@@ -46,6 +47,8 @@ class PointRows:
             query = query.where(restore_points.c.vm_id == vm_id)
         if repository_id:
             query = query.where(restore_points.c.repository_id == repository_id)
+        if policy_id:
+            query = query.where(restore_points.c.policy_id == policy_id)
         return self._all(query)
 
     def newest(self, vm_id: str, repository_id: str) -> Point | None:
@@ -60,6 +63,13 @@ class PointRows:
             newest = sa.select(sa.func.max(restore_points.c.id)).where(AVAILABLE, some).group_by(restore_points.c.vm_id)
             found |= {point.vm_id: point for point in self._all(LISTED.where(restore_points.c.id.in_(newest)))}
         return found
+
+    def newest_since(self, published_us: int) -> dict[str, int]:
+        available = restore_points.c.state == PointState.AVAILABLE.value
+        newest = sa.select(restore_points.c.vm_id, sa.func.max(restore_points.c.instant_us)).where(
+            available, restore_points.c.published_us >= published_us
+        )
+        return {row[0]: row[1] for row in self._connection.execute(newest.group_by(restore_points.c.vm_id))}
 
     def unfinished(self) -> Sequence[str]:
         query = sa.select(restore_points.c.id).where(PUBLISHING).order_by(restore_points.c.id)
@@ -96,6 +106,22 @@ class PointRows:
             sa.update(restore_points).where(restore_points.c.id == point_id).values(damaged=damaged)
         )
 
+    def unproven(self, repository_id: str, limit: int, *, again: bool = False) -> Sequence[Point]:
+        due = restore_points.c.verified_us <= 0 if again else restore_points.c.verified_us == 0
+        mine = sa.and_(restore_points.c.repository_id == repository_id, AVAILABLE, due)
+        undamaged = BRIEF.where(mine, restore_points.c.damaged == "")
+        return self._all(undamaged.order_by(restore_points.c.vm_id, restore_points.c.seq).limit(limit))
+
+    def newest_proven(self, repository_id: str, vm_id: str) -> Point | None:
+        mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.vm_id == vm_id)
+        whole = sa.and_(AVAILABLE, restore_points.c.verified_us > 0, restore_points.c.damaged == "")
+        found = self._all(BRIEF.where(mine, whole).order_by(restore_points.c.seq.desc()).limit(1))
+        return found[0] if found else None
+
+    def mark_proved(self, point_id: str, verified_us: int) -> None:
+        mine = sa.update(restore_points).where(restore_points.c.id == point_id, AVAILABLE)
+        self._connection.execute(mine.values(verified_us=verified_us))
+
     def _move(self, point_id: str, before: PointState, after: PointState, **values: Any) -> None:
         mine = sa.update(restore_points).where(restore_points.c.id == point_id, restore_points.c.state == before.value)
         if self._connection.execute(mine.values(state=after.value, **values)).rowcount != 1:
@@ -111,6 +137,7 @@ class PointRows:
         sums = sa.select(
             sa.func.count().label("points"),
             sa.func.coalesce(sa.func.sum(restore_points.c.virtual_bytes), 0).label("virtual_bytes"),
+            sa.func.coalesce(sa.func.sum(_VERIFIED), 0).label("verified"),
         )
         row = self._connection.execute(sums.where(AVAILABLE)).one()
         newest = sa.select(sa.func.max(restore_points.c.instant_us).label("instant_us")).where(AVAILABLE)
@@ -118,7 +145,7 @@ class PointRows:
         vms = self._connection.execute(
             sa.select(sa.func.count(), sa.func.coalesce(sa.func.min(of_vms.c.instant_us), 0)).select_from(of_vms)
         ).one()
-        return PointTotals(row.points, int(row.virtual_bytes), vms[0], vms[1])
+        return PointTotals(row.points, int(row.virtual_bytes), vms[0], vms[1], int(row.verified))
 
     def _all(self, query: sa.Select[Any]) -> list[Point]:
         return [_point(row) for row in self._connection.execute(query)]
@@ -141,6 +168,8 @@ PLAIN = (
     "published_us",
     "deleted_us",
     "damaged",
+    "verified_us",
+    "policy_id",
 )
 
 
@@ -150,6 +179,7 @@ def _values(point: Point) -> dict[str, Any]:
         "guest_frozen": int(point.guest_frozen),
         "disks": dump(point.disks),
         "virtual_bytes": point.virtual_bytes,
+        "members": dump(point.members),
         "warnings": dump(point.warnings),
         "intent_manifest": point.intent.manifest if point.intent else None,
         "intent_refmap": point.intent.refmap if point.intent else None,
@@ -167,6 +197,7 @@ def _point(row: sa.Row[Any]) -> Point:
         state=PointState(row.state),
         guest_frozen=bool(row.guest_frozen),
         disks=load_tuple(PointDisk, row.disks),
+        members=load_tuple(PointMember, row.members),
         warnings=load_tuple(RunWarning, row.warnings),
         intent=intent,
         tombstone=columns["tombstone"] or b"",

@@ -61,6 +61,21 @@ class RunRows:
         query = sa.select(runs).where(runs.c.state == RunState.READY.value, due)
         return list(self._runs(query.order_by(runs.c.id)))
 
+    def ready_versions(self, now_us: int) -> dict[str, int]:
+        due = sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
+        query = sa.select(runs.c.id, runs.c.version).where(runs.c.state == RunState.READY.value, due)
+        return dict(self._connection.execute(query).all())
+
+    def late(self, now_us: int) -> frozenset[str]:
+        active = sa.and_(runs.c.state == RunState.ACTIVE.value, runs.c.deadline_us <= now_us)
+        return frozenset(self._connection.execute(sa.select(runs.c.id).where(active)).scalars())
+
+    def runs_of(self, run_ids: Sequence[str]) -> Sequence[Run]:
+        found: list[Run] = []
+        for start in range(0, len(run_ids), SLICE):
+            found += self._runs(sa.select(runs).where(runs.c.id.in_(run_ids[start : start + SLICE])))
+        return found
+
     def counts(self, failed_since_us: int) -> RunCounts:
         failed = sa.and_(runs.c.state == RunState.FAILED.value, runs.c.ended_us >= failed_since_us)
         query = sa.select(runs.c.state, sa.func.count()).where(sa.or_(runs.c.state.in_(OPEN), failed))

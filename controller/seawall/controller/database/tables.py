@@ -40,9 +40,41 @@ def _ref(name: str, target: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text, sa.ForeignKey(target), nullable=False)
 
 
-meta = sa.Table("meta", metadata, _id(), _number("db_epoch"), _text("pg_timeline"), _text("mode"))
+meta = sa.Table(
+    "meta",
+    metadata,
+    _id(),
+    _number("db_epoch"),
+    _text("pg_timeline"),
+    _text("mode"),
+    _text("works_since"),
+    _text("cluster_id"),
+)
 
-leader = sa.Table("leader", metadata, _id("name"), _text("holder"), _number("epoch"), _number("expires_us"))
+leader = sa.Table(
+    "leader",
+    metadata,
+    _id("name"),
+    _text("holder"),
+    _number("epoch"),
+    _number("expires_us"),
+    _text("operator_address"),
+    _text("agent_address"),
+)
+
+# The controllers on this database.
+replicas = sa.Table(
+    "replicas",
+    metadata,
+    _id(),
+    _text("version"),
+    _text("operator_address"),
+    _text("agent_address"),
+    _number("seen_us"),
+)
+
+# One row a committed write, for an hour: what became of a commit whose answer was lost. `void`: it was not and will not be committed.
+write_marks = sa.Table("write_marks", metadata, _id(), _number("written_us"), _flag("void"))
 
 join_tokens = sa.Table(
     "join_tokens",
@@ -103,6 +135,50 @@ vms = sa.Table(
     _number("inventory_revision"),
     _number("last_seen_us"),
     _flag("present"),
+    # Grows over all VMs with whatever the scheduler sees of one: what is newer than its last look.
+    sa.Column("change", sa.BigInteger, nullable=False, server_default="0", index=True),
+    _text("tags", "[]"),
+)
+
+policies = sa.Table(
+    "policies",
+    metadata,
+    _id(),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    _number("revision", 1),
+    _ref("repository_id", "repositories.id"),
+    _number("created_us"),
+    _number("changed_us"),
+    _number("fired_us"),
+    _number("deleted_us"),
+)
+
+# Each revision as it was applied, as JSON.
+policy_revisions = sa.Table(
+    "policy_revisions",
+    metadata,
+    sa.Column("policy_id", sa.Text, sa.ForeignKey("policies.id"), primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
+    _text("spec"),
+    _number("applied_us"),
+)
+
+# Due, but another run backs up the VM into the repository at the moment.
+due_firings = sa.Table(
+    "due_firings",
+    metadata,
+    sa.Column("policy_id", sa.Text, sa.ForeignKey("policies.id"), primary_key=True),
+    sa.Column("vm_id", sa.Text, primary_key=True),
+    _number("nominal_us"),
+)
+
+vm_settings = sa.Table(
+    "vm_settings",
+    metadata,
+    sa.Column("vm_id", sa.Text, sa.ForeignKey("vms.id"), primary_key=True),
+    _text("body"),
+    _flag("ignored"),
+    _number("updated_us"),
 )
 
 secrets = sa.Table("secrets", metadata, _id(), _bytes("ciphertext"), _text("kek_id"))
@@ -129,6 +205,7 @@ gc = sa.Table(
     metadata,
     sa.Column("repository_id", sa.Text, sa.ForeignKey("repositories.id"), primary_key=True),
     _number("seq"),
+    _number("opened_epoch"),
 )
 
 runs = sa.Table(
@@ -158,7 +235,23 @@ runs = sa.Table(
     _text("warnings", "[]"),
     _text("restored_vm_id"),
     _number("version", 1),
+    _text("policy_id"),
+    _number("nominal_us"),
 )
+
+# A policy fires once for a VM and a nominal time, whoever leads and however often it looks.
+sa.Index(
+    "uq_runs_firing",
+    runs.c.policy_id,
+    runs.c.vm_id,
+    runs.c.nominal_us,
+    unique=True,
+    sqlite_where=sa.text("policy_id <> ''"),
+    postgresql_where=sa.text("policy_id <> ''"),
+)
+
+# What the scheduler asks for each few seconds, answered from the index alone.
+sa.Index("ix_runs_waiting", runs.c.state, runs.c.not_before_us, runs.c.deadline_us, runs.c.version, runs.c.id)
 
 # One open backup of a VM into a repository, whatever asks for it twice at once.
 sa.Index(
@@ -220,15 +313,19 @@ restore_points = sa.Table(
     _flag("guest_frozen"),
     _text("disks", "[]"),
     _number("virtual_bytes"),
+    _text("members", "[]"),
     _text("warnings", "[]"),
     _bytes("manifest_hash"),
     _bytes("intent_manifest", nullable=True),
     _bytes("intent_refmap", nullable=True),
     _number("created_us"),
-    _number("published_us"),
+    sa.Column("published_us", sa.BigInteger, nullable=False, server_default="0", index=True),
     _bytes("tombstone", nullable=True),
     _number("deleted_us"),
     _text("damaged"),
+    _number("verified_us"),
+    _text("policy_id"),
+    sa.Index("ix_restore_points_policy", "policy_id", "published_us"),
 )
 
 packs = sa.Table(
@@ -275,6 +372,16 @@ pins = sa.Table(
     sa.UniqueConstraint("holder", "point_id"),
 )
 
+# A point that an operator keeps.
+holds = sa.Table(
+    "holds",
+    metadata,
+    sa.Column("point_id", sa.Text, sa.ForeignKey("restore_points.id"), primary_key=True),
+    _text("reason"),
+    _number("created_us"),
+    _number("until_us"),
+)
+
 jobs = sa.Table(
     "jobs",
     metadata,
@@ -303,6 +410,47 @@ sa.Index(
     unique=True,
     sqlite_where=sa.text("state = 'ACTIVE'"),
     postgresql_where=sa.text("state = 'ACTIVE'"),
+)
+
+# What operators set; key "": each thing of the scope.
+limits = sa.Table(
+    "limits",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("measure", sa.Text, primary_key=True),
+    _number("value"),
+)
+
+# Failures in a row of hosts and repositories; no row: none.
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    _number("failures"),
+    _number("last_us"),
+    _text("reason"),
+    _text("message"),
+)
+
+apart = sa.Table(
+    "apart",
+    metadata,
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("vm_id", sa.Text, sa.ForeignKey("vms.id"), primary_key=True),
+)
+
+# Narrow and hot, and only written while a bandwidth limit is set.
+traffic = sa.Table(
+    "traffic",
+    metadata,
+    sa.Column("host_id", sa.Text, sa.ForeignKey("hosts.id"), primary_key=True),
+    _number("demand_bytes_per_second"),
+    _number("rate_bytes_per_second"),
+    _number("reported_us"),
+    _number("share_bytes_per_second"),
+    _number("share_us"),
 )
 
 idempotency = sa.Table(

@@ -168,7 +168,7 @@ class Deletions:
 
     def _require_newest(self, opened: OpenedRepository) -> None:
         """Between the tombstone and whatever counts on it (rule 5)."""
-        require_newest(opened, self._lease.current.epoch)
+        require_newest(opened)
 
     def _settle(self, point: Point) -> None:
         leader, now_us = self._lease.current, self._clock.now_us()
@@ -196,7 +196,7 @@ def _refuse_pinned(pinned: dict[str, str]) -> None:
         more = f", and {len(pinned) - 1} more are in use" if len(pinned) > 1 else ""
         raise FailedPrecondition(
             "POINT_PINNED",
-            f"Point {some[0]} is in use by {some[1]}{more}. Nothing was deleted: wait for it to end, or cancel it.",
+            f"Point {some[0]} is in use by {some[1]}{more}. Nothing was deleted: wait for it to end, cancel it, or release the hold.",
             pinned,
         )
 

@@ -25,10 +25,11 @@ class PlannedPoint:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose points a policy is about: of these VMs (none named: all) in this repository ("": any)."""
+    """Whose points a policy is about: of these VMs (none named: all) in this repository ("": any), made by this policy ("": by any)."""
 
     vm_ids: tuple[str, ...] = ()
     repository_id: str = ""
+    policy_id: str = ""
 
 
 def plan_policy(transaction: Transaction, scope: Scope, policy: Policy, now_us: int) -> list[PlannedPoint]:
@@ -89,7 +90,7 @@ def _points(transaction: Transaction, scope: Scope) -> Iterator[Point]:
     for vm_id in scope.vm_ids or ("",):
         before = ""
         while page := transaction.points.points(
-            before=before, limit=PAGE, vm_id=vm_id, repository_id=scope.repository_id
+            before=before, limit=PAGE, vm_id=vm_id, repository_id=scope.repository_id, policy_id=scope.policy_id
         ):
             yield from page
             before = page[-1].id

@@ -11,7 +11,8 @@ from seawall.controller.store import Store, Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.collecting.batches import in_batches
 from seawall.repository.errors import ObjectMissing
-from seawall.repository.forgetting.burying import highest_epoch, remove_point
+from seawall.repository.forgetting.burying import remove_point
+from seawall.repository.forgetting.leaders import LeaderMark, newest_leader
 from seawall.repository.forgetting.tombstones import read_tombstone
 from seawall.repository.format.layout import (
     TOMBSTONES_PREFIX,
@@ -26,7 +27,7 @@ _log = structlog.get_logger()
 
 
 def replay_tombstones(
-    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str
+    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str, mark: LeaderMark
 ) -> None:
     """AVAILABLE points become DELETING with the bucket's tombstone; the finisher goes on with them. What is left of a point without a row
     goes at once: it would stop every collection. A signature of this repository's decides, and nothing that merely stands in the place.
@@ -41,7 +42,7 @@ def replay_tombstones(
             if read_tombstone(repository.store, repository.open_tombstone, name) is None:
                 _log.warning("tombstone.void", point_id=name.point_id, vm_id=name.vm_id)
             elif state is None:
-                _remove_unknown(database, lease, repository, name)
+                _remove_unknown(database, lease, repository, name, mark)
             else:
                 body = repository.store.get(tombstone_name(name.tenant, name.vm_id, name.point_id))
                 _adopt(database, lease, clock, name, body)
@@ -71,11 +72,13 @@ def _has_manifest(repository: OpenRepository, name: PointName) -> bool:
     return True
 
 
-def _remove_unknown(database: Store, lease: LeaderLease, repository: OpenRepository, name: PointName) -> None:
+def _remove_unknown(
+    database: Store, lease: LeaderLease, repository: OpenRepository, name: PointName, mark: LeaderMark
+) -> None:
     """Its tombstone lies there; the look at the leaders comes before the removal here as everywhere."""
     leader = lease.current
     database.read_now(lambda transaction: transaction.leadership.check(leader))
-    if highest_epoch(repository.store) <= leader.epoch:
+    if newest_leader(repository.store) <= mark:
         remove_point(repository.store, name)
         _log.warning("point.leftover_removed", point_id=name.point_id, vm_id=name.vm_id)
 

@@ -1,4 +1,4 @@
-"""Who uses a point now, so that it cannot go: as a phrase for people."""
+"""Who uses a point now, or holds it, so that it cannot go: as a phrase for people."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,10 @@ _PHRASES = {PinKind.PARENT: "backup run", PinKind.RESTORE: "restore run", PinKin
 
 
 def pinned_by(transaction: Transaction, point_ids: Sequence[str]) -> dict[str, str]:
-    """Point id -> "restore run 0192...", of those that are in use; in the order given."""
-    holders: dict[str, str] = {}
+    """Point id -> "restore run 0192...", of those that are in use or held; in the order given."""
+    holders = {
+        point_id: f"a hold ({hold.reason})" for point_id, hold in transaction.policies.holds_of(point_ids).items()
+    }
     for start in range(0, len(point_ids), SLICE):
         for pin in transaction.pins.pins_of(point_ids[start : start + SLICE]):
             holders.setdefault(pin.point_id, f"{_PHRASES[pin.kind]} {pin.holder}")

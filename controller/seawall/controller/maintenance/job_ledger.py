@@ -9,17 +9,22 @@ from seawall.controller.errors import ControllerError, Unavailable
 from seawall.controller.records.maintenance import JobState
 from seawall.controller.store import Leader, Store, Transaction
 from seawall.repository.collecting.port import LedgerBusy, LedgerRefused
+from seawall.repository.forgetting.leaders import NOBODY, LeaderMark
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerScope:
-    """Whose ledger. `job_id`: the job whose cancellation counts; "" for none. `grace_us`: for how long condemned packs are kept."""
+    """Whose ledger. `job_id`: the job whose cancellation counts; "" for none. `grace_us`: for how long condemned packs are kept.
+
+    `announced`: how this leader announced itself in the repository's bucket.
+    """
 
     repository_id: str
     job_id: str
     grace_us: int
+    announced: LeaderMark = NOBODY
 
 
 class JobLedger:

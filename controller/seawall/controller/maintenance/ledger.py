@@ -55,9 +55,9 @@ class StoreLedger(JobLedger):
 
     def begin(self) -> Mark:
         with told():
-            leader = self._leader()
+            self._leader()
             seq = self._read(lambda transaction: transaction.leadership.publications(self._scope.repository_id))
-            return Mark(seq, leader.epoch)
+            return Mark(seq, self._scope.announced)
 
     def roots(self) -> Iterator[PointRoot]:
         after = ""
@@ -146,6 +146,9 @@ class StoreLedger(JobLedger):
 
         return self._write(closure)
 
+    def number(self) -> int:
+        return self._write(self._ordered)
+
     def doom(self, pack_ids: Sequence[bytes]) -> Doomed:
         def closure(transaction: Transaction) -> Doomed:
             seq = self._ordered(transaction)
@@ -169,7 +172,7 @@ class StoreLedger(JobLedger):
         def closure(transaction: Transaction) -> Pack:
             transaction.leadership.check(self._leader())
             before = self._pack(transaction, pack_id)
-            after = replace(before, generation=generation, size_bytes=size_bytes, condemned_us=0)
+            after = before.at_generation(generation, size_bytes)
             transaction.packs.save_pack(before, after)
             return after
 

@@ -22,7 +22,7 @@ Calls = Mapping[str, Callable[[dict[str, Any]], Any]]
 def ledger_calls(ledger: StoreLedger) -> Calls:
     def begin(_: dict[str, Any]) -> Any:
         mark = ledger.begin()
-        return {"seq": mark.seq, "epoch": mark.epoch}
+        return {"seq": mark.seq, "epoch": mark.leader.epoch, "holder": mark.leader.holder}
 
     return {
         "begin": begin,
@@ -33,6 +33,7 @@ def ledger_calls(ledger: StoreLedger) -> Calls:
         "spent_attempts": lambda body: sorted(ledger.spent_attempts(body["ids"])),
         "condemn": lambda body: from_answer(ledger.condemn(Slice(to_slots(body["slots"])), body["seen"])),
         "void": lambda body: from_ids(ledger.void(to_ids(body["ids"]))),
+        "number": lambda _: ledger.number(),
         "doom": lambda body: from_doomed(ledger.doom(to_ids(body["ids"]))),
         "reserve_generation": lambda body: ledger.reserve_generation(bytes.fromhex(body["id"]), body["above"]),
         "compacted": lambda body: ledger.compacted(bytes.fromhex(body["id"]), body["generation"], body["size_bytes"]),

@@ -14,6 +14,7 @@ from seawall.controller.maintenance.ledger_wire import (
 from seawall.controller.maintenance.link import Link
 from seawall.repository.clock import Clock
 from seawall.repository.collecting.port import Arrivals, Condemned, Doomed, Mark, PackFacts, PointRoot, Slice
+from seawall.repository.forgetting.leaders import LeaderMark
 
 REPORT_SECONDS = 1.0
 
@@ -29,7 +30,7 @@ class PipedLedger:
 
     def begin(self) -> Mark:
         answer = self._link.ask("begin")
-        return Mark(answer["seq"], answer["epoch"])
+        return Mark(answer["seq"], LeaderMark(answer["epoch"], answer["holder"]))
 
     def roots(self) -> Iterator[PointRoot]:
         after = ""
@@ -58,6 +59,9 @@ class PipedLedger:
 
     def void(self, pack_ids: Sequence[bytes]) -> frozenset[bytes]:
         return frozenset(to_ids(self._link.ask("void", ids=from_ids(pack_ids))))
+
+    def number(self) -> int:
+        return int(self._link.ask("number"))
 
     def doom(self, pack_ids: Sequence[bytes]) -> Doomed:
         return to_doomed(self._link.ask("doom", ids=from_ids(pack_ids)))

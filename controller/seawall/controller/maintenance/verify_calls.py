@@ -7,6 +7,7 @@ from seawall.controller.maintenance.verify_ledger import VerifyLedger
 from seawall.controller.maintenance.verify_wire import (
     from_committed,
     from_pack,
+    from_unproven,
     to_damage,
     to_pack,
     to_point,
@@ -36,8 +37,12 @@ def verify_calls(ledger: VerifyLedger) -> Calls:
         "flawed": flawed,
         "reserve": lambda body: ledger.reserve(to_pack(body["pack"]), body["above"]),
         "healed": lambda body: ledger.healed(to_pack(body["pack"]), body["generation"], body["size_bytes"]),
+        "unproven": lambda body: [
+            from_unproven(point) for point in ledger.unproven(body["limit"], again=body["again"])
+        ],
+        "proved": lambda body: ledger.proved(to_point(body["point"]), body["proved"]),
         "damage": damage,
         "progress": lambda body: ledger.progress(to_progress(body)),
         "may_continue": lambda _: ledger.may_continue(),
-        "epoch": lambda _: ledger.epoch(),
+        "leader": lambda _: [ledger.leader().epoch, ledger.leader().holder],
     }

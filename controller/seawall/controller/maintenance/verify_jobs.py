@@ -29,7 +29,7 @@ class VerifyJobs:
         return verify_calls(self.ledger(job, repository))
 
     def ledger(self, job: Job, repository: OpenedRepository) -> VerifyLedger:
-        scope = LedgerScope(job.repository_id, job.id, 0)
+        scope = LedgerScope(job.repository_id, job.id, 0, repository.mark)
         return VerifyLedger(self._store, scope, lambda: self._lease.current, self._clock, repository)
 
     def heal_settings(self, job: Job, repository: OpenedRepository) -> Mapping[str, Any]:

@@ -10,11 +10,12 @@ from typing import Protocol, TypeVar
 
 from seawall.controller.maintenance.job_ledger import JobLedger, LedgerScope, told
 from seawall.controller.maintenance.verify_wire import from_damage, from_progress
-from seawall.controller.records.catalogue import Pack, PackState, PointState
+from seawall.controller.records.catalogue import Pack, PackState, Point, PointState
 from seawall.controller.records.maintenance import JobState
 from seawall.controller.store import Leader, Store, Transaction
-from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress
+from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress, Unproven
 from seawall.repository.clock import Clock
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 
@@ -122,6 +123,25 @@ class VerifyLedger(JobLedger):
             self._index.entered_anew(changed[1])
         return changed is not None
 
+    def unproven(self, limit: int, *, again: bool = False) -> Sequence[Unproven]:
+        mine = self._scope.repository_id
+
+        def closure(transaction: Transaction) -> Sequence[Unproven]:
+            points = transaction.points.unproven(mine, limit, again=again)
+            newest = {vm_id: transaction.points.newest_proven(mine, vm_id) for vm_id in {each.vm_id for each in points}}
+            return [Unproven(_name(each), _name(found) if (found := newest[each.vm_id]) else None) for each in points]
+
+        return self._read(closure)
+
+    def proved(self, point: PointName, proved: bool) -> None:
+        now_us = self._clock.now_us()
+
+        def closure(transaction: Transaction) -> None:
+            transaction.leadership.check(self._leader())
+            transaction.points.mark_proved(point.point_id, now_us if proved else -now_us)
+
+        self._write(closure)
+
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
         body = "" if damage is None else json.dumps(from_damage(damage) | {"since_us": self._clock.now_us()})
 
@@ -130,6 +150,8 @@ class VerifyLedger(JobLedger):
             before = transaction.points.point(point.point_id)
             if before is not None and before.state is PointState.AVAILABLE and before.damaged != body:
                 transaction.points.mark_damaged(point.point_id, body)
+                if not body and before.verified_us < 0:
+                    transaction.points.mark_proved(point.point_id, 0)  # healed: somebody is to look again
 
         self._write(closure)
 
@@ -141,10 +163,11 @@ class VerifyLedger(JobLedger):
 
         self._write(closure)
 
-    def epoch(self) -> int:
-        """The leader's, as `v1/c/epoch` has it. Raises LedgerRefused/NOT_LEADER."""
+    def leader(self) -> LeaderMark:
+        """Raises LedgerRefused/NOT_LEADER."""
         with told():
-            return self._leader().epoch
+            self._leader()
+        return self._scope.announced
 
     def _verified(self, changed: tuple[Pack, Pack] | None) -> bool:
         if changed is None:
@@ -175,6 +198,10 @@ class VerifyLedger(JobLedger):
         found = self._read(lambda transaction: transaction.points.point(point.point_id))
         same = found is not None and (found.tenant, found.vm_id) == (point.tenant, point.vm_id)
         return found.state if found is not None and same else None
+
+
+def _name(point: Point) -> PointName:
+    return PointName(point.tenant, point.vm_id, point.id)
 
 
 def facts_of(pack: Pack) -> PackFacts:

@@ -9,9 +9,11 @@ from seawall.controller.maintenance.verify_wire import (
     from_point,
     to_committed,
     to_pack,
+    to_unproven,
 )
-from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress
+from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress, Unproven
 from seawall.repository.clock import Clock
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import SlotSet
 
@@ -68,6 +70,12 @@ class PipedVerifyLedger:
     def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
         return bool(self._link.ask("healed", pack=from_pack(pack), generation=generation, size_bytes=size_bytes))
 
+    def unproven(self, limit: int, *, again: bool = False) -> Sequence[Unproven]:
+        return [to_unproven(fields) for fields in self._link.ask("unproven", limit=limit, again=again)]
+
+    def proved(self, point: PointName, proved: bool) -> None:
+        self._link.ask("proved", point=from_point(point), proved=proved)
+
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
         self._link.ask("damage", point=from_point(point), damage=from_damage(damage) if damage else None)
 
@@ -79,8 +87,8 @@ class PipedVerifyLedger:
         if self._due("may_continue"):
             self._link.ask("may_continue")
 
-    def epoch(self) -> int:
-        return int(self._link.ask("epoch"))
+    def leader(self) -> LeaderMark:
+        return LeaderMark(*self._link.ask("leader"))
 
     def _due(self, what: str) -> bool:
         now = self._clock.monotonic_seconds()

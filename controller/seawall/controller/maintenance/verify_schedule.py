@@ -106,6 +106,7 @@ class Verification:
             last_new_end_us=past.new_end_us,
             last_rolling_begin_us=past.rolling_begin_us,
             last_failed_us=past.failed_us,
+            unproven=bool(transaction.points.unproven(record.id, 1)),
         )
 
     async def _start(self, repository_id: str, due: Due) -> None:

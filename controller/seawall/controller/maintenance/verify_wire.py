@@ -6,7 +6,7 @@ from typing import Any
 from seawall.repository.checking.check import CheckResult
 from seawall.repository.checking.finding import Finding
 from seawall.repository.checking.heal import HealResult
-from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress
+from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress, Unproven
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import SlotSet
 
@@ -61,6 +61,15 @@ def from_committed(point: CommittedPoint | None) -> list[Any] | None:
 
 def to_committed(fields: list[Any]) -> CommittedPoint:
     return CommittedPoint(to_point(fields[:3]), fields[3])
+
+
+def from_unproven(point: Unproven) -> list[Any]:
+    return [from_point(point.name), None if point.sibling is None else from_point(point.sibling)]
+
+
+def to_unproven(fields: list[Any]) -> Unproven:
+    name, sibling = fields
+    return Unproven(to_point(name), None if sibling is None else to_point(sibling))
 
 
 def from_damage(damage: PointDamage) -> dict[str, Any]:

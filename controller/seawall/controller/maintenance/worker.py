@@ -15,6 +15,7 @@ from seawall.controller.maintenance.link import Link
 from seawall.controller.maintenance.verify_work import run_check, run_heal
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.collecting.errors import CollectionStopped
+from seawall.repository.collecting.locking import Locks
 from seawall.repository.collecting.port import LedgerRefused
 from seawall.repository.errors import RepositoryError, TemporaryError
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
@@ -35,13 +36,15 @@ class Workshop:
     clock: Clock
     request: Mapping[str, Any]
     settings: Mapping[str, Any]
+    locks: Locks | None
+    """Of the repository's store, where it may have any."""
 
 
 Work = Callable[[Workshop], Mapping[str, Any]]
 """Returns the job's result. Raises RepositoryError."""
 
 WORK: Mapping[str, Work] = {
-    "COLLECT": lambda shop: collect(shop.repository, shop.link, shop.clock, shop.request, shop.settings),
+    "COLLECT": lambda shop: collect(shop.repository, shop.link, shop.clock, shop.request, shop.settings, shop.locks),
     "CHECK": lambda shop: run_check(shop.repository, shop.link, shop.clock, shop.request),
     "HEAL": lambda shop: run_heal(shop.repository, shop.link, shop.clock, shop.request, shop.settings),
 }
@@ -67,10 +70,13 @@ def main() -> int:
 def _opened(order: Mapping[str, Any], link: Link, clock: Clock) -> Workshop:
     keys = order["credentials"]
     credentials = S3Credentials(keys["access_key"], keys["secret_key"]) if keys else None
-    store = RetryingStore(open_store(order["url"], credentials, clock), clock, RetryPolicy())
+    bare = open_store(order["url"], credentials, clock)
+    store = RetryingStore(bare, clock, RetryPolicy())
     secret, pinned = bytes.fromhex(order["wrapper_secret"]), bytes.fromhex(order["signing_public_key"])
     repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
-    return Workshop(repository, link, clock, order["request"], order["settings"])
+    return Workshop(
+        repository, link, clock, order["request"], order["settings"], bare if isinstance(bare, Locks) else None
+    )
 
 
 def _reason(error: RepositoryError) -> str:

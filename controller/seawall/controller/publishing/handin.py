@@ -7,9 +7,10 @@ from blake3 import blake3
 
 from seawall.controller.errors import DataLoss, InvalidArgument
 from seawall.controller.publishing.slots import Slots
-from seawall.controller.records.catalogue import PointDisk
+from seawall.controller.records.catalogue import PointDisk, PointMember
 from seawall.controller.records.runs import Attempt, Progress, Run, RunWarning
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.text import printable
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
 from seawall.repository.format.layout import HandInKind, hand_in_name
 from seawall.repository.format.manifest import Root
@@ -18,6 +19,8 @@ from seawall.repository.format.refmap import decode_refmap
 # Both are read into memory. The refmap of 2^27 slots, the most that a point may have, takes less.
 LONGEST_BYTES: Mapping[HandInKind, int] = {"root": 64 << 20, "refmap": 256 << 20, "log": 64 << 20}
 MOST_DISKS = 256
+MOST_MEMBERS = 64
+LONGEST_MEMBER_NAME = 255
 END_OF_TIME_US = 253_402_300_800_000_000  # the year 10000: the wire's timestamps go no further
 MOST_BYTES = 1 << 60
 
@@ -55,6 +58,11 @@ def read_hand_in(repository: OpenedRepository, run: Run, attempt: Attempt, hand_
     root = _open(repository, root_object)
     _check_root(repository, root, run, attempt, hand_in)
     return HandedIn(root_object, root, refmap_object, decoded_refmap(refmap_object, run.tenant))
+
+
+def members_of(root: Root) -> tuple[PointMember, ...]:
+    """For the catalogue, as many as it shows."""
+    return tuple(PointMember(printable(one.name), one.chunk.raw_bytes) for one in root.members[:MOST_MEMBERS])
 
 
 def decoded_refmap(refmap_object: bytes, tenant: str) -> Slots:
@@ -103,5 +111,7 @@ def _check_root(repository: OpenedRepository, root: Root, run: Run, attempt: Att
         or sum(size for _, size in inside) > MOST_BYTES
     ):
         raise InvalidArgument("BAD_ROOT", "The root's instant, its number of disks or their sizes are out of bounds.")
+    if len(root.members) > MOST_MEMBERS or any(not 0 < len(one.name) <= LONGEST_MEMBER_NAME for one in root.members):
+        raise InvalidArgument("BAD_ROOT", "The root has too many members, or one without a usable name.")
     if inside != told or len({name for name, _ in inside}) != len(inside):
         raise InvalidArgument("BAD_ROOT", f"The root has the disks {inside}, the hand-in {told}.")

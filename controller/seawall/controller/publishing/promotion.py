@@ -110,7 +110,7 @@ class Promotion:
         self.on_step("refmap")
         self._put(repository, manifest_name(*names), intent.manifest)
         self.on_step("manifest")
-        require_newest(repository, self._lease.current.epoch)
+        require_newest(repository)
 
     def _put(self, repository: OpenedRepository, name: str, body: bytes) -> None:
         leader = self._lease.current

@@ -10,7 +10,7 @@ import structlog
 from blake3 import blake3
 
 from seawall.controller.errors import Aborted, FailedPrecondition
-from seawall.controller.publishing.handin import HandedIn, HandIn, read_hand_in
+from seawall.controller.publishing.handin import HandedIn, HandIn, members_of, read_hand_in
 from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, check_size, missing_slots
 from seawall.controller.records.catalogue import Intent, PackState, Point, PointState
@@ -144,10 +144,12 @@ class Publisher:
             instant_us=root.instant_us,
             guest_frozen=root.guest_frozen,
             disks=hand_in.disks,
+            members=members_of(root),
             warnings=hand_in.warnings,
             manifest_hash=blake3(manifest).digest(),
             created_us=statement.published_us,
             intent=Intent(manifest, handed_in.refmap_object),
+            policy_id=run.policy_id,
         )
 
     def _commit_intent(

@@ -42,6 +42,14 @@ class PointDisk:
 
 
 @dataclass(frozen=True, slots=True)
+class PointMember:
+    """A small file of the point: "domain.xml", "nvram.fd", "tpm2-00.permall"."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """The exact bytes that a publication writes; whoever finishes it writes these and no others."""
 
@@ -55,6 +63,7 @@ class Point:
 
     `seq` numbers the publications of its repository in their order: the clock may jump, and ids with it. `tombstone`: the exact bytes of
     its t/ object, from DELETING on. `damaged`: JSON of what verification found lost, "" while nothing is.
+    `verified_us`: when all that it needs was found read back and proven; 0: not yet; negative: then it was not so.
     """
 
     id: str
@@ -79,6 +88,15 @@ class Point:
     tombstone: bytes = b""
     deleted_us: int = 0
     damaged: str = ""
+    verified_us: int = 0
+    policy_id: str = ""
+    members: tuple[PointMember, ...] = ()
+    """The policy that began its run and decides how long it is kept; "": nobody but an operator deletes it."""
+
+    @property
+    def verified(self) -> bool:
+        """Shown as protected (repository/DESIGN.md, rule 12)."""
+        return self.state is PointState.AVAILABLE and self.verified_us > 0 and not self.damaged
 
     @property
     def virtual_bytes(self) -> int:
@@ -131,6 +149,11 @@ class Pack:
         first += first % 2 if self.meta else 0  # the two copies of a meta pack are an even number and the next
         return first, replace(self, reserved_generation=first + len(self.generations) - 1)
 
+    def at_generation(self, generation: int, size_bytes: int) -> "Pack":
+        """Compacted: this generation counts from now on, and nothing condemned waits to be dropped."""
+        highest = max(self.reserved_generation, generation + len(self.generations) - 1)
+        return replace(self, generation=generation, size_bytes=size_bytes, condemned_us=0, reserved_generation=highest)
+
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
@@ -181,3 +204,5 @@ class PointTotals:
     virtual_bytes: int
     vms: int
     oldest_newest_us: int
+    verified: int = 0
+    """Of the points: everything that they need was read back and proven."""

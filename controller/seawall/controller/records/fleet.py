@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 
+from seawall.controller.records.limits import Service
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A hypervisor machine: the host's id is its agent's enrolment. `generation` grows when its desired set changes."""
+    """A hypervisor machine: the host's id is its agent's enrolment. `generation` grows when its desired set changes.
+
+    `site`: an operator's word for where it stands, which limits may name.
+    """
 
     id: str
     name: str
@@ -14,6 +19,8 @@ class Host:
     generation: int
     certificate_expires_us: int
     revoked: bool
+    site: str = ""
+    service: Service = Service.IN_SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class VmDisk:
 
 @dataclass(frozen=True, slots=True)
 class Vm:
-    """A libvirt domain. `present`: its host's last inventory named it."""
+    """A libvirt domain. `present`: its host's last inventory named it. `tags`: from the metadata of its definition."""
 
     id: str
     name: str
@@ -48,3 +55,4 @@ class Vm:
     disks: tuple[VmDisk, ...]
     last_seen_us: int
     present: bool
+    tags: tuple[str, ...] = ()

@@ -16,6 +16,10 @@ class RunState(StrEnum):
     SUCCEEDED_WITH_WARNINGS = "SUCCEEDED_WITH_WARNINGS"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
+    MISSED = "MISSED"
+    """A policy's backup that was due while nothing could begin it, and came too late."""
+    SKIPPED = "SKIPPED"
+    """A policy's backup that was due while its last one still ran."""
 
     @property
     def over(self) -> bool:
@@ -109,12 +113,30 @@ class Progress:
     bottleneck: str
     rate_bytes_per_second: int
     eta_seconds: int
+    notes: tuple[str, ...] = ()
+    held_back_ms: int = 0
+    frozen_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class BackupSpec:
+    """How a run captures its VM: resolved when the run was made (settings.resolve). 0: no limit, or the agent's own choice.
+
+    `chosen` says each choice and whose it was, a sentence each.
+    """
+
     freeze: FreezePolicy
     exclude_disks: tuple[str, ...]
+    freeze_limit_ms: int = 0
+    latency_ceiling_ms: int = 0
+    bytes_per_second: int = 0
+    iops: int = 0
+    scratch_quota_bytes: int = 0
+    chosen: tuple[str, ...] = ()
+    group_id: str = ""
+    """Of VMs that are captured at one instant; "" for a VM by itself."""
+    group: tuple[str, ...] = ()
+    """Their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +155,7 @@ class Run:
     """What was asked for. `tries` counts attempts that failed by themselves, `requeues` those that did not count.
 
     `point_id`: a backup's own id (the point it makes); a restore's source. `version` grows with every stored change.
+    `policy_id`, `nominal_us`: the policy that began it and when it was due; "" and 0 for what somebody ordered.
     """
 
     id: str
@@ -159,6 +182,8 @@ class Run:
     warnings: tuple[RunWarning, ...] = ()
     restored_vm_id: str = ""
     version: int = 1
+    policy_id: str = ""
+    nominal_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

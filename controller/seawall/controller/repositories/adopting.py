@@ -11,7 +11,7 @@ import numpy as np
 import structlog
 from blake3 import blake3
 
-from seawall.controller.publishing.handin import MOST_DISKS
+from seawall.controller.publishing.handin import MOST_DISKS, members_of
 from seawall.controller.records.catalogue import Pack, PackState, Point, PointDisk, PointState
 from seawall.controller.records.runs import (
     Attempt,
@@ -259,6 +259,7 @@ def _row(repository_id: str, point: Found, attempt: Attempt, seq: int) -> Point:
         instant_us=root.instant_us,
         guest_frozen=root.guest_frozen,
         disks=disks,
+        members=members_of(root),
         warnings=tuple(RunWarning(reason, message) for reason, message in root.warnings),
         manifest_hash=point.manifest_hash,
         created_us=statement.published_us,

@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from seawall.controller.config import StatePaths
 from seawall.controller.errors import NotFound, Unavailable
 from seawall.controller.forgetting.replay import replay_tombstones
 from seawall.controller.index.chunks import ChunkIndex
-from seawall.controller.records.catalogue import RepositoryRecord
+from seawall.controller.records.catalogue import Pack, PackState, RepositoryRecord
 from seawall.controller.repositories.credentials import open_credentials
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import told
@@ -21,10 +21,12 @@ from seawall.controller.repositories.replay import catch_up
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.store import Store as Database
+from seawall.controller.store import Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectExists
+from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, leader_mark, newest_leader
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
-from seawall.repository.format.layout import EPOCHS_PREFIX, epoch_name, parse_epoch_name
+from seawall.repository.format.layout import EPOCHS_PREFIX
 from seawall.repository.repository import OpenRepository, open_repository
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import Store
@@ -33,6 +35,11 @@ from seawall.repository.store.retry import RetryingStore, RetryPolicy
 # Calls wait for the store no longer than their callers wait for them; background work comes again by itself.
 RETRIES = RetryPolicy(deadline_seconds=8.0, last_bound_seconds=2.0)
 OPENING_WAIT_SECONDS = 2.0
+
+PACKS_PAGE = 5000
+
+_MOST_RISES = 5
+"""Others that announce themselves at the same moment."""
 
 OpenStore = Callable[[str, S3Credentials | None, Clock | None], Store]
 
@@ -120,10 +127,10 @@ class RepositoryCatalogue:
         pinned = bytes.fromhex(record.signing_public_key_hex)
         secret = self.keys.wrapper_secret.reveal()
         repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
-        self._announce(repository)
-        catch_up(self._database, self._lease, self._clock, repository, record.id)
-        replay_tombstones(self._database, self._lease, self._clock, repository, record.id)
-        opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)))
+        mark = self._announce(repository)
+        catch_up(self._database, self._lease, self._clock, repository, record.id, mark)
+        replay_tombstones(self._database, self._lease, self._clock, repository, record.id, mark)
+        opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)), mark)
         try:
             self._rebuild(opened)
         except BaseException:
@@ -160,15 +167,26 @@ class RepositoryCatalogue:
         sealed = self._database.read_now(lambda transaction: transaction.repositories.secret(record.secret_id))
         return None if sealed is None else open_credentials(self.keys.box, record.id, sealed)
 
-    def _announce(self, repository: OpenRepository) -> None:
-        """Tell the bucket who leads. A higher epoch there than here: the database is older than the bucket."""
-        others = [info.name for info in repository.store.list(EPOCHS_PREFIX) if not info.name.endswith(self._name)]
-        highest = max((parse_epoch_name(name) or 0 for name in others), default=0)
-        if highest >= self._lease.current.epoch:
-            self._lease.rise_above(highest)
-        # Announced before by this very process: an opening that broke off later is tried again.
-        with suppress(ObjectExists):
-            repository.store.put(epoch_name(self._lease.current.epoch, self._name), b"")
+    def _announce(self, repository: OpenRepository) -> LeaderMark:
+        """Tell the bucket who leads. A number there as high as ours: the database is older than the bucket, or another has a copy of it.
+
+        Looked at once more afterwards, as two may announce one number at one moment: the lesser of them rises above the other. Raises
+        Unavailable/NOT_LEADER.
+        """
+        for _ in range(_MOST_RISES):
+            others = (leader_mark(info.name) for info in repository.store.list(EPOCHS_PREFIX))
+            highest = max((mark for mark in others if mark and mark.holder != self._name), default=NOBODY)
+            if highest.epoch >= self._lease.current.epoch:
+                self._lease.rise_above(highest.epoch)
+            mine = LeaderMark(self._lease.current.epoch, self._name)
+            # Announced before by this very process: an opening that broke off later is tried again.
+            with suppress(ObjectExists):
+                repository.store.put(mine.name, b"")
+            if newest_leader(repository.store) == mine:
+                return mine
+        raise Unavailable(
+            "NOT_LEADER", f"Other controllers begin to use {repository.store.url} all the time: only one may."
+        )
 
     def _rebuild(self, opened: OpenedRepository) -> None:
         """The index is a cache: the database says what is right."""
@@ -177,7 +195,17 @@ class RepositoryCatalogue:
             if self._closing.is_set():
                 raise Unavailable("DRAINING", "This controller is stopping; try again shortly.")
 
-        stored = self._database.read_now(lambda transaction: transaction.packs.stored(opened.record.id))
-        lost = reindex(opened, stored, go_on)
+        lost = reindex(opened, lambda: self._stored(opened.record.id), go_on)
         if lost:
             _log.info("index.rebuilt", repository=opened.record.name, packs=lost)
+
+    def _stored(self, repository_id: str) -> Iterator[Pack]:
+        """Page by page: there may be millions. Nobody else changes them while the repository is opened."""
+        after = b""
+
+        def closure(transaction: Transaction) -> Sequence[Pack]:
+            return transaction.packs.pack_page(repository_id, after, PACKS_PAGE)
+
+        while page := self._database.read_now(closure):
+            yield from (pack for pack in page if pack.state is PackState.STORED)
+            after = page[-1].id

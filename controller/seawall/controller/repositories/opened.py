@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import Pack, PackState, RepositoryRecord
 from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
+from seawall.repository.forgetting.leaders import NOBODY, LeaderMark
 from seawall.repository.format.layout import pack_name
 from seawall.repository.format.manifest import Root
 from seawall.repository.format.pack import PackTail
@@ -28,8 +29,12 @@ META_GENERATIONS = (0, 1)
 class OpenedRepository:
     """What the controller's parts ask of a repository."""
 
-    def __init__(self, record: RepositoryRecord, repository: OpenRepository, index: ChunkIndex) -> None:
+    def __init__(
+        self, record: RepositoryRecord, repository: OpenRepository, index: ChunkIndex, mark: LeaderMark = NOBODY
+    ) -> None:
+        """`mark`: how this process announced itself in the bucket."""
         self.record = record
+        self.mark = mark
         self.repository = repository
         self.index = index
         self._packs: OrderedDict[str, frozenset[bytes]] = OrderedDict()

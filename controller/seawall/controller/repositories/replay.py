@@ -3,15 +3,19 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import structlog
 
 from seawall.controller.records.catalogue import PackState
 from seawall.controller.repositories.adopting import adopt_point, tell_adopted, unknown_points
+from seawall.controller.repositories.stock import taken_stock
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store import Store, Transaction
 from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.clock import Clock
+from seawall.repository.collecting.trimming import trimmed_to
 from seawall.repository.errors import IntegrityError
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.condemn_log import CondemnLog, open_condemn_log
 from seawall.repository.format.layout import CONDEMNED_PREFIX, parse_condemned_name
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
@@ -30,28 +34,40 @@ class LaterLog:
     log: CondemnLog
 
 
-def catch_up(database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str) -> None:
+def catch_up(
+    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str, mark: LeaderMark
+) -> None:
     """Adopts points that the database does not know, and carries out again the logs that it has not reached. Usually there are none.
 
-    One transaction: adopting takes the next numbers, and whether a log was carried out is told by its number alone. Raises
-    Unavailable/NOT_LEADER; IntegrityError naming a log: a damaged one may hold what must never be named again.
+    Where such logs may be trimmed, the packs in the bucket say what they said. One transaction: adopting takes the next numbers, and
+    whether a log was carried out is told by its number alone. `mark`: put into the bucket before. Raises Unavailable/NOT_LEADER;
+    IntegrityError naming a log: a damaged one may hold what must never be named again.
     """
     logs = later_logs(database, repository, repository_id)
     points = unknown_points(database, repository, repository_id, doomed_slots(logs))
-    if not logs and not points:
-        return
+    floor = trimmed_to(repository.store)
+    reached = database.read_now(lambda transaction: transaction.leadership.publications(repository_id))
+    changed = taken_stock(database, clock, repository, repository_id) if reached < floor else []
     present = _present(database, repository, repository_id, logs)
     leader = lease.current
 
     def closure(transaction: Transaction) -> list[bool]:
         transaction.leadership.check(leader)
+        for before, after in changed:
+            transaction.packs.save_pack(before, after)
         adopted = [adopt_point(transaction, leader, clock, repository_id, point) for point in points]
         for later in logs:
             replay_log(transaction, clock, repository_id, later.log, present)
+        transaction.leadership.raise_publications(repository_id, floor)
+        transaction.leadership.note_opening(repository_id, mark.epoch)
         return adopted
 
     for point, adopted in zip(points, database.write_now(closure), strict=True):
         tell_adopted(point, adopted)
+    if reached < floor:
+        _log.warning(
+            "repository.stock_taken", repository_id=repository_id, packs_changed=len(changed), trimmed_to=floor
+        )
     for later in logs:
         _log.warning(
             "repository.condemned_replayed", repository_id=repository_id, log=later.name, packs=len(later.log.slots)
@@ -68,10 +84,21 @@ def doomed_slots(logs: Iterable[LaterLog]) -> dict[bytes, SlotSet]:
 
 
 def later_logs(database: Store, repository: OpenRepository, repository_id: str) -> list[LaterLog]:
-    """By number. Raises IntegrityError naming the one that is damaged."""
-    reached = database.read_now(lambda transaction: transaction.leadership.publications(repository_id))
+    """By number. One of a leader older than the last that opened the repository on this database was not there then: whoever wrote it
+    saw a later leader, and deleted nothing (rule 5). It is void. Raises IntegrityError naming the one that is damaged.
+    """
+    reached, opened = database.read_now(
+        lambda transaction: (
+            transaction.leadership.publications(repository_id),
+            transaction.leadership.opened_epoch(repository_id),
+        )
+    )
     found = {info.name: parse_condemned_name(info.name) for info in repository.store.list(CONDEMNED_PREFIX)}
     later = sorted((number, name) for name, number in found.items() if number is not None and number[0] > reached)
+    for number, name in later:
+        if number[1] < opened:
+            _log.warning("condemn_log.void", repository_id=repository_id, log=name, opened_epoch=opened)
+    later = [(number, name) for number, name in later if number[1] >= opened]
     logs = []
     for number, name in later:
         with naming(name):
@@ -105,7 +132,8 @@ def replay_log(
             transaction.packs.void(repository_id, pack.id)
         if pack.state is not PackState.STORED:
             continue
-        condemned = pack.condemned | log.slots[pack.id]
+        every = SlotSet.of(np.arange(pack.slots, dtype=np.uint16))
+        condemned = pack.condemned | (every - (every - log.slots[pack.id]))
         after = replace(pack, condemned=condemned, condemned_us=clock.now_us())
         there = present.get(pack.id, [])
         if there and pack.generation not in there:

@@ -7,6 +7,10 @@ from seawall.controller.timings import Timings, microseconds
 
 AGENT_RESTARTED = "AGENT_RESTARTED"
 WORKER_EXITED = "WORKER_EXITED"
+STATE_CHANGED = ("VM_STARTED", "VM_STOPPED")
+"""The VM went on or off during its backup: what it is now can be backed up at once."""
+AT_ONCE_REQUEUES = 3
+"""As often; a VM that goes on and off again and again is given time."""
 
 
 def after_failure(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
@@ -42,8 +46,9 @@ def _requeued(run: Run, failure: Failure, now_us: int, timings: Timings, jitter:
     if requeues > timings.most_requeues:
         return replace(_failed(run, failure, now_us), requeues=requeues)
     shortest, longest = timings.conflict_backoff_seconds
-    restarted = failure.reason == AGENT_RESTARTED
-    backoff = timings.restart_backoff_seconds if restarted else shortest + (longest - shortest) * jitter
+    changed = failure.reason in STATE_CHANGED and requeues <= AT_ONCE_REQUEUES
+    at_once = changed or failure.reason == AGENT_RESTARTED
+    backoff = timings.restart_backoff_seconds if at_once else shortest + (longest - shortest) * jitter
     return _ready(replace(run, requeues=requeues), failure, now_us, backoff)
 
 

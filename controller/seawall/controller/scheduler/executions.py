@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from seawall.controller.admission.breakers import note_end
 from seawall.controller.errors import FailedPrecondition, NotFound, PermissionDenied
 from seawall.controller.records.runs import Run
 from seawall.controller.runs.machine import Execution, wanted
@@ -33,6 +34,8 @@ class Change:
         )
         if wanted(before) != wanted(saved):
             self._wake(after.attempt.host_id)
+        if before.attempt.state.live and not saved.attempt.state.live:
+            note_end(self.transaction, saved)
         if saved.run.state.over:
             self._woken.add(ENDED)
         return saved

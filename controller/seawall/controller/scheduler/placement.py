@@ -1,31 +1,20 @@
-"""Which READY run starts where, and what each other one waits for. Pure: facts in, plan out."""
+"""Which READY run starts where, and what each other one waits for. Pure: facts in, plan out.
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+Order: class (restores, then what an operator asked for, then what a policy fired, then maintenance); within a class the tenant that holds
+least for its weight; within a tenant the run that is latest for its objective. Nothing looks at a VM's size, so no large one starves.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from seawall.controller.records.fleet import Host, Session, Vm
-from seawall.controller.records.runs import Run, RunKind
-from seawall.repository.clock import datetime_of
+from seawall.controller.admission.candidates import rank
+from seawall.controller.admission.facts import FleetFacts
+from seawall.controller.admission.fairness import Queue
+from seawall.controller.admission.gates import BlockedOn, Gates
+from seawall.controller.records.runs import Run
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many attempts may be live at once."""
-
-    per_host: int = 2
-    everywhere: int = 64
-
-
-@dataclass(frozen=True, slots=True)
-class FleetFacts:
-    """The fleet at one moment. `busy`: live attempts by host, LOST ones too, as their workers may still read."""
-
-    now_us: int
-    hosts: Mapping[str, Host]
-    sessions: Mapping[str, Session]
-    vms: Mapping[str, Vm]
-    busy: Mapping[str, int]
+HOLD_AFTER_US = 15 * 60 * 1_000_000
+"""A run that waits for so long on limits keeps its place in all of them: else one that needs two scarce things might never find both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,67 +24,31 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    run: Run
-    blocked_on: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
+    """`waiting`: run id -> what it waits for; with the placements each run exactly once."""
+
     placements: tuple[Placement, ...]
-    waiting: tuple[Waiting, ...]
+    waiting: Mapping[str, BlockedOn]
 
 
-def plan(ready: Sequence[Run], facts: FleetFacts, limits: Limits) -> Plan:
-    """Restores first, then in the order given. Every run is in the plan exactly once."""
-    busy = Counter(facts.busy)
+def plan(ready: Sequence[Run], facts: FleetFacts) -> Plan:
+    """Deterministic: the same facts, whatever the order of the runs, give the same plan."""
+    ranked, gates = rank(ready, facts), Gates(facts)
+    runs = {run.id: run for run in ready}
     placements: list[Placement] = []
-    waiting: list[Waiting] = []
-    for run in sorted(ready, key=lambda each: each.kind is not RunKind.RESTORE):
-        host_id, blocked_on = _place(run, facts, limits, busy)
-        if blocked_on:
-            waiting.append(Waiting(run, blocked_on))
+    waiting = ranked.unable
+    long_ago_us = facts.now_us - HOLD_AFTER_US
+    queue = Queue(ranked.able, facts.held_by_tenant, facts.caps)
+    for candidate in queue:
+        blocked = gates.admit(candidate, hold=candidate.restore or candidate.due_us <= long_ago_us)
+        if blocked is None:
+            placements.append(Placement(runs[candidate.run_id], candidate.host_id))
+            queue.placed(candidate)
         else:
-            placements.append(Placement(run, host_id))
-            busy[host_id] += 1
-    return Plan(tuple(placements), tuple(waiting))
+            waiting[candidate.run_id] = blocked
+    return Plan(tuple(placements), waiting)
 
 
-def _place(run: Run, facts: FleetFacts, limits: Limits, busy: Counter[str]) -> tuple[str, str]:
-    """(host id, what it waits for or "")."""
-    host_id, why_not = _host_of(run, facts)
-    host = facts.hosts.get(host_id)
-    if why_not or host is None:
-        return "", why_not or f"host {host_id} is not enrolled any more"
-    why_not = _unreachable(host, facts)
-    if why_not:
-        return "", why_not
-    if busy[host_id] >= limits.per_host:
-        return "", f"all {limits.per_host} slots of host {host.name} are taken"
-    if busy.total() >= limits.everywhere:
-        return "", f"all {limits.everywhere} slots of this controller are taken"
-    return host_id, ""
-
-
-def _host_of(run: Run, facts: FleetFacts) -> tuple[str, str]:
-    """Only the host of a VM can read its disks; a restore goes where it was sent."""
-    if run.restore is not None:
-        return run.restore.host_id, ""
-    vm = facts.vms.get(run.vm_id)
-    if vm is None:
-        return "", f"VM {run.vm_name} is not reported by any host"
-    host = facts.hosts.get(vm.host_id)
-    if host is not None and _unreachable(host, facts):
-        return vm.host_id, ""
-    return vm.host_id, "" if vm.present else f"VM {run.vm_name} is not reported by any host"
-
-
-def _unreachable(host: Host, facts: FleetFacts) -> str:
-    if host.revoked:
-        return f"host {host.name} is revoked"
-    session = facts.sessions.get(host.id)
-    if session is None:
-        return f"host {host.name} has not connected yet"
-    if session.lease_until_us <= facts.now_us:
-        return f"host {host.name} is offline since {datetime_of(session.last_seen_us):%Y-%m-%d %H:%M:%S} UTC"
-    return ""
+def why_waiting(run: Run, ready: Iterable[Run], facts: FleetFacts) -> BlockedOn | None:
+    """What one run waits for now; None: it would start."""
+    return plan(list(ready), facts).waiting.get(run.id)

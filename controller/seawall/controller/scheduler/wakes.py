@@ -11,6 +11,10 @@ ANYTHING = ""
 SCHEDULER = "scheduler"
 ENDED = "ended"
 """A run is over: who watches runs need not wait for its next look."""
+POLICIES = "policies"
+"""A policy was applied."""
+RETENTION = "retention"
+"""A hold came or went, or a rule changed: what retention keeps may have changed without a new point."""
 
 
 class Wakes:

@@ -40,6 +40,7 @@ OPTIONS: list[tuple[str, int]] = [
 class BoundPorts:
     operator: int
     agent: int
+    """0: not open, as another controller leads. Agents that are given several addresses find the leader's, the only open one."""
 
 
 class Servers:
@@ -68,13 +69,30 @@ class Servers:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.agent)
 
     async def start(self) -> BoundPorts:
-        """Bind and serve; health says SERVING. Raises Unavailable/PORT_IN_USE naming setting and address."""
-        operator = self._bind(self.operator, "operator_listen", mutual=False)
-        agent = self._bind(self.agent, "agent_listen", mutual=True)
+        """Bind both, then serve; health says SERVING. Raises Unavailable/PORT_IN_USE naming setting and address."""
+        ports = BoundPorts(self._bind_operator(), self._bind_agent())
         await self.operator.start()
         await self.agent.start()
-        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-        return BoundPorts(operator, agent)
+        await self.ready(True)
+        return ports
+
+    async def start_operator(self) -> int:
+        """This one alone; its port. Raises Unavailable/PORT_IN_USE."""
+        port = self._bind_operator()
+        await self.operator.start()
+        await self.ready(True)
+        return port
+
+    async def start_agent(self) -> int:
+        """The other one, later; its port. Raises Unavailable/PORT_IN_USE."""
+        port = self._bind_agent()
+        await self.agent.start()
+        return port
+
+    async def ready(self, ready: bool) -> None:
+        """What health says. After `stop` it stays NOT_SERVING."""
+        serving = health_pb2.HealthCheckResponse
+        await self._health.set("", serving.SERVING if ready else serving.NOT_SERVING)
 
     async def stop(self) -> None:
         """Health says NOT_SERVING, long-polls are answered, then both ports close; calls that go on are cut off after the grace."""
@@ -82,6 +100,12 @@ class Servers:
         self._drain.start()
         await asyncio.sleep(SETTLE_SECONDS)
         await asyncio.gather(self.operator.stop(self._grace_seconds), self.agent.stop(self._grace_seconds))
+
+    def _bind_operator(self) -> int:
+        return self._bind(self.operator, "operator_listen", mutual=False)
+
+    def _bind_agent(self) -> int:
+        return self._bind(self.agent, "agent_listen", mutual=True)
 
     def _bind(self, server: aio.Server, setting: str, *, mutual: bool) -> int:
         address = self._listen[setting]

@@ -7,6 +7,7 @@ from typing import Any, cast
 from grpc import aio
 
 from seawall.api.v1 import agent_pb2, agent_pb2_grpc
+from seawall.controller.admission.shares import FLOOR_BYTES_PER_SECOND
 from seawall.controller.enrolment.enrol import Enrolment
 from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.publishing.slots import SlotRef
@@ -30,7 +31,7 @@ from seawall.controller.services.convert_fleet import vm_of
 from seawall.controller.services.convert_runs import failure_of, progress_of, warnings_of
 from seawall.controller.services.convert_time import duration, seconds_of, timestamp
 from seawall.controller.services.inventory import Inventories
-from seawall.controller.services.sessions import Desired, Greeting, Sessions
+from seawall.controller.services.sessions import Desired, Greeting, Sessions, Traffic
 from seawall.controller.services.transfers import Transfers
 from seawall.controller.text import printable
 from seawall.controller.timings import Timings
@@ -116,12 +117,16 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
     async def Heartbeat(self, request: agent_pb2.HeartbeatRequest, context: Context) -> agent_pb2.HeartbeatResponse:
         _check_count(request.attempts)
         reports = {each.attempt_id: progress_of(each) for each in request.attempts}
-        beat = await self._sessions.heartbeat(agent_id_of(context), request.session_id, reports)
+        traffic = Traffic(request.demand_bytes_per_second, request.rate_bytes_per_second)
+        beat = await self._sessions.heartbeat(agent_id_of(context), request.session_id, reports, traffic)
         return agent_pb2.HeartbeatResponse(
             lease_ttl=duration(self._timings.lease_ttl_seconds),
             generation=beat.generation,
             unknown_attempt_ids=beat.unknown,
             cancel_attempt_ids=beat.cancel,
+            bytes_per_second=beat.bytes_per_second,
+            valid_for=duration(self._timings.share_valid_seconds),
+            floor_bytes_per_second=FLOOR_BYTES_PER_SECOND,
         )
 
     async def AcceptAttempt(

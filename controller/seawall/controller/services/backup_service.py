@@ -7,14 +7,18 @@ from typing import Any, TypeVar
 from grpc import aio
 
 from seawall.api.v1 import operator_pb2, operator_pb2_grpc, resources_pb2
+from seawall.controller.policies.protection import all_page, unprotected_page
 from seawall.controller.repositories.add import Addition, RepositoryAdder
 from seawall.controller.repositories.health import StoreHealth
 from seawall.controller.scheduler.executions import Executions
+from seawall.controller.scheduler.wakes import ENDED, RETENTION
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.convert_catalogue import point_message, repository_message
 from seawall.controller.services.convert_fleet import host_message, vm_message
-from seawall.controller.services.convert_runs import backup_of, restore_of, run_message
+from seawall.controller.services.convert_runs import restore_of, run_message
+from seawall.controller.services.convert_settings import command_of, settings_of
 from seawall.controller.services.forgetting import Forgetting
+from seawall.controller.services.holding import Holding
 from seawall.controller.services.jobs import JobOrders
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.services.once import Once
@@ -51,6 +55,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         health: StoreHealth,
         blocking: Blocking,
         forgetting: Forgetting,
+        holding: Holding,
         jobs: JobOrders,
         version: str,
     ) -> None:
@@ -62,6 +67,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self._health = health
         self._blocking = blocking
         self._forgetting = forgetting
+        self._holding = holding
         self._jobs = jobs
         self._version = version
 
@@ -88,7 +94,8 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
 
         def closure(transaction: Transaction) -> operator_pb2.ListVmsResponse:
             host_id = find_host(transaction, request.host).id if request.host else ""
-            page, token = cut(transaction.fleet.vms(host_id, after, size + 1), size)
+            find = unprotected_page if request.unprotected else all_page
+            page, token = cut(find(transaction, host_id, after, size + 1), size)
             vms = [vm_message(view) for view in vm_views(transaction, page)]
             shown, token = fit(page, vms, token)
             return operator_pb2.ListVmsResponse(vms=shown, next_page_token=token)
@@ -102,16 +109,37 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
 
         return await self._read(closure)
 
+    async def ProtectVm(
+        self, request: operator_pb2.ProtectVmRequest, context: Context
+    ) -> operator_pb2.ProtectVmResponse:
+        said = settings_of(request.settings)
+        vm_id = await self._executions.change(
+            lambda change: self._once.within(
+                change.transaction,
+                "ProtectVm",
+                request.request_id,
+                lambda: self._orders.protect(change, request.vm, said, request.unset),
+            )
+        )
+
+        def closure(transaction: Transaction) -> operator_pb2.ProtectVmResponse:
+            (view,) = vm_views(transaction, [find_vm(transaction, vm_id)])
+            return operator_pb2.ProtectVmResponse(vm=vm_message(view))
+
+        return await self._read(closure)
+
     async def StartBackup(
         self, request: operator_pb2.StartBackupRequest, context: Context
     ) -> operator_pb2.StartBackupResponse:
-        spec = backup_of(request)
+        command = command_of(request)
         answer = await self._executions.change(
             lambda change: self._once.within(
                 change.transaction,
                 "StartBackup",
                 request.request_id,
-                lambda: json.dumps(self._orders.backup(change, request.vms, request.repository, spec)),
+                lambda: json.dumps(
+                    self._orders.backup(change, request.vms, request.repository, command, together=request.together)
+                ),
             )
         )
         views = await self._views(json.loads(answer))
@@ -199,6 +227,41 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     ) -> operator_pb2.ForgetPointsResponse:
         return await self._forgetting.forget(request)
 
+    async def HoldPoints(
+        self, request: operator_pb2.HoldPointsRequest, context: Context
+    ) -> operator_pb2.HoldPointsResponse:
+        for_us = request.hold_for.ToMicroseconds() if request.HasField("hold_for") else None
+        points = await self._on_points(
+            "HoldPoints",
+            request.request_id,
+            lambda transaction: self._holding.hold(transaction, request.points, request.reason, for_us),
+        )
+        return operator_pb2.HoldPointsResponse(points=points)
+
+    async def ReleasePoints(
+        self, request: operator_pb2.ReleasePointsRequest, context: Context
+    ) -> operator_pb2.ReleasePointsResponse:
+        points = await self._on_points(
+            "ReleasePoints",
+            request.request_id,
+            lambda transaction: self._holding.release(transaction, request.points),
+        )
+        return operator_pb2.ReleasePointsResponse(points=points)
+
+    async def _on_points(
+        self, method: str, request_id: str, act: Callable[[Transaction], list[str]]
+    ) -> list[resources_pb2.Point]:
+        """The points, as they are after it."""
+
+        def closure(transaction: Transaction) -> list[resources_pb2.Point]:
+            answer = self._once.within(transaction, method, request_id, lambda: json.dumps(act(transaction)))
+            found = (transaction.points.point(point_id) for point_id in json.loads(answer))
+            return [point_message(view) for view in point_views(transaction, [each for each in found if each])]
+
+        points = await self._executions.store.write(closure)
+        self._executions.wakes.notify((RETENTION, ENDED))
+        return points
+
     async def StartJob(self, request: operator_pb2.StartJobRequest, context: Context) -> operator_pb2.StartJobResponse:
         return operator_pb2.StartJobResponse(job=await self._jobs.start(request))
 
@@ -261,7 +324,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         return self._told(view)
 
     def _told(self, view: RepositoryView) -> resources_pb2.Repository:
-        return repository_message(view, self._health.trouble(view.record.id))
+        return repository_message(view, self._health.trouble(view.record.id) or view.trouble)
 
     async def _views(self, run_ids: Sequence[str]) -> list[RunView]:
         def closure(transaction: Transaction) -> list[RunView]:

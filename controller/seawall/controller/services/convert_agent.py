@@ -66,6 +66,14 @@ def _backup_grant(access: BackupAccess) -> agent_pb2.BackupGrant:
         bad_slots=[
             agent_pb2.BadSlots(pack_id=pack_id, slots=slots.encoded) for pack_id, slots in access.bad_slots.items()
         ],
+        latency_ceiling_ms=access.spec.latency_ceiling_ms,
+        bytes_per_second=access.spec.bytes_per_second,
+        iops=access.spec.iops,
+        scratch_quota_bytes=access.spec.scratch_quota_bytes,
+        freeze_limit_ms=access.spec.freeze_limit_ms,
+        scratch_ends=access.scratch_ends,
+        group_id=access.spec.group_id,
+        group_vm_ids=access.spec.group,
     )
 
 

@@ -4,6 +4,7 @@ import json
 
 from seawall.api.v1 import resources_pb2
 from seawall.controller.records.catalogue import PointDisk
+from seawall.controller.records.policies import Hold
 from seawall.controller.records.runs import ReadMethod
 from seawall.controller.services.convert_runs import READ_METHOD, read_method_of, warning_messages
 from seawall.controller.services.convert_time import timestamp
@@ -24,10 +25,21 @@ def point_message(view: PointView) -> resources_pb2.Point:
         guest_frozen=point.guest_frozen,
         disks=[_disk_message(disk) for disk in point.disks],
         warnings=warning_messages(point.warnings),
+        members=[resources_pb2.PointMember(name=one.name, size_bytes=one.size_bytes) for one in point.members],
         instant=timestamp(point.instant_us),
         published_at=timestamp(point.published_us),
         host_name=view.host_name,
         damage=damage_text(point.damaged),
+        verified=point.verified,
+        verified_at=timestamp(point.verified_us) if point.verified else None,
+        holds=[_hold_message(view.hold)] if view.hold else (),
+        policy=view.policy_name,
+    )
+
+
+def _hold_message(hold: Hold) -> resources_pb2.PointHold:
+    return resources_pb2.PointHold(
+        reason=hold.reason, placed_at=timestamp(hold.created_us), until=timestamp(hold.until_us)
     )
 
 

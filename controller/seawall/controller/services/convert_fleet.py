@@ -3,12 +3,15 @@
 from seawall.api.v1 import resources_pb2
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.fleet import Vm, VmDisk
+from seawall.controller.records.limits import Service
+from seawall.controller.services.convert_settings import settings_message
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import HostView, VmView
 from seawall.controller.text import printable, sentence
 from seawall.repository.format.names import check_id
 
 MOST_DISKS = 256
+MOST_TAGS = 64
 
 
 def host_message(view: HostView) -> resources_pb2.Host:
@@ -22,6 +25,9 @@ def host_message(view: HostView) -> resources_pb2.Host:
         hypervisor_version=host.hypervisor_version,
         vm_count=view.vm_count,
         certificate_expires_at=timestamp(host.certificate_expires_us),
+        cordoned=host.service is not Service.IN_SERVICE,
+        draining=host.service is Service.DRAINING,
+        site=host.site,
     )
 
 
@@ -38,6 +44,9 @@ def vm_message(view: VmView) -> resources_pb2.Vm:
         last_point_at=timestamp(newest.instant_us if newest else 0),
         last_point_id=newest.id if newest else "",
         present=vm.present,
+        policies=view.policies,
+        tags=vm.tags,
+        settings=settings_message(view.settings),
     )
 
 
@@ -59,7 +68,8 @@ def vm_of(message: resources_pb2.Vm, host_id: str, now_us: int) -> Vm:
     except ValueError as error:
         raise InvalidArgument("BAD_VM", f"A VM's id is a lower-case UUID: {error}") from error
     disks = tuple(_disk_of(disk) for disk in message.disks[:MOST_DISKS])
-    return Vm(vm_id, printable(message.name), host_id, printable(message.state), disks, now_us, True)
+    tags = tuple(dict.fromkeys(tag for each in message.tags[:MOST_TAGS] if (tag := printable(each))))
+    return Vm(vm_id, printable(message.name), host_id, printable(message.state), disks, now_us, True, tags)
 
 
 def _disk_of(disk: resources_pb2.VmDisk) -> VmDisk:

@@ -58,6 +58,12 @@ def fitted(
 
     Raises InvalidArgument/TOO_MANY_POINTS when those that go are too many alone.
     """
+    shown = fitted_verdicts(verdicts)
+    return operator_pb2.ForgetPointsResponse(verdicts=shown, reclaim=reclaim, left_off=len(verdicts) - len(shown))
+
+
+def fitted_verdicts(verdicts: Sequence[resources_pb2.PointVerdict]) -> list[resources_pb2.PointVerdict]:
+    """Those that an answer has room for, in their order. Raises InvalidArgument/TOO_MANY_POINTS."""
     room = LARGEST_BYTES - sum(each.ByteSize() for each in verdicts if each.verdict == _KEEP[False])
     if room < 0:
         raise InvalidArgument(
@@ -69,4 +75,4 @@ def fitted(
             room -= each.ByteSize()
         if each.verdict == _KEEP[False] or room >= 0:
             shown.append(each)
-    return operator_pb2.ForgetPointsResponse(verdicts=shown, reclaim=reclaim, left_off=len(verdicts) - len(shown))
+    return shown

@@ -5,11 +5,10 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, TypeVar
 
-from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.api.v1 import resources_pb2
 from seawall.controller.records.runs import (
     Attempt,
     AttemptState,
-    BackupSpec,
     DiskProgress,
     Failure,
     FailureKind,
@@ -26,6 +25,7 @@ from seawall.controller.text import printable, sentence
 W = TypeVar("W", bound=StrEnum)
 MOST_DISKS = 256
 MOST_WARNINGS = 100
+MOST_NOTES = 20
 ATTEMPT_STATE = "ATTEMPT_STATE_"
 READ_METHOD = "READ_METHOD_"
 
@@ -48,7 +48,10 @@ def run_message(view: RunView) -> resources_pb2.Run:
         created_at=timestamp(run.created_us),
         ended_at=timestamp(run.ended_us),
         restore=_restore(run.restore),
+        policy=view.policy_name,
+        nominal_at=timestamp(run.nominal_us),
         version=sum(view.mark),  # each part only ever grows
+        settings=run.backup.chosen if run.backup else (),
     )
 
 
@@ -79,6 +82,9 @@ def _progress(attempt_id: str, progress: Progress | None) -> resources_pb2.Attem
         bottleneck=progress.bottleneck,
         rate_bytes_per_second=progress.rate_bytes_per_second,
         eta_seconds=progress.eta_seconds,
+        notes=progress.notes,
+        held_back_ms=progress.held_back_ms,
+        frozen_ms=progress.frozen_ms,
     )
 
 
@@ -107,6 +113,9 @@ def progress_of(message: resources_pb2.AttemptProgress) -> Progress:
         bottleneck=printable(message.bottleneck),
         rate_bytes_per_second=message.rate_bytes_per_second,
         eta_seconds=message.eta_seconds,
+        notes=tuple(sentence(each) for each in message.notes[:MOST_NOTES]),
+        held_back_ms=message.held_back_ms,
+        frozen_ms=message.frozen_ms,
     )
 
 
@@ -185,14 +194,6 @@ def restore_of(message: resources_pb2.RestoreSpec) -> RestoreSpec:
         directory=message.directory,
         disks=tuple(message.disks),
     )
-
-
-def backup_of(request: operator_pb2.StartBackupRequest) -> BackupSpec:
-    return BackupSpec(_freeze_of(request.freeze), tuple(request.exclude_disks))
-
-
-def _freeze_of(value: "resources_pb2.FreezePolicy.ValueType") -> FreezePolicy:
-    return _word(FreezePolicy, resources_pb2.FreezePolicy, value, "FREEZE_POLICY_", FreezePolicy.TRY)
 
 
 def freeze_value(freeze: FreezePolicy) -> "resources_pb2.FreezePolicy.ValueType":

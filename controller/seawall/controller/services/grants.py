@@ -22,6 +22,9 @@ from seawall.repository.format.slot_set import SlotSet
 
 _log = structlog.get_logger()
 
+SCRATCH_FULL = "SCRATCH_FULL"
+"""An agent's reason: the backup was ended before the guest's own writes could fail."""
+
 _UNREADABLE = (ObjectMissing, IntegrityError, WrongKey, RefmapInvalid, FormatUnsupported)
 """What says that a point's objects are lost or damaged, not that the store is silent."""
 
@@ -48,6 +51,8 @@ class BackupAccess:
     no_parent_reason: str
     bad_slots: Mapping[bytes, SlotSet]
     """Of the parent: they must not be named again (rule 7)."""
+    scratch_ends: int = 0
+    """Attempts of this run that ended because scratch was full."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,7 +84,8 @@ class Grants:
         bad = self._bad_slots(repository, run, parent.point_id, host_id) if parent else {}
         if wire_bytes(bad) > MOST_BYTES:
             parent, no_parent_reason, bad = None, "Too much of its newest point is damaged.", {}
-        return BackupAccess(run, spec, repository, epoch, k_dedup, parent, no_parent_reason, bad)
+        ends = self._store.read_now(lambda transaction: _scratch_ends(transaction, run.id))
+        return BackupAccess(run, spec, repository, epoch, k_dedup, parent, no_parent_reason, bad, ends)
 
     def restore(self, run: Run) -> RestoreAccess:
         repository = self._repositories.open(run.repository_id)
@@ -142,6 +148,12 @@ class Grants:
         if point is None:
             raise NotFound("POINT_UNKNOWN", f"There is no point {point_id}.")
         return point
+
+
+def _scratch_ends(transaction: Transaction, run_id: str) -> int:
+    """What the next attempt makes its plan from."""
+    failures = (attempt.failure for attempt in transaction.runs.attempts_of([run_id]))
+    return sum(failure is not None and failure.reason == SCRATCH_FULL for failure in failures)
 
 
 def _newest(transaction: Transaction, run: Run) -> tuple[Point | None, str]:

@@ -9,11 +9,15 @@ from seawall.controller.records.catalogue import Point, PointState, RepositoryRe
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.maintenance import Pin, PinKind
 from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKind, RunState
+from seawall.controller.records.settings import CaptureSettings, VmSettings
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs.machine import cancel, cancel_waiting
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change
+from seawall.controller.services.grouping import as_one_of, check_group, refuse_open
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
+from seawall.controller.settings.bounds import check, merged
+from seawall.controller.settings.resolve import resolve
 from seawall.controller.store import Transaction
 from seawall.controller.timings import Timings, microseconds
 
@@ -31,27 +35,61 @@ class Orders:
     clock: SteadyClock
     timings: Timings
 
-    def backup(self, change: Change, vms: Sequence[str], repository: str, spec: BackupSpec) -> list[str]:
-        """One run a VM; an open one into the same repository is returned instead of a second.
+    def backup(
+        self, change: Change, vms: Sequence[str], repository: str, command: CaptureSettings, *, together: bool = False
+    ) -> list[str]:
+        """One run a VM; an open one into the same repository is returned instead of a second. What the command leaves open is the VM's.
 
         Raises NotFound/VM_UNKNOWN, REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES, NO_DISKS;
-        InvalidArgument/NO_VMS, DISK_UNKNOWN.
+        InvalidArgument/NO_VMS, DISK_UNKNOWN, BAD_SETTING. And `together`: FailedPrecondition/NOT_ON_ONE_HOST, RUN_OPEN;
+        InvalidArgument/BAD_GROUP.
         """
         if not vms:
             raise InvalidArgument("NO_VMS", "Name at least one VM.")
+        check(command)
         target = _repository(change.transaction, repository)
         found = [find_vm(change.transaction, text) for text in vms]
-        _check_excluded(found, spec)
-        return [self._backup(change, vm, target, spec) for vm in found]
+        _check_excluded(found, command)
+        if together:
+            command = check_group(found, command)
+        group = (uuid7(self.clock), found) if together else None
+        return [self._backup(change, vm, target, command, group) for vm in found]
 
-    def _backup(self, change: Change, vm: Vm, repository: RepositoryRecord, spec: BackupSpec) -> str:
+    def _backup(
+        self,
+        change: Change,
+        vm: Vm,
+        repository: RepositoryRecord,
+        command: CaptureSettings,
+        group: tuple[str, Sequence[Vm]] | None = None,
+    ) -> str:
+        spec = resolve(command, change.transaction.settings.of_vm(vm.id).capture)
         _check_disks(vm, spec)
         opened = change.transaction.runs.open_backup(vm.id, repository.id)
+        if group is not None:
+            if opened is not None:
+                raise refuse_open(vm, opened.id)
+            spec = as_one_of(spec, *group)
         if opened is not None:
+            self._bring_forward(change, opened)
             return opened.id
         run = self._run(RunKind.BACKUP, vm.id, vm.name, TENANT, repository.id)
         change.transaction.runs.add_run(replace(run, point_id=run.id, backup=spec))
         return run.id
+
+    def _bring_forward(self, change: Change, run: Run) -> None:
+        """A policy's backup that waits for its place in the spread begins now: somebody wants it."""
+        now_us = self.clock.now_us()
+        if run.policy_id and run.state is RunState.READY and not run.attempt_count and run.not_before_us > now_us:
+            change.transaction.runs.save_run(run, replace(run, not_before_us=now_us, blocked_on=WAITS))
+
+    def protect(self, change: Change, text: str, said: VmSettings, unset: Sequence[str]) -> str:
+        """The VM's id. Runs that exist keep what they began with. Raises NotFound/VM_UNKNOWN; InvalidArgument/BAD_SETTING, DISK_UNKNOWN."""
+        vm = find_vm(change.transaction, text)
+        _check_excluded([vm], said.capture)
+        settings = merged(change.transaction.settings.of_vm(vm.id), said, unset)
+        change.transaction.settings.save(vm.id, settings, self.clock.now_us())
+        return vm.id
 
     def restore(self, change: Change, spec: RestoreSpec) -> str:
         """Raises NotFound/POINT_UNKNOWN, HOST_UNKNOWN; FailedPrecondition/POINT_NOT_AVAILABLE;
@@ -113,9 +151,9 @@ def _repository(transaction: Transaction, text: str) -> RepositoryRecord:
     return every[0]
 
 
-def _check_excluded(vms: Sequence[Vm], spec: BackupSpec) -> None:
+def _check_excluded(vms: Sequence[Vm], said: CaptureSettings) -> None:
     """A disk that none of the VMs has was mistyped; the one that was meant would be backed up."""
-    unknown = sorted(set(spec.exclude_disks) - {disk.disk for vm in vms for disk in vm.disks})
+    unknown = sorted(set(said.exclude_disks or ()) - {disk.disk for vm in vms for disk in vm.disks})
     if unknown:
         known = ", ".join(sorted({disk.disk for vm in vms for disk in vm.disks})) or "none"
         raise InvalidArgument("DISK_UNKNOWN", f"No VM named here has a disk {', '.join(unknown)}; there is {known}.")

@@ -1,10 +1,11 @@
 """Sessions of agents: Hello, the lease, the desired set. No wire types here."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
+from seawall.controller.admission.shares import told
 from seawall.controller.errors import FailedPrecondition
 from seawall.controller.records.fleet import Session
 from seawall.controller.records.runs import Attempt, AttemptState, Progress, Run
@@ -50,6 +51,16 @@ class Beat:
     generation: int
     unknown: tuple[str, ...]
     cancel: tuple[str, ...]
+    bytes_per_second: int = 0
+    """The host's share of the bandwidth; 0: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the host's workers would use of the network to the stores, and what they do; bytes per second."""
+
+    demand: int = 0
+    rate: int = 0
 
 
 class Sessions:
@@ -105,7 +116,9 @@ class Sessions:
 
         return await self._store.read(closure)
 
-    async def heartbeat(self, agent_id: str, session_id: str, reports: dict[str, Progress]) -> Beat:
+    async def heartbeat(
+        self, agent_id: str, session_id: str, reports: dict[str, Progress], traffic: Traffic | None = None
+    ) -> Beat:
         """Renews the lease, stores what moved. Raises FailedPrecondition/SESSION_UNKNOWN."""
         now_us = self._clock.now_us()
         lease_until_us = now_us + microseconds(self._timings.lease_ttl_seconds)
@@ -113,7 +126,9 @@ class Sessions:
         def closure(change: Change) -> Beat:
             require_session(change.transaction, agent_id, session_id)
             change.transaction.fleet.renew_session(agent_id, session_id, lease_until_us, now_us)
-            return self._reported(change, agent_id, reports, now_us)
+            beat = self._reported(change, agent_id, reports, now_us)
+            share = told(change.transaction, agent_id, traffic.demand, traffic.rate, now_us) if traffic else 0
+            return replace(beat, bytes_per_second=share)
 
         # Progress starts nothing; what the lease of a host that was away allows comes with the next regular look.
         return await self._executions.change(closure, schedule=False)

@@ -29,6 +29,7 @@ def status_message(transaction: Transaction, now_us: int, version: str) -> opera
         runs_waiting=counts.ready,
         runs_failed_24h=counts.failed,
         points_total=totals.points,
+        points_verified=totals.verified,
         stored_bytes=sum(transaction.repositories.totals(record.id).stored_bytes for record in repositories),
         protected_bytes=totals.virtual_bytes,
         recent_failures=[run_message(view) for view in run_views(transaction, failed)],

@@ -3,10 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from seawall.controller.admission.breaker import FAILURES, probe_us
+from seawall.controller.policies.protection import protectors
 from seawall.controller.records.catalogue import Point, RepositoryRecord, RepositoryTotals
 from seawall.controller.records.fleet import Host, Session, Vm
+from seawall.controller.records.limits import Scope, ScopeKey
+from seawall.controller.records.policies import Hold
 from seawall.controller.records.runs import Attempt, Progress, Run
+from seawall.controller.records.settings import NO_SETTINGS, VmSettings
 from seawall.controller.store import Transaction
+from seawall.repository.clock import datetime_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,7 @@ class RunView:
     progress: Mapping[str, Progress]
     host_names: Mapping[str, str]
     repository_name: str
+    policy_name: str = ""
 
     @property
     def mark(self) -> tuple[int, ...]:
@@ -40,6 +47,9 @@ class VmView:
     vm: Vm
     host_name: str
     newest: Point | None
+    policies: tuple[str, ...] = ()
+    """Names of those that protect it."""
+    settings: VmSettings = NO_SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +57,15 @@ class PointView:
     point: Point
     repository_name: str
     host_name: str
+    policy_name: str = ""
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RepositoryView:
     record: RepositoryRecord
     totals: RepositoryTotals
+    trouble: str = ""
 
 
 def run_views(transaction: Transaction, runs: Sequence[Run]) -> list[RunView]:
@@ -62,7 +75,7 @@ def run_views(transaction: Transaction, runs: Sequence[Run]) -> list[RunView]:
     every = [attempt for some in attempts.values() for attempt in some]
     progress = transaction.runs.progress_of([attempt.id for attempt in every])
     hosts = _host_names(transaction, {attempt.host_id for attempt in every})
-    repositories = _repository_names(transaction)
+    repositories, policies = _repository_names(transaction), _policy_names(transaction)
     return [
         RunView(
             run,
@@ -70,6 +83,7 @@ def run_views(transaction: Transaction, runs: Sequence[Run]) -> list[RunView]:
             {attempt.id: progress[attempt.id] for attempt in attempts[run.id] if attempt.id in progress},
             hosts,
             repositories.get(run.repository_id, ""),
+            policies.get(run.policy_id, ""),
         )
         for run in runs
     ]
@@ -88,19 +102,51 @@ def host_views(transaction: Transaction, hosts: Sequence[Host], now_us: int) -> 
 def vm_views(transaction: Transaction, vms: Sequence[Vm]) -> list[VmView]:
     newest = transaction.points.newest_of_vms([vm.id for vm in vms])
     names = _host_names(transaction, {vm.host_id for vm in vms})
-    return [VmView(vm, names.get(vm.host_id, ""), newest.get(vm.id)) for vm in vms]
+    settings = transaction.settings.of_vms([vm.id for vm in vms])
+    policies = protectors(transaction, vms)
+    return [
+        VmView(
+            vm,
+            names.get(vm.host_id, ""),
+            newest.get(vm.id),
+            policies.get(vm.id, ()),
+            settings.get(vm.id, NO_SETTINGS),
+        )
+        for vm in vms
+    ]
 
 
 def point_views(transaction: Transaction, points: Sequence[Point]) -> list[PointView]:
-    repositories = _repository_names(transaction)
+    repositories, policies = _repository_names(transaction), _policy_names(transaction)
     hosts = _host_names(transaction, {point.host_id for point in points})
+    holds = transaction.policies.holds_of([point.id for point in points])
     return [
-        PointView(point, repositories.get(point.repository_id, ""), hosts.get(point.host_id, "")) for point in points
+        PointView(
+            point,
+            repositories.get(point.repository_id, ""),
+            hosts.get(point.host_id, ""),
+            policies.get(point.policy_id, ""),
+            holds.get(point.id),
+        )
+        for point in points
     ]
 
 
 def repository_views(transaction: Transaction, records: Sequence[RepositoryRecord]) -> list[RepositoryView]:
-    return [RepositoryView(record, transaction.repositories.totals(record.id)) for record in records]
+    return [
+        RepositoryView(record, transaction.repositories.totals(record.id), _failing(transaction, record))
+        for record in records
+    ]
+
+
+def _failing(transaction: Transaction, record: RepositoryRecord) -> str:
+    """That runs wait because one after the other failed; "" while they do not."""
+    breaker = transaction.limits.breaker(ScopeKey(Scope.REPOSITORY, record.id))
+    if breaker is None or breaker.failures < FAILURES:
+        return ""
+    when = f"{datetime_of(probe_us(breaker)):%H:%M:%S} UTC"
+    last = f"{breaker.reason}: {breaker.message}"
+    return f"{breaker.failures} attempts failed in a row, so runs wait; the next one tries from {when} on. The last one: {last}"
 
 
 def _host_names(transaction: Transaction, host_ids: set[str]) -> dict[str, str]:
@@ -110,3 +156,8 @@ def _host_names(transaction: Transaction, host_ids: set[str]) -> dict[str, str]:
 
 def _repository_names(transaction: Transaction) -> dict[str, str]:
     return {record.id: record.name for record in transaction.repositories.repositories()}
+
+
+def _policy_names(transaction: Transaction) -> dict[str, str]:
+    """Deleted ones too: their runs and points remain."""
+    return {policy.id: policy.name for policy in transaction.policies.policies(deleted=True)}

@@ -11,6 +11,7 @@ from seawall.repository.checking.affected import mark_points
 from seawall.repository.checking.contents import ContentsCheck, Looked
 from seawall.repository.checking.finding import Finding, Findings
 from seawall.repository.checking.port import Ledger, PackFacts, Progress
+from seawall.repository.checking.proving import prove_points
 from seawall.repository.checking.sample import sample, share_of
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.clock import Clock
@@ -43,6 +44,8 @@ class CheckResult:
     recovered_packs: int
     damaged_points: int
     """In the repository, as it is now."""
+    proven_points: int
+    """Found to be whole for the first time: shown as verified from now on."""
     findings_total: int
     findings: tuple[Finding, ...]
 
@@ -141,6 +144,7 @@ def check(repository: OpenRepository, ledger: Ledger, request: CheckRequest, clo
         work.structure()
     work.contents()
     damaged = work.points()
+    proven = prove_points(repository, ledger, work.findings, again=request.structure)
     counts, listed = work.counts, work.findings.listed()
     return CheckResult(
         points=counts.points,
@@ -149,6 +153,7 @@ def check(repository: OpenRepository, ledger: Ledger, request: CheckRequest, clo
         bad_slots=counts.bad_slots,
         recovered_packs=counts.recovered_packs,
         damaged_points=damaged,
+        proven_points=proven,
         findings_total=len(work.findings),
         findings=listed,
     )

@@ -40,7 +40,10 @@ _HEAL = (
     "The next backup of each VM concerned stores these chunks anew. Older points become whole again from a copy of the repository: "
     "seawall repo heal REPO --from URL; or put the object back from an older version of the bucket and check again with --read-data."
 )
-_BRING_BACK = "Put the object back from a copy or an older version of the bucket, then check again."
+_BRING_BACK = (
+    "Bring it back from a copy of the repository: seawall repo heal REPO --from URL; or put the object back from an older version of the "
+    "bucket. Then check again."
+)
 _COPY = "Nothing is lost yet. seawall repo heal REPO --from URL writes the pack anew from a copy of the repository."
 _REPORT = "Keep the bucket as it is and ask for help with this finding: a writer made what its point does not need."
 

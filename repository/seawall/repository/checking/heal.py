@@ -1,4 +1,5 @@
-"""Good packs from a copy of the repository: the copy's bytes are proven chunk by chunk, then written as the pack's next generation.
+"""Good packs from a copy of the repository: the copy's bytes are proven chunk by chunk, then written as the pack's next generation. Then
+manifests and refmaps (`heal_points`).
 
 Called by the maintenance worker. Repeatable: a pack is healed when its new generation was read back and the ledger took it; one that a
 crash left without that is an object that nobody names, and collection removes it.
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from seawall.repository.checking.check import tell_points
 from seawall.repository.checking.finding import Finding, Findings, Reason
+from seawall.repository.checking.heal_points import heal_points
 from seawall.repository.checking.pack import opener_of, read_pack, verify_pack
 from seawall.repository.checking.port import Ledger, PackFacts, Progress
 from seawall.repository.checking.verdict import Opener, judge
@@ -30,6 +32,8 @@ class HealResult:
     """That were bad."""
     bytes: int
     """Written."""
+    healed_manifests: int
+    healed_refmaps: int
     still_bad_packs: int
     damaged_points: int
     findings_total: int
@@ -57,11 +61,14 @@ def heal(repository: OpenRepository, ledger: Ledger, copy: Store) -> HealResult:
         length = _heal_pack(repository, ledger, copy, pack, findings)
         if length:
             healed, slots, written = healed + 1, slots + len(pack.bad), written + length
+    brought_back = heal_points(repository, ledger, copy, findings)
     points = tell_points(repository, ledger, findings)
     return HealResult(
         healed_packs=healed,
         healed_slots=slots,
         bytes=written,
+        healed_manifests=brought_back.manifests,
+        healed_refmaps=brought_back.refmaps,
         still_bad_packs=len(ledger.damaged_packs()),
         damaged_points=points,
         findings_total=len(findings),
@@ -99,7 +106,7 @@ def _heal_pack(repository: OpenRepository, ledger: Ledger, copy: Store, pack: Pa
 
 def _remove_damaged(store: Store, ledger: Ledger, pack: PackFacts) -> None:
     """So that who names the old generation finds it gone, and looks for the new one. What the store keeps, collection removes."""
-    require_newest(store, ledger.epoch())
+    require_newest(store, ledger.leader())
     for generation in pack.generations:
         with suppress(StoreRefused):
             store.delete(pack_name(pack.tenant, pack.id, generation))

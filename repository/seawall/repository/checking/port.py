@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 
@@ -77,6 +78,14 @@ class PointDamage:
     disks: Mapping[str, tuple[tuple[int, int], ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """`sibling`: the newest point of its VM that is proven, and not damaged: most of its pages are the same."""
+
+    name: PointName
+    sibling: PointName | None
+
+
 class Ledger(Protocol):
     """Thread-safe. Every method may raise the job's own end (cancelled, no leader any more); the checker lets it through."""
 
@@ -113,8 +122,16 @@ class Ledger(Protocol):
     def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
         """The pack's current generation is this one now, read back and proven. As `proven`."""
 
-    def epoch(self) -> int:
-        """Of the leader, as the bucket knows it: nothing is deleted once the bucket knows a later one."""
+    def leader(self) -> LeaderMark:
+        """As it announced itself in this bucket: nothing is deleted once the bucket knows a later one."""
+
+    def unproven(self, limit: int, *, again: bool = False) -> Sequence[Unproven]:
+        """AVAILABLE, undamaged points that nobody looked at as `proved` means it; by VM, in the order of publication. `again`: also those
+        that were looked at and not proven.
+        """
+
+    def proved(self, point: PointName, proved: bool) -> None:
+        """All that the point names was read and proven, and its refmap names all that it needs (rule 12); or that is not so."""
 
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
         """What the catalogue shows of the point; None: it is whole."""

@@ -42,6 +42,8 @@ class Standing:
     last_rolling_begin_us: int
     """Of the last one, or when the repository was added."""
     last_failed_us: int
+    unproven: bool = False
+    """Points whose packs may all be read by now, and that nobody looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def next_check(standing: Standing, rhythm: Rhythm) -> Due | None:
         return None
     if not standing.oldest:
         return None
-    if not standing.oldest[0].looked_us:
+    if not standing.oldest[0].looked_us or standing.unproven:
         ready = _since(standing, standing.last_new_end_us) >= rhythm.new_every_seconds
         return Due("new", rhythm.new_bytes) if ready else None
     return _rolling(standing, rhythm)

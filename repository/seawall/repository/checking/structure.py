@@ -53,6 +53,12 @@ class StructureCheck:
                 done += 1
                 yield done
 
+    def one(self, point: PointName, sound: SoundPages) -> bool:
+        """Whether nothing is wrong with its structure. Raises as `run` does."""
+        before = len(self._findings)
+        self._point(point, sound)
+        return len(self._findings) == before
+
     def _strangers(self, points: Sequence[PointName]) -> None:
         """Committed in the bucket, unknown to the catalogue."""
         known = set(points)

@@ -1,7 +1,7 @@
 """A whole collection, planned or done. Called by the maintenance worker; the ledger is behind its pipe.
 
-Order: precheck; then range by range of packs: mark, condemn in slices; then what is ripe: announce, delete, compact; then the sweep. Every
-step may be repeated: who begins anew after a crash does what is left.
+Order: precheck; then range by range of packs: mark, condemn in slices; then what is ripe: announce, delete, compact; then the sweep; then
+the logs that nobody needs any more. Every step may be repeated: who begins anew after a crash does what is left.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from seawall.repository.collecting.batches import in_batches
 from seawall.repository.collecting.errors import CollectionStopped
 from seawall.repository.collecting.hands import ONE_HAND, Hands, each
 from seawall.repository.collecting.live import RANGE_SLOTS, LiveSlots, ranges
+from seawall.repository.collecting.locking import LockKeeper, Locks
 from seawall.repository.collecting.mark import Marker
 from seawall.repository.collecting.plan import CollectSettings, Decision, Fate, Report, decide
 from seawall.repository.collecting.port import SLICE_PACKS, Condemned, Ledger, PackFacts, PackStanding, Slice
@@ -20,6 +21,8 @@ from seawall.repository.collecting.precheck import check_manifests
 from seawall.repository.collecting.removing import remove_generations
 from seawall.repository.collecting.shrinking import Shrinker
 from seawall.repository.collecting.sweep import Sweeper
+from seawall.repository.collecting.trimming import Trimmer
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.repository import OpenRepository
 from seawall.repository.steps import OnStep, no_step
@@ -39,21 +42,28 @@ class Collection:
     on_step: OnStep = no_step
     range_slots: int = RANGE_SLOTS
     hands: Hands = ONE_HAND
+    locks: Locks | None = None
+    """Of a store that may have Object Lock."""
 
     def plan(self) -> Report:
         """What `execute` would do now. Changes nothing."""
         return self._marked(Report(plan_only=True), act=False)
 
     def execute(self) -> Report:
-        """Condemn, delete, compact, sweep."""
+        """Condemn, delete, compact, sweep, trim."""
         self.repository.require_writable()
         report = Report(plan_only=False)
-        epoch = self.ledger.begin().epoch
+        mark = self.ledger.begin()
+        leader = mark.leader
         self._marked(report, act=True)
-        self._carry_out(report, epoch)
+        self._carry_out(report, leader)
         self._give_up_unreported()
         older_than_us = self.clock.now_us() - self.settings.grace_us
-        Sweeper(self.repository.store, self.ledger, report, epoch, older_than_us, self.on_step).sweep()
+        Sweeper(self.repository, self.ledger, report, leader, older_than_us, self.on_step).sweep()
+        if self.locks is not None:
+            LockKeeper(self.repository.store, self.locks, self.ledger, self.clock, report).keep()
+        spent_us = self.clock.now_us() - self.settings.horizon_us
+        Trimmer(self.repository, self.ledger, report, leader, mark.seq, spent_us, self.on_step).trim()
         return report
 
     def _marked(self, report: Report, act: bool) -> Report:
@@ -109,7 +119,7 @@ class Collection:
     def _again(self, pack: PackFacts, live: LiveSlots) -> Decision:
         return decide(pack, live.of(pack.pack_id), self.settings) or Decision(Fate.NEEDED, SlotSet())
 
-    def _carry_out(self, report: Report, epoch: int) -> None:
+    def _carry_out(self, report: Report, leader: LeaderMark) -> None:
         """What is ripe, whoever condemned it: a condemned slot never comes back, so no mark is needed."""
         ripe = (pack.pack_id for pack in self.ledger.packs() if pack.standing is PackStanding.STORED and pack.ripe)
         for pack_ids in in_batches(ripe, SLICE_PACKS):
@@ -117,7 +127,7 @@ class Collection:
             doomed = self.ledger.doom(pack_ids)
             if not doomed.packs:
                 continue
-            announce(self.repository, doomed, epoch)
+            announce(self.repository, doomed.seq, {pack.pack_id: pack.condemned for pack in doomed.packs}, leader)
             self.on_step("announced")
             self._delete([pack for pack in doomed.packs if not pack.left], report)
             shrinker = Shrinker(self.repository, self.ledger, report, self.on_step)

@@ -70,6 +70,13 @@ def _records(body: memoryview, kept: NDArray[np.void]) -> list[bytes | memoryvie
     return records
 
 
+def proven_tail(body: bytes) -> PackTail:
+    """The end of a whole pack, each body that its table names proven by its BLAKE3. Raises IntegrityError."""
+    tail = whole_tail(body)
+    _records(memoryview(body), tail.table)
+    return tail
+
+
 def whole_tail(body: bytes) -> PackTail:
     """The checked end of a whole pack. Raises IntegrityError."""
     if len(body) < FOOTER_BYTES:

@@ -3,6 +3,7 @@
 A repository that has more slots is collected range by range, and its refmaps are read once for each.
 """
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
@@ -15,6 +16,9 @@ from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 RANGE_SLOTS = 1 << 30
 """128 MiB of bits: 64 TiB of chunks of 64 KiB."""
 
+RANGE_PACKS = 1 << 21
+"""Where packs are small: 32 bytes each."""
+
 _PIECE_SLOTS = 1 << 20
 """So many slots of a refmap are turned into bits at a time: 24 MiB."""
 
@@ -26,23 +30,23 @@ class LiveSlots:
 
     def __init__(self, packs: Iterable[PackFacts], range_slots: int = RANGE_SLOTS) -> None:
         """Takes packs, in order of id, until the range is full. `last`: the greatest id that the range covers."""
-        ids, slots, total = [], [], 0
+        ids, slots, total = bytearray(), array("i"), 0
         self.last = LAST_ID
         self.packs = 0
         for pack in packs:
             if pack.standing is PackStanding.STORED:
-                ids.append(pack.pack_id)
+                ids += pack.pack_id
                 slots.append(pack.slots)
                 total += pack.slots
-            if total >= range_slots:
+            if total >= range_slots or len(slots) >= RANGE_PACKS:
                 self.last = pack.pack_id
                 break
-        self._ids = np.array(ids, dtype="S16")
-        self._slots = np.array(slots, dtype=np.int64)
-        padded = (self._slots + 7) & ~7  # each pack begins at a byte
+        self._ids = np.frombuffer(bytes(ids), dtype="S16")
+        self._slots = np.frombuffer(slots, dtype=np.int32)
+        padded = (self._slots.astype(np.int64) + 7) & ~7  # each pack begins at a byte
         self._starts = np.concatenate(([0], np.cumsum(padded)))
         self._bits = np.zeros(int(self._starts[-1]) // 8, dtype=np.uint8)
-        self.packs = len(ids)
+        self.packs = len(slots)
 
     def add(self, refmap: Mapping[bytes, NDArray[np.uint16]], after: bytes) -> tuple[bytes, ...]:
         """Mark what a refmap names of the packs behind `after` up to `last`. Returns ids of the range that it does not know.

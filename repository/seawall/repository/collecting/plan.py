@@ -14,13 +14,22 @@ COMPACT_FROM_PERCENT = 25
 
 ORPHAN_AGE_SECONDS = 24 * 3600.0
 
+LOG_HORIZON_SECONDS = 90 * 24 * 3600.0
+"""No request to a store, and no step between an announcement and its DELETE, is under way for so long. A database that is older is
+compared with the bucket when its controller starts.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class CollectSettings:
-    """`grace_us`: what nobody accounts for is deleted once it is so old. `compact_from_percent`: 1 to 100."""
+    """`grace_us`: what nobody accounts for is deleted once it is so old. `compact_from_percent`: 1 to 100.
+
+    `horizon_us`: condemn logs and announcements of leaders are kept for so long.
+    """
 
     grace_us: int = int(ORPHAN_AGE_SECONDS * 1_000_000)
     compact_from_percent: int = COMPACT_FROM_PERCENT
+    horizon_us: int = int(LOG_HORIZON_SECONDS * 1_000_000)
 
 
 class Fate(StrEnum):
@@ -139,6 +148,10 @@ class Report:
     """Packs, and the bytes that came back."""
     swept: Tally = field(default_factory=Tally)
     """Objects that belong to nothing: late PUTs, hand-ins, refmaps without a point, older generations."""
+    locked: Tally = field(default_factory=Tally)
+    """Objects that points need whose Object Lock was extended."""
+    trimmed: Tally = field(default_factory=Tally)
+    """Condemn logs and announcements of leaders that nobody needs any more."""
     kept_back: list[str] = field(default_factory=list)
     """Objects that the store would not delete, or that could not be read: tried again by the next collection. The first few, by name."""
     kept_back_count: int = 0
@@ -167,6 +180,8 @@ class Report:
             "deleted": _tally(self.deleted),
             "compacted": _tally(self.compacted),
             "swept": {"objects": self.swept.packs, "bytes": self.swept.bytes},
+            "trimmed": {"objects": self.trimmed.packs},
+            "locked": {"objects": self.locked.packs},
             "bytes_back": self.deleted.bytes + self.compacted.bytes + self.swept.bytes,
             "kept_back": {"objects": self.kept_back_count, "first": list(self.kept_back)},
         }

@@ -1,8 +1,8 @@
 """What collection asks of whoever knows the truth: the controller's database, behind the worker's pipe; tests keep it in memory.
 
 Contract, checked by tests/contract/test_collection_ledger.py:
-- `condemn`, `doom` and `void` are one serialised transaction each, ordered against the validation of hand-ins by one row, under the
-  leader's guard: who lost the lead gets LedgerRefused, and nothing changed.
+- `condemn`, `doom`, `number` and `void` are one serialised transaction each, ordered against the validation of hand-ins by one row, under
+  the leader's guard: who lost the lead gets LedgerRefused, and nothing changed.
 - What was condemned stays so for ever; a repeated call with the same slots changes nothing.
 - Every call may be repeated after a lost answer.
 - Errors: LedgerRefused (stop; a later collection begins anew), LedgerBusy (the same, soon).
@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from seawall.repository.errors import RepositoryError, TemporaryError
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 
 
@@ -87,10 +88,10 @@ class PackFacts:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a mark began: `seq` numbers publications; later ones are arrivals. `epoch`: the leader's, as in v1/c/epoch."""
+    """Where a mark began: `seq` numbers publications; later ones are arrivals. `leader`: as it announced itself in this bucket."""
 
     seq: int
-    epoch: int
+    leader: LeaderMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,9 @@ class Ledger(Protocol):
 
     def void(self, pack_ids: Sequence[bytes]) -> frozenset[bytes]:
         """OPEN packs that are not in use, and ids that nobody knows, become VOID for ever; those that are VOID now (rule 6)."""
+
+    def number(self) -> int:
+        """A fresh one for an announcement, ordered as `doom`'s is."""
 
     def doom(self, pack_ids: Sequence[bytes]) -> Doomed:
         """Of these STORED packs the ones with something condemned and ripe, for the announcement (rule 5)."""

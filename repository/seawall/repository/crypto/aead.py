@@ -18,9 +18,21 @@ def new_nonce() -> bytes:
     return secrets.token_bytes(NONCE_BYTES)
 
 
+def new_nonces(count: int) -> list[bytes]:
+    """`new_nonce` so many times; the kernel is asked once."""
+    drawn = secrets.token_bytes(NONCE_BYTES * count)
+    return [drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)]
+
+
 def seal_box(key: bytes, nonce: bytes, plaintext: bytes | memoryview, aad: bytes) -> bytes:
     """nonce + ciphertext + tag. Releases the GIL."""
     return nonce + AESGCM(key).encrypt(nonce, plaintext, aad)
+
+
+def seal_box_into(target: memoryview, key: bytes, nonce: bytes, plaintext: bytes | memoryview, aad: bytes) -> None:
+    """`seal_box` into memory of exactly the box's length."""
+    target[:NONCE_BYTES] = nonce
+    AESGCM(key).encrypt_into(nonce, plaintext, aad, target[NONCE_BYTES:])
 
 
 def open_box(key: bytes, box: bytes | memoryview, aad: bytes, what: str) -> bytes:

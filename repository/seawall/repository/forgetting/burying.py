@@ -1,16 +1,14 @@
 """The steps by which a committed point leaves the bucket (repository/DESIGN.md, "Forgetting"). Called by the controller, in this order.
 
-1. `bury`: the tombstone. 2. the caller compares `highest_epoch` with its own. 3. `remove_point`: `m/`, then `r/`. Every step may be
+1. `bury`: the tombstone. 2. the caller looks who leads (`leaders.py`). 3. `remove_point`: `m/`, then `r/`. Every step may be
 repeated by anybody; a crash between two of them leaves a point that is forgotten and roots that hold until all steps are done.
 """
 
 from seawall.repository.errors import IntegrityError, ObjectExists, RepositoryError
 from seawall.repository.forgetting.tombstones import buries, read_tombstone
 from seawall.repository.format.layout import (
-    EPOCHS_PREFIX,
     PointName,
     manifest_name,
-    parse_epoch_name,
     refmap_name,
     tombstone_name,
 )
@@ -36,11 +34,6 @@ def bury(repository: OpenRepository, point: PointName, tombstone: bytes) -> None
             raise TombstonePlaceTaken(
                 f"{name} holds something that Seawall did not write; the point stays as it is until that object is gone"
             ) from error
-
-
-def highest_epoch(store: Store) -> int:
-    """Of all controllers that ever announced themselves in this bucket; 0 where none did."""
-    return max((parse_epoch_name(info.name) or 0 for info in store.list(EPOCHS_PREFIX)), default=0)
 
 
 def remove_point(store: Store, point: PointName) -> None:

@@ -17,6 +17,7 @@ MANIFESTS_PREFIX = "v1/m/"
 TOMBSTONES_PREFIX = "v1/t/"
 EPOCHS_PREFIX = "v1/c/epoch/"
 CONDEMNED_PREFIX = "v1/c/condemned/"
+TRIMMED_PREFIX = "v1/c/trimmed/"
 REFMAPS_PREFIX = "v1/r/"
 HAND_INS_PREFIX = "v1/a/"
 CONFIG_COPIES = 3
@@ -30,8 +31,9 @@ _PACK = re.compile(rf"v1/p/({TENANT_PATTERN})/([0-9a-f]{{2}})/([0-9a-f]{{32}})\.
 _KEY = re.compile(rf"v1/keys/({TENANT_PATTERN})/([1-9][0-9]{{0,9}})\.({TENANT_PATTERN})")
 _POINT = re.compile(rf"v1/[mrt]/({TENANT_PATTERN})/({ID_PATTERN})/({ID_PATTERN})")
 _HAND_IN = re.compile(rf"v1/a/({ID_PATTERN})/(root|refmap|log)-([0-9a-f]{{64}})")
-_EPOCH = re.compile(rf"v1/c/epoch/([0-9]{{12}})-{ID_PATTERN}")
+_EPOCH = re.compile(rf"v1/c/epoch/([0-9]{{12}})-({ID_PATTERN})")
 _CONDEMNED = re.compile(r"v1/c/condemned/([0-9]{12})-([0-9]{12})")
+_TRIMMED = re.compile(r"v1/c/trimmed/([0-9]{12})")
 _NUMBERS_END = 1 << 32
 
 
@@ -123,6 +125,11 @@ def condemned_name(seq: int, epoch: int) -> str:
     return f"{CONDEMNED_PREFIX}{_padded(seq)}-{_padded(epoch)}"
 
 
+def trimmed_name(seq: int) -> str:
+    """Says that condemn logs up to this number may be gone: `v1/c/trimmed/<seq>`."""
+    return f"{TRIMMED_PREFIX}{_padded(seq)}"
+
+
 def pack_generations_prefix(tenant: str, pack_id: bytes) -> str:
     """All generations of one pack begin with it."""
     return pack_name(tenant, pack_id, 0)[:-1]
@@ -173,16 +180,22 @@ def parse_hand_in_name(name: str) -> HandInName | None:
     return HandInName(match[1], match[2], bytes.fromhex(match[3])) if match else None
 
 
-def parse_epoch_name(name: str) -> int | None:
-    """The epoch's number."""
+def parse_epoch_name(name: str) -> tuple[int, str] | None:
+    """(number, the leader's id)."""
     match = _EPOCH.fullmatch(name)
-    return int(match[1]) if match else None
+    return (int(match[1]), match[2]) if match else None
 
 
 def parse_condemned_name(name: str) -> tuple[int, int] | None:
     """(number, epoch)."""
     match = _CONDEMNED.fullmatch(name)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def parse_trimmed_name(name: str) -> int | None:
+    """The number."""
+    match = _TRIMMED.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def _counted(number: int, least: int) -> int:

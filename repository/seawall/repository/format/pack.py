@@ -113,10 +113,14 @@ class PackBuilder:
         self._hashes.append(record.h)
         return slot, offset
 
-    def _append(self, data: bytes) -> None:
-        """Over what the buffer held before; it grows at its end."""
-        self._buffer[self._length : self._length + len(data)] = data
-        self._length += len(data)
+    def _append(self, data: bytes | memoryview) -> None:
+        """Over what the buffer held before; it grows at its end. Not by assigning to a slice of it: that copies twice, and needlessly."""
+        start, self._length = self._length, self._length + len(data)
+        if self._length <= len(self._buffer):
+            memoryview(self._buffer)[start : self._length] = data
+        else:
+            del self._buffer[start:]
+            self._buffer += data
 
     @property
     def full(self) -> bool:

@@ -1,16 +1,17 @@
-"""Records: one chunk, compressed and sealed. Thread-safe, stateless but for the compressor per thread."""
+"""Records: one chunk, compressed and sealed. Thread-safe."""
 
 import struct
-import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
-import zstandard
 from blake3 import blake3
 
-from seawall.repository.crypto.aead import BOX_OVERHEAD_BYTES, new_nonce, open_box, seal_box
+from seawall.repository.crypto.aead import BOX_OVERHEAD_BYTES, new_nonces, open_box, seal_box_into
 from seawall.repository.crypto.chunk import HASH_BYTES, chunk_hash, chunk_id, chunk_key
 from seawall.repository.errors import IntegrityError
+from seawall.repository.format.compression import decompressed, frames_of, plaintexts_of
 from seawall.repository.format.header import SUITE
 
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
@@ -40,7 +41,7 @@ class Record:
     type: ChunkType
     codec: Codec
     raw_bytes: int
-    body: bytes
+    body: bytes | memoryview
     body_hash: bytes = b""
     """BLAKE3-16 of the body where whoever sealed it knows it; a pack builder computes it otherwise."""
 
@@ -61,21 +62,8 @@ class Locator:
 _AAD = struct.Struct("<HBBI16s16s")
 
 
-class _Zstandard(threading.local):
-    """A compressor per thread and level, a decompressor per thread: neither may be shared while it works."""
-
-    def __init__(self) -> None:
-        self.decompressor = zstandard.ZstdDecompressor()
-        self._compressors: dict[int, zstandard.ZstdCompressor] = {}
-
-    def compressor(self, level: int) -> zstandard.ZstdCompressor:
-        found = self._compressors.get(level)
-        if found is None:
-            found = self._compressors[level] = zstandard.ZstdCompressor(level=level)
-        return found
-
-
-_zstandard = _Zstandard()
+Plain = tuple[bytes, bytes | memoryview]
+"""A chunk to be sealed: `h` and its bytes."""
 
 
 def seal_record(lineage_id: bytes, h: bytes, plaintext: bytes | memoryview, type: ChunkType, level: int) -> Record:
@@ -84,20 +72,41 @@ def seal_record(lineage_id: bytes, h: bytes, plaintext: bytes | memoryview, type
 
     Raises ValueError when the plaintext is over MAX_CHUNK_BYTES or an id has the wrong length.
     """
-    return seal_with_nonce(lineage_id, h, plaintext, type, level, new_nonce())
+    return seal_records(lineage_id, [(h, plaintext)], type, level)[0]
 
 
-def seal_with_nonce(
-    lineage_id: bytes, h: bytes, plaintext: bytes | memoryview, type: ChunkType, level: int, nonce: bytes
-) -> Record:
-    """`seal_record` with the nonce given: for golden vectors only, as one key must never meet one nonce twice."""
-    if len(plaintext) > MAX_CHUNK_BYTES or len(h) != HASH_BYTES or len(lineage_id) != LINEAGE_ID_BYTES:
+def seal_records(lineage_id: bytes, chunks: Sequence[Plain], type: ChunkType, level: int) -> list[Record]:
+    """`seal_record` of each. The bodies share one piece of memory, which lives as long as one of them does."""
+    return seal_with_nonces(lineage_id, chunks, type, level, new_nonces(len(chunks)))
+
+
+def seal_with_nonces(
+    lineage_id: bytes, chunks: Sequence[Plain], type: ChunkType, level: int, nonces: Sequence[bytes]
+) -> list[Record]:
+    """`seal_records` with the nonces given: for golden vectors only, as one key must never meet one nonce twice."""
+    if len(lineage_id) != LINEAGE_ID_BYTES or any(
+        len(plaintext) > MAX_CHUNK_BYTES or len(h) != HASH_BYTES for h, plaintext in chunks
+    ):
         raise ValueError("a chunk is at most 16 MiB, its hash 32 bytes, a lineage id 16 bytes")
-    codec, packed = _compressed(plaintext, level)
-    identity = chunk_id(h)
-    aad = _associated_data(lineage_id, identity, type, codec, len(plaintext))
-    body = seal_box(chunk_key(h), nonce, packed, aad)
-    return Record(h, identity, type, codec, len(plaintext), body, body_hash_of(body))
+    packed = _packed([plaintext for _, plaintext in chunks], level)
+    room = memoryview(bytearray(sum(len(data) + BOX_OVERHEAD_BYTES for _, data in packed)))
+    records, end = [], 0
+    for (h, plaintext), (codec, data), nonce in zip(chunks, packed, nonces, strict=True):
+        start, end = end, end + len(data) + BOX_OVERHEAD_BYTES
+        body, identity = room[start:end], chunk_id(h)
+        aad = _associated_data(lineage_id, identity, type, codec, len(plaintext))
+        seal_box_into(body, chunk_key(h), nonce, data, aad)
+        records.append(Record(h, identity, type, codec, len(plaintext), body, body_hash_of(body)))
+    return records
+
+
+class SealedChunk(NamedTuple):
+    """What must be known of a record to open it. `body`: as it lies in the pack."""
+
+    h: bytes
+    codec: Codec
+    raw_bytes: int
+    body: bytes | memoryview
 
 
 def open_record(
@@ -107,22 +116,51 @@ def open_record(
 
     Raises IntegrityError.
     """
-    if len(h) != HASH_BYTES:
-        raise IntegrityError(f"a chunk hash of {len(h)} bytes")
-    identity = chunk_id(h)
-    what = f"chunk {identity.hex()}"
+    packed = _decrypted(lineage_id, type, SealedChunk(h, codec, raw_bytes, body))
+    plaintext = packed if codec == Codec.RAW else decompressed(packed, raw_bytes, _name_of(h))
+    _prove(k_dedup, h, raw_bytes, plaintext)
+    return plaintext
+
+
+def open_records(
+    lineage_id: bytes, k_dedup: bytes, type: ChunkType, chunks: Sequence[SealedChunk]
+) -> list[bytes | memoryview]:
+    """`open_record` of each, in their order, but that zstd is called once and its frames are not searched for more than one each.
+
+    Raises IntegrityError where one of them does not open: `open_record` tells which.
+    """
+    packed = [_decrypted(lineage_id, type, chunk) for chunk in chunks]
+    frames = [(data, chunk.raw_bytes) for data, chunk in zip(packed, chunks, strict=True) if chunk.codec != Codec.RAW]
+    unpacked = iter(plaintexts_of(frames))
+    plaintexts: list[bytes | memoryview] = []
+    for chunk, data in zip(chunks, packed, strict=True):
+        plaintext = data if chunk.codec == Codec.RAW else next(unpacked)
+        _prove(k_dedup, chunk.h, chunk.raw_bytes, plaintext)
+        plaintexts.append(plaintext)
+    return plaintexts
+
+
+def _decrypted(lineage_id: bytes, type: ChunkType, chunk: SealedChunk) -> bytes:
+    if len(chunk.h) != HASH_BYTES:
+        raise IntegrityError(f"a chunk hash of {len(chunk.h)} bytes")
+    what, raw_bytes = _name_of(chunk.h), chunk.raw_bytes
     if not 0 <= raw_bytes <= MAX_CHUNK_BYTES:
         raise IntegrityError(f"{what}: claims {raw_bytes} bytes, over the maximum of {MAX_CHUNK_BYTES}")
-    aad = _associated_data(lineage_id, identity, type, codec, raw_bytes)
-    packed = open_box(chunk_key(h), body, aad, what)
-    plaintext = packed if codec == Codec.RAW else _decompressed(packed, raw_bytes, what)
+    aad = _associated_data(lineage_id, chunk_id(chunk.h), type, chunk.codec, raw_bytes)
+    return open_box(chunk_key(chunk.h), chunk.body, aad, what)
+
+
+def _prove(k_dedup: bytes, h: bytes, raw_bytes: int, plaintext: bytes | memoryview) -> None:
     if len(plaintext) != raw_bytes:
-        raise IntegrityError(f"{what}: holds {len(plaintext)} bytes, not {raw_bytes}")
+        raise IntegrityError(f"{_name_of(h)}: holds {len(plaintext)} bytes, not {raw_bytes}")
     if chunk_hash(k_dedup, plaintext) != h:
         raise IntegrityError(
-            f"{what}: its content is not what its hash says; a writer stored something else under this id"
+            f"{_name_of(h)}: its content is not what its hash says; a writer stored something else under this id"
         )
-    return plaintext
+
+
+def _name_of(h: bytes) -> str:
+    return f"chunk {chunk_id(h).hex()}"
 
 
 def body_hash_of(body: bytes | memoryview) -> bytes:
@@ -135,22 +173,15 @@ def stored_bytes_of_raw(raw_bytes: int) -> int:
     return raw_bytes + BOX_OVERHEAD_BYTES
 
 
-def _compressed(plaintext: bytes | memoryview, level: int) -> tuple[Codec, bytes | memoryview]:
-    frame = _zstandard.compressor(level).compress(plaintext)
-    if len(frame) * 100 <= len(plaintext) * 95:
-        return Codec.ZSTD, frame
-    return Codec.RAW, plaintext
-
-
-def _decompressed(frame: bytes, raw_bytes: int, what: str) -> bytes:
-    """The size in the frame is compared before a byte is decompressed: 32 KiB can claim, and become, 1 GiB."""
-    try:
-        claimed = zstandard.get_frame_parameters(frame).content_size
-        if claimed != raw_bytes:
-            raise IntegrityError(f"{what}: its frame claims {claimed} bytes, its record {raw_bytes}")
-        return _zstandard.decompressor.decompress(frame, max_output_size=raw_bytes, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        raise IntegrityError(f"{what}: does not decompress") from error
+def _packed(plaintexts: Sequence[bytes | memoryview], level: int) -> list[tuple[Codec, bytes | memoryview]]:
+    """Each as its frame, or as it is where that is hardly longer."""
+    frames = iter(frames_of([plaintext for plaintext in plaintexts if plaintext], level))
+    packed: list[tuple[Codec, bytes | memoryview]] = []
+    for plaintext in plaintexts:
+        frame = next(frames) if plaintext else plaintext
+        shorter = plaintext and len(frame) * 100 <= len(plaintext) * 95
+        packed.append((Codec.ZSTD, frame) if shorter else (Codec.RAW, plaintext))
+    return packed
 
 
 def _associated_data(lineage_id: bytes, identity: bytes, type: ChunkType, codec: Codec, raw_bytes: int) -> bytes:

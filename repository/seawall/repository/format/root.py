@@ -43,7 +43,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A small file of the point: "domain.xml", "nvram"."""
+    """A small file of the point: "domain.xml", "nvram.fd"."""
 
     name: str
     h: bytes

@@ -61,6 +61,9 @@ class SlotSet:
 
 
 NO_SLOTS = SlotSet()
+_EVERY = _SET.pack(0, MAX_SLOTS - 1, MAX_SLOTS, RANGE)
+EVERY_SLOT = SlotSet(_EVERY)
+"""All that any pack may have: in a condemn log it says that an id is VOID."""
 
 
 def slot_array(slots: NDArray[np.uint16] | Iterable[int]) -> NDArray[np.uint16]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seawall.repository.crypto.chunk import HASH_BYTES
 from seawall.repository.format.manifest import Leaf
 from seawall.repository.format.record import Codec
 
@@ -71,26 +72,22 @@ def entry_starts(leaf: Leaf) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def _by_pack(leaf: Leaf, first: int, end: int) -> dict[int, list[WantedChunk]]:
-    """Position in `leaf.packs` -> its records, each once."""
-    records: dict[tuple[int, int], WantedChunk] = {}
-    starts = entry_starts(leaf)
-    for index in range(first, end):
-        entry = leaf.entries[index]
-        if entry["zero"]:
-            continue
-        key = (int(entry["pack"]), int(entry["offset"]))
-        place = int(starts[index])
-        places = (*records[key].places, place) if key in records else (place,)
-        records[key] = WantedChunk(
-            entry["h"].tobytes(),
-            key[1],
-            int(entry["stored_bytes"]),
-            int(entry["length"]),
-            Codec(int(entry["codec"])),
-            places,
-        )
+    """Position in `leaf.packs` -> its records, each once. By column: a field of one row costs ten times an item of a list."""
+    entries = leaf.entries[first:end]
+    places: dict[tuple[int, int], tuple[int, ...]] = {}
+    rows: dict[tuple[int, int], int] = {}
+    keys = zip(entries["pack"].tolist(), entries["offset"].tolist(), strict=True)
+    starts = entry_starts(leaf)[first:end].tolist()
+    for row, (key, place, zero) in enumerate(zip(keys, starts, entries["zero"].tolist(), strict=True)):
+        if not zero:
+            places[key] = (*places.get(key, ()), place)
+            rows.setdefault(key, row)
+    hashes, lengths = entries["h"].tobytes(), entries["length"].tolist()
+    stored, codecs = entries["stored_bytes"].tolist(), entries["codec"].tolist()
     packs: dict[int, list[WantedChunk]] = {}
-    for (pack, _), chunk in records.items():
+    for (pack, offset), row in rows.items():
+        h = hashes[row * HASH_BYTES : (row + 1) * HASH_BYTES]
+        chunk = WantedChunk(h, offset, stored[row], lengths[row], Codec(codecs[row]), places[pack, offset])
         packs.setdefault(pack, []).append(chunk)
     return packs
 

@@ -1,6 +1,6 @@
 """Restores one disk of a point: coalesced ranged reads, many in flight, each chunk proven, written in about disk order.
 
-Called by restore workers and by rescue. Memory: at most READS_IN_FLIGHT answers of at most 8 MiB, one plain chunk for each.
+Called by restore workers and by rescue. Memory: at most READS_IN_FLIGHT answers of at most 8 MiB; for each a run of plain chunks, twice.
 """
 
 from collections import deque
@@ -12,11 +12,12 @@ from threading import Event, Lock
 from seawall.repository.disks import DiskSink
 from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
 from seawall.repository.format.manifest import NODE_BYTES, PAGE_BYTES, PAGES_PER_NODE, Child, DiskManifest, Leaf
-from seawall.repository.format.record import ChunkType, open_record
+from seawall.repository.format.record import ChunkType, SealedChunk, open_records
 from seawall.repository.reading.damage import LOST, Damage, damage_error, merged
 from seawall.repository.reading.point import PointReader, page_length
 from seawall.repository.reading.port import PageFollower
 from seawall.repository.reading.requests import PackRequest, WantedChunk, pack_requests, zero_ranges
+from seawall.repository.reading.runs import batches, runs
 
 READS_IN_FLIGHT = 8
 _PAGES_AHEAD = 3
@@ -234,18 +235,28 @@ class _Restorer:
             return None if elsewhere else self._read_apart(page, start, request, error)
         self._counters.add(fetched=len(body))
         view = memoryview(body)
-        for chunk in sorted(request.chunks, key=lambda chunk: chunk.places[0]):
+        for batch in batches(request.chunks):
             if self._abort.is_set():
                 return
-            at = chunk.offset - request.offset
-            try:
-                plain = self._open(chunk, view[at : at + chunk.stored_bytes])
-            except IntegrityError as error:
-                self._lose_chunks(page, start, request, [chunk], error)
-                continue
-            for place in chunk.places:
-                self._sink.write(start + place, plain)
-                self._counters.add(written=len(plain))
+            sealed = [_sealed(chunk, view, request.offset) for chunk in batch]
+            self._write(page, start, request, batch, sealed)
+
+    def _write(
+        self, page: _Page, start: int, request: PackRequest, batch: list[WantedChunk], sealed: list[SealedChunk]
+    ) -> None:
+        """What opens of these neighbours goes to the sink."""
+        reader = self._reader
+        try:
+            plaintexts = open_records(reader.lineage_id, reader.k_dedup, ChunkType.DATA, sealed)
+        except IntegrityError as error:
+            if len(batch) == 1:
+                return self._lose_chunks(page, start, request, batch, error)
+            for chunk, one in zip(batch, sealed, strict=True):
+                self._write(page, start, request, [chunk], [one])
+            return
+        for place, plain in runs(batch, plaintexts):
+            self._sink.write(start + place, plain)
+            self._counters.add(written=len(plain))
 
     def _read_apart(self, page: _Page, start: int, request: PackRequest, error: RepositoryError) -> None:
         """Of a pack that cannot give all of a range, who goes on over damage wants every chunk that it can give."""
@@ -254,12 +265,6 @@ class _Restorer:
         for chunk in request.chunks:
             alone = PackRequest(request.pack_id, request.generation, chunk.offset, chunk.stored_bytes, (chunk,))
             self._read(page, start, alone)
-
-    def _open(self, chunk: WantedChunk, body: memoryview) -> bytes:
-        reader = self._reader
-        return open_record(
-            reader.lineage_id, reader.k_dedup, chunk.h, ChunkType.DATA, chunk.codec, chunk.raw_bytes, body
-        )
 
     def _lose_chunks(
         self, page: _Page, start: int, request: PackRequest, chunks: Iterable[WantedChunk], error: RepositoryError
@@ -280,6 +285,12 @@ class _Restorer:
 
     def _name_of(self, child: Child) -> str:
         return self._reader.pack_name(child.chunk.pack_id, child.chunk.generation) if child.chunk else ""
+
+
+def _sealed(chunk: WantedChunk, body: memoryview, offset: int) -> SealedChunk:
+    """`body`: the bytes of the pack from `offset` on."""
+    at = chunk.offset - offset
+    return SealedChunk(chunk.h, chunk.codec, chunk.raw_bytes, body[at : at + chunk.stored_bytes])
 
 
 class _LeafLost(Exception):

@@ -11,6 +11,7 @@ from seawall.repository.rescue.errors import DiskUnknown
 from seawall.repository.rescue.files import PARTIAL
 
 DOMAIN_MEMBER = "domain.xml"
+NVRAM_MEMBER = "nvram.fd"
 HOW_TO = "HOW-TO-USE.txt"
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -30,7 +30,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.clock import Clock, SystemClock, datetime_of
 from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused, StoreUnavailable
 from seawall.repository.store.deadline import CONNECT_SECONDS, LONGEST_BODY_BYTES, SILENCE_SECONDS, Deadline
 from seawall.repository.store.location import REGION_DEFAULT, S3Credentials, S3Location
@@ -54,6 +54,8 @@ _FINAL = {
 """What no repetition mends, by the mark that it leaves in boto3's message; the first that fits."""
 _PIECE_BYTES = 1 << 20
 _MAKING = Lock()
+_DAY_US = 86_400_000_000
+_NO_LOCK = ("NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest", "NotImplemented")
 
 
 class S3Store:
@@ -66,6 +68,7 @@ class S3Store:
         self._client = _client(location, credentials)
         self._clock = clock or SystemClock()
         self._page_size = page_size
+        self._lock_mode = "GOVERNANCE"
 
     def below(self, prefix: str) -> "S3Store":
         """The store of a part of this one, over the same client: making a client takes boto3 a tenth of a second."""
@@ -131,6 +134,39 @@ class S3Store:
 
     def sign_get(self, name: str, *, expires_seconds: int) -> str:
         return self._sign("get_object", name, {}, expires_seconds)
+
+    # Object Lock: the port `Locks` of collecting/locking.py
+
+    def lock_period_us(self) -> int:
+        """For how long the bucket locks what is put into it by itself; 0: it does not. Raises as `head` does."""
+        with _our_errors(f"the lock of {self.url}"):
+            try:
+                answer = self._client.get_object_lock_configuration(Bucket=self._location.bucket)
+            except ClientError as error:
+                if _status(error) in (404, 501) or _code(error) in _NO_LOCK:
+                    return 0
+                raise
+            rule = answer.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+            days = rule.get("Days", 0) + 365 * rule.get("Years", 0)
+            self._lock_mode = rule.get("Mode", self._lock_mode)
+        return int(days) * _DAY_US
+
+    def locked_until_us(self, name: str) -> int:
+        """0: not locked. Raises ObjectMissing and as `head` does."""
+        with _our_errors(f"the lock of {name} in {self.url}"):
+            try:
+                target = self._target(name)
+                answer = self._client.get_object_retention(Bucket=target["Bucket"], Key=target["Key"])
+            except ClientError as error:
+                if _code(error) in _NO_LOCK:
+                    return 0
+                raise
+            return _us(answer["Retention"]["RetainUntilDate"])
+
+    def lock_until(self, name: str, until_us: int) -> None:
+        """Never shortens. Raises StoreRefused where the keys may not, and as `head` does."""
+        retention = {"Mode": self._lock_mode, "RetainUntilDate": datetime_of(until_us)}
+        self._call("put_object_retention", name, Retention=retention)
 
     def _sign(self, method: str, name: str, parameters: dict[str, Any], expires_seconds: int) -> str:
         with _our_errors(f"signing {name}"):

@@ -130,15 +130,16 @@ class DiskWriter:
         window = SourceWindow(
             self._grid, page.index, page.length, page.zeros, feed, self._start_reading_now, self._crew.result
         )
-        draft = PageDraft(page.index, plan.old)
+        draft = PageDraft(page.index, page.length, plan.old)
         for kind, start, end in recut(self._grid, page.length, plan.cuts, plan.dirty, page.zeros, window.boundaries):
             if kind is SpanKind.KEPT:
                 draft.keep(start, end)
             elif kind is SpanKind.ZERO or window.is_zero(start, end):
                 draft.zero(end - start)
             else:
-                same_place = plan.old.chunk_at(start, end) if plan.old is not None else None
-                self._flow.add(draft.chunk(end - start), window.data(start, end), same_place, self._counters)
+                row = plan.old.row_at(start, end) if plan.old is not None else None
+                old_hash = plan.old.hash_of(row) if plan.old is not None and row is not None else None
+                self._flow.add(draft.chunk(end - start, row), window.data(start, end), old_hash, self._counters)
             window.forget(end)
         return draft
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from seawall.repository.crypto.chunk import chunk_hash, chunk_id
-from seawall.repository.format.record import ChunkType, Locator, Record, seal_record
+from seawall.repository.format.record import ChunkType, Locator, Record, seal_records
 from seawall.repository.writing.counters import DiskCounters
 from seawall.repository.writing.crew import Crew, Lane
 from seawall.repository.writing.facts import WriteSettings
@@ -30,11 +30,11 @@ RECENT_CHUNKS = 65_536
 
 @dataclass(slots=True)
 class Candidate:
-    """A chunk on its way. `same_place`: what the parent has at exactly this place."""
+    """A chunk on its way. `old_hash`: of the chunk that the parent has at exactly this place."""
 
     chunk: NewChunk
     data: memoryview | None
-    same_place: tuple[bytes, Locator] | None
+    old_hash: bytes | None
 
 
 @dataclass(slots=True)
@@ -65,14 +65,12 @@ class ChunkFlow:
         self._batches: deque[Batch] = deque()
         self._held = 0
 
-    def add(
-        self, chunk: NewChunk, data: memoryview, same_place: tuple[bytes, Locator] | None, counters: DiskCounters
-    ) -> None:
+    def add(self, chunk: NewChunk, data: memoryview, old_hash: bytes | None, counters: DiskCounters) -> None:
         """Takes one chunk; blocks while too much is under way."""
         batch = self._filling
         if batch is None:
             batch = self._filling = Batch(counters)
-        batch.candidates.append(Candidate(chunk, data, same_place))
+        batch.candidates.append(Candidate(chunk, data, old_hash))
         batch.length += len(data)
         if batch.length >= BATCH_BYTES or len(batch.candidates) == BATCH_CHUNKS:
             self.flush()
@@ -132,8 +130,8 @@ class ChunkFlow:
         batch.hashing = None
         for one, h in zip(batch.candidates, hashes, strict=True):
             one.chunk.h = h
-            if one.same_place is not None and one.same_place[0] == h and one.same_place[1] not in self._bad:
-                one.chunk.placement = Placement(one.same_place[1])
+            if one.old_hash == h:
+                one.chunk.kept = True
                 continue
             recent = self._recent.get(h)
             if recent is not None:
@@ -173,13 +171,10 @@ class ChunkFlow:
         batch.counters.add(new=sum(one.chunk.length for one in batch.missing))
 
     def _seal(self, group: Sequence[Candidate]) -> list[Record]:
-        records = []
+        chunks = [(one.chunk.h, one.data) for one in group if one.data is not None]
         for one in group:
-            if one.data is not None:
-                level = self._settings.compression_level
-                records.append(seal_record(self._settings.lineage_id, one.chunk.h, one.data, ChunkType.DATA, level))
-                one.data = None
-        return records
+            one.data = None
+        return seal_records(self._settings.lineage_id, chunks, ChunkType.DATA, self._settings.compression_level)
 
     def _is_sealed(self, batch: Batch) -> bool:
         return batch.hashing is None and batch.looking is None and all(job.done() for job in batch.sealing)

@@ -109,7 +109,7 @@ class PointWriter:
         counters.finish()
 
     def add_member(self, name: str, body: bytes) -> None:
-        """A small file of the point ("domain.xml", "nvram"). An unchanged one keeps the parent's chunk."""
+        """A small file of the point ("domain.xml", "nvram.fd"). An unchanged one keeps the parent's chunk."""
         h = self._meta.hash(body)
         self._members.append((name, h, self._known_member(h) or self._meta.store(h, body)))
 

@@ -141,14 +141,17 @@ class DiskTree:
         return bool(self._drafts) and self._drafts[0][0] is node
 
     def _leaf(self, draft: PageDraft) -> Child | _StoredChild:
+        old = draft.old.child if draft.old is not None else None
+        usable = old is not None and self._parent is not None and not self._parent.bad.touch(old)
+        if old is not None and old.chunk is not None and usable and draft.unchanged():
+            return old
         leaf = draft.leaf()
         if leaf is None:
             return ZERO_CHILD
         leaf = canonical_leaf(leaf)
         body = encode_leaf(leaf)
         h = self._meta.hash(body)
-        old = draft.old.child if draft.old is not None else None
-        if old is not None and old.h == h and self._parent is not None and not self._parent.bad.touch(old):
+        if old is not None and old.h == h and usable:
             return old
         return _StoredChild(h, self._meta.store(h, body), leaf_slots(leaf))
 

@@ -12,7 +12,7 @@ from seawall.agent.capture.ending import set_mark, thaw
 from seawall.agent.capture.guard.protocol import MAX_FAILURES, Report, Verdict, verdict_of
 from seawall.agent.errors import AgentError, FreezeFailed
 from seawall.agent.hypervisor.guest_agent import thaw_directly
-from seawall.agent.hypervisor.port import UNREACHABLE, Hypervisor
+from seawall.agent.hypervisor.port import AGENT_DISCONNECTED, UNREACHABLE, Hypervisor
 from seawall.repository.clock import Clock
 
 SHARE_OF_LIMIT = 0.8
@@ -26,7 +26,8 @@ class Freezing:
     """Thread-safe. The mark is there for as long as the guest may be frozen.
 
     A guest that does not answer (its agent may be busy with a freeze that was given up) is asked again for as long as this process lives.
-    When libvirt cannot be reached, the guest's agent is asked directly.
+    When libvirt cannot be reached, or says that no agent is connected (it does not notice, while a job runs, that one came back), the
+    guest's agent is asked directly.
     """
 
     def __init__(
@@ -120,7 +121,8 @@ class Freezing:
         try:
             thaw(self._hypervisor, self._vm_id)
         except AgentError as error:
-            if error.reason != UNREACHABLE or self._agent is None or not thaw_directly(self._agent):
+            nobody_there = error.reason in (UNREACHABLE, AGENT_DISCONNECTED)
+            if not nobody_there or self._agent is None or not thaw_directly(self._agent):
                 return str(error)
         return ""
 

@@ -54,11 +54,16 @@ class GuardProcess:
         self._report, self._reported_seconds = Report(), clock.monotonic_seconds()
         self._lost: GuardLost | None = None
         self._left = self._checked = False
+        self.longest_frozen_ms = 0
         self._process = _started([*command, str(setup.socket.parent)], log)
         self._orders = cast(IO[bytes], self._process.stdin)
         self._reports = cast(IO[bytes], self._process.stdout)
         self._lines = PipeLines(self._reports.fileno())
         self._write(setup_line(setup))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def await_ready(self) -> None:
         """Call before anything is to be guarded. Raises GuardLost."""
@@ -187,6 +192,7 @@ class GuardProcess:
     def _tell(self, before: Report, now: Report) -> None:
         """Log what is new."""
         vm_id = self._setup.vm_id
+        self.longest_frozen_ms = max(self.longest_frozen_ms, now.frozen_ms or 0)
         if before.frozen and not now.frozen and now.frozen_ms is not None:
             logger.info("capture.thawed", vm_id=vm_id, frozen_ms=now.frozen_ms, overdue=now.overdue)
         if now.thaw_failures and now.thaw_failures != before.thaw_failures:

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from seawall.agent.capture.limits import Limits
-from seawall.agent.errors import AgentError, FreezeFailed, HypervisorError, ScratchFull
+from seawall.agent.errors import AgentError, FreezeFailed, HypervisorError, ScratchFull, VmStopped
 
 MAX_FAILURES = 5
 MAX_FAILURE_CHARACTERS = 300
@@ -41,6 +41,7 @@ class Setup:
     mark: Path
     freeze_seconds: float
     look_seconds: float
+    hold_seconds: float = 0.0  # a job whose owner died is kept for so long, for another worker of the same run
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def verdict_of(error: AgentError) -> Verdict:
 
 def error_of(verdict: Verdict) -> AgentError:
     """The inverse."""
-    for kind in (ScratchFull, FreezeFailed):
+    for kind in (ScratchFull, FreezeFailed, VmStopped):
         if verdict.reason == kind.reason:
             return kind(verdict.message, next_step=verdict.next_step)
     return HypervisorError(verdict.message, reason=verdict.reason, next_step=verdict.next_step)

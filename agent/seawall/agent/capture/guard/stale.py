@@ -25,10 +25,11 @@ def is_guarded(folder: Path) -> bool:
     return at_work
 
 
-def end_guards(folder: Path) -> None:
-    """Kill what guards the capture of this folder, and wait until it is gone."""
+def end_guards(folder: Path, but: int = 0) -> None:
+    """Kill what guards the capture of this folder, and wait until it is gone. `but`: the process that takes over from them."""
     for pid in _guards(folder):
-        _end(pid, folder)
+        if pid != but:
+            _end(pid, folder)
 
 
 def _end(pid: int, folder: Path) -> None:

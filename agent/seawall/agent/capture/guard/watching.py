@@ -43,6 +43,7 @@ class Watching:
         self._sign_seconds = clock.monotonic_seconds()
         self._ending_seconds: float | None = None
         self._gone = False
+        self._held_until_seconds = 0.0
         self.verdict: AgentError | None = None
         self.done = threading.Event()
 
@@ -64,7 +65,9 @@ class Watching:
             self._sign_seconds = self._clock.monotonic_seconds()
 
     def owner_gone(self) -> None:
-        """Nobody reads this job any more."""
+        """Nobody reads this job any more. One that runs is held for a while: within the limits of scratch, and thawed."""
+        if self._phase is Phase.RUNNING and self.verdict is None:
+            self._held_until_seconds = self._clock.monotonic_seconds() + self._setup.hold_seconds
         self._gone = True
         self._wake.set()
 
@@ -96,7 +99,7 @@ class Watching:
             return
         phase = self._phase  # of before: a job that begins during the look has not vanished
         job = self._see()
-        if self._gone and job is Job.OURS:
+        if self._gone and not self._is_held() and job is Job.OURS:
             self._phase = Phase.RUNNING  # what its owner asked for has come
         elif self.verdict is None:
             self.verdict = self._judged(phase, active=job in (Job.OURS, Job.UNKNOWN))
@@ -133,12 +136,15 @@ class Watching:
             )
 
     def _ending_for_seconds(self) -> float | None:
-        if not self._gone and self.verdict is None:
+        if self.verdict is None and (not self._gone or self._is_held()):
             return None
         now = self._clock.monotonic_seconds()
         if self._ending_seconds is None:
             self._ending_seconds = now
         return now - self._ending_seconds
+
+    def _is_held(self) -> bool:
+        return self._clock.monotonic_seconds() < self._held_until_seconds
 
     def _end_job(self) -> None:
         try:

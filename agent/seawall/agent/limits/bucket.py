@@ -1,0 +1,86 @@
+"""A worker's part of the host's bandwidth: bytes to and from stores wait here. The rate changes while they wait."""
+
+import threading
+from collections.abc import Callable
+
+from seawall.repository.clock import Clock
+
+BURST_SECONDS = 1.0
+SHORTEST_SECONDS = 0.001
+LOOK_SECONDS = 0.2
+"""A wait is cut into such pieces, so that a new rate counts at once."""
+
+
+class RateBucket:
+    """Thread-safe. A body larger than what is there makes a debt, which whoever comes next waits off: the average keeps to the rate."""
+
+    def __init__(self, clock: Clock, pause: Callable[[float], None], bytes_per_second: int = 0) -> None:
+        """`pause` sleeps, and raises what stops the worker. A rate of 0: no limit."""
+        self._clock = clock
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._rate = bytes_per_second
+        self._tokens = bytes_per_second * BURST_SECONDS
+        self._counted_at = clock.monotonic_seconds()
+        self._waiters = 0
+        self._passed = 0
+        self._waited_at = float("-inf")
+
+    def set_rate(self, bytes_per_second: int) -> None:
+        """What was owed is still owed, at the new rate; without a limit nothing is."""
+        with self._lock:
+            self._earn()
+            if not (self._rate and bytes_per_second):
+                self._tokens = 0.0
+            self._rate = bytes_per_second
+
+    def take(self, n_bytes: int) -> None:
+        """Blocks until earlier bytes are paid for. Raises what `pause` raises."""
+        wait = self._try(n_bytes)
+        if wait <= 0:
+            return
+        with self._lock:
+            self._waiters += 1
+        try:
+            while wait > 0:
+                self._pause(max(min(wait, LOOK_SECONDS), SHORTEST_SECONDS))
+                wait = self._try(n_bytes)
+        finally:
+            with self._lock:
+                self._waiters -= 1
+                self._waited_at = self._clock.monotonic_seconds()
+
+    @property
+    def waiting_on(self) -> str:
+        """One sentence while somebody waits; ""."""
+        with self._lock:
+            if not self._waiters:
+                return ""
+            return f"this host's share of the bandwidth limit ({self._rate / 2**20:.1f} MiB/s for this run)"
+
+    @property
+    def passed_bytes(self) -> int:
+        """Since the worker began."""
+        return self._passed
+
+    def held_back(self, within_seconds: float) -> bool:
+        """Whether anybody waited lately."""
+        with self._lock:
+            return bool(self._waiters) or self._clock.monotonic_seconds() - self._waited_at < within_seconds
+
+    def _try(self, n_bytes: int) -> float:
+        """Seconds to wait; 0: they are taken."""
+        with self._lock:
+            self._earn()
+            if self._rate and self._tokens < 0:
+                return -self._tokens / self._rate
+            if self._rate:
+                self._tokens -= n_bytes
+            self._passed += n_bytes
+            return 0.0
+
+    def _earn(self) -> None:
+        now = self._clock.monotonic_seconds()
+        if self._rate:
+            self._tokens = min(self._tokens + (now - self._counted_at) * self._rate, self._rate * BURST_SECONDS)
+        self._counted_at = now

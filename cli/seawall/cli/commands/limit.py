@@ -1,0 +1,138 @@
+"""`seawall limit`: how much may run at once, and how fast."""
+
+from typing import Annotated
+
+import typer
+
+from seawall.api.v1 import limits_pb2
+from seawall.cli.amounts import parse_rate
+from seawall.cli.completion import vm_names
+from seawall.cli.connection import new_request_id
+from seawall.cli.exits import CommandError, Exit
+from seawall.cli.limit_text import COLUMNS, limit_rows
+from seawall.cli.output import Output
+from seawall.cli.session import ConfigOption, JsonOption, session
+
+app = typer.Typer(
+    name="limit",
+    no_args_is_help=True,
+    help="Limits: how much may run at once, and how fast. They hold from the next moment on; what runs goes on.",
+)
+
+_SCOPE = (
+    "global, or a kind with or without a name: host, host:NAME, site:NAME, tenant:NAME, storage:HOST:DIRECTORY, repository:NAME, "
+    "label:TAG. Without a name: for each one that has no limit of its own."
+)
+ScopeArgument = Annotated[str, typer.Argument(metavar="SCOPE", help=_SCOPE)]
+
+
+@app.command("list")
+def list_limits(
+    every: Annotated[
+        bool, typer.Option("--all", help="Also hosts, sites, storages, repositories and tags that run nothing.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the limits in effect, and what is in use of each: used/limit.
+
+    PREPARING counts backups until their snapshot is taken. TRANSFERRING counts all that runs, also what prepares: a snapshot must not
+    wait for its turn. Of the global limit a tenth, and of each host's limit one slot, are kept for restores.
+    """
+    with session(config, as_json) as (controller, output):
+        answer = controller.call(controller.limits.ListLimits, limits_pb2.ListLimitsRequest(all=every))
+        if as_json:
+            return output.json(answer)
+        _print(output, answer.limits)
+
+
+@app.command("set")
+def set_limit(
+    scope: ScopeArgument,
+    preparing: Annotated[int | None, typer.Option(min=0, help="Backups before their snapshot is taken.")] = None,
+    transferring: Annotated[int | None, typer.Option(min=0, help="Runs altogether.")] = None,
+    bandwidth: Annotated[
+        str, typer.Option(metavar="RATE", help="Between hosts and stores: 200MiB/s. Global, sites and hosts.")
+    ] = "",
+    weight: Annotated[
+        int | None, typer.Option(min=0, help="Of a tenant: 2 gets twice as many slots as 1 where they compete.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set limits of one scope; those that are not named stay.
+
+    Examples: seawall limit set host --transferring 5    seawall limit set storage:kvm1:/srv/images --preparing 1
+    """
+    with session(config, as_json) as (controller, output):
+        request = limits_pb2.SetLimitRequest(
+            request_id=new_request_id(),
+            scope=scope,
+            preparing=preparing,
+            transferring=transferring,
+            bandwidth=_rate(bandwidth) if bandwidth else None,
+            weight=weight,
+        )
+        found = controller.call(controller.limits.SetLimit, request).limits
+        if as_json:
+            return output.json(found)
+        _print(output, [found])
+
+
+@app.command("unset")
+def unset_limit(
+    scope: ScopeArgument,
+    preparing: Annotated[bool, typer.Option("--preparing")] = False,
+    transferring: Annotated[bool, typer.Option("--transferring")] = False,
+    bandwidth: Annotated[bool, typer.Option("--bandwidth")] = False,
+    weight: Annotated[bool, typer.Option("--weight")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take limits of one scope back: all of them, or those named. What holds for each of its kind then holds for it."""
+    with session(config, as_json) as (controller, output):
+        request = limits_pb2.UnsetLimitRequest(
+            request_id=new_request_id(),
+            scope=scope,
+            preparing=preparing,
+            transferring=transferring,
+            bandwidth=bandwidth,
+            weight=weight,
+        )
+        found = controller.call(controller.limits.UnsetLimit, request).limits
+        if as_json:
+            return output.json(found)
+        _print(output, [found])
+
+
+@app.command("apart")
+def keep_apart(
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="A name of your choice.")],
+    vms: Annotated[list[str], typer.Argument(metavar="VM", help="Names or ids.", autocompletion=vm_names)],
+    together: Annotated[bool, typer.Option("--remove", help="Take them out of the group again.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Never back up these VMs at the same time: the members of a cluster, say.
+
+    Another limit than one at once: seawall limit set label:GROUP --transferring 2. VMs that carry a tag are a group as well.
+
+    Example: seawall limit apart galera db-1 db-2 db-3
+    """
+    with session(config, as_json) as (controller, output):
+        request = limits_pb2.SetApartRequest(request_id=new_request_id(), label=group, vms=vms, together=together)
+        found = controller.call(controller.limits.SetApart, request)
+        if as_json:
+            return output.json({"group": group, "vms": list(found.vms)})
+        output.line(f"{group}: {', '.join(found.vms) or 'no VM'}")
+
+
+def _print(output: Output, limits: "list[limits_pb2.ScopeLimits]") -> None:
+    output.table(COLUMNS, limit_rows(limits), "No limits.")
+
+
+def _rate(text: str) -> int:
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, "BAD_RATE", f"--bandwidth {text!r} is not a rate such as 200MiB/s.") from error

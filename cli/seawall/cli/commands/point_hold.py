@@ -1,0 +1,73 @@
+"""`seawall point hold` and `seawall point release`: points that stay, whatever policies and operators say."""
+
+from typing import Annotated
+
+import typer
+from google.protobuf.duration_pb2 import Duration
+
+from seawall.api.v1 import operator_pb2
+from seawall.cli.completion import point_ids
+from seawall.cli.connection import new_request_id
+from seawall.cli.exits import CommandError, Exit
+from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import local, parse_period
+
+PointsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="POINT",
+        help="Points by id, or enough of its first digits to be unique (8 at least).",
+        autocompletion=point_ids,
+    ),
+]
+
+
+def hold_points(
+    points: PointsArgument,
+    reason: Annotated[str, typer.Option(help="Why; shown wherever the point is.")] = "",
+    hold_for: Annotated[
+        str,
+        typer.Option("--for", metavar="TIME", help="12h, 30d, 6w, 1y, or 1y6w.", show_default="until it is released"),
+    ] = "",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep points: no retention and no `point delete` removes them while they are held.
+
+    Example: seawall point hold 0192f3c1 --reason "before the migration" --for 1y
+    """
+    with session(config, as_json) as (controller, output):
+        request = operator_pb2.HoldPointsRequest(request_id=new_request_id(), points=points, reason=reason)
+        if hold_for:
+            request.hold_for.CopyFrom(_period(hold_for))
+        held = controller.call(controller.backup.HoldPoints, request).points
+        if as_json:
+            return output.json({"points": list(held)})
+        for point in held:
+            (hold,) = point.holds
+            until = f"until {local(hold.until)}" if hold.HasField("until") else "until it is released"
+            output.line(f"{point.point_id} of {point.vm_name} is held {until} ({hold.reason}).")
+
+
+def release_points(points: PointsArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Let go of held points: their policy decides again how long they stay."""
+    with session(config, as_json) as (controller, output):
+        request = operator_pb2.ReleasePointsRequest(request_id=new_request_id(), points=points)
+        released = controller.call(controller.backup.ReleasePoints, request).points
+        if as_json:
+            return output.json({"points": list(released)})
+        for point in released:
+            output.line(f"{point.point_id} of {point.vm_name} is not held.")
+
+
+def _period(text: str) -> Duration:
+    try:
+        period = parse_period(text)
+    except ValueError as error:
+        message = (
+            f"--for {text!r} is not a time such as 12h, 30d, 6w, 1y or 1y6w; months have no fixed length: say 30d."
+        )
+        raise CommandError(Exit.USAGE, "BAD_PERIOD", message) from error
+    found = Duration()
+    found.FromTimedelta(period)
+    return found

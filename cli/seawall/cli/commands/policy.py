@@ -1,0 +1,171 @@
+"""`seawall policy`: which VMs are backed up when, where to, and what is kept."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seawall.api.v1 import policy_pb2
+from seawall.cli.completion import policy_names
+from seawall.cli.connection import new_request_id
+from seawall.cli.exits import CommandError, Exit
+from seawall.cli.policy_text import policy_rows, print_changes, print_policy, print_preview
+from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import count
+from seawall.repository.clock import SystemClock, datetime_of
+
+app = typer.Typer(name="policy", no_args_is_help=True, help="Policies: what is backed up when, and what is kept.")
+
+LARGEST_BYTES = 256 * 1024
+STDIN = "-"
+PolicyArgument = Annotated[str, typer.Argument(metavar="POLICY", help="Its name.", autocompletion=policy_names)]
+FileOption = Annotated[
+    str, typer.Option("--file", "-f", metavar="FILE", help="YAML, one document a policy; - reads standard input.")
+]
+
+
+@app.command("apply")
+def apply_policies(
+    file: FileOption,
+    plan: Annotated[bool, typer.Option("--plan", "--dry-run", help="Show what would change; change nothing.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make policies, or change them, as a file says; all of them or none.
+
+    A policy that is the same stays as it is; another one gets a new revision. Errors name the line and the field.
+
+    A small one:
+
+    \b
+      policy: nightly
+      repository: main
+      select: {all: true, except: {tags: [scratch]}}
+      schedule: {cron: "30 2 * * *", zone: Europe/Berlin}
+      retention: {last: 3, daily: 14, weekly: 8, monthly: 12}
+
+    Example: seawall policy apply -f nightly.yaml --plan
+    """
+    with session(config, as_json) as (controller, output):
+        request = policy_pb2.ApplyPoliciesRequest(
+            request_id="" if plan else new_request_id(), document=_read(file), source=_named(file), plan_only=plan
+        )
+        changes = controller.call(controller.policies.ApplyPolicies, request).changes
+        if as_json:
+            return output.json({"plan_only": plan, "changes": list(changes)})
+        print_changes(output, changes, plan_only=plan)
+
+
+@app.command("list")
+def list_policies(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List policies: when each is due next, how many VMs it protects, how many of them are late."""
+    with session(config, as_json) as (controller, output):
+        found = controller.call(controller.policies.ListPolicies, policy_pb2.ListPoliciesRequest()).policies
+        if as_json:
+            return output.json({"policies": list(found)})
+        output.table(*policy_rows(found), "No policies. `seawall policy apply --help` shows how to write one.")
+
+
+@app.command("show")
+def show_policy(
+    policy: PolicyArgument,
+    revision: Annotated[int, typer.Option(min=0, help="An older one.", show_default="the newest")] = 0,
+    document: Annotated[bool, typer.Option("--document", help="Only the document, as apply takes it.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one policy with its document."""
+    with session(config, as_json) as (controller, output):
+        request = policy_pb2.GetPolicyRequest(policy=policy, revision=revision)
+        found = controller.call(controller.policies.GetPolicy, request).policy
+        if as_json:
+            return output.json(found)
+        if document:
+            return output.line(found.document.rstrip())
+        print_policy(output, found)
+
+
+@app.command("preview")
+def preview_policy(
+    policy: Annotated[
+        str, typer.Argument(metavar="[POLICY]", help="Its name.", autocompletion=policy_names, show_default=False)
+    ] = "",
+    file: Annotated[
+        str, typer.Option("--file", "-f", metavar="FILE", help="One that is not applied yet; - reads standard input.")
+    ] = "",
+    firings: Annotated[int, typer.Option(min=1, max=100, help="How many of its next firings.")] = 5,
+    points: Annotated[bool, typer.Option("--points", help="Each of its points, and why it stays or goes.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a policy will do: its next firings with their offsets from UTC, the VMs that it selects now, what they will probably read
+    and take, and what becomes of its points.
+
+    Example: seawall policy preview nightly --points
+    """
+    if bool(policy) == bool(file):
+        raise typer.BadParameter("Name a policy, or a file with -f.")
+    with session(config, as_json) as (controller, output):
+        request = policy_pb2.PreviewPolicyRequest(
+            policy=policy,
+            document=_read(file) if file else "",
+            source=_named(file) if file else "",
+            firings=firings,
+            points=points,
+        )
+        preview = controller.call(controller.policies.PreviewPolicy, request)
+        if as_json:
+            return output.json(preview)
+        print_preview(output, preview, datetime_of(SystemClock().now_us()), points=points)
+
+
+@app.command("delete")
+def delete_policy(
+    policy: PolicyArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where no terminal is.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a policy. It begins and deletes nothing any more; its points stay until somebody deletes them."""
+    with session(config, as_json) as (controller, output):
+        controller.call(controller.policies.GetPolicy, policy_pb2.GetPolicyRequest(policy=policy))
+        if not yes:
+            _ask(policy, as_json=as_json)
+        request = policy_pb2.DeletePolicyRequest(request_id=new_request_id(), policy=policy)
+        left = controller.call(controller.policies.DeletePolicy, request).points_left
+        if as_json:
+            return output.json({"deleted": policy, "points_left": left})
+        output.line(f"Policy {policy} is deleted.")
+        if left:
+            output.line(f"{count(left, 'point')} of it stay until somebody deletes them: seawall point forget.")
+
+
+def _ask(policy: str, *, as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        message = f"Policy {policy} would be deleted. Add --yes if that is meant."
+        raise CommandError(Exit.USAGE, "NOT_CONFIRMED", message)
+    if not typer.confirm(f"Delete policy {policy}?", err=True):
+        raise CommandError(Exit.FAILED, "NOT_CONFIRMED", "Nothing was deleted.")
+
+
+def _read(file: str) -> str:
+    """Raises CommandError; OSError, which the session tells."""
+    if file == STDIN:
+        body = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+    else:
+        with Path(file).open("rb") as opened:
+            body = opened.read(LARGEST_BYTES + 1)
+    if len(body) > LARGEST_BYTES:
+        raise CommandError(
+            Exit.USAGE, "BAD_POLICY", f"{_named(file)} has more than {LARGEST_BYTES // 1024} KiB: no file of policies."
+        )
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body[: error.start].count(b"\n") + 1
+        raise CommandError(Exit.USAGE, "BAD_POLICY", f"{_named(file)}, line {line}: this is not UTF-8.") from error
+
+
+def _named(file: str) -> str:
+    return "standard input" if file == STDIN else file

@@ -1,0 +1,136 @@
+"""Policies as people read them: what a file changes, how a policy stands, what it will do."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from seawall.api.v1 import policy_pb2, resources_pb2
+from seawall.cli.output import Output
+from seawall.cli.text import age, age_text, count, duration, local, size
+from seawall.cli.view import word
+
+VMS_SHOWN = 50
+_STYLE = {"+": "green", "-": "red"}
+
+
+def print_changes(output: Output, changes: Sequence[policy_pb2.PolicyChange], *, plan_only: bool) -> None:
+    """What becomes of each policy, its difference, and what was probably not meant."""
+    for change in changes:
+        output.line(_change(change, plan_only=plan_only), style="bold")
+        if plan_only or change.kind != policy_pb2.POLICY_CHANGE_KIND_CREATED:
+            for line in change.difference:
+                output.line(f"  {line}", style=_STYLE.get(line[:1]))
+        for warning in change.warnings:
+            output.line(f"  warning: {warning}", style="yellow")
+        if change.points_to_delete:
+            verb = "would be deleted" if plan_only else "will be deleted"
+            output.line(f"  {count(change.points_to_delete, 'point')} {verb} by its retention.", style="yellow")
+
+
+def _change(change: policy_pb2.PolicyChange, *, plan_only: bool) -> str:
+    vms = f"protects {count(change.vm_count, 'VM')}"
+    if change.kind == policy_pb2.POLICY_CHANGE_KIND_UNCHANGED:
+        return f"{change.policy}: unchanged, revision {change.revision}, {vms}"
+    done = word(change, "kind")
+    return f"{change.policy}: {'would be ' if plan_only else ''}{done}, revision {change.revision}, {vms}"
+
+
+def policy_rows(policies: Sequence[policy_pb2.Policy]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows of a list."""
+    columns = ("POLICY", ">REV", ">VMS", ">POINTS", "NEXT", "CALENDAR", "REPOSITORY", "RPO", "SELECTS")
+    return columns, [_row(policy) for policy in policies]
+
+
+def _row(policy: policy_pb2.Policy) -> tuple[str, ...]:
+    return (
+        policy.name,
+        str(policy.revision),
+        str(policy.vm_count),
+        str(policy.point_count),
+        "paused" if policy.paused else local(policy.next_at) if policy.HasField("next_at") else "never",
+        f"{policy.cron} {policy.zone}",
+        policy.repository,
+        _rpo(policy),
+        policy.selection,
+    )
+
+
+def _rpo(policy: policy_pb2.Policy) -> str:
+    if not policy.rpo_seconds:
+        return "-"
+    broken = f", {count(policy.rpo_breached, 'VM')} late" if policy.rpo_breached else ""
+    return f"{age_text(policy.rpo_seconds)}{broken}"
+
+
+def print_policy(output: Output, policy: policy_pb2.Policy) -> None:
+    """How one stands, then its document."""
+    output.line(f"{policy.name}, revision {policy.revision} of {local(policy.applied_at)}", style="bold")
+    output.line(f"protects    {count(policy.vm_count, 'VM')} ({policy.selection})")
+    output.line(f"points      {policy.point_count}; keeps {policy.retention}")
+    output.line(f"next        {_row(policy)[4]}\nrpo         {_rpo(policy)}\n")
+    output.line(policy.document.rstrip())
+
+
+def print_preview(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: datetime, *, points: bool) -> None:
+    """Firings, VMs, the sum of it, and the verdict on each point."""
+    for warning in preview.warnings:
+        output.line(f"warning: {warning}", style="yellow")
+    output.table(
+        ("NEXT FIRINGS", "FIRST START", "LAST START"),
+        ((each.local, local(each.first_start_at), local(each.last_start_at)) for each in preview.firings),
+        "It begins nothing: it is paused.",
+    )
+    if preview.spread:
+        output.line(f"Starts are spread over {preview.spread}.\n")
+    _print_vms(output, preview, now)
+    if points:
+        output.line()
+        print_verdicts(output, preview.verdicts, preview.verdicts_left_off)
+
+
+def _print_vms(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: datetime) -> None:
+    output.table(
+        ("VM", "HOST", "STARTS", "LAST POINT", ">READS", ">STORES", ">TAKES", "WAITS"),
+        (
+            (
+                vm.name,
+                vm.host_name,
+                local(vm.next_start_at) if vm.HasField("next_start_at") else "-",
+                age(vm.last_point_at, now) if vm.HasField("last_point_at") else "never",
+                size(vm.read_bytes),
+                size(vm.stored_bytes) if vm.measured else "?",
+                duration(vm.seconds) if vm.seconds else "?",
+                vm.waiting,
+            )
+            for vm in preview.vms[:VMS_SHOWN]
+        ),
+        "It selects no VM now.",
+    )
+    if preview.vms_total > VMS_SHOWN:
+        output.line(f"… and {preview.vms_total - VMS_SHOWN} more VMs (--json lists up to 1,000)")
+    if preview.vms_total:
+        unknown = preview.vms_total - preview.vms_measured
+        first = f"; {count(unknown, 'VM')} without a backup yet, counted with all of their disks" if unknown else ""
+        output.line(
+            f"{count(preview.vms_total, 'VM')}, as their last backups were: {size(preview.read_bytes)} to read, "
+            f"{size(preview.stored_bytes)} to store, {duration(preview.seconds)} one after the other{first}."
+        )
+
+
+def print_verdicts(output: Output, verdicts: Sequence[resources_pb2.PointVerdict], left_off: int) -> None:
+    """Each point of a policy with what becomes of it and why."""
+    output.table(
+        ("#POINT", "VM", "INSTANT", "WHAT", "WHY"),
+        (
+            (
+                each.point.point_id,
+                each.point.vm_name,
+                local(each.point.instant),
+                word(each, "verdict"),
+                ", ".join(each.reasons),
+            )
+            for each in verdicts
+        ),
+        "Its retention has nothing to decide: it has no points yet, or no rules.",
+    )
+    if left_off:
+        output.line(f"… and {count(left_off, 'point')} more that stay.")

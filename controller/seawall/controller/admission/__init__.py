@@ -1,0 +1,1 @@
+"""Who may start, and how fast: limits, order, fairness, circuit breakers, shares of bandwidth. Decisions are pure."""

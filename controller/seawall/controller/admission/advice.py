@@ -1,0 +1,66 @@
+"""What would make a run start sooner, or go faster: sentences for an operator, each with something to do. Pure."""
+
+from collections.abc import Sequence
+
+from seawall.controller.admission.caps import EACH
+from seawall.controller.admission.facts import FleetFacts
+from seawall.controller.admission.gates import BlockedOn
+from seawall.controller.admission.words import scope_word
+from seawall.controller.records.limits import Measure, Scope, ScopeKey
+from seawall.controller.records.runs import Progress, ReadMethod
+
+BOTTLENECKS = {
+    "source": "The disks of the VM are what is waited for: faster storage, or fewer runs on it at once, would help.",
+    "cpu": "The host's processors are what is waited for: fewer runs at once on this host would let each go faster.",
+    "network": "The network to the store is what is waited for.",
+    "store": "The store is what is waited for: look at its load, or let fewer runs write to this repository at once.",
+}
+
+
+def to_start(facts: FleetFacts, blocked: BlockedOn, first_end_seconds: int) -> list[str]:
+    """Of a run that waits. `first_end_seconds`: until the first holder of what it waits for is done, 0: unknown."""
+    where = ScopeKey(blocked.scope, blocked.key)
+    told = []
+    if first_end_seconds:
+        told.append(f"The first of those that hold it is done in about {max(1, round(first_end_seconds / 60))} min.")
+    if where in facts.breakers and not blocked.cap > 1:
+        word = scope_word(facts, where)
+        told.append(f"Find out why attempts on {word} fail; it is tried again by itself, and one success ends this.")
+    elif blocked.cap and blocked.scope is not Scope.VM:
+        told.append(_raise(facts, blocked, where))
+    return told
+
+
+def _raise(facts: FleetFacts, blocked: BlockedOn, where: ScopeKey) -> str:
+    """The command that sets the limit where it stands."""
+    cap = facts.caps.cap(where, blocked.measure)
+    key = where.key if cap is None or cap.source == "set" or where.scope is Scope.GLOBAL else EACH
+    option = "--preparing" if blocked.measure is Measure.PREPARING else "--transferring"
+    present = cap.value if cap is not None else blocked.cap
+    word = scope_word(facts, ScopeKey(where.scope, key))
+    return f"The limit is {present}: seawall limit set {word!r} {option} {present + 1} raises it."
+
+
+def to_go_faster(progress: Progress) -> list[str]:
+    """Of a run at work."""
+    told = [f"At this moment it waits for {progress.waiting_on}."] if progress.waiting_on else []
+    if progress.bottleneck in BOTTLENECKS:
+        told.append(BOTTLENECKS[progress.bottleneck])
+    whole = [disk.disk for disk in progress.disks if disk.how in (ReadMethod.FULL, ReadMethod.COMPARE)]
+    if whole:
+        told.append(f"{', '.join(whole)} {'is' if len(whole) == 1 else 'are'} read whole, for the reason above.")
+    return told
+
+
+def read_sentences(progress: Progress) -> Sequence[str]:
+    """How each disk is read, and why not in a better way."""
+    ways = {
+        ReadMethod.BITMAP: "only what changed",
+        ReadMethod.COMPARE: "whole, compared with the parent point",
+        ReadMethod.FULL: "whole",
+    }
+    return [
+        f"{disk.disk}: {ways[disk.how]}{f' ({disk.why})' if disk.why else ''}"
+        for disk in progress.disks
+        if disk.how in ways
+    ]

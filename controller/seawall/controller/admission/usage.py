@@ -1,0 +1,105 @@
+"""What is in use of each limit now: the table of `limit list`. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from seawall.controller.admission.caps import BUILT_IN, EACH, Cap, reserved
+from seawall.controller.admission.facts import FleetFacts
+from seawall.controller.admission.scopes import GLOBAL, scopes_of_live
+from seawall.controller.records.limits import Breaker, Measure, Scope, ScopeKey, Traffic
+
+ORDER = (Scope.GLOBAL, Scope.TENANT, Scope.SITE, Scope.HOST, Scope.STORAGE, Scope.REPOSITORY, Scope.LABEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One line. Caps None: not limited. `where.key` "" but for the whole: what holds for each of the scope; then nothing is in use."""
+
+    where: ScopeKey
+    preparing: Cap | None
+    transferring: Cap | None
+    bandwidth: Cap | None
+    weight: int
+    kept: int
+    preparing_now: int
+    transferring_now: int
+    rate_now: int
+    breaker: Breaker | None
+
+
+def table(facts: FleetFacts, traffic: Iterable[Traffic], *, every: bool) -> list[Usage]:
+    """What has a limit of its own, is in use or fails; `every`: all that there is as well."""
+    rates = _rates(facts, traffic)
+    transferring, preparing = counted(facts)
+    shown = {GLOBAL, *transferring, *facts.breakers}
+    shown |= {ScopeKey(scope, key) for scope, key, _ in facts.caps.limits}
+    shown |= {ScopeKey(scope, EACH) for scope, _ in BUILT_IN}
+    if every:
+        shown |= _all(facts)
+    ordered = sorted(shown, key=lambda where: (ORDER.index(where.scope), where.key))
+    return [_usage(facts, where, transferring, preparing, rates) for where in ordered]
+
+
+def one(facts: FleetFacts, traffic: Iterable[Traffic], where: ScopeKey) -> Usage:
+    transferring, preparing = counted(facts)
+    return _usage(facts, where, transferring, preparing, _rates(facts, traffic))
+
+
+def counted(facts: FleetFacts) -> tuple[Counter[ScopeKey], Counter[ScopeKey]]:
+    """(runs altogether, backups that prepare)."""
+    transferring: Counter[ScopeKey] = Counter()
+    preparing: Counter[ScopeKey] = Counter()
+    for each in facts.live:
+        scopes = scopes_of_live(facts, each)
+        transferring.update(scopes)
+        if each.preparing and not each.restore:
+            preparing.update(scopes)
+    return transferring, preparing
+
+
+def _usage(
+    facts: FleetFacts,
+    where: ScopeKey,
+    transferring: Mapping[ScopeKey, int],
+    preparing: Mapping[ScopeKey, int],
+    rates: Mapping[ScopeKey, int],
+) -> Usage:
+    caps = facts.caps
+    runs = caps.cap(where, Measure.TRANSFERRING)
+    return Usage(
+        where,
+        caps.cap(where, Measure.PREPARING),
+        runs,
+        caps.cap(where, Measure.BANDWIDTH),
+        caps.weight(where.key) if where.scope is Scope.TENANT else 0,
+        0 if runs is None else reserved(where.scope, runs.value),
+        preparing.get(where, 0),
+        transferring.get(where, 0),
+        rates.get(where, 0),
+        facts.breakers.get(where),
+    )
+
+
+def _all(facts: FleetFacts) -> set[ScopeKey]:
+    found = {ScopeKey(Scope.HOST, host_id) for host_id in facts.hosts}
+    found |= {ScopeKey(Scope.SITE, host.site) for host in facts.hosts.values() if host.site}
+    found |= {ScopeKey(Scope.REPOSITORY, repository_id) for repository_id in facts.repositories}
+    for vm in facts.vms.values():
+        if vm.present:
+            found |= {ScopeKey(Scope.STORAGE, storage) for storage in vm.storages}
+            found |= {ScopeKey(Scope.LABEL, label) for label in vm.labels}
+    return found
+
+
+def _rates(facts: FleetFacts, traffic: Iterable[Traffic]) -> Counter[ScopeKey]:
+    rates: Counter[ScopeKey] = Counter()
+    for each in traffic:
+        host = facts.hosts.get(each.host_id)
+        if host is None:
+            continue
+        rates[GLOBAL] += each.rate_bytes_per_second
+        rates[ScopeKey(Scope.HOST, host.id)] += each.rate_bytes_per_second
+        if host.site:
+            rates[ScopeKey(Scope.SITE, host.site)] += each.rate_bytes_per_second
+    return rates

@@ -1,0 +1,174 @@
+"""Policies, what is due because of them, their runs, and holds."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from seawall.controller.database.columns import dump, load
+from seawall.controller.database.tables import due_firings, holds, policies, policy_revisions, restore_points, runs
+from seawall.controller.errors import Aborted
+from seawall.controller.records.catalogue import PointState
+from seawall.controller.records.policies import DueFiring, Hold, Policy, PolicySpec
+from seawall.controller.records.runs import RunKind, RunState
+
+OPEN = (RunState.READY.value, RunState.ACTIVE.value)
+DONE = (RunState.SUCCEEDED.value, RunState.SUCCEEDED_WITH_WARNINGS.value)
+SLICE = 500
+_WHOLE = sa.select(policies, policy_revisions.c.spec).join(
+    policy_revisions,
+    sa.and_(policy_revisions.c.policy_id == policies.c.id, policy_revisions.c.revision == policies.c.revision),
+)
+
+
+class PolicyRows:
+    """`Policies` in one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def policies(self, *, deleted: bool = False) -> Sequence[Policy]:
+        query = _WHOLE.order_by(policies.c.name)
+        return self._all(query if deleted else query.where(policies.c.deleted_us == 0))
+
+    def policy(self, policy_id: str) -> Policy | None:
+        return next(iter(self._all(_WHOLE.where(policies.c.id == policy_id))), None)
+
+    def policy_named(self, name: str) -> Policy | None:
+        return next(iter(self._all(_WHOLE.where(policies.c.name == name))), None)
+
+    def revision(self, policy_id: str, revision: int) -> PolicySpec | None:
+        mine = sa.and_(policy_revisions.c.policy_id == policy_id, policy_revisions.c.revision == revision)
+        spec = self._connection.execute(sa.select(policy_revisions.c.spec).where(mine)).scalar_one_or_none()
+        return None if spec is None else load(PolicySpec, spec)
+
+    def add_policy(self, policy: Policy) -> None:
+        self._connection.execute(sa.insert(policies).values(id=policy.id, name=policy.name, **_values(policy)))
+        self._add_revision(policy)
+
+    def save_policy(self, before: Policy, after: Policy) -> None:
+        same = sa.and_(policies.c.id == before.id, policies.c.revision == before.revision)
+        if self._connection.execute(sa.update(policies).where(same).values(**_values(after))).rowcount != 1:
+            raise Aborted("CHANGED", f"Policy {before.name} changed meanwhile; look at it again.")
+        if after.revision != before.revision:
+            self._add_revision(after)
+
+    def mark_fired(self, policy_id: str, fired_us: int) -> None:
+        self._connection.execute(sa.update(policies).where(policies.c.id == policy_id).values(fired_us=fired_us))
+
+    def fired(self, policy_id: str, nominal_us: int) -> frozenset[str]:
+        mine = sa.and_(runs.c.policy_id == policy_id, runs.c.nominal_us == nominal_us)
+        return frozenset(self._connection.execute(sa.select(runs.c.vm_id).where(mine)).scalars())
+
+    def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
+        found: dict[str, tuple[str, str]] = {}
+        for start in range(0, len(vm_ids), SLICE):
+            some = runs.c.vm_id.in_(vm_ids[start : start + SLICE])
+            backup = sa.and_(runs.c.kind == RunKind.BACKUP.value, runs.c.state.in_(OPEN), some)
+            query = sa.select(runs.c.vm_id, runs.c.id, runs.c.policy_id)
+            for row in self._connection.execute(query.where(backup, runs.c.repository_id == repository_id)):
+                found[row.vm_id] = (row.id, row.policy_id)
+        return found
+
+    def skipped_since(self, policy_id: str, vm_ids: Sequence[str], run_ids: Sequence[str]) -> frozenset[str]:
+        found: set[str] = set()
+        oldest = min(run_ids, default="")
+        for start in range(0, len(vm_ids), SLICE):
+            some = runs.c.vm_id.in_(vm_ids[start : start + SLICE])
+            skipped = sa.and_(runs.c.policy_id == policy_id, runs.c.state == RunState.SKIPPED.value, some)
+            query = sa.select(runs.c.vm_id, sa.func.max(runs.c.id).label("last")).where(skipped, runs.c.id > oldest)
+            last = {row.vm_id: row.last for row in self._connection.execute(query.group_by(runs.c.vm_id))}
+            opened = dict(zip(vm_ids[start : start + SLICE], run_ids[start : start + SLICE], strict=True))
+            found |= {vm_id for vm_id, run_id in last.items() if run_id > opened[vm_id]}
+        return frozenset(found)
+
+    def open_runs(self, policy_id: str) -> Sequence[str]:
+        mine = sa.and_(runs.c.policy_id == policy_id, runs.c.state.in_(OPEN))
+        return self._connection.execute(sa.select(runs.c.id).where(mine).order_by(runs.c.id)).scalars().all()
+
+    def due(self, policy_id: str = "") -> Sequence[DueFiring]:
+        query = sa.select(due_firings).order_by(due_firings.c.nominal_us, due_firings.c.policy_id, due_firings.c.vm_id)
+        found = self._connection.execute(query.where(due_firings.c.policy_id == policy_id) if policy_id else query)
+        return [DueFiring(row.policy_id, row.vm_id, row.nominal_us) for row in found]
+
+    def put_due(self, firing: DueFiring) -> None:
+        self.drop_due(firing.policy_id, firing.vm_id)
+        values = {"policy_id": firing.policy_id, "vm_id": firing.vm_id, "nominal_us": firing.nominal_us}
+        self._connection.execute(sa.insert(due_firings).values(**values))
+
+    def drop_due(self, policy_id: str, vm_id: str = "") -> None:
+        gone = sa.delete(due_firings).where(due_firings.c.policy_id == policy_id)
+        self._connection.execute(gone.where(due_firings.c.vm_id == vm_id) if vm_id else gone)
+
+    def durations_us(self, vm_ids: Sequence[str], since_us: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for start in range(0, len(vm_ids), SLICE):
+            some = sa.and_(runs.c.vm_id.in_(vm_ids[start : start + SLICE]), runs.c.kind == RunKind.BACKUP.value)
+            query = sa.select(runs.c.vm_id, sa.func.max(runs.c.id).label("last")).group_by(runs.c.vm_id)
+            newest = query.where(some, runs.c.state.in_(DONE), runs.c.ended_us >= since_us).subquery()
+            rows = sa.select(runs.c.vm_id, runs.c.created_us, runs.c.ended_us).join(newest, newest.c.last == runs.c.id)
+            found |= {row.vm_id: row.ended_us - row.created_us for row in self._connection.execute(rows)}
+        return found
+
+    def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
+        mine = sa.and_(
+            restore_points.c.policy_id == policy_id,
+            restore_points.c.state == PointState.AVAILABLE.value,
+            restore_points.c.published_us >= since_us,
+        )
+        pairs = sa.select(restore_points.c.vm_id, restore_points.c.repository_id).where(mine).distinct()
+        ordered = pairs.order_by(restore_points.c.vm_id, restore_points.c.repository_id)
+        return [(row[0], row[1]) for row in self._connection.execute(ordered)]
+
+    def newest_us(self, policy_id: str) -> dict[str, int]:
+        mine = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.state == PointState.AVAILABLE.value)
+        query = sa.select(restore_points.c.vm_id, sa.func.max(restore_points.c.instant_us)).where(mine)
+        return {row[0]: row[1] for row in self._connection.execute(query.group_by(restore_points.c.vm_id))}
+
+    def point_ids(self, policy_id: str, vm_id: str = "") -> Sequence[str]:
+        listed = restore_points.c.state.in_((PointState.PUBLISHING.value, PointState.AVAILABLE.value))
+        query = sa.select(restore_points.c.id).where(restore_points.c.policy_id == policy_id, listed)
+        if vm_id:
+            query = query.where(restore_points.c.vm_id == vm_id)
+        return self._connection.execute(query.order_by(restore_points.c.id)).scalars().all()
+
+    def hold(self, hold: Hold) -> None:
+        self.release(hold.point_id)
+        values = {name: getattr(hold, name) for name in holds.c.keys()}
+        self._connection.execute(sa.insert(holds).values(**values))
+
+    def release(self, point_id: str) -> bool:
+        return bool(self._connection.execute(sa.delete(holds).where(holds.c.point_id == point_id)).rowcount)
+
+    def drop_holds(self, now_us: int) -> int:
+        over = sa.and_(holds.c.until_us > 0, holds.c.until_us <= now_us)
+        return int(self._connection.execute(sa.delete(holds).where(over)).rowcount)
+
+    def holds_of(self, point_ids: Collection[str]) -> dict[str, Hold]:
+        ids = list(point_ids)
+        found: dict[str, Hold] = {}
+        for start in range(0, len(ids), SLICE):
+            some = holds.c.point_id.in_(ids[start : start + SLICE])
+            found |= {
+                row.point_id: Hold(**row._mapping) for row in self._connection.execute(sa.select(holds).where(some))
+            }
+        return found
+
+    def _add_revision(self, policy: Policy) -> None:
+        values = {"revision": policy.revision, "spec": dump(policy.spec), "applied_us": policy.changed_us}
+        self._connection.execute(sa.insert(policy_revisions).values(policy_id=policy.id, **values))
+
+    def _all(self, query: sa.Select[Any]) -> list[Policy]:
+        return [_policy(row) for row in self._connection.execute(query)]
+
+
+PLAIN = ("revision", "repository_id", "created_us", "changed_us", "fired_us", "deleted_us")
+
+
+def _values(policy: Policy) -> dict[str, Any]:
+    return {name: getattr(policy, name) for name in PLAIN}
+
+
+def _policy(row: sa.Row[Any]) -> Policy:
+    columns = row._mapping
+    return Policy(id=row.id, spec=load(PolicySpec, row.spec), **{name: columns[name] for name in PLAIN})

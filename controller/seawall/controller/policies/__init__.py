@@ -1,0 +1,1 @@
+"""Policies: which VMs are backed up when, where to, and what is kept."""

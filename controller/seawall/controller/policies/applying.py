@@ -1,0 +1,124 @@
+"""What applying a file changes, and the change itself. In one transaction: all of its policies or none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from seawall.controller.errors import ControllerError
+from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.policies.compiled import CompiledSpec
+from seawall.controller.policies.doubts import doubts
+from seawall.controller.policies.protection import Fleet, fleet_of
+from seawall.controller.policies.render import difference, document_of
+from seawall.controller.records.policies import Policy, PolicySpec
+from seawall.controller.records.uuid7 import uuid7
+from seawall.controller.services.naming import find_repository
+from seawall.controller.store import Transaction
+from seawall.repository.clock import Clock, datetime_of
+
+
+class ChangeKind(StrEnum):
+    CREATED = "CREATED"
+    CHANGED = "CHANGED"
+    UNCHANGED = "UNCHANGED"
+    REVIVED = "REVIVED"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """One policy of the file. `before` is None for a new one; `after` is what is stored when it is carried out."""
+
+    kind: ChangeKind
+    before: Policy | None
+    after: Policy
+    difference: tuple[str, ...]
+    warnings: tuple[str, ...]
+    vm_count: int
+    points_to_delete: int
+
+
+def plan_changes(transaction: Transaction, specs: Sequence[PolicySpec], clock: Clock) -> list[PolicyChange]:
+    """In the order given; changes nothing. Raises NotFound/REPOSITORY_UNKNOWN."""
+    fleet, now_us = fleet_of(transaction), clock.now_us()
+    return [_planned(transaction, spec, fleet, clock, now_us) for spec in specs]
+
+
+def carry_out(transaction: Transaction, changes: Sequence[PolicyChange]) -> None:
+    """In the transaction that planned them. Raises Aborted/CHANGED."""
+    for change in changes:
+        if change.before is None:
+            transaction.policies.add_policy(change.after)
+        elif change.kind is not ChangeKind.UNCHANGED:
+            transaction.policies.save_policy(change.before, change.after)
+            if change.after.fired_us != change.before.fired_us or not change.after.active:
+                transaction.policies.drop_due(change.after.id)
+
+
+def warnings_of(
+    transaction: Transaction, rules: CompiledSpec, fleet: Fleet, now: datetime, protected: Sequence[str]
+) -> list[str]:
+    """See `doubts`."""
+    durations_us = transaction.policies.durations_us(protected, 0)
+    return doubts(rules, fleet.seen, [fleet.vms[vm_id] for vm_id in protected], durations_us, now)
+
+
+def _planned(transaction: Transaction, spec: PolicySpec, fleet: Fleet, clock: Clock, now_us: int) -> PolicyChange:
+    rules, before = CompiledSpec(spec), transaction.policies.policy_named(spec.name)
+    repository_id = _repository_id(transaction, spec)
+    kind = _kind(before, spec, repository_id)
+    after = _after(kind, before, spec, repository_id, clock, now_us)
+    protected = [vm.id for vm in fleet.of(rules)]
+    live = before if before is not None and not before.deleted_us else None
+    return PolicyChange(
+        kind,
+        before,
+        after,
+        tuple(difference(document_of(live.spec) if live else "", document_of(spec))),
+        tuple(warnings_of(transaction, rules, fleet, datetime_of(now_us), protected)),
+        len(protected),
+        _points_to_delete(transaction, after, now_us),
+    )
+
+
+def _repository_id(transaction: Transaction, spec: PolicySpec) -> str:
+    try:
+        return find_repository(transaction, spec.repository).id
+    except ControllerError as error:
+        raise type(error)(error.reason, f"Policy {spec.name}: {error}", error.metadata) from error
+
+
+def _kind(before: Policy | None, spec: PolicySpec, repository_id: str) -> ChangeKind:
+    if before is None:
+        return ChangeKind.CREATED
+    if before.deleted_us:
+        return ChangeKind.REVIVED
+    same = before.spec == spec and before.repository_id == repository_id
+    return ChangeKind.UNCHANGED if same else ChangeKind.CHANGED
+
+
+def _after(
+    kind: ChangeKind, before: Policy | None, spec: PolicySpec, repository_id: str, clock: Clock, now_us: int
+) -> Policy:
+    """Another calendar, and a policy that was paused or deleted, begin now: what they would have done before is not caught up."""
+    if before is None:
+        return Policy(uuid7(clock), 1, spec, repository_id, now_us, now_us, now_us)
+    if kind is ChangeKind.UNCHANGED:
+        return before
+    same_calendar = (before.spec.cron, before.spec.zone) == (spec.cron, spec.zone) and before.active
+    return replace(
+        before,
+        revision=before.revision + 1,
+        spec=spec,
+        repository_id=repository_id,
+        changed_us=now_us,
+        fired_us=before.fired_us if same_calendar else now_us,
+        deleted_us=0,
+    )
+
+
+def _points_to_delete(transaction: Transaction, after: Policy, now_us: int) -> int:
+    if after.spec.retention.keeps_nothing:
+        return 0
+    planned = plan_policy(transaction, Scope(policy_id=after.id), after.spec.retention, now_us)
+    return sum(not each.keep for each in planned)

@@ -1,0 +1,98 @@
+"""A policy ready to be asked: when it is due, when its runs may start, which VMs it protects. Pure.
+
+What the specification leaves open is decided here: the spread is 15 % of the time to the next firing, one hour at most; what was missed is
+caught up within the RPO or a day, whichever is longer.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from zoneinfo import ZoneInfo
+
+from seawall.controller.policies.cron import Calendar
+from seawall.controller.policies.selection import Seen, selector
+from seawall.controller.policies.windows import Stretch, Windows
+from seawall.controller.records.policies import Policy, PolicySpec
+
+LONGEST_SPREAD = timedelta(hours=1)
+SPREAD_SHARE = 0.15
+SHORTEST_CATCH_UP = timedelta(hours=24)
+WINDOW_SHARE = 0.25
+"""Runs that waited for a window are spread over the first part of it."""
+
+
+@dataclass(frozen=True)
+class CompiledSpec:
+    """Raises BadCalendar, BadPattern, zoneinfo's errors when a part is first used: `document` has tried them all."""
+
+    spec: PolicySpec
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.spec.zone)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        return Calendar(self.spec.cron, self.zone)
+
+    @cached_property
+    def windows(self) -> Windows:
+        return Windows(self.spec.windows, self.zone)
+
+    @cached_property
+    def selects(self) -> Callable[[Seen], bool]:
+        return selector(self.spec.select)
+
+    @property
+    def catch_up(self) -> timedelta:
+        if self.spec.catch_up_seconds is not None:
+            return timedelta(seconds=self.spec.catch_up_seconds)
+        return max(SHORTEST_CATCH_UP, timedelta(seconds=self.spec.rpo_seconds))
+
+    def spread_from(self, nominal: datetime) -> timedelta:
+        """Over how long the starts of one firing are spread."""
+        if self.spec.spread_seconds is not None:
+            return timedelta(seconds=self.spec.spread_seconds)
+        following = self.calendar.after(nominal)
+        if following is None:
+            return LONGEST_SPREAD
+        return min(LONGEST_SPREAD, (following - nominal) * SPREAD_SHARE)
+
+    def selected(self, vms: Iterable[Seen]) -> list[Seen]:
+        return [vm for vm in vms if self.selects(vm)]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A stored policy. The same VM starts at the same place of the spread every time, on every controller."""
+
+    policy: Policy
+    rules: CompiledSpec
+
+    @classmethod
+    def of(cls, policy: Policy) -> "Compiled":
+        return cls(policy, CompiledSpec(policy.spec))
+
+    def start_at(self, vm_id: str, begin: datetime, spread: timedelta) -> datetime:
+        """When a run may begin that is spread from `begin` on: at its place in the spread, inside a window."""
+        planned = begin + spread * share_of(self.policy.id, vm_id)
+        return self.opening_after(vm_id, planned, spread)
+
+    def opening_after(self, vm_id: str, instant: datetime, spread: timedelta) -> datetime:
+        """The instant itself inside a window, else some time after the next one opens."""
+        stretch = self.rules.windows.next_open(instant)
+        if stretch is None or stretch.start <= instant:
+            return instant
+        return stretch.start + _spread_in(stretch, spread) * share_of(self.policy.id, vm_id)
+
+
+def share_of(policy_id: str, vm_id: str) -> float:
+    """In [0, 1)."""
+    digest = sha256(f"{policy_id}/{vm_id}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def _spread_in(stretch: Stretch, spread: timedelta) -> timedelta:
+    return min(spread, stretch.length * WINDOW_SHARE)

@@ -1,0 +1,280 @@
+"""Policy files: YAML in, specifications out, and back. Every error names the file, the line and the field; nothing is guessed."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.forgetting.retention import Policy as Retention
+from seawall.controller.policies.cron import LONGEST_EXPRESSION, BadCalendar, Calendar
+from seawall.controller.policies.pattern import LONGEST_PATTERN, BadPattern, Pattern
+from seawall.controller.policies.windows import DAY_MINUTES
+from seawall.controller.policies.yaml_nodes import Field, Table, documents
+from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
+from seawall.controller.records.runs import FreezePolicy
+from seawall.controller.records.settings import CaptureSettings
+from seawall.controller.settings.bounds import check as check_capture
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WINDOW_ENDS = {end.value.lower(): end for end in WindowEnd}
+RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+TERMS = ("names", "hosts", "tags", "name_regex")
+CAPTURE = ("freeze", "freeze_limit", "latency_ceiling", "bytes_per_second", "iops", "exclude_disks", "scratch_quota")
+TOP = ("policy", "repository", "select", "schedule", "windows", "window_end", "rpo", "retention", "capture", "paused")
+MOST_TERMS = 5000
+MOST_WINDOWS = 50
+MOST_KEPT = 1_000_000
+LONGEST_NAME = 63
+LONGEST_SECONDS = 10 * 366 * 86_400
+LONGEST_SPREAD_SECONDS = 24 * 3600
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
+_DURATION = re.compile(r"(?:[0-9]{1,9}(?:ms|[smhdwy]))+")
+_PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
+_MILLISECONDS = {
+    "ms": 1,
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+    "y": 365 * 86_400_000,
+}
+_CLOCK = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
+_SIZE = re.compile(r"([0-9]{1,15}) ?(|[kKMGT]i?B?|B)(?:/s)?")
+_FREEZE = {policy.value.lower(): policy for policy in FreezePolicy}
+
+
+def parse_policies(text: str, source: str, now_us: int) -> list[PolicySpec]:
+    """All policies of a file, or InvalidArgument/BAD_POLICY. `source`: the file's name, for messages."""
+    now = datetime.fromtimestamp(now_us // 1_000_000, UTC)
+    specs: list[PolicySpec] = []
+    for root in documents(text, source):
+        spec = _policy(root, now)
+        if any(spec.name == other.name for other in specs):
+            raise root.wrong(f"the policy {spec.name} stands in the file twice")
+        specs.append(spec)
+    return specs
+
+
+def _policy(root: Field, now: datetime) -> PolicySpec:
+    table = root.table(*TOP)
+    schedule = table.need("schedule").table("cron", "zone", "spread", "catch_up")
+    zone = _zone(schedule.need("zone"))
+    windows = table.get("windows")
+    end, finish_seconds = _window_end(table, windows is not None)
+    return PolicySpec(
+        name=_name(table.need("policy")),
+        repository=table.need("repository").text(),
+        select=_selection(table.need("select")),
+        cron=_cron(schedule.need("cron"), zone, now),
+        zone=zone.key,
+        spread_seconds=_seconds_or_none(schedule.get("spread"), LONGEST_SPREAD_SECONDS, zero=True),
+        catch_up_seconds=_seconds_or_none(schedule.get("catch_up"), LONGEST_SECONDS),
+        rpo_seconds=_seconds_or_none(table.get("rpo"), LONGEST_SECONDS) or 0,
+        windows=tuple(_window(each) for each in windows.items(MOST_WINDOWS)) if windows else (),
+        window_end=end,
+        finish_seconds=finish_seconds,
+        retention=_retention(table.get("retention")),
+        capture=_capture(table.get("capture")),
+        paused=_flag(table.get("paused")),
+    )
+
+
+def _name(field: Field) -> str:
+    name = field.text(LONGEST_NAME)
+    if not _NAME.fullmatch(name):
+        raise field.wrong(
+            f"{field.shown()} is no name of a policy: small letters, digits, and . _ - between them, {LONGEST_NAME} at most"
+        )
+    return name
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _zone(field: Field) -> ZoneInfo:
+    name = field.text()
+    if name not in _zones():
+        alike = [zone for zone in sorted(_zones()) if name.lower().replace(" ", "_") in zone.lower()][:3]
+        hint = f" Did you mean {' or '.join(alike)}?" if alike else ""
+        raise field.wrong(f"there is no time zone {field.shown()}; zones are named like Europe/Berlin or UTC.{hint}")
+    return ZoneInfo(name)
+
+
+def _cron(field: Field, zone: ZoneInfo, now: datetime) -> str:
+    expression = " ".join(field.text(LONGEST_EXPRESSION).split())
+    try:
+        first = Calendar(expression, zone).after(now)
+    except BadCalendar as error:
+        raise field.wrong(f"{field.shown()} is no calendar: {error}") from error
+    if first is None:
+        raise field.wrong(f"{field.shown()} is never due: no time of the next five years fits it")
+    return expression
+
+
+def _selection(field: Field) -> Selection:
+    table = field.table("all", *TERMS, "except")
+    everything, terms = _flag(table.get("all")), _terms(table)
+    but = table.get("except")
+    if everything and not terms.empty:
+        raise field.wrong("all: true selects every VM; leave the other keys out, or put them under except")
+    if not everything and terms.empty:
+        raise field.wrong(f"nothing is selected; say all: true, or name VMs by {', '.join(TERMS)}")
+    excepted = Terms()
+    if but is not None:
+        inner = but.table(*TERMS)
+        if inner.empty:
+            raise but.wrong("nothing is excepted; leave the key out, or name something")
+        excepted = _terms(inner)
+    return Selection(everything, terms, excepted)
+
+
+def _terms(table: Table) -> Terms:
+    pattern = table.get("name_regex")
+    if pattern is not None:
+        try:
+            Pattern(pattern.text(LONGEST_PATTERN))
+        except BadPattern as error:
+            raise pattern.wrong(f"{pattern.shown()} is no pattern: {error}") from error
+    return Terms(
+        names=_texts(table.get("names")),
+        hosts=_texts(table.get("hosts")),
+        tags=_texts(table.get("tags")),
+        pattern=pattern.text(LONGEST_PATTERN) if pattern is not None else "",
+    )
+
+
+def _window(field: Field) -> Window:
+    table = field.table("days", "from", "to")
+    days = table.get("days")
+    start, end = _minute(table.need("from")), _minute(table.need("to"))
+    if start == DAY_MINUTES:
+        raise field.wrong("a window begins at 00:00, not at 24:00")
+    return Window(_days(days.items(7)) if days else tuple(range(7)), start, end)
+
+
+def _days(fields: Iterable[Field]) -> tuple[int, ...]:
+    found: set[int] = set()
+    for field in fields:
+        first, _, last = field.text().lower().partition("-")
+        if first not in DAYS or (last or first) not in DAYS:
+            raise field.wrong(f"{field.shown()} is no day: mon, tue, wed, thu, fri, sat, sun, or mon-fri")
+        day = DAYS.index(first)
+        found.add(day)
+        while last and DAYS[day] != last:
+            day = (day + 1) % 7
+            found.add(day)
+    return tuple(sorted(found))
+
+
+def _minute(field: Field) -> int:
+    match = _CLOCK.fullmatch(field.text())
+    minute = int(match[1]) * 60 + int(match[2]) if match else -1
+    if not 0 <= minute <= DAY_MINUTES:
+        raise field.wrong(f"{field.shown()} is no time of day such as 22:00")
+    return minute
+
+
+def _window_end(table: Table, windows: bool) -> tuple[WindowEnd, int]:
+    """`finish_current: 2h` says how long what runs may go on."""
+    field = table.get("window_end")
+    if field is None:
+        return WindowEnd.NO_NEW_STARTS, 0
+    if not windows:
+        raise field.wrong("there are no windows that could end")
+    known = f"{', '.join(word for word in WINDOW_ENDS if word != 'finish_current')}, or finish_current: 2h"
+    try:
+        word = field.text()
+    except InvalidArgument:
+        seconds = _seconds(field.table("finish_current").need("finish_current"), LONGEST_SECONDS)
+        return WindowEnd.FINISH_CURRENT, seconds
+    if word not in WINDOW_ENDS or WINDOW_ENDS[word] is WindowEnd.FINISH_CURRENT:
+        raise field.wrong(f"{field.shown()} is not one of {known}")
+    return WINDOW_ENDS[word], 0
+
+
+def _retention(field: Field | None) -> Retention:
+    if field is None:
+        return Retention()
+    table = field.table(*RULES, "within")
+    if table.empty:
+        raise field.wrong("no rule keeps anything; leave the key out to keep every point")
+    counts = {f"keep_{rule}": each.number(1, MOST_KEPT) for rule in RULES if (each := table.get(rule)) is not None}
+    within = table.get("within")
+    return Retention(**counts, keep_within_us=_seconds(within, 100 * LONGEST_SECONDS) * 1_000_000 if within else 0)
+
+
+def _capture(field: Field | None) -> CaptureSettings:
+    if field is None:
+        return CaptureSettings()
+    table = field.table(*CAPTURE)
+    ceiling, longest, disks = table.get("latency_ceiling"), table.get("freeze_limit"), table.get("exclude_disks")
+    rate, iops, quota = table.get("bytes_per_second"), table.get("iops"), table.get("scratch_quota")
+    settings = CaptureSettings(
+        freeze=_freeze(table.get("freeze")),
+        freeze_limit_ms=_milliseconds(longest) if longest else None,
+        latency_ceiling_ms=_milliseconds(ceiling) if ceiling else None,
+        bytes_per_second=_bytes(rate) if rate else None,
+        iops=iops.number(1, 1_000_000) if iops else None,
+        exclude_disks=_texts(disks) if disks else None,
+        scratch_quota_bytes=_bytes(quota) if quota else None,
+    )
+    try:
+        check_capture(settings)
+    except InvalidArgument as error:
+        raise field.wrong(str(error)) from error
+    return settings
+
+
+def _freeze(field: Field | None) -> FreezePolicy | None:
+    if field is None:
+        return None
+    if field.text() not in _FREEZE:
+        raise field.wrong(f"{field.shown()} is not one of {', '.join(_FREEZE)}")
+    return _FREEZE[field.text()]
+
+
+def _bytes(field: Field) -> int:
+    match = _SIZE.fullmatch(field.text())
+    if not match or not int(match[1]):
+        raise field.wrong(f"{field.shown()} is no size such as 50MiB, and zero is none")
+    unit = match[2].upper().rstrip("B")
+    base = 1024 if unit.endswith("I") else 1000
+    return int(match[1]) * int(base ** (" KMGT".index(unit[0]) if unit else 0))
+
+
+def _texts(field: Field | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.text() for each in field.items(MOST_TERMS))) if field is not None else ()
+
+
+def _flag(field: Field | None) -> bool:
+    return field is not None and field.flag()
+
+
+def _seconds_or_none(field: Field | None, most: int, *, zero: bool = False) -> int | None:
+    return None if field is None else _seconds(field, most, zero=zero)
+
+
+def _seconds(field: Field, most: int, *, zero: bool = False) -> int:
+    milliseconds = _milliseconds(field, zero=zero)
+    if milliseconds % 1000 or milliseconds // 1000 > most:
+        raise field.wrong(f"{field.shown()} is not in whole seconds, or longer than {most // 86_400} days")
+    return milliseconds // 1000
+
+
+def _milliseconds(field: Field, *, zero: bool = False) -> int:
+    text = field.text()
+    if text == "0" and zero:
+        return 0
+    if not _DURATION.fullmatch(text):
+        raise field.wrong(
+            f"{field.shown()} is no time such as 90s, 15m, 12h, 30d, 6w or 1y; months have no fixed length"
+        )
+    milliseconds = sum(int(number) * _MILLISECONDS[unit] for number, unit in _PART.findall(text))
+    if not milliseconds and not zero:
+        raise field.wrong("zero makes no sense here")
+    return milliseconds

@@ -1,0 +1,124 @@
+"""Deletes what the retention of policies does not keep: each policy its own points. Part of the leader; belongs to the event loop.
+
+A VM's points change their verdicts when a new one is published, when the policy changes, and when a hold or a pin goes. So the VMs with new
+points are judged after each run, and everything once an hour and when somebody changed a policy or a hold.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import structlog
+
+from seawall.controller.errors import ControllerError
+from seawall.controller.forgetting.deletion import Deletions
+from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.records.policies import Policy
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.wakes import ENDED, RETENTION, Wakes
+from seawall.controller.server.drain import Drain
+from seawall.controller.services.blocking import Blocking
+from seawall.controller.store import Store, Transaction
+from seawall.controller.timings import SECOND_US
+from seawall.repository.clock import Clock
+
+SWEEP_SECONDS = 3600.0
+OVERLAP_US = 60 * SECOND_US
+"""A publication is seen a little after the time that it bears."""
+SLICE = 200
+_MAY_WAIT = ("POINT_PINNED", "POINT_NOT_AVAILABLE")
+"""Somebody began to use a point, or deletes it too: the next sweep looks again."""
+
+_log = structlog.get_logger()
+
+
+class Expiring:
+    """One for the controller. `wall` judges the points' instants, `clock` their publications."""
+
+    def __init__(
+        self,
+        store: Store,
+        deletions: Deletions,
+        lease: LeaderLease,
+        blocking: Blocking,
+        wakes: Wakes,
+        wall: Clock,
+        clock: Clock,
+        interval_seconds: float,
+    ) -> None:
+        self._store = store
+        self._deletions = deletions
+        self._lease = lease
+        self._blocking = blocking
+        self._wakes = wakes
+        self._wall = wall
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+        self._swept: float | None = None
+        self._since_us = 0
+        self._revisions: dict[str, int] = {}
+        self._seen = wakes.seen(RETENTION)
+
+    async def run(self, drain: Drain) -> None:
+        """Returns when the drain starts. Looks at most once an interval, and soon after a run ended."""
+        while not drain.started:
+            seen = self._wakes.seen(ENDED)
+            try:
+                await self.run_once()
+            except ControllerError as error:
+                _log.warning("retention.look_refused", reason=error.reason, error=str(error))
+            except Exception:
+                # The top of the loop: the next look reads everything anew.
+                _log.exception("retention.look_failed")
+            await drain.first(drain.wait(), self._interval_seconds)
+            await drain.first(self._wakes.changed(seen, ENDED), SWEEP_SECONDS / 60)
+
+    async def run_once(self) -> None:
+        """Raises Unavailable/NOT_LEADER, and what the store says no with."""
+        self._lease.current  # noqa: B018 - raises unless this controller leads
+        now = self._clock.monotonic_seconds()
+        seen, began_us = self._wakes.seen(RETENTION), self._clock.now_us()
+        whole = self._swept is None or now - self._swept >= SWEEP_SECONDS or seen != self._seen
+        if whole:
+            await self._store.write(lambda transaction: transaction.policies.drop_holds(self._wall.now_us()))
+        for policy in await self._store.read(lambda transaction: transaction.policies.policies()):
+            if not policy.spec.retention.keeps_nothing:
+                await self._expire(policy, whole or self._revisions.get(policy.id) != policy.revision)
+            self._revisions[policy.id] = policy.revision
+        self._since_us = began_us - OVERLAP_US
+        self._seen, self._swept = seen, now if whole else self._swept
+
+    async def _expire(self, policy: Policy, whole: bool) -> None:
+        since_us = 0 if whole else self._since_us
+        groups = await self._store.read(lambda transaction: transaction.policies.groups(policy.id, since_us))
+        for start in range(0, len(groups), SLICE):
+            some = groups[start : start + SLICE]
+            going = await self._store.read(partial(_going, policy=policy, groups=some, now_us=self._wall.now_us()))
+            for ids in _sliced(going):
+                await self._delete(policy, ids)
+
+    async def _delete(self, policy: Policy, point_ids: list[str]) -> None:
+        try:
+            await self._blocking.run(lambda: self._deletions.delete(point_ids))
+        except ControllerError as error:
+            if error.reason not in _MAY_WAIT:
+                raise
+            _log.info("retention.waits", policy=policy.name, reason=error.reason, error=str(error))
+            return
+        _log.info("retention.deleted", policy=policy.name, revision=policy.revision, points=len(point_ids))
+
+
+def _going(transaction: Transaction, policy: Policy, groups: Sequence[tuple[str, str]], now_us: int) -> list[str]:
+    """Ids of the points that go; none when the policy changed meanwhile."""
+    current = transaction.policies.policy(policy.id)
+    if current is None or current.deleted_us or current.revision != policy.revision:
+        return []
+    return [
+        each.point.id
+        for vm_id, repository_id in groups
+        for each in plan_policy(transaction, Scope((vm_id,), repository_id, policy.id), policy.spec.retention, now_us)
+        if not each.keep
+    ]
+
+
+def _sliced(ids: list[str]) -> Iterator[list[str]]:
+    return (ids[start : start + SLICE] for start in range(0, len(ids), SLICE))

@@ -1,0 +1,43 @@
+"""How stored policies stand: when each is due next, how many VMs and points it has, where its RPO is broken. Reads in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from seawall.controller.policies.compiled import CompiledSpec
+from seawall.controller.policies.protection import Fleet, fleet_of
+from seawall.controller.records.policies import Policy
+from seawall.controller.store import Transaction
+from seawall.repository.clock import datetime_of
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyStanding:
+    """`rpo_breached`: VMs whose newest point of the policy is older than its RPO, or that have none; 0 without an RPO."""
+
+    policy: Policy
+    next_nominal: datetime | None
+    vm_count: int
+    point_count: int
+    rpo_breached: int
+
+
+def standings(transaction: Transaction, policies: Sequence[Policy], now_us: int) -> list[PolicyStanding]:
+    """One for each, in their order."""
+    fleet = fleet_of(transaction)
+    return [_standing(transaction, policy, fleet, now_us) for policy in policies]
+
+
+def _standing(transaction: Transaction, policy: Policy, fleet: Fleet, now_us: int) -> PolicyStanding:
+    rules = CompiledSpec(policy.spec)
+    vms = fleet.of(rules)
+    newest_us = transaction.policies.newest_us(policy.id)
+    limit_us = now_us - policy.spec.rpo_seconds * 1_000_000
+    late = sum(newest_us.get(vm.id, 0) < limit_us for vm in vms) if policy.spec.rpo_seconds else 0
+    return PolicyStanding(
+        policy,
+        rules.calendar.after(datetime_of(now_us)) if policy.active else None,
+        len(vms),
+        len(transaction.policies.point_ids(policy.id)),
+        late,
+    )

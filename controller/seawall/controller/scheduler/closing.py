@@ -1,0 +1,136 @@
+"""What becomes of a policy's open runs when its windows close. Part of the leader; level-triggered: any look finds what is to be done.
+
+What did not begin waits for the next window, or is over when that comes too late; what runs goes on, or is canceled, as the policy says.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+import structlog
+
+from seawall.controller.policies.compiled import Compiled
+from seawall.controller.policies.decision import closed
+from seawall.controller.records.policies import WindowEnd
+from seawall.controller.records.runs import Failure, FailureKind, Run, RunState, RunWarning
+from seawall.controller.runs.machine import cancel
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.executions import Change, Executions
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.timings import SECOND_US, Timings, microseconds
+from seawall.repository.clock import Clock, datetime_of
+
+_MICROSECOND = timedelta(microseconds=1)
+
+_log = structlog.get_logger()
+
+
+class Close(Enum):
+    """What a closed window means for one run."""
+
+    NOTHING = "nothing"
+    WAIT = "wait"
+    CANCEL = "cancel"
+    GIVE_UP = "give up"
+
+
+def closing(compiled: Compiled, run: Run, now: datetime) -> Close:
+    """Pure. Of a run of the policy that is not over."""
+    rules = compiled.rules
+    if rules.windows.open_at(now):
+        return Close.NOTHING
+    if run.state is RunState.READY:
+        opening = rules.windows.next_open(now)
+        late = opening is None or opening.start - datetime_of(run.nominal_us) > rules.catch_up
+        return Close.GIVE_UP if late else Close.WAIT
+    if run.cancel_us or rules.spec.window_end is WindowEnd.NO_NEW_STARTS:
+        return Close.NOTHING
+    if rules.spec.window_end is WindowEnd.CANCEL:
+        return Close.CANCEL
+    ended = rules.windows.last_close(now)
+    over = ended is None or now - ended >= timedelta(seconds=rules.spec.finish_seconds)
+    return Close.CANCEL if over else Close.NOTHING
+
+
+class Closing:
+    """`run_once` may be called at any time, also twice."""
+
+    def __init__(
+        self, executions: Executions, lease: LeaderLease, wall: Clock, clock: SteadyClock, timings: Timings
+    ) -> None:
+        self._executions = executions
+        self._lease = lease
+        self._wall = wall
+        self._clock = clock
+        self._timings = timings
+
+    async def run_once(self) -> None:
+        """Raises Unavailable/NOT_LEADER."""
+        now = datetime_of(self._wall.now_us())
+        policies = await self._executions.store.read(lambda transaction: transaction.policies.policies())
+        for compiled in [Compiled.of(policy) for policy in policies if policy.spec.windows]:
+            if not compiled.rules.windows.open_at(now):
+                await self._close(compiled, now)
+
+    async def _close(self, compiled: Compiled, now: datetime) -> None:
+        run_ids = await self._executions.store.read(
+            lambda transaction: transaction.policies.open_runs(compiled.policy.id)
+        )
+        for run_id in run_ids:
+            await self._one(compiled, run_id, now)
+
+    async def _one(self, compiled: Compiled, run_id: str, now: datetime) -> None:
+        found = await self._executions.store.read(lambda transaction: transaction.runs.run(run_id))
+        if found is None or self._after(compiled, found, now) == found:
+            return
+        leader = self._lease.current
+
+        def closure(change: Change) -> Close:
+            change.transaction.leadership.check(leader)
+            run = change.transaction.runs.run(run_id)
+            if run is None or run.state.over:
+                return Close.NOTHING
+            after = self._after(compiled, run, now)
+            execution = change.of_run(run) if run.state is RunState.ACTIVE else None
+            if execution is not None and after.cancel_us and not run.cancel_us:
+                change.save(execution, cancel(replace(execution, run=after), self._clock.now_us(), self._timings))
+            elif execution is None:
+                change.transaction.runs.save_run(run, after)
+            return closing(compiled, run, now)
+
+        done = await self._executions.change(closure)
+        _log.info("policy.window_closed", policy=compiled.policy.name, run_id=run_id, outcome=done.value)
+
+    def _after(self, compiled: Compiled, run: Run, now: datetime) -> Run:
+        """The run as it is once the window has closed on it."""
+        what, now_us = closing(compiled, run, now), self._clock.now_us()
+        if what is Close.WAIT:
+            return self._later(compiled, run, now, now_us)
+        if what is Close.GIVE_UP:
+            return _given_up(compiled, run, now_us)
+        if what is Close.CANCEL:
+            told = RunWarning("WINDOW_ENDED", f"The window of policy {compiled.policy.name} ended while it ran.")
+            return replace(run, cancel_us=now_us, warnings=(*run.warnings, told))
+        return run
+
+    def _later(self, compiled: Compiled, run: Run, now: datetime, now_us: int) -> Run:
+        stretch = compiled.rules.windows.next_open(now)
+        if stretch is None or run.not_before_us >= now_us + (stretch.start - now) // _MICROSECOND - SECOND_US:
+            return run  # it waits for it already
+        opening = compiled.opening_after(run.vm_id, now, compiled.rules.spread_from(datetime_of(run.nominal_us)))
+        start_us = now_us + (opening - now) // _MICROSECOND
+        deadline_us = start_us + microseconds(self._timings.max_run_seconds)
+        return replace(run, not_before_us=start_us, deadline_us=deadline_us, blocked_on=_waits(compiled, opening))
+
+
+def _given_up(compiled: Compiled, run: Run, now_us: int) -> Run:
+    """One that never began was missed; one that was tried failed."""
+    state = RunState.FAILED if run.attempt_count else RunState.MISSED
+    next_step = "Back the VM up by hand, or give the policy a longer window or catch_up."
+    failure = Failure("WINDOW_ENDED", closed(compiled), next_step, FailureKind.PERMANENT)
+    return replace(run, state=state, failure=failure, ended_us=now_us, blocked_on="")
+
+
+def _waits(compiled: Compiled, opening: datetime) -> str:
+    local = opening.astimezone(compiled.rules.zone)
+    return f"waits for the window of policy {compiled.policy.name} ({local:%a %H:%M %Z})"

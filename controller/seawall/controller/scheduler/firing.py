@@ -1,0 +1,247 @@
+"""Turns due policies into runs. Part of the leader; every transaction is guarded by its lease, and every step may be repeated.
+
+What is due comes from the wall clock, as people mean it; what is done about it is decided in `policies/decision.py`. A policy's
+`fired_us` is raised once all of its VMs were looked at, so a crash in between repeats the rest; the unique (policy, VM, nominal time) of
+runs makes that harmless. Several nominal times since then become one, the last.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from seawall.controller.policies.compiled import Compiled
+from seawall.controller.policies.decision import Decision, Standing, What, fire
+from seawall.controller.policies.protection import fleet_of, has_disks
+from seawall.controller.records.fleet import Vm
+from seawall.controller.records.policies import DueFiring, Policy
+from seawall.controller.records.runs import Failure, FailureKind, Run, RunKind, RunState
+from seawall.controller.records.settings import NOTHING_SAID
+from seawall.controller.records.uuid7 import uuid7
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.executions import Change, Executions
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.settings.resolve import resolve
+from seawall.controller.store import Transaction
+from seawall.controller.timings import Timings, microseconds
+from seawall.repository.clock import Clock, datetime_of
+
+SLICE = 200
+"""VMs a transaction: others get their turn in between."""
+TENANT = "default"
+WAITS = "waits for the scheduler"
+_NO_SPREAD = timedelta()
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A policy with the nominal time that is due and the VMs that it is due for."""
+
+    compiled: Compiled
+    nominal: datetime
+    vm_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """When a policy is due next, as it was seen at a time. A clock that was set back since knows better."""
+
+    policy: Policy
+    seen: datetime
+    due: datetime | None
+
+    def holds(self, policy: Policy, now: datetime) -> bool:
+        return self.policy == policy and self.seen <= now and (self.due is None or now < self.due)
+
+
+class Firing:
+    """`run_once` may be called at any time, also twice. `wall`: what people's clocks show; it may jump."""
+
+    def __init__(
+        self, executions: Executions, lease: LeaderLease, wall: Clock, clock: SteadyClock, timings: Timings
+    ) -> None:
+        self._executions = executions
+        self._lease = lease
+        self._wall = wall
+        self._clock = clock
+        self._timings = timings
+        self._compiled: dict[str, Compiled] = {}
+        self._next: dict[str, _Next] = {}
+
+    async def run_once(self) -> None:
+        """Raises Unavailable/NOT_LEADER."""
+        now = datetime_of(self._wall.now_us())
+        policies = await self._executions.store.read(lambda transaction: transaction.policies.policies())
+        active = [policy for policy in policies if policy.active]
+        self._next = {policy.id: self._next[policy.id] for policy in active if policy.id in self._next}
+        for policy in active:
+            try:
+                await self._look(self._of(policy), now)
+            except (ValueError, LookupError):
+                # What was checked when it was applied, with the zones of then: the other policies go on.
+                _log.exception("policy.unreadable", policy=policy.name, revision=policy.revision)
+        await self._waiting(now)
+
+    def next_due(self) -> datetime | None:
+        """The earliest nominal time to come that the last `run_once` saw."""
+        return min((each.due for each in self._next.values() if each.due is not None), default=None)
+
+    def _of(self, policy: Policy) -> Compiled:
+        known = self._compiled.get(policy.id)
+        if known is None or known.policy.spec != policy.spec:
+            known = Compiled.of(policy)
+        self._compiled[policy.id] = known = replace(known, policy=policy)
+        return known
+
+    async def _look(self, compiled: Compiled, now: datetime) -> None:
+        policy = compiled.policy
+        known = self._next.get(policy.id)
+        if known is not None and known.holds(policy, now):
+            return
+        fired = datetime_of(policy.fired_us)
+        # The clock was set back: what was fired in the future is due again when it comes, for whoever had no run of it.
+        if fired > now:
+            await self._mark(policy, compiled.rules.calendar.latest(now, now - timedelta(days=366)) or now)
+            return
+        nominal = compiled.rules.calendar.latest(now, fired)
+        if nominal is not None:
+            await self._fire(compiled, nominal, now)
+            return
+        self._next[policy.id] = _Next(policy, now, compiled.rules.calendar.after(now))
+
+    async def _fire(self, compiled: Compiled, nominal: datetime, now: datetime) -> None:
+        spread = compiled.rules.spread_from(nominal)
+        vms = await self._executions.store.read(lambda transaction: fleet_of(transaction).of(compiled.rules))
+        ids = tuple(vm.id for vm in vms if has_disks(vm, compiled.rules.spec.capture.exclude_disks or ()))
+        for start in range(0, len(ids), SLICE):
+            await self._slice(_Due(compiled, nominal, ids[start : start + SLICE]), now, spread)
+        await self._mark(compiled.policy, nominal)
+        _log.info("policy.fired", policy=compiled.policy.name, nominal=nominal.isoformat(), vms=len(ids))
+
+    async def _mark(self, policy: Policy, nominal: datetime) -> None:
+        leader, fired_us = self._lease.current, _us(nominal)
+
+        def closure(change: Change) -> None:
+            change.transaction.leadership.check(leader)
+            if _unchanged(change.transaction, policy):
+                change.transaction.policies.mark_fired(policy.id, fired_us)
+
+        await self._executions.change(closure, schedule=False)
+
+    async def _waiting(self, now: datetime) -> None:
+        """Those that had to wait for another run."""
+        due = await self._executions.store.read(lambda transaction: transaction.policies.due())
+        groups: dict[tuple[str, int], list[str]] = {}
+        for each in due:
+            groups.setdefault((each.policy_id, each.nominal_us), []).append(each.vm_id)
+        for (policy_id, nominal_us), vm_ids in groups.items():
+            compiled = self._compiled.get(policy_id)
+            if compiled is not None:
+                await self._carry_on(_Due(compiled, datetime_of(nominal_us), tuple(vm_ids)), now)
+
+    async def _carry_on(self, due: _Due, now: datetime) -> None:
+        standings = await self._executions.store.read(lambda transaction: _standings(transaction, due))
+        decisions = fire(due.compiled, due.nominal, standings, now, spread=_NO_SPREAD)
+        moving = [decision.vm_id for decision in decisions if decision.what is not What.WAIT]
+        for start in range(0, len(moving), SLICE):
+            await self._slice(replace(due, vm_ids=tuple(moving[start : start + SLICE])), now, _NO_SPREAD)
+
+    async def _slice(self, due: _Due, now: datetime, spread: timedelta) -> None:
+        leader = self._lease.current
+
+        def closure(change: Change) -> None:
+            change.transaction.leadership.check(leader)
+            if not _unchanged(change.transaction, due.compiled.policy):
+                return  # the next look fires it as it is now
+            standings = _standings(change.transaction, due)
+            for decision in fire(due.compiled, due.nominal, standings, now, spread=spread):
+                self._apply(change.transaction, due, decision, now)
+
+        await self._executions.change(closure)
+
+    def _apply(self, transaction: Transaction, due: _Due, decision: Decision, now: datetime) -> None:
+        policy, nominal_us = due.compiled.policy, _us(due.nominal)
+        if decision.what is What.WAIT:
+            transaction.policies.put_due(DueFiring(policy.id, decision.vm_id, nominal_us))
+            return
+        transaction.policies.drop_due(policy.id, decision.vm_id)
+        vm = transaction.fleet.vm(decision.vm_id)
+        if vm is None or decision.what is What.NOTHING:
+            return
+        run = self._run(transaction, policy, vm, nominal_us)
+        if decision.start is not None:
+            wait_us = max(0, _us(decision.start) - _us(now))
+            start_us = run.created_us + wait_us
+            deadline_us = start_us + microseconds(self._timings.max_run_seconds)
+            blocked_on = _waits_until(due.compiled, decision.start) if wait_us else WAITS
+            transaction.runs.add_run(
+                replace(run, not_before_us=start_us, deadline_us=deadline_us, blocked_on=blocked_on)
+            )
+        else:
+            transaction.runs.add_run(_ended(run, decision))
+
+    def _run(self, transaction: Transaction, policy: Policy, vm: Vm, nominal_us: int) -> Run:
+        now_us, run_id = self._clock.now_us(), uuid7(self._clock)
+        said = transaction.settings.of_vm(vm.id).capture
+        return Run(
+            id=run_id,
+            kind=RunKind.BACKUP,
+            vm_id=vm.id,
+            vm_name=vm.name,
+            tenant=TENANT,
+            repository_id=policy.repository_id,
+            point_id=run_id,
+            backup=resolve(NOTHING_SAID, said, policy.spec.capture, policy.name),
+            restore=None,
+            state=RunState.READY,
+            created_us=now_us,
+            not_before_us=now_us,
+            deadline_us=now_us,
+            blocked_on=WAITS,
+            policy_id=policy.id,
+            nominal_us=nominal_us,
+        )
+
+
+def _standings(transaction: Transaction, due: _Due) -> list[Standing]:
+    policy = due.compiled.policy
+    fired = transaction.policies.fired(policy.id, _us(due.nominal)).intersection(due.vm_ids)
+    opened = transaction.policies.open_backups(due.vm_ids, policy.repository_id)
+    own = {vm_id: run_id for vm_id, (run_id, by) in opened.items() if by == policy.id}
+    skipped = transaction.policies.skipped_since(policy.id, list(own), list(own.values())) if own else frozenset()
+    return [
+        Standing(
+            vm_id,
+            open_by=opened[vm_id][1] if vm_id in opened else None,
+            fired=vm_id in fired,
+            skipped=vm_id in skipped,
+        )
+        for vm_id in due.vm_ids
+    ]
+
+
+def _unchanged(transaction: Transaction, policy: Policy) -> bool:
+    current = transaction.policies.policy(policy.id)
+    return current is not None and current.active and current.revision == policy.revision
+
+
+def _waits_until(compiled: Compiled, start: datetime) -> str:
+    local = f"{start.astimezone(compiled.rules.zone):%a %H:%M %Z}"
+    return f"begins at {local}: policy {compiled.policy.name} spreads its starts, inside its windows where it has some"
+
+
+def _ended(run: Run, decision: Decision) -> Run:
+    state = RunState.SKIPPED if decision.what is What.SKIP else RunState.MISSED
+    next_step = (
+        "Nothing: the next one is due as planned."
+        if state is RunState.SKIPPED
+        else "Back the VM up by hand if it cannot wait."
+    )
+    failure = Failure(state.value, decision.why, next_step, FailureKind.PERMANENT)
+    return replace(run, state=state, failure=failure, ended_us=run.created_us, point_id="", blocked_on="")
+
+
+def _us(when: datetime) -> int:
+    return round(when.timestamp() * 1_000_000)

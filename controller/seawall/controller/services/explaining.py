@@ -1,0 +1,114 @@
+"""Why a run waits, how its disks were read, what would help: the facts of now, put through the same plan that places runs."""
+
+from seawall.api.v1 import limits_pb2
+from seawall.controller.admission.advice import read_sentences, to_go_faster, to_start
+from seawall.controller.admission.candidates import AdmissionClass, class_of, rank
+from seawall.controller.admission.facts import FleetFacts, Occupied
+from seawall.controller.admission.gates import BlockedOn
+from seawall.controller.admission.mirror import FleetMirror, Sight
+from seawall.controller.admission.scopes import scopes_of_live
+from seawall.controller.records.limits import Measure, Scope, ScopeKey
+from seawall.controller.records.runs import Progress, Run, RunState
+from seawall.controller.scheduler.placement import why_waiting
+from seawall.controller.services.convert_limits import blocked_message, holder_message
+from seawall.controller.services.convert_runs import run_message
+from seawall.controller.services.naming import find_run
+from seawall.controller.services.views import RunView, run_views
+from seawall.controller.store import Store, Transaction
+from seawall.repository.clock import Clock
+
+CLASSES = {
+    AdmissionClass.RESTORE: "restore",
+    AdmissionClass.AD_HOC: "ad hoc",
+    AdmissionClass.SCHEDULED: "scheduled",
+    AdmissionClass.MAINTENANCE: "maintenance",
+}
+MOST_HOLDERS = 100
+
+
+class Explaining:
+    """Belongs to one event loop."""
+
+    def __init__(self, store: Store, mirror: FleetMirror, clock: Clock) -> None:
+        self._store = store
+        self._mirror = mirror
+        self._clock = clock
+
+    async def explain(self, text: str) -> limits_pb2.ExplainRunResponse:
+        """Raises NotFound/RUN_UNKNOWN."""
+        now_us = self._clock.now_us()
+
+        def closure(transaction: Transaction) -> limits_pb2.ExplainRunResponse:
+            (view,) = run_views(transaction, [find_run(transaction, text)])
+            if view.run.state is not RunState.READY:
+                return _under_way(view)
+            return self._waiting(transaction, view, now_us)
+
+        return await self._store.read(closure)
+
+    def _waiting(self, transaction: Transaction, view: RunView, now_us: int) -> limits_pb2.ExplainRunResponse:
+        run, sight = view.run, self._mirror.look(transaction, now_us)
+        answer = _begun(view)
+        rank_of = _place_in_line(run, sight)
+        answer.ahead, answer.lateness = rank_of
+        if run.not_before_us > now_us:
+            # A pause after a failure, or a policy's spread: nothing of admission is waited for yet.
+            answer.blocked_on.sentence = run.blocked_on
+            return answer
+        blocked = why_waiting(run, sight.ready, sight.facts)
+        if blocked is None:
+            return answer
+        holders = _holders(sight.facts, blocked)
+        progress = transaction.runs.progress_of([each.attempt_id for each in holders])
+        answer.blocked_on.CopyFrom(blocked_message(sight.facts, blocked))
+        answer.holders.extend(
+            holder_message(sight.facts, each, progress.get(each.attempt_id)) for each in holders[:MOST_HOLDERS]
+        )
+        ends = [each.eta_seconds for each in answer.holders if each.eta_seconds]
+        answer.advice.extend(to_start(sight.facts, blocked, min(ends, default=0)))
+        return answer
+
+
+def _begun(view: RunView) -> limits_pb2.ExplainRunResponse:
+    run = view.run
+    return limits_pb2.ExplainRunResponse(
+        run=run_message(view),
+        admission_class=CLASSES[class_of(run)],
+        chosen=run.backup.chosen if run.backup is not None else (),
+    )
+
+
+def _under_way(view: RunView) -> limits_pb2.ExplainRunResponse:
+    answer = _begun(view)
+    reported = [view.progress[each.id] for each in view.attempts if each.id in view.progress]
+    last: Progress | None = reported[-1] if reported else None
+    if last is not None:
+        answer.disks.extend(read_sentences(last))
+        answer.advice.extend(to_go_faster(last))
+    return answer
+
+
+def _holders(facts: FleetFacts, blocked: BlockedOn) -> list[Occupied]:
+    """Live attempts that have what the run waits for, oldest first."""
+    if not blocked.cap:
+        return []
+    if blocked.scope is Scope.VM:
+        return [each for each in facts.live if each.vm_id == blocked.key]
+    where = ScopeKey(blocked.scope, blocked.key)
+    found = [each for each in facts.live if where in scopes_of_live(facts, each)]
+    if blocked.measure is Measure.PREPARING:
+        found = [each for each in found if each.preparing and not each.restore]
+    return sorted(found, key=lambda each: each.created_us)
+
+
+def _place_in_line(run: Run, sight: Sight) -> tuple[int, float]:
+    """(how many candidates come before it, its lateness). Turns among tenants are left out of account."""
+    ranked = rank(sight.ready, sight.facts).able
+    everybody = sorted(
+        (admission, candidate) for admission, some in ranked.items() for found in some.values() for candidate in found
+    )
+    for position, (_, candidate) in enumerate(everybody):
+        if candidate.run_id == run.id:
+            lateness = -candidate.earliness
+            return position, lateness if lateness != float("inf") else 0.0
+    return 0, 0.0

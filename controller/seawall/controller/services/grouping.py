@@ -1,0 +1,48 @@
+"""VMs that are to be captured at one instant: whether they can be, and what each one's run then says."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from seawall.controller.errors import FailedPrecondition, InvalidArgument
+from seawall.controller.records.fleet import Vm
+from seawall.controller.records.runs import BackupSpec, FreezePolicy
+from seawall.controller.records.settings import CaptureSettings
+
+RUNNING = "running"
+MOST_VMS = 32
+"""All of them are frozen until the last one's job has begun, within the few seconds that a guest may stand."""
+
+
+def check_group(vms: Sequence[Vm], command: CaptureSettings) -> CaptureSettings:
+    """The command as it holds for a group: the freeze is required.
+
+    Raises InvalidArgument/BAD_GROUP; FailedPrecondition/VM_NOT_RUNNING, NOT_ON_ONE_HOST.
+    """
+    if not 1 < len({vm.id for vm in vms}) == len(vms) <= MOST_VMS:
+        raise InvalidArgument("BAD_GROUP", f"--together needs 2 to {MOST_VMS} different VMs.")
+    if command.freeze not in (None, FreezePolicy.REQUIRE):
+        raise InvalidArgument("BAD_GROUP", "--together freezes all guests: leave --freeze out.")
+    off = [vm.name for vm in vms if vm.state != RUNNING]
+    if off:
+        raise FailedPrecondition(
+            "VM_NOT_RUNNING", f"Not running: {', '.join(off)}. --together freezes the guests of running VMs."
+        )
+    if len({vm.host_id for vm in vms}) > 1:
+        names = ", ".join(vm.name for vm in vms)
+        raise FailedPrecondition("NOT_ON_ONE_HOST", f"{names} are not all on one host, as --together needs them.")
+    return replace(command, freeze=FreezePolicy.REQUIRE)
+
+
+def as_one_of(spec: BackupSpec, group_id: str, vms: Sequence[Vm]) -> BackupSpec:
+    """The run's settings as one of the group. `spec`: resolved from what `check_group` returned."""
+    names = ", ".join(vm.name for vm in vms)
+    chosen = (
+        f"At one instant: {names}, all guests frozen until the last one's snapshot has begun (the backup command).",
+    )
+    ids = tuple(vm.id for vm in vms)
+    return replace(spec, group_id=group_id, group=ids, chosen=(*spec.chosen, *chosen))
+
+
+def refuse_open(vm: Vm, run_id: str) -> FailedPrecondition:
+    """A run that is under way has an instant of its own."""
+    return FailedPrecondition("RUN_OPEN", f"{vm.name} is being backed up by run {run_id}; wait for it, or cancel it.")

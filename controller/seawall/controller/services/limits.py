@@ -1,0 +1,223 @@
+"""Limits and hosts as operators order them: set, unset, groups, cordon, drain. What runs is never touched."""
+
+import json
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from seawall.api.v1 import limits_pb2
+from seawall.controller.admission.facts import FleetFacts
+from seawall.controller.admission.mirror import FleetMirror, Sight
+from seawall.controller.admission.usage import one, table
+from seawall.controller.admission.words import split_scope, storage_key
+from seawall.controller.errors import InvalidArgument, NotFound
+from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, ScopeKey, Service, Traffic
+from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
+from seawall.controller.services.convert_fleet import host_message
+from seawall.controller.services.convert_limits import SERVICES, holder_message, service_value, usage_message
+from seawall.controller.services.naming import find_host, find_repository, find_vm
+from seawall.controller.services.once import Once
+from seawall.controller.services.views import host_views
+from seawall.controller.store import Store, Transaction
+from seawall.controller.text import NAME_LENGTH, printable
+from seawall.repository.clock import Clock
+
+MOST = 1_000_000_000
+FASTEST = 1 << 50
+SLOWEST = 256 * 1024
+"""Bytes per second: what every host may always use."""
+WITH_BANDWIDTH = (Scope.GLOBAL, Scope.SITE, Scope.HOST)
+
+_log = structlog.get_logger()
+
+_Act = Callable[[Transaction], str]
+
+
+class LimitOrders:
+    """Belongs to one event loop. See limits.proto for the errors."""
+
+    def __init__(self, store: Store, once: Once, wakes: Wakes, mirror: FleetMirror, clock: Clock) -> None:
+        self._store = store
+        self._once = once
+        self._wakes = wakes
+        self._mirror = mirror
+        self._clock = clock
+
+    async def listed(self, request: limits_pb2.ListLimitsRequest) -> limits_pb2.ListLimitsResponse:
+        sight, traffic = await self._look()
+        usages = table(sight.facts, traffic, every=request.all)
+        return limits_pb2.ListLimitsResponse(limits=[usage_message(sight.facts, each) for each in usages])
+
+    async def set(self, request: limits_pb2.SetLimitRequest) -> limits_pb2.ScopeLimits:
+        scope, key = split_scope(request.scope)
+        values = _values(scope, request)
+        sight, _ = await self._look()
+
+        def act(transaction: Transaction) -> str:
+            where = _resolved(transaction, sight.facts, scope, key)
+            for measure, value in values.items():
+                transaction.limits.set_limit(Limit(where.scope, where.key, measure, value))
+            return json.dumps(where)
+
+        return await self._changed("SetLimit", request.request_id, act)
+
+    async def unset(self, request: limits_pb2.UnsetLimitRequest) -> limits_pb2.ScopeLimits:
+        scope, key = split_scope(request.scope)
+        named = [measure for measure in Measure if getattr(request, measure.value.lower())]
+        sight, _ = await self._look()
+
+        def act(transaction: Transaction) -> str:
+            where = _resolved(transaction, sight.facts, scope, key, known=False)
+            for measure in named or list(Measure):
+                transaction.limits.unset_limit(where.scope, where.key, measure)
+            return json.dumps(where)
+
+        return await self._changed("UnsetLimit", request.request_id, act)
+
+    async def set_apart(self, request: limits_pb2.SetApartRequest) -> list[str]:
+        """Names of the VMs in the group."""
+        label = request.label
+        if not label.strip() or printable(label) != label or len(label) > NAME_LENGTH:
+            raise InvalidArgument("BAD_LABEL", f"A group's name is printable, {NAME_LENGTH} characters at most.")
+        if not request.vms:
+            raise InvalidArgument("NO_VMS", "Name at least one VM.")
+
+        def act(transaction: Transaction) -> str:
+            vm_ids = [find_vm(transaction, text).id for text in request.vms]
+            if request.together:
+                transaction.limits.keep_together(label, vm_ids)
+            else:
+                transaction.limits.keep_apart(label, vm_ids)
+                if not any(each[:2] == (Scope.LABEL, label) for each in transaction.limits.limits()):
+                    transaction.limits.set_limit(Limit(Scope.LABEL, label, Measure.TRANSFERRING, 1))
+            return label
+
+        await self._once_written("SetApart", request.request_id, act)
+
+        def names(transaction: Transaction) -> list[str]:
+            found = (transaction.fleet.vm(vm_id) for group, vm_id in transaction.limits.apart() if group == label)
+            return sorted(vm.name for vm in found if vm is not None)
+
+        return await self._store.read(names)
+
+    async def host(self, text: str) -> limits_pb2.HostAdmission:
+        now_us = self._clock.now_us()
+
+        def closure(transaction: Transaction) -> limits_pb2.HostAdmission:
+            host = find_host(transaction, text)
+            sight = self._mirror.look(transaction, now_us)
+            (view,) = host_views(transaction, [host], now_us)
+            live = [each for each in sight.facts.live if each.host_id == host.id]
+            progress = transaction.runs.progress_of([each.attempt_id for each in live])
+            usage = one(sight.facts, transaction.limits.traffic(), ScopeKey(Scope.HOST, host.id))
+            return limits_pb2.HostAdmission(
+                host=host_message(view),
+                site=host.site,
+                service=service_value(host.service),
+                limits=usage_message(sight.facts, usage),
+                runs=[holder_message(sight.facts, each, progress.get(each.attempt_id)) for each in live],
+                waiting=_waiting_for(sight, host.id),
+            )
+
+        return await self._store.read(closure)
+
+    async def set_host(self, request: limits_pb2.SetHostRequest) -> limits_pb2.HostAdmission:
+        site = request.site.strip() if request.HasField("site") else None
+        if site is not None and (printable(site) != site or ":" in site):
+            raise InvalidArgument("BAD_SITE", f"A site's name is printable, {NAME_LENGTH} characters, without a colon.")
+        service = SERVICES.get(request.service)
+
+        def act(transaction: Transaction) -> str:
+            host = find_host(transaction, request.host)
+            if site is not None:
+                transaction.fleet.set_site(host.id, site)
+            if service is not None:
+                transaction.fleet.set_service(host.id, service)
+            if service is Service.IN_SERVICE:
+                # Whoever puts it back has looked at it.
+                transaction.limits.save_breaker(Breaker(Scope.HOST, host.id, 0, 0, "", ""))
+            return host.id
+
+        host_id = await self._once_written("SetHost", request.request_id, act)
+        _log.info("host.set", host=host_id, service=service.name if service is not None else "", site=site)
+        return await self.host(host_id)
+
+    async def _changed(self, method: str, request_id: str, act: _Act) -> limits_pb2.ScopeLimits:
+        scope, key = json.loads(await self._once_written(method, request_id, act))
+        where = ScopeKey(Scope(scope), key)
+        sight, traffic = await self._look()
+        _log.info("limit.changed", scope=scope, key=key)
+        return usage_message(sight.facts, one(sight.facts, traffic, where))
+
+    async def _once_written(self, method: str, request_id: str, act: _Act) -> str:
+        answer = await self._store.write(
+            lambda transaction: self._once.within(transaction, method, request_id, lambda: act(transaction))
+        )
+        self._wakes.notify((SCHEDULER,))
+        return answer
+
+    async def _look(self) -> tuple[Sight, Iterable[Traffic]]:
+        now_us = self._clock.now_us()
+        return await self._store.read(
+            lambda transaction: (self._mirror.look(transaction, now_us), transaction.limits.traffic())
+        )
+
+
+def _values(scope: Scope, request: limits_pb2.SetLimitRequest) -> dict[Measure, int]:
+    """Raises InvalidArgument/NO_LIMIT, BAD_LIMIT, BANDWIDTH_SCOPE, WEIGHT_SCOPE."""
+    found = {
+        measure: int(getattr(request, measure.value.lower()))
+        for measure in Measure
+        if request.HasField(measure.value.lower())  # type: ignore[arg-type]
+    }
+    if not found:
+        raise InvalidArgument("NO_LIMIT", "Say which limit: preparing, transferring, bandwidth, or a tenant's weight.")
+    if Measure.BANDWIDTH in found and scope not in WITH_BANDWIDTH:
+        raise InvalidArgument("BANDWIDTH_SCOPE", "Bandwidth is limited globally, for sites and for hosts.")
+    if Measure.WEIGHT in found and scope is not Scope.TENANT:
+        raise InvalidArgument("WEIGHT_SCOPE", "Only tenants have a weight.")
+    for measure, value in found.items():
+        _check_value(measure, value)
+    return found
+
+
+def _check_value(measure: Measure, value: int) -> None:
+    word = measure.value.lower()
+    if measure is Measure.BANDWIDTH:
+        if not SLOWEST <= value <= FASTEST:
+            raise InvalidArgument(
+                "BAD_LIMIT", f"A bandwidth is at least {SLOWEST} bytes per second; below that nothing gets anywhere."
+            )
+    elif value == 0:
+        raise InvalidArgument(
+            "BAD_LIMIT", f"{word}: 0 would stop everything for ever. To stop a host, cordon it: seawall host cordon."
+        )
+    elif value > MOST:
+        raise InvalidArgument("BAD_LIMIT", f"{word}: {value} is more than {MOST}; unset the limit instead.")
+
+
+def _resolved(transaction: Transaction, facts: FleetFacts, scope: Scope, key: str, *, known: bool = True) -> ScopeKey:
+    """Names become ids. Raises NotFound/HOST_UNKNOWN, REPOSITORY_UNKNOWN; with `known` STORAGE_UNKNOWN."""
+    if not key:
+        return ScopeKey(scope, key)
+    if scope is Scope.HOST:
+        return ScopeKey(scope, find_host(transaction, key).id)
+    if scope is Scope.REPOSITORY:
+        return ScopeKey(scope, find_repository(transaction, key).id)
+    if scope is Scope.STORAGE:
+        storage = storage_key(facts, key)
+        if known and not any(storage in vm.storages for vm in facts.vms.values()):
+            raise NotFound(
+                "STORAGE_UNKNOWN", f"No VM has a disk on storage {key[:200]!r}. `seawall limit list --all` shows them."
+            )
+        return ScopeKey(scope, storage)
+    return ScopeKey(scope, key)
+
+
+def _waiting_for(sight: Sight, host_id: str) -> int:
+    """READY runs that only this host can carry out."""
+    facts = sight.facts
+    return sum(
+        (run.restore.host_id if run.restore else getattr(facts.vms.get(run.vm_id), "host_id", "")) == host_id
+        for run in sight.ready
+    )

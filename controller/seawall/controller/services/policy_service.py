@@ -1,0 +1,193 @@
+"""PolicyService on the wire: files in, what they change and what they will do out."""
+
+import base64
+import json
+from dataclasses import replace
+from typing import Any
+
+from grpc import aio
+
+from seawall.api.v1 import policy_pb2, policy_pb2_grpc
+from seawall.controller.errors import InvalidArgument, NotFound
+from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.policies.applying import carry_out, plan_changes, warnings_of
+from seawall.controller.policies.compiled import Compiled
+from seawall.controller.policies.document import parse_policies
+from seawall.controller.policies.forecast import firings, forecasts
+from seawall.controller.policies.protection import fleet_of
+from seawall.controller.policies.standing import standings
+from seawall.controller.records.policies import Policy, PolicySpec
+from seawall.controller.scheduler.executions import Executions
+from seawall.controller.scheduler.wakes import ENDED, POLICIES, RETENTION
+from seawall.controller.services.blocking import Blocking
+from seawall.controller.services.convert_forgetting import fitted_verdicts, verdict_messages
+from seawall.controller.services.convert_policies import (
+    change_message,
+    firing_message,
+    policy_message,
+    spread_text,
+    vm_messages,
+)
+from seawall.controller.services.naming import find_repository, quoted
+from seawall.controller.services.once import Once
+from seawall.controller.store import Transaction
+from seawall.controller.text import printable
+from seawall.repository.clock import Clock, datetime_of
+
+Context = aio.ServicerContext[Any, Any]
+SHOWN_FIRINGS, MOST_FIRINGS = 5, 100
+NOT_APPLIED = "not applied"
+
+
+class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
+    """Errors leave as ControllerError; the status interceptor maps them. `clock`: the wall's, as calendars mean it."""
+
+    def __init__(self, executions: Executions, once: Once, blocking: Blocking, clock: Clock) -> None:
+        self._executions = executions
+        self._store = executions.store
+        self._once = once
+        self._blocking = blocking
+        self._clock = clock
+
+    async def ApplyPolicies(
+        self, request: policy_pb2.ApplyPoliciesRequest, context: Context
+    ) -> policy_pb2.ApplyPoliciesResponse:
+        specs = await self._parsed(request.document, request.source)
+        if request.plan_only:
+            planned = await self._store.read(lambda transaction: plan_changes(transaction, specs, self._clock))
+            return policy_pb2.ApplyPoliciesResponse(changes=[change_message(change) for change in planned])
+
+        def apply(transaction: Transaction) -> str:
+            changes = plan_changes(transaction, specs, self._clock)
+            carry_out(transaction, changes)
+            return _remembered([change_message(change) for change in changes])
+
+        answer = await self._executions.change(
+            lambda change: self._once.within(
+                change.transaction, "ApplyPolicies", request.request_id, lambda: apply(change.transaction)
+            )
+        )
+        self._executions.wakes.notify((POLICIES, RETENTION, ENDED))
+        return policy_pb2.ApplyPoliciesResponse(changes=_recalled(answer))
+
+    async def ListPolicies(
+        self, request: policy_pb2.ListPoliciesRequest, context: Context
+    ) -> policy_pb2.ListPoliciesResponse:
+        now_us = self._clock.now_us()
+
+        def closure(transaction: Transaction) -> policy_pb2.ListPoliciesResponse:
+            found = standings(transaction, transaction.policies.policies(), now_us)
+            messages = [policy_message(each, each.policy.spec, each.policy.revision) for each in found]
+            for message in messages:
+                message.ClearField("document")
+            return policy_pb2.ListPoliciesResponse(policies=messages)
+
+        return await self._store.read(closure)
+
+    async def GetPolicy(self, request: policy_pb2.GetPolicyRequest, context: Context) -> policy_pb2.GetPolicyResponse:
+        now_us = self._clock.now_us()
+
+        def closure(transaction: Transaction) -> policy_pb2.GetPolicyResponse:
+            policy = find_policy(transaction, request.policy)
+            spec, revision = policy.spec, request.revision or policy.revision
+            if revision != policy.revision:
+                old = transaction.policies.revision(policy.id, revision)
+                if old is None:
+                    raise NotFound(
+                        "REVISION_UNKNOWN",
+                        f"Policy {policy.name} has revisions 1 to {policy.revision}, not {revision}.",
+                    )
+                spec = old
+            (found,) = standings(transaction, [policy], now_us)
+            return policy_pb2.GetPolicyResponse(policy=policy_message(found, spec, revision))
+
+        return await self._store.read(closure)
+
+    async def PreviewPolicy(
+        self, request: policy_pb2.PreviewPolicyRequest, context: Context
+    ) -> policy_pb2.PreviewPolicyResponse:
+        specs = await self._parsed(request.document, request.source) if request.document else []
+        if len(specs) > 1:
+            raise InvalidArgument("ONE_POLICY", "A preview shows one policy; the file has several.")
+        now_us, count = self._clock.now_us(), min(request.firings or SHOWN_FIRINGS, MOST_FIRINGS)
+
+        def closure(transaction: Transaction) -> policy_pb2.PreviewPolicyResponse:
+            policy = _to_be(transaction, specs[0], now_us) if specs else find_policy(transaction, request.policy)
+            return _preview(transaction, Compiled.of(policy), now_us, count, points=request.points)
+
+        return await self._store.read(closure)
+
+    async def DeletePolicy(
+        self, request: policy_pb2.DeletePolicyRequest, context: Context
+    ) -> policy_pb2.DeletePolicyResponse:
+        def delete(transaction: Transaction) -> str:
+            policy, now_us = find_policy(transaction, request.policy), self._clock.now_us()
+            gone = replace(policy, revision=policy.revision + 1, deleted_us=now_us, changed_us=now_us)
+            transaction.policies.save_policy(policy, gone)
+            transaction.policies.drop_due(policy.id)
+            return str(len(transaction.policies.point_ids(policy.id)))
+
+        answer = await self._executions.change(
+            lambda change: self._once.within(
+                change.transaction, "DeletePolicy", request.request_id, lambda: delete(change.transaction)
+            )
+        )
+        return policy_pb2.DeletePolicyResponse(points_left=int(answer))
+
+    async def _parsed(self, document: str, source: str) -> list[PolicySpec]:
+        name, now_us = printable(source) or "the file", self._clock.now_us()
+        return await self._blocking.run(lambda: parse_policies(document, name, now_us))
+
+
+def find_policy(transaction: Transaction, name: str) -> Policy:
+    """Raises NotFound/POLICY_UNKNOWN."""
+    found = transaction.policies.policy_named(name)
+    if found is None or found.deleted_us:
+        raise NotFound(
+            "POLICY_UNKNOWN", f"There is no policy {quoted(name)}. `seawall policy list` shows what there is."
+        )
+    return found
+
+
+def _preview(
+    transaction: Transaction, compiled: Compiled, now_us: int, count: int, *, points: bool
+) -> policy_pb2.PreviewPolicyResponse:
+    now, fleet, spec = datetime_of(now_us), fleet_of(transaction), compiled.policy.spec
+    expected = forecasts(transaction, compiled, fleet, now)
+    coming = firings(compiled, [each.vm for each in expected], now, count)
+    measured = [each for each in expected if each.measured]
+    hosts = {host.id: host.name for host in transaction.fleet.hosts(limit=100_000)}
+    answer = policy_pb2.PreviewPolicyResponse(
+        firings=[firing_message(each, compiled.rules.zone) for each in coming],
+        vms=vm_messages(expected, hosts),
+        vms_total=len(expected),
+        read_bytes=sum(each.read_bytes for each in expected),
+        stored_bytes=sum(each.stored_bytes for each in measured),
+        seconds=sum(each.seconds for each in expected),
+        vms_measured=len(measured),
+        warnings=warnings_of(transaction, compiled.rules, fleet, now, [each.vm.id for each in expected]),
+        spread=spread_text(compiled.rules.spread_from(coming[0].nominal).total_seconds()) if coming else "",
+    )
+    if points and not spec.retention.keeps_nothing:
+        planned = plan_policy(transaction, Scope(policy_id=compiled.policy.id), spec.retention, now_us)
+        shown = fitted_verdicts(verdict_messages(transaction, planned))
+        answer.verdicts.extend(shown)
+        answer.verdicts_left_off = len(planned) - len(shown)
+    return answer
+
+
+def _to_be(transaction: Transaction, spec: PolicySpec, now_us: int) -> Policy:
+    """The policy as it would be: under its own id when there is one of that name, so that its VMs start when they really would."""
+    repository_id = find_repository(transaction, spec.repository).id
+    known = transaction.policies.policy_named(spec.name)
+    if known is None:
+        return Policy(NOT_APPLIED, 1, spec, repository_id, now_us, now_us, now_us)
+    return replace(known, spec=spec, repository_id=repository_id, deleted_us=0)
+
+
+def _remembered(changes: list[policy_pb2.PolicyChange]) -> str:
+    return json.dumps([base64.b64encode(change.SerializeToString()).decode() for change in changes])
+
+
+def _recalled(answer: str) -> list[policy_pb2.PolicyChange]:
+    return [policy_pb2.PolicyChange.FromString(base64.b64decode(each)) for each in json.loads(answer)]

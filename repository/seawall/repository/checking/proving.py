@@ -1,0 +1,82 @@
+"""Which points are proven: every chunk that they name was read back whole, and their refmap names all that their pages need (rule 12).
+
+Called at the end of a check. Pages that a proven point of the VM has are not read again.
+"""
+
+from seawall.repository.checking.finding import Findings
+from seawall.repository.checking.port import Ledger, Unproven
+from seawall.repository.checking.structure import StructureCheck
+from seawall.repository.checking.tree import SoundPages
+from seawall.repository.errors import RepositoryError, TemporaryError
+from seawall.repository.format.layout import PointName
+from seawall.repository.format.slot_set import SlotSet
+from seawall.repository.reading.point import PointReader
+from seawall.repository.reading.store_packs import StorePackReader
+from seawall.repository.repository import OpenRepository
+
+MOST_POINTS = 1000
+"""In one check: the next one goes on."""
+
+SLICE = 500
+
+
+def prove_points(repository: OpenRepository, ledger: Ledger, findings: Findings, *, again: bool = False) -> int:
+    """How many were proven. `again`: also those that were looked at before, in vain.
+
+    Raises StoreUnavailable, BucketMissing, FormatUnsupported, and what the ledger raises.
+    """
+    check = StructureCheck(repository, ledger, findings, unreadable=lambda pack: None, bad=lambda pack_id, slots: None)
+    sound, vm, proven = SoundPages(), ("", ""), 0
+    for each in ledger.unproven(MOST_POINTS, again=again):
+        ledger.may_continue()
+        if vm != (each.name.tenant, each.name.vm_id):
+            sound, vm = _sound_pages(repository, each), (each.name.tenant, each.name.vm_id)
+        looked = _looked_at(repository, ledger, each.name)
+        if looked is None:
+            continue  # its packs come first
+        proved = check.one(each.name, sound) and looked
+        ledger.proved(each.name, proved)
+        proven += proved
+    return proven
+
+
+def _sound_pages(repository: OpenRepository, each: Unproven) -> SoundPages:
+    """Those of the sibling, as its nodes name them. What of it cannot be read is read with the point itself."""
+    sound = SoundPages()
+    if each.sibling is None:
+        return sound
+    name = each.sibling
+    try:
+        _, root_object = repository.read_manifest(name.tenant, name.vm_id, name.point_id)
+        root = repository.open_root(root_object)
+        k_dedup = repository.secrets.k_dedup(root.tenant, root.key_epoch)
+        reader = PointReader(root, root.lineage_id, k_dedup, StorePackReader(repository.store, root.tenant))
+        for disk in root.disks:
+            for _, page in reader.pages(disk):
+                if page.chunk is not None:
+                    sound.add(page.h)
+    except TemporaryError:
+        raise
+    except (RepositoryError, KeyError):
+        return SoundPages()
+    return sound
+
+
+def _looked_at(repository: OpenRepository, ledger: Ledger, name: PointName) -> bool | None:
+    """Whether every slot that its refmap names was proven. None: not all of its packs were read yet."""
+    try:
+        slots = repository.read_refmap(name.tenant, name.vm_id, name.point_id).slots()
+    except TemporaryError:
+        raise
+    except RepositoryError:
+        return False  # the look at its structure says why
+    ids, whole = sorted(slots), True
+    for start in range(0, len(ids), SLICE):
+        packs = ledger.packs(ids[start : start + SLICE])
+        for pack_id in ids[start : start + SLICE]:
+            pack = packs.get(pack_id)
+            if pack is not None and not pack.looked_us:
+                return None
+            named = SlotSet.of(slots[pack_id])
+            whole &= pack is not None and len(named - pack.bad - pack.condemned) == len(named)
+    return whole

@@ -1,0 +1,68 @@
+"""Backups of the paced guest, and what it felt of them."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.lab.answers import TRANSFERRING_OR_LATER
+from deploy.lab.laboratory import Laboratory
+from deploy.lab.waiting import LabFailed, wait_for
+
+from support.paced_guest import PacedGuest
+
+RUN_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Backups:
+    """Of one guest, through the public command line."""
+
+    laboratory: Laboratory
+    guest: PacedGuest
+
+    def start(self, words: tuple[str, ...], repository: str = "main") -> str:
+        return self.laboratory.start_backup(self.guest.name, *words, repository=repository).run_id
+
+    def transferring(self, run_id: str) -> None:
+        def is_so() -> bool:
+            return self.laboratory.run_of(run_id).attempt_state in TRANSFERRING_OR_LATER
+
+        wait_for("the transfer", is_so, RUN_SECONDS, self.laboratory.logs, every_seconds=0.1)
+
+    def ended(self, run_id: str) -> Any:
+        """The run as the command line tells it. Raises LabFailed when it failed."""
+        wait_for("the run's end", lambda: self.laboratory.run_of(run_id).over, RUN_SECONDS, self.laboratory.logs)
+        if not self.laboratory.run_of(run_id).succeeded:
+            raise LabFailed(self.laboratory.run_of(run_id).failure)
+        return self.laboratory.seawall_json("run", "show", run_id)
+
+
+def idle(guest: PacedGuest, seconds: float) -> float:
+    """The p99 with no backup, in milliseconds."""
+    guest.command("mark")
+    time.sleep(seconds)
+    return guest.latencies().p99_ms
+
+
+def latency_during(backups: Backups, name: str, words: tuple[str, ...]) -> float:
+    """The p99 while a full backup reads: into a repository of its own, so that nothing is there to compare with."""
+    backups.laboratory.add_repository(name)
+    run_id = backups.start(words, repository=name)
+    backups.transferring(run_id)
+    backups.guest.command("mark")
+    run = backups.ended(run_id)
+    took = backups.guest.latencies()
+    told = [note for attempt in run["attempts"] if attempt["progress"] for note in attempt["progress"]["notes"]]
+    failed = [attempt["failure"]["message"] for attempt in run["attempts"] if attempt["failure"]]
+    print(f"{name}: {took} {' '.join(told)} {' '.join(failed)}", flush=True)
+    backups.guest.assert_never_failed()
+    return took.p99_ms
+
+
+def freezes(backups: Backups, count: int) -> list[int]:
+    """Milliseconds of each, the shortest first."""
+    found = []
+    for _ in range(count):
+        run = backups.ended(backups.start(("--freeze", "require")))
+        found.append(int(run["attempts"][-1]["progress"]["frozen_ms"]))
+    return sorted(found)

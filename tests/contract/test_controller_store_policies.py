@@ -1,0 +1,207 @@
+"""The contract of the store's role for policies: revisions, firings, what is due, holds; on every engine."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from seawall.controller.database.database import Database
+from seawall.controller.database.enrolment import DatabaseEnrolment
+from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
+from seawall.controller.errors import Aborted, ControllerError
+from seawall.controller.records.catalogue import Point, PointState
+from seawall.controller.records.fleet import Vm
+from seawall.controller.records.policies import DueFiring, Hold
+from seawall.controller.records.runs import AttemptState, Run, RunState
+from seawall.controller.store import Store, Transaction
+from support.controller_databases import ENGINES, open_engine
+from support.controller_records import HOUR, NOW, a_point, a_repository, a_run, a_vm, an_execution
+from support.policies import a_policy
+
+POLICY = a_policy()
+OTHER = a_policy(name="weekly", policy_id="policy-2")
+
+
+@pytest.fixture(params=ENGINES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """With host alpha, a repository and two policies."""
+    with open_engine(request.param, request, tmp_path) as database:
+        enrolment = DatabaseEnrolment(database)
+        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
+        enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
+        database.write_now(_first)
+        yield database
+
+
+def _first(transaction: Transaction) -> None:
+    transaction.repositories.add_repository(a_repository())
+    for policy in (POLICY, OTHER):
+        transaction.policies.add_policy(policy)
+
+
+def fired_run(number: int, vm_id: str = "vm-1", nominal_us: int = NOW, **fields: object) -> Run:
+    return a_run(number, vm_id=vm_id, policy_id=POLICY.id, nominal_us=nominal_us, **fields)
+
+
+def add_runs(store: Store, *runs: Run) -> None:
+    for run in runs:
+        store.write_now(lambda transaction, each=run: transaction.runs.add_run(each))  # type: ignore[misc]
+
+
+def add_point(store: Store, number: int, vm_id: str = "vm-1", policy_id: str = POLICY.id, **fields: object) -> Point:
+    run = a_run(number, vm_id=vm_id, state=RunState.SUCCEEDED)
+    attempt = replace(an_execution().attempt, id=f"attempt-{number}", run_id=run.id, state=AttemptState.SUCCEEDED)
+    known = {"state": PointState.AVAILABLE, "intent": None, "policy_id": policy_id, "published_us": NOW + number}
+    point = a_point(run, attempt.id, **known | fields)
+
+    def closure(transaction: Transaction) -> None:
+        transaction.runs.add_run(run)
+        transaction.runs.add_attempt(attempt)
+        transaction.points.add_point(point)
+
+    store.write_now(closure)
+    return point
+
+
+def test_a_policy_is_read_as_it_was_added(store: Store) -> None:
+    assert store.read_now(lambda transaction: transaction.policies.policies()) == [POLICY, OTHER]
+    assert store.read_now(lambda transaction: transaction.policies.policy(POLICY.id)) == POLICY
+    assert store.read_now(lambda transaction: transaction.policies.policy_named("weekly")) == OTHER
+    assert store.read_now(lambda transaction: transaction.policies.policy_named("nobody")) is None
+
+
+def test_every_revision_is_kept(store: Store) -> None:
+    changed = a_policy("retention: {last: 3}", revision=2, changed_us=NOW + 1)
+    store.write_now(lambda transaction: transaction.policies.save_policy(POLICY, changed))
+    assert store.read_now(lambda transaction: transaction.policies.policy(POLICY.id)) == changed
+    revisions = store.read_now(lambda transaction: [transaction.policies.revision(POLICY.id, no) for no in (1, 2, 3)])
+    assert revisions == [POLICY.spec, changed.spec, None]
+
+
+def test_a_change_of_what_changed_meanwhile_is_refused(store: Store) -> None:
+    store.write_now(lambda transaction: transaction.policies.save_policy(POLICY, replace(POLICY, revision=2)))
+
+    def late() -> None:
+        store.write_now(lambda transaction: transaction.policies.save_policy(POLICY, replace(POLICY, revision=2)))
+
+    with pytest.raises(Aborted) as caught:
+        late()
+    assert caught.value.reason == "CHANGED"
+
+
+def test_a_deleted_policy_keeps_its_name(store: Store) -> None:
+    gone = replace(POLICY, revision=2, deleted_us=NOW)
+    store.write_now(lambda transaction: transaction.policies.save_policy(POLICY, gone))
+    assert store.read_now(lambda transaction: transaction.policies.policies()) == [OTHER]
+    assert store.read_now(lambda transaction: transaction.policies.policies(deleted=True)) == [gone, OTHER]
+    assert store.read_now(lambda transaction: transaction.policies.policy_named("nightly")) == gone
+
+
+def test_a_policy_fires_once_for_a_vm_and_a_time(store: Store) -> None:
+    add_runs(store, fired_run(1, state=RunState.SUCCEEDED))
+    with pytest.raises((IntegrityError, ControllerError)):
+        add_runs(store, fired_run(2, state=RunState.MISSED))
+    later, other = fired_run(2, nominal_us=NOW + HOUR, state=RunState.MISSED), fired_run(3, "vm-2")
+    by_hand = (a_run(4, state=RunState.CANCELED), a_run(5, state=RunState.CANCELED))
+    add_runs(store, later, other, *by_hand)
+    assert store.read_now(lambda transaction: transaction.policies.fired(POLICY.id, NOW)) == {"vm-1", "vm-2"}
+    assert store.read_now(lambda transaction: transaction.runs.run(later.id)) == later
+    assert store.read_now(lambda transaction: transaction.policies.open_runs(POLICY.id)) == [other.id]
+
+
+def test_who_backs_a_vm_up_now(store: Store) -> None:
+    add_runs(store, fired_run(1), a_run(2, vm_id="vm-2"), fired_run(3, "vm-3", state=RunState.SUCCEEDED))
+    vm_ids = ["vm-1", "vm-2", "vm-3"]
+    opened = store.read_now(lambda transaction: transaction.policies.open_backups(vm_ids, "repository"))
+    assert opened == {"vm-1": (a_run(1).id, POLICY.id), "vm-2": (a_run(2).id, "")}
+    assert store.read_now(lambda transaction: transaction.policies.open_backups(vm_ids, "elsewhere")) == {}
+
+
+def test_a_skip_counts_from_the_run_on_that_it_waited_for(store: Store) -> None:
+    skipped = RunState.SKIPPED
+    add_runs(store, fired_run(1, nominal_us=1, state=skipped), fired_run(2, nominal_us=2))
+    add_runs(store, fired_run(3, "vm-2", nominal_us=1), fired_run(4, "vm-2", nominal_us=2, state=skipped))
+    runs = [a_run(2).id, a_run(3).id]
+
+    def since(transaction: Transaction) -> frozenset[str]:
+        return transaction.policies.skipped_since(POLICY.id, ["vm-1", "vm-2"], runs)
+
+    assert store.read_now(since) == {"vm-2"}
+
+
+def test_what_is_due_is_one_for_each_vm(store: Store) -> None:
+    firings = [
+        DueFiring(POLICY.id, "vm-1", NOW),
+        DueFiring(POLICY.id, "vm-1", NOW + 2),
+        DueFiring(OTHER.id, "vm-1", NOW + 1),
+    ]
+    for firing in firings:
+        store.write_now(lambda transaction, each=firing: transaction.policies.put_due(each))  # type: ignore[misc]
+    assert store.read_now(lambda transaction: transaction.policies.due()) == [firings[2], firings[1]]
+    assert store.read_now(lambda transaction: transaction.policies.due(POLICY.id)) == [firings[1]]
+    store.write_now(lambda transaction: transaction.policies.drop_due(POLICY.id, "vm-2"))
+    store.write_now(lambda transaction: transaction.policies.drop_due(OTHER.id))
+    assert store.read_now(lambda transaction: transaction.policies.due()) == [firings[1]]
+
+
+def test_how_long_the_last_good_backup_took(store: Store) -> None:
+    done, bad = RunState.SUCCEEDED_WITH_WARNINGS, RunState.FAILED
+    add_runs(
+        store, fired_run(1, state=done, ended_us=NOW + 9), fired_run(2, nominal_us=2, state=done, ended_us=NOW + 5)
+    )
+    add_runs(
+        store, fired_run(3, nominal_us=3, state=bad, ended_us=NOW + 1), fired_run(4, "vm-2", state=bad, ended_us=NOW)
+    )
+    took = store.read_now(lambda transaction: transaction.policies.durations_us(["vm-1", "vm-2"], 0))
+    assert took == {"vm-1": 5}
+
+
+def test_points_of_a_policy(store: Store) -> None:
+    mine = [add_point(store, 1), add_point(store, 2, instant_us=NOW + 7), add_point(store, 3, "vm-2")]
+    add_point(store, 4, "vm-3", policy_id="")
+    add_point(store, 5, "vm-3", state=PointState.DELETING)
+
+    def groups(since_us: int) -> list[tuple[str, str]]:
+        return list(store.read_now(lambda transaction: transaction.policies.groups(POLICY.id, since_us)))
+
+    assert groups(0) == [("vm-1", "repository"), ("vm-2", "repository")]
+    assert groups(NOW + 3) == [("vm-2", "repository")]
+    assert store.read_now(lambda transaction: transaction.policies.point_ids(POLICY.id)) == [each.id for each in mine]
+    assert store.read_now(lambda transaction: transaction.policies.newest_us(POLICY.id)) == {
+        "vm-1": NOW + 7,
+        "vm-2": NOW,
+    }
+    listed = store.read_now(lambda transaction: transaction.points.points(policy_id=POLICY.id))
+    assert [point.id for point in listed] == [each.id for each in reversed(mine)]
+    assert store.read_now(lambda transaction: transaction.points.point(mine[0].id)) == mine[0]
+
+
+def test_a_hold_stays_until_it_is_released_or_over(store: Store) -> None:
+    points = [add_point(store, number).id for number in (1, 2, 3)]
+    holds = [Hold(points[0], "old", NOW), Hold(points[0], "new", NOW, NOW + 5), Hold(points[1], "for ever", NOW)]
+    for hold in holds:
+        store.write_now(lambda transaction, each=hold: transaction.policies.hold(each))  # type: ignore[misc]
+
+    def held() -> dict[str, Hold]:
+        return store.read_now(lambda transaction: transaction.policies.holds_of(points))
+
+    assert held() == {points[0]: holds[1], points[1]: holds[2]}
+    assert store.write_now(lambda transaction: transaction.policies.drop_holds(NOW + 4)) == 0
+    assert store.write_now(lambda transaction: transaction.policies.drop_holds(NOW + 5)) == 1
+    assert held() == {points[1]: holds[2]}
+    assert store.write_now(lambda transaction: transaction.policies.release(points[1]))
+    assert not store.write_now(lambda transaction: transaction.policies.release(points[1]))
+    assert held() == {}
+
+
+def test_tags_of_a_vm_are_those_of_its_last_inventory(store: Store) -> None:
+    def reported(transaction: Transaction, revision: int, vm: Vm) -> None:
+        transaction.fleet.replace_inventory("alpha", revision, [vm])
+
+    for revision, tags in enumerate((("gold", "eu"), ()), start=1):
+        vm = a_vm(tags=tags)
+        store.write_now(partial(reported, revision=revision, vm=vm))
+        assert store.read_now(lambda transaction: transaction.fleet.vm("vm-1")) == vm

@@ -1,0 +1,194 @@
+"""Limits through the real command, a real controller and several scripted hosts: what runs, what waits and why, and what changes live."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from seawall.api.v1 import agent_pb2, resources_pb2
+from support.cli_command import Cli
+from support.controller_agent import ScriptedAgent, enrolled
+from support.controller_application import Controller, configured, running
+
+HOSTS = 3
+VMS_PER_HOST = 4
+WAITING = resources_pb2.RUN_STATE_READY
+MIB = 2**20
+
+
+class Fleet:
+    """A controller, hosts kvm-0 … with VMs vm-0-0 …, and the operator's command."""
+
+    def __init__(self, controller: Controller, cli: Cli) -> None:
+        self.controller = controller
+        self.cli = cli
+        self.agents = [enrolled(controller, f"kvm-{number}") for number in range(HOSTS)]
+        for number, agent in enumerate(self.agents):
+            report(agent, number)
+
+    def order(self, *vms: str) -> list[str]:
+        return [self.controller.start_backup(vm).run_id for vm in vms]
+
+    def waits(self, run_id: str, words: str) -> resources_pb2.Run:
+        return self.controller.watch(run_id, lambda run: run.state == WAITING and words in run.blocked_on)
+
+    def runs(self, run_id: str) -> resources_pb2.Run:
+        return self.controller.watch(run_id, lambda run: run.state == resources_pb2.RUN_STATE_ACTIVE)
+
+
+def vm_id(host: int, number: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{host}-{number}"))
+
+
+def report(agent: ScriptedAgent, host: int) -> None:
+    disk = {"size_bytes": 1 << 30, "format": "raw", "device": "disk"}
+    vms = [
+        resources_pb2.Vm(
+            vm_id=vm_id(host, number),
+            name=f"vm-{host}-{number}",
+            state="running",
+            disks=[resources_pb2.VmDisk(disk="vda", source=f"/pool-{number % 2}/{number}.raw", **disk)],  # type: ignore[arg-type]
+        )
+        for number in range(VMS_PER_HOST)
+    ]
+    request = agent_pb2.ReportInventoryRequest(session_id=agent.session_id, revision=1, last=True, vms=vms)
+    agent.stub.ReportInventory(request)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    config = configured(tmp_path / "controller")
+    with running(config) as controller:
+        controller.add_folder(tmp_path / "bucket")
+        yield Fleet(controller, Cli(tmp_path, config.operator_toml))
+
+
+def test_limits_change_live_and_a_run_says_what_it_waits_for(fleet: Fleet) -> None:
+    assert fleet.cli("limit", "set", "host:kvm-0", "--transferring", "2").code == 0
+    first, second, third = fleet.order("vm-0-0", "vm-0-1", "vm-0-2")
+    fleet.runs(first)
+    fleet.waits(second, "all 1 slots of host kvm-0 are taken (1 more kept for restores)")
+    told = fleet.cli("run", "explain", second, "--json").json
+    assert (told["blocked_on"]["scope"], told["blocked_on"]["used"], told["blocked_on"]["cap"]) == ("host:kvm-0", 1, 1)
+    assert [holder["run_id"] for holder in told["holders"]] == [first]
+    assert "seawall limit set 'host:kvm-0' --transferring 3" in told["advice"][0]
+    assert fleet.cli("limit", "set", "host:kvm-0", "--transferring", "3").code == 0
+    fleet.runs(second)
+    fleet.waits(third, "all 2 slots of host kvm-0")
+    assert fleet.cli("limit", "set", "global", "--preparing", "2").code == 0
+    assert fleet.cli("limit", "unset", "host:kvm-0").code == 0
+    (other,) = fleet.order("vm-1-0")
+    fleet.waits(other, "this controller prepares 2 at once")
+    assert fleet.cli("limit", "unset", "global", "--preparing").code == 0
+    fleet.runs(other)
+    lines = fleet.cli("limit", "list").out
+    assert "host:kvm-0" in lines
+    assert "2/3" in lines
+
+
+def test_a_storage_and_a_group_bound_runs_on_hosts_that_have_room(fleet: Fleet) -> None:
+    assert fleet.cli("limit", "set", "storage:kvm-0:/pool-0", "--transferring", "1").code == 0
+    first, same = fleet.order("vm-0-0", "vm-0-2")
+    fleet.runs(first)
+    fleet.waits(same, "all 1 slots of storage kvm-0:/pool-0 are taken")
+    assert fleet.cli("limit", "apart", "cluster", "vm-1-0", "vm-2-0").code == 0
+    member, other = fleet.order("vm-1-0", "vm-2-0")
+    fleet.runs(member)
+    fleet.waits(other, "all 1 slots of group cluster are taken")
+
+
+def test_a_cordoned_host_gets_nothing_until_it_is_put_back(fleet: Fleet) -> None:
+    assert "cordoned" in fleet.cli("host", "cordon", "kvm-2").out
+    (run,) = fleet.order("vm-2-1")
+    fleet.waits(run, "host kvm-2 is cordoned")
+    assert fleet.cli("host", "show", "kvm-2", "--json").json["waiting"] == 1
+    assert fleet.cli("host", "uncordon", "kvm-2").code == 0
+    fleet.runs(run)
+    with fleet.cli.background("host", "drain", "kvm-2") as draining:
+        fleet.controller.watch(run, lambda seen: seen.state == resources_pb2.RUN_STATE_ACTIVE)
+        agent = fleet.agents[2]
+        attempt = agent.next_assignment().attempt
+        agent.accept(attempt)
+        while not fleet.cli("host", "show", "kvm-2", "--json").json["host"]["draining"]:
+            assert draining.poll() is None, "it waits for what runs"
+        gone = resources_pb2.Failure(reason="VM_GONE", kind=resources_pb2.FAILURE_KIND_PERMANENT)
+        agent.fail(attempt, gone)
+        assert "drained: nothing runs here" in draining.communicate(timeout=30)[0]
+
+
+def test_a_breaker_opens_survives_a_restart_and_ends_with_uncordon(tmp_path: Path) -> None:
+    config = configured(tmp_path / "controller")
+    broken = resources_pb2.Failure(reason="WORKER_EXITED", message="killed", kind=resources_pb2.FAILURE_KIND_TRANSIENT)
+    cli = Cli(tmp_path, config.operator_toml)
+    with running(config) as controller:
+        controller.add_folder(tmp_path / "bucket")
+        fleet = Fleet(controller, cli)
+        agent = fleet.agents[0]
+        fleet.order("vm-0-0", "vm-0-1")
+        for _ in range(5):
+            attempt = agent.next_assignment().attempt
+            agent.accept(attempt)
+            agent.fail(attempt, broken)
+        (run,) = fleet.order("vm-0-2")
+        fleet.waits(run, "5 attempts on host kvm-0 failed in a row (WORKER_EXITED: killed)")
+    with running(config) as controller:
+        answer = cli("host", "show", "kvm-0", "--json").json
+        assert (answer["limits"]["breaker"]["state"], answer["limits"]["breaker"]["failures"]) == ("open", 5)
+        assert "breaker open" in cli("limit", "list").out
+        assert cli("host", "uncordon", "kvm-0").code == 0
+        controller.watch(run, lambda seen: seen.state == resources_pb2.RUN_STATE_ACTIVE)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("set", "host:kvm-9", "--transferring", "2"), "HOST_UNKNOWN"),
+        (("set", "storage:kvm-0:/nowhere", "--transferring", "2"), "STORAGE_UNKNOWN"),
+        (("set", "planet", "--transferring", "2"), "BAD_SCOPE"),
+        (("set", "global:x", "--transferring", "2"), "BAD_SCOPE"),
+        (("set", "host", "--transferring", "0"), "BAD_LIMIT"),
+        (("set", "host", "--transferring", "99999999999"), "BAD_LIMIT"),
+        (("set", "host"), "NO_LIMIT"),
+        (("set", "repository:main", "--bandwidth", "10MiB/s"), "BANDWIDTH_SCOPE"),
+        (("set", "host", "--bandwidth", "1KiB/s"), "BAD_LIMIT"),
+        (("set", "host", "--weight", "2"), "WEIGHT_SCOPE"),
+        (("apart", "two\nlines", "vm-0-0"), "BAD_LABEL"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_and_changes_nothing(shared: Fleet, words: tuple[str, ...], reason: str) -> None:
+    before = shared.cli("limit", "list", "--json").json
+    answer = shared.cli("limit", *words, "--json")
+    assert answer.code != 0
+    assert answer.reason == reason
+    assert shared.cli("limit", "list", "--json").json == before
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("limits")
+    config = configured(folder / "controller")
+    with running(config) as controller:
+        controller.add_folder(folder / "bucket")
+        yield Fleet(controller, Cli(folder, config.operator_toml))
+
+
+def test_bandwidth_is_shared_by_demand_and_told_with_the_heartbeat(fleet: Fleet) -> None:
+    def beat(agent: ScriptedAgent, demand: int) -> agent_pb2.HeartbeatResponse:
+        return agent.stub.Heartbeat(
+            agent_pb2.HeartbeatRequest(session_id=agent.session_id, demand_bytes_per_second=demand)
+        )
+
+    demands = (1 << 50, 1 << 50, 2 * MIB)
+    assert beat(fleet.agents[0], 1 << 50).bytes_per_second == 0, "without a budget there is no limit"
+    assert fleet.cli("limit", "set", "global", "--bandwidth", "12MiB/s").code == 0
+    wanted = [5 * MIB, 5 * MIB, 2 * MIB]
+    for _ in range(400):
+        answers = [beat(agent, demand) for agent, demand in zip(fleet.agents, demands, strict=True)]
+        if [answer.bytes_per_second for answer in answers] == wanted:
+            break
+    assert [answer.bytes_per_second for answer in answers] == wanted
+    assert answers[0].valid_for.seconds == 120
+    assert answers[0].floor_bytes_per_second == 256 * 1024
+    assert fleet.cli("limit", "unset", "global").code == 0
+    assert beat(fleet.agents[0], 1).bytes_per_second == 0

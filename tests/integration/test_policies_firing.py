@@ -1,0 +1,345 @@
+"""Firing over a real database: once for each VM and time, whoever leads, whenever it dies; catching up, waiting, skipping, missing."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seawall.controller.policies.applying import carry_out, plan_changes
+from seawall.controller.policies.compiled import Compiled
+from seawall.controller.records.policies import PolicySpec
+from seawall.controller.records.runs import FreezePolicy, RunState
+from seawall.controller.records.settings import NOTHING_SAID
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.executions import Change
+from seawall.controller.services.orders import Orders
+from seawall.controller.store import Transaction
+from seawall.controller.timings import Timings
+from support.controller_clock import ManualClock
+from support.controller_records import a_run
+from support.policies import a_policy, add_policy, fleet_store
+from support.policy_firing import FiringLeader
+
+HOUR = 3600.0
+DAY = 24 * HOUR
+BEGIN_US = round(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp() * 1_000_000)  # a Monday
+
+
+@pytest.fixture
+def leader(tmp_path: Path) -> Iterator[FiringLeader]:
+    """Monday noon; VMs vm-1 and vm-2, no policy yet."""
+    with fleet_store(tmp_path) as database:
+        clock = ManualClock(BEGIN_US)
+        yield FiringLeader(database, clock, clock)
+
+
+def nightly(leader: FiringLeader, text: str = "", **fields: object) -> None:
+    add_policy(leader.database, a_policy(text, fired_us=leader.clock.now_us(), **fields))  # type: ignore[arg-type]
+
+
+def due_at(leader: FiringLeader, vm_id: str = "vm-1") -> list[str]:
+    return [f"{datetime.fromtimestamp(run.nominal_us // 1_000_000, UTC):%a %H}" for run in leader.runs(vm_id)]
+
+
+def test_nothing_before_its_time_and_one_run_a_vm_then(leader: FiringLeader) -> None:
+    nightly(leader, "capture: {freeze: require}")
+    leader.advance(14 * HOUR)
+    leader.look()
+    assert leader.runs() == []
+    leader.advance(HOUR)
+    for _ in range(3):
+        leader.look()
+    leader.take_over()
+    leader.look()
+    assert sorted(run.vm_id for run in leader.runs()) == ["vm-1", "vm-2"]
+    run = leader.runs()[0]
+    assert (run.state, run.policy_id, run.point_id) == (RunState.READY, "policy-1", run.id)
+    assert run.backup is not None and run.backup.freeze is FreezePolicy.REQUIRE
+    assert run.not_before_us == leader.clock.now_us()
+    assert due_at(leader) == ["Tue 03"]
+
+
+def test_a_leader_that_dies_before_it_said_that_it_fired_costs_nothing(leader: FiringLeader) -> None:
+    nightly(leader)
+    leader.advance(15 * HOUR)
+    leader.look(dies_after=1)  # its runs are there; that it dealt with this night is not
+    assert [run.vm_id for run in leader.runs()] == ["vm-1", "vm-2"]
+    leader.end(leader.runs("vm-1")[0])
+    leader.look()
+    leader.look()
+    assert (leader.states("vm-1"), leader.states("vm-2")) == ("SUCCEEDED", "READY")
+
+
+def test_several_missed_nights_become_one_run(leader: FiringLeader) -> None:
+    nightly(leader)
+    leader.advance(4 * DAY)
+    leader.look()
+    leader.look()
+    assert due_at(leader) == ["Fri 03"]
+    assert leader.states() == "READY"
+
+
+def test_what_is_too_late_is_written_down_as_missed(leader: FiringLeader) -> None:
+    nightly(leader, spec=replace(a_policy().spec, catch_up_seconds=3600))
+    leader.advance(3 * DAY)
+    leader.look()
+    leader.look()
+    (run,) = leader.runs("vm-1")
+    assert run.state is RunState.MISSED and run.failure is not None
+    assert "due 9 h ago" in run.failure.message and "within 60 min" in run.failure.message
+    leader.advance(15 * HOUR + 60)
+    leader.look()
+    assert leader.states() == "MISSED READY"
+
+
+def test_a_policy_skips_while_its_own_backup_runs_and_says_so_once(leader: FiringLeader) -> None:
+    nightly(leader)
+    for _ in range(3):
+        leader.advance(DAY)
+        leader.look()
+    assert leader.states() == "READY SKIPPED"
+    assert due_at(leader) == ["Tue 03", "Wed 03"]
+    leader.end_all()
+    leader.advance(DAY)
+    leader.look()
+    assert leader.states() == "SUCCEEDED SKIPPED READY"
+
+
+def test_another_backup_is_waited_for_and_never_overlapped(leader: FiringLeader) -> None:
+    nightly(leader)
+    nightly(leader, policy_id="policy-2", name="second")
+    by_hand = a_run(1, vm_id="vm-1", repository_id="repository")
+    leader.database.write_now(lambda transaction: transaction.runs.add_run(by_hand))
+    leader.advance(15 * HOUR)
+    for _ in range(2):
+        leader.look()
+    assert leader.states() == "READY"
+    leader.end(by_hand)
+    for expected in ("policy-1", "policy-2"):
+        leader.look()
+        leader.look()
+        last = next(run for run in leader.runs("vm-1") if not run.state.over)
+        assert last.policy_id == expected
+        leader.end(last)
+    leader.look()
+    assert Counter(run.policy_id for run in leader.runs("vm-1")) == {"": 1, "policy-1": 1, "policy-2": 1}
+
+
+def test_waiting_too_long_is_missing(leader: FiringLeader) -> None:
+    nightly(leader)
+    by_hand = a_run(1, vm_id="vm-1", repository_id="repository")
+    leader.database.write_now(lambda transaction: transaction.runs.add_run(by_hand))
+    leader.advance(15 * HOUR)
+    leader.look()
+    for _ in range(4):
+        leader.advance(12 * HOUR)
+        leader.look()
+    leader.end(by_hand)
+    leader.look()
+    assert due_at(leader)[-1] == "Thu 03", "the newest one, not the first"
+    assert leader.states().endswith("READY")
+
+
+def test_a_clock_that_was_a_year_ahead_costs_nothing(tmp_path: Path) -> None:
+    with fleet_store(tmp_path) as database:
+        leader = FiringLeader(database, ManualClock(BEGIN_US), ManualClock(BEGIN_US))
+        nightly(leader)
+        leader.wall.advance(365 * DAY)
+        leader.look()
+        leader.look()
+        assert leader.states() == "READY"
+        leader.end_all()
+        leader.wall.advance(-365 * DAY)
+        leader.look()
+        leader.look()
+        assert leader.states() == "SUCCEEDED"
+        leader.advance(DAY)
+        leader.look()
+        assert due_at(leader)[-1] == "Tue 03"
+        assert leader.states() == "SUCCEEDED READY"
+
+
+def test_starts_are_spread_the_same_way_every_night(tmp_path: Path) -> None:
+    vm_ids = [f"vm-{number}" for number in range(12)]
+    with fleet_store(tmp_path, vm_ids) as database:
+        leader = FiringLeader(database, ManualClock(BEGIN_US), ManualClock(BEGIN_US))
+        spec = replace(a_policy().spec, spread_seconds=3600)
+        nightly(leader, spec=spec)
+        nights: list[dict[str, int]] = []
+        for _ in range(2):
+            leader.advance((15 if not nights else 24) * HOUR)
+            leader.look()
+            now_us = leader.clock.now_us()
+            opened = [run for run in leader.runs() if not run.state.over]
+            nights.append({run.vm_id: run.not_before_us - now_us for run in opened})
+            leader.end_all()
+    assert nights[0] == nights[1] and len(nights[0]) == 12
+    starts = sorted(nights[0].values())
+    assert 0 <= starts[0] and starts[-1] < 3600 * 1_000_000
+    assert len(set(starts)) == 12
+    assert all(each < 1800 * 1_000_000 for each in (later - earlier for earlier, later in pairwise(starts)))
+
+
+def test_who_orders_a_backup_does_not_wait_for_its_place_in_the_spread(leader: FiringLeader) -> None:
+    nightly(leader, spec=replace(a_policy().spec, spread_seconds=3600))
+    leader.advance(15 * HOUR)
+    leader.look()
+    (run,) = leader.runs("vm-1")
+    assert run.not_before_us > leader.clock.now_us()
+    assert run.blocked_on.startswith("begins at Tue 03:")
+    orders = Orders(SteadyClock(leader.clock), Timings())
+
+    def order(transaction: Transaction) -> list[str]:
+        return orders.backup(Change(transaction, set()), ["vm-1"], "main", NOTHING_SAID)
+
+    assert leader.database.write_now(order) == [run.id]
+    (now,) = leader.runs("vm-1")
+    assert now.not_before_us == leader.clock.now_us()
+
+
+def test_windows_hold_starts_back_and_close_on_what_waits(leader: FiringLeader) -> None:
+    spec = a_policy("windows: {days: [tue, wed], from: 05:00, to: 06:00}").spec
+    nightly(leader, spec=replace(spec, catch_up_seconds=48 * 3600))
+    leader.advance(15 * HOUR)
+    leader.look()
+    (run,) = leader.runs("vm-1")
+    assert (run.not_before_us - leader.clock.now_us()) / 1_000_000 == 2 * HOUR
+    leader.advance(3.5 * HOUR)  # Tuesday 06:30, and nobody had a place for it
+    leader.look()
+    (run,) = leader.runs("vm-1")
+    assert (run.not_before_us - leader.clock.now_us()) / 1_000_000 == 22.5 * HOUR
+    assert "waits for the window of policy nightly (Wed 05:00 UTC)" in run.blocked_on
+    before = leader.runs()
+    leader.look()
+    assert leader.runs() == before
+    leader.advance(24 * HOUR)  # Wednesday 06:30: the next window is days away
+    leader.look()
+    (run, *_) = leader.runs("vm-1")
+    assert run.state is RunState.MISSED and run.failure is not None and run.failure.reason == "WINDOW_ENDED"
+
+
+@pytest.mark.parametrize(
+    ("end", "canceled"), [("no_new_starts", (0, 0)), ("cancel", (1, 1)), ("{finish_current: 1h}", (0, 1))]
+)
+def test_what_runs_when_a_window_ends(leader: FiringLeader, end: str, canceled: tuple[int, int]) -> None:
+    nightly(leader, f"windows: {{from: 03:00, to: 04:00}}\nwindow_end: {end}")
+    leader.advance(15 * HOUR)
+    leader.look()
+    (run,) = leader.runs("vm-1")
+    active = replace(run, state=RunState.ACTIVE)
+    leader.database.write_now(lambda transaction: transaction.runs.save_run(run, active))
+    seen = []
+    for _ in range(2):
+        leader.advance(HOUR)
+        leader.look()
+        seen.append(int(leader.runs("vm-1")[0].cancel_us > 0))
+    assert tuple(seen) == canceled
+
+
+def test_another_calendar_does_not_catch_up_what_it_never_had(leader: FiringLeader) -> None:
+    nightly(leader)
+    apply(leader, a_policy().spec)
+    assert leader.database.read_now(lambda transaction: transaction.policies.policies())[0].revision == 1
+    leader.advance(20 * HOUR)
+    apply(leader, replace(a_policy().spec, cron="0 4 * * *"))
+    leader.look()
+    assert leader.runs() == []
+    leader.advance(21 * HOUR)
+    leader.look()
+    assert due_at(leader) == ["Wed 04"]
+
+
+def apply(leader: FiringLeader, spec: PolicySpec) -> None:
+    def closure(transaction: Transaction) -> None:
+        carry_out(transaction, plan_changes(transaction, [spec], leader.wall))
+
+    leader.database.write_now(closure)
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("advance"), st.sampled_from((60, 600, 3600, 5 * 3600, 30 * 3600))),
+        st.tuples(st.just("look"), st.none() | st.integers(0, 6)),
+        st.tuples(st.just("end"), st.integers(0, 5)),
+        st.tuples(st.just("order"), st.integers(1, 3)),
+        st.tuples(st.just("jump"), st.sampled_from((-7200, 7200))),
+    ),
+    max_size=25,
+)
+
+
+@given(actions)
+@settings(max_examples=5, deadline=None)
+def test_whoever_leads_and_dies_each_time_fires_once(steps: list[tuple[str, int | None]]) -> None:
+    live_through(steps)
+
+
+@pytest.mark.slow
+@given(actions)
+@settings(max_examples=150, deadline=None)
+def test_whoever_leads_and_dies_many_times(steps: list[tuple[str, int | None]]) -> None:
+    live_through(steps)
+
+
+def live_through(steps: list[tuple[str, int | None]]) -> None:
+    """Two policies of three VMs; runs end, people order backups, the clock jumps, leaders die between any two writes."""
+    vm_ids = ["vm-1", "vm-2", "vm-3"]
+    with tempfile.TemporaryDirectory() as folder, fleet_store(Path(folder), vm_ids) as database:
+        leader = FiringLeader(database, ManualClock(BEGIN_US), ManualClock(BEGIN_US))
+        hourly = replace(a_policy().spec, cron="0 * * * *", name="hourly")
+        nightly(leader)
+        nightly(leader, spec=hourly, policy_id="policy-2")
+        for number, (what, value) in enumerate(steps):
+            _act(leader, number, what, value)
+            _check(leader)
+        leader.end_all()
+        for _ in range(4):  # each look lets one of those begin that waited for each other
+            leader.look()
+            leader.end_all()
+        _check_caught_up(leader)
+
+
+def _act(leader: FiringLeader, number: int, what: str, value: int | None) -> None:
+    if what == "look":
+        leader.look(dies_after=value)
+    elif what == "jump":
+        leader.wall.advance(value or 0)
+    elif what == "advance":
+        leader.advance(value or 0)
+    elif what == "order":
+        vm_id = f"vm-{value}"
+        if not any(run.vm_id == vm_id and not run.state.over for run in leader.runs()):
+            run = a_run(number, vm_id=vm_id, repository_id="repository")
+            leader.database.write_now(lambda transaction: transaction.runs.add_run(run))
+    else:
+        opened = [run for run in leader.runs() if not run.state.over]
+        if opened:
+            leader.end(opened[(value or 0) % len(opened)])
+
+
+def _check(leader: FiringLeader) -> None:
+    runs = leader.runs()
+    fired = Counter((run.policy_id, run.vm_id, run.nominal_us) for run in runs if run.policy_id)
+    assert not [each for each, count in fired.items() if count > 1]
+    opened = Counter(run.vm_id for run in runs if not run.state.over)
+    assert not [vm_id for vm_id, count in opened.items() if count > 1]
+
+
+def _check_caught_up(leader: FiringLeader) -> None:
+    """Nothing waits any more, and every time that is over was dealt with: its VMs have a run of it, or their skip."""
+    now = datetime.fromtimestamp(leader.wall.now_us() / 1_000_000, UTC)
+    assert leader.database.read_now(lambda transaction: transaction.policies.due()) == []
+    for policy in leader.database.read_now(lambda transaction: transaction.policies.policies()):
+        calendar = Compiled.of(policy).rules.calendar
+        latest = calendar.latest(now, datetime.fromtimestamp(BEGIN_US // 1_000_000, UTC))
+        if latest is not None:
+            assert policy.fired_us == round(latest.timestamp() * 1_000_000)
+        runs = [run for run in leader.runs() if run.policy_id == policy.id and run.state is not RunState.SKIPPED]
+        assert all(run.state is RunState.SUCCEEDED for run in runs)

@@ -1,0 +1,224 @@
+"""Policy files: what is read from them, what is written back, and errors that name line and field."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.forgetting.retention import Policy as Retention
+from seawall.controller.policies.document import parse_policies
+from seawall.controller.policies.render import difference, document_of
+from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
+from seawall.controller.records.runs import FreezePolicy
+from seawall.controller.records.settings import CaptureSettings
+
+NOW_US = 1_795_000_000_000_000
+FULL = """# a comment
+policy: nightly
+repository: main
+select:
+  hosts: [alpha, 12]
+  name_regex: "^db-[0-9]{1,3}$"
+  except:
+    tags: [scratch, no]
+schedule:
+  cron: "30  2 * * *"
+  zone: Europe/Berlin
+  spread: 20m
+  catch_up: 2d
+windows:
+  - {days: [mon-fri], from: 22:00, to: 06:00}
+  - days: sat-mon
+    from: 00:00
+    to: 24:00
+window_end: {finish_current: 1h30m}
+rpo: 1d
+retention: {last: 3, daily: 14, within: 6w}
+capture:
+  freeze: require
+  freeze_limit: 4s
+  latency_ceiling: 15ms
+  bytes_per_second: 50MiB
+  iops: 500
+  exclude_disks: vdb
+"""
+SPEC = PolicySpec(
+    name="nightly",
+    repository="main",
+    select=Selection(False, Terms(hosts=("alpha", "12"), pattern="^db-[0-9]{1,3}$"), Terms(tags=("scratch", "no"))),
+    cron="30 2 * * *",
+    zone="Europe/Berlin",
+    spread_seconds=1200,
+    catch_up_seconds=2 * 86_400,
+    rpo_seconds=86_400,
+    windows=(Window((0, 1, 2, 3, 4), 22 * 60, 6 * 60), Window((0, 5, 6), 0, 24 * 60)),
+    window_end=WindowEnd.FINISH_CURRENT,
+    finish_seconds=5400,
+    retention=Retention(keep_last=3, keep_daily=14, keep_within_us=42 * 86_400 * 1_000_000),
+    capture=CaptureSettings(
+        freeze=FreezePolicy.REQUIRE,
+        freeze_limit_ms=4000,
+        latency_ceiling_ms=15,
+        bytes_per_second=50 << 20,
+        iops=500,
+        exclude_disks=("vdb",),
+    ),
+)
+MINIMAL = """policy: p
+repository: main
+select: {all: true}
+schedule: {cron: "0 3 * * *", zone: UTC}
+"""
+
+
+def parsed(text: str) -> list[PolicySpec]:
+    return parse_policies(text, "f.yaml", NOW_US)
+
+
+def refused(text: str) -> str:
+    with pytest.raises(InvalidArgument) as caught:
+        parsed(text)
+    assert caught.value.reason == "BAD_POLICY"
+    assert len(str(caught.value)) < 500
+    return str(caught.value)
+
+
+def test_everything_that_a_file_may_say() -> None:
+    assert parsed(FULL) == [SPEC]
+
+
+def test_several_policies_of_one_file() -> None:
+    second = MINIMAL.replace("policy: p", "policy: q")
+    assert [spec.name for spec in parsed(f"---\n{MINIMAL}---\n{second}---\n")] == ["p", "q"]
+    assert "twice" in refused(f"{MINIMAL}---\n{MINIMAL}")
+
+
+def test_what_is_written_reads_as_the_same_policy() -> None:
+    assert parsed(document_of(SPEC)) == [SPEC]
+    assert difference(document_of(SPEC), document_of(SPEC)) == []
+
+
+words = st.text(st.characters(categories=("L", "N", "P"), exclude_characters="\u2028\u2029"), min_size=1, max_size=20)
+lists = st.lists(words, max_size=3, unique=True).map(tuple)
+counts = st.integers(0, 50)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> PolicySpec:
+    terms = st.builds(Terms, names=lists, hosts=lists, tags=lists, pattern=st.sampled_from(("", "db-.*", "a|b")))
+    everything = draw(st.booleans())
+    wanted = Terms() if everything else draw(terms.filter(lambda found: not found.empty))
+    end = draw(st.sampled_from(WindowEnd))
+    window = st.builds(
+        Window,
+        st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days))),
+        st.integers(0, 1439),
+        st.integers(0, 1440),
+    )
+    windows = tuple(draw(st.lists(window, min_size=end is not WindowEnd.NO_NEW_STARTS, max_size=3)))
+    seconds = st.none() | st.integers(1, 100_000)
+    return PolicySpec(
+        name=draw(st.from_regex(r"[a-z0-9]([a-z0-9._-]{0,20}[a-z0-9])?", fullmatch=True)),
+        repository=draw(words),
+        select=Selection(everything, wanted, draw(terms)),
+        cron=draw(st.sampled_from(("*/5 * * * *", "0 3 * * MON-FRI", "15 4 1 * *"))),
+        zone=draw(st.sampled_from(("UTC", "Asia/Kathmandu"))),
+        spread_seconds=draw(st.none() | st.integers(0, 80_000)),
+        catch_up_seconds=draw(seconds),
+        rpo_seconds=draw(seconds) or 0,
+        windows=windows,
+        window_end=end,
+        finish_seconds=draw(st.integers(1, 90_000)) if end is WindowEnd.FINISH_CURRENT else 0,
+        retention=draw(st.builds(Retention, counts, counts, counts, counts, counts, counts)),
+        capture=draw(st.builds(CaptureSettings, freeze=st.none() | st.sampled_from(FreezePolicy))),
+        paused=draw(st.booleans()),
+    )
+
+
+@given(specs())
+@settings(max_examples=50, deadline=None)
+def test_every_policy_survives_its_own_document(spec: PolicySpec) -> None:
+    assert parsed(document_of(spec)) == [spec]
+
+
+def changed(line: str, by: str) -> str:
+    assert line in FULL
+    return FULL.replace(line, by)
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "number", "field", "words"),
+    [
+        ("rpo: 1d", "rop: 1d", 20, "", "unknown key 'rop'; known are policy, repository"),
+        ("rpo: 1d", "rpo: 0d", 20, "rpo", "zero"),
+        ("rpo: 1d", "rpo: 3 months", 20, "rpo", "months have no fixed length"),
+        ("rpo: 1d", "rpo: 99999999y", 20, "rpo", "longer than"),
+        ("rpo: 1d", "policy: again", 20, "", "stands here twice"),
+        ("zone: Europe/Berlin", "zone: Europe/Berln", 11, "schedule.zone", "no time zone 'Europe/Berln'"),
+        ("zone: Europe/Berlin", "zone: berlin", 11, "schedule.zone", "Did you mean Europe/Berlin"),
+        ("zone: Europe/Berlin", "zone: ../../etc/passwd", 11, "schedule.zone", "no time zone"),
+        ('cron: "30  2 * * *"', 'cron: "0 0 31 2 *"', 10, "schedule.cron", "no calendar"),
+        ('cron: "30  2 * * *"', 'cron: "* * */30 2 MON#5"', 10, "schedule.cron", "never due"),
+        ('cron: "30  2 * * *"', "cron: daily", 10, "schedule.cron", "five fields"),
+        ('cron: "30  2 * * *"', "", 11, "schedule", "the key cron is missing"),
+        ('name_regex: "^db-[0-9]{1,3}$"', 'name_regex: "(db"', 6, "select.name_regex", "a ( without its )"),
+        ("hosts: [alpha, 12]", "hosts: []", 5, "select.hosts", "the list is empty"),
+        ("hosts: [alpha, 12]", "hosts: [alpha, {}]", 5, "select.hosts[2]", "a single value"),
+        ("hosts: [alpha, 12]", "hosts: [alpha, ~]", 5, "select.hosts[2]", "missing"),
+        ("hosts: [alpha, 12]", "all: true", 5, "select", "selects every VM"),
+        ("last: 3", "last: 0", 21, "retention.last", "'0' is not a whole number from 1"),
+        ("last: 3", "last: -3", 21, "retention.last", "not a whole number"),
+        ("last: 3", "last: 99999999999999999999999", 21, "retention.last", "not a whole number"),
+        ("retention: {last: 3, daily: 14, within: 6w}", "retention: {}", 21, "retention", "no rule keeps anything"),
+        ("iops: 500", "iops: 0", 27, "capture.iops", "from 1 to"),
+        ("bytes_per_second: 50MiB", "bytes_per_second: 0", 26, "capture.bytes_per_second", "zero is none"),
+        ("bytes_per_second: 50MiB", "bytes_per_second: 1", 23, "capture", "must lie between"),
+        ("freeze: require", "freeze: sometimes", 23, "capture.freeze", "never, try, require"),
+        ("from: 22:00", "from: 25:00", 15, "windows[1].from", "no time of day"),
+        ("from: 22:00, ", "", 15, "windows[1]", "the key from is missing"),
+        ("[mon-fri]", "[monday]", 15, "windows[1].days[1]", "no day"),
+        ("{finish_current: 1h30m}", "finish_current", 19, "window_end", "finish_current: 2h"),
+        ("policy: nightly", "policy: Nightly Run", 2, "policy", "no name of a policy"),
+        ("policy: nightly", f"policy: {'x' * 200_000}", 2, "policy", "200000 characters are too many"),
+        ("hosts: [alpha, 12]", f"hosts: [{'x' * 200_000}]", 5, "select.hosts[1]", "too many"),
+        ("repository: main", "repository: &a main", 3, "", "anchors"),
+        ("repository: main", "repository: !!python/object:os.system main", 3, "", "tags (!)"),
+        ("repository: main", "repository: {{{{{{{{{{x: y}}}}}}}}}}", 3, "", "too deep"),
+        ("repository: main", "repository: 'main", 3, "", "not YAML"),
+        ("repository: main", "repository: [a", 4, "", "not YAML"),
+        ("repository: main", "- repository", 3, "", "not YAML"),
+    ],
+)  # fmt: skip
+def test_errors_name_line_and_field(line: str, by: str, number: int, field: str, words: str) -> None:
+    where = f"f.yaml, line {number}{f', {field}' if field else ''}: "
+    found = refused(changed(line, by))
+    assert found.startswith(where) or (words == "not YAML" and found.startswith("f.yaml, line ")), found
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "text", ["", "---\n", "# nothing\n", "a\x00b", "[" * 100_000, "x: " * 1000, "\ud800", "- 1", "1"]
+)
+def test_what_is_no_policy_at_all(text: str) -> None:
+    refused(text)
+
+
+def test_a_million_characters_are_refused_at_once() -> None:
+    begin = time.monotonic()
+    assert "256 KiB" in refused(MINIMAL.replace("policy: p", f"policy: {'x' * 1_000_000}"))
+    assert time.monotonic() - begin < 5
+
+
+def test_a_window_end_needs_windows() -> None:
+    assert "no windows" in refused(MINIMAL + "window_end: cancel\n")
+
+
+def test_an_example_of_the_help_is_a_policy(tmp_path: Path) -> None:
+    from seawall.cli.commands.policy import apply_policies
+
+    lines = (apply_policies.__doc__ or "").split("\b\n")[1].split("\n\n")[0]
+    (spec,) = parsed("\n".join(line[6:] for line in lines.splitlines()))
+    assert spec.select.but.tags == ("scratch",)

@@ -1,0 +1,77 @@
+"""The watch over a guest: peace before the backup, then a rate that follows what it looks at, whatever goes wrong with looking."""
+
+import math
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from seawall.agent.errors import HypervisorError
+from seawall.agent.throttle.guest import GuestWatch
+from seawall.agent.throttle.latency import BlockCounts, Look
+from seawall.agent.throttle.rate_control import BLIND_BYTES_PER_SECOND, FLOOR_BYTES_PER_SECOND, START_BYTES_PER_SECOND
+from seawall.repository.clock import SystemClock
+from support.libvirt_host import await_true
+
+
+class Counted:
+    """A guest that finishes two requests whenever it is looked at."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self.milliseconds = milliseconds
+        self.error: Exception | None = None
+        self._requests = self._nanoseconds = 0
+        self.looks = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Look:
+        with self._lock:
+            self.looks += 1
+            if self.error is not None:
+                raise self.error
+            self._requests += 2
+            self._nanoseconds += round(2 * self.milliseconds * 1e6)
+            return {"vda": BlockCounts(self._requests, self._nanoseconds)}
+
+
+def watching(look: Callable[[], Look] | None) -> GuestWatch:
+    return GuestWatch(look, SystemClock(), lambda: None)
+
+
+def rate(watch: GuestWatch) -> float:
+    return watch.pace._bytes.per_second
+
+
+def test_nothing_is_held_back_before_the_backup_and_where_nobody_can_tell() -> None:
+    with watching(None) as watch:
+        watch.know_in_peace(lambda _: pytest.fail("there is nothing to wait for"))
+        watch.hold_back(0, 2.0)
+        assert rate(watch) == math.inf and watch.summary() == ""
+
+
+def test_the_ceiling_is_twice_what_peace_took_and_passing_it_lowers_the_rate() -> None:
+    guest = Counted(10.0)
+    pauses = threading.Event()
+    with watching(guest) as watch:
+        watch.know_in_peace(lambda seconds: bool(pauses.wait(seconds)))
+        watch.hold_back(0, 2.0)
+        assert rate(watch) == START_BYTES_PER_SECOND
+        guest.milliseconds = 19.0
+        looks = guest.looks
+        await_true(lambda: guest.looks > looks + 4, "a few looks")
+        assert rate(watch) == START_BYTES_PER_SECOND
+        guest.milliseconds = 200.0
+        await_true(lambda: rate(watch) == FLOOR_BYTES_PER_SECOND, "reading is at its floor", 5)
+
+
+@pytest.mark.parametrize("error", [HypervisorError("libvirt does not answer"), ZeroDivisionError("nobody foresaw it")])
+def test_a_guest_that_cannot_be_looked_at_is_read_with_care_until_it_can(error: Exception) -> None:
+    guest = Counted(1.0)
+    with watching(guest) as watch:
+        await_true(lambda: guest.looks > 2, "it is known")
+        watch.hold_back(50, 2.0)
+        guest.error = error
+        await_true(lambda: rate(watch) == BLIND_BYTES_PER_SECOND, "it is read with care", 15)
+        guest.error = None
+        looks = guest.looks
+        await_true(lambda: guest.looks > looks + 2, "it is looked at again")
