@@ -10,7 +10,6 @@ from seawall.agent.config import AgentConfig
 from seawall.agent.join import join_host
 from seawall.repository.clock import SystemClock
 from seawall.repository.format.layout import PointName
-from seawall.repository.format.refmap import decode_refmap
 from seawall.repository.store.folder import FolderStore
 from support.agent_file_joined import FILE_WORKER, VM
 from support.agent_host import FAST, AgentHost
@@ -78,7 +77,9 @@ async def told(root: Path, image: Path, controller: Served) -> None:
     first = await seawall.back_up()
     with image.open("r+b") as file:
         file.write(random.Random(4).randbytes(MIB))
+    older = packs_in(root)
     kept, content = await seawall.back_up(), image.read_bytes()
+    all_needed = packs_in(root).keys() - older.keys()
 
     await seawall("point", "delete", first, "--yes")
     gone = (await seawall("repo", "collect", "main"))["job"]["result"]
@@ -89,7 +90,7 @@ async def told(root: Path, image: Path, controller: Served) -> None:
     assert stored.image(PointName("default", VM, kept)) == content
 
     shutil.copytree(root / "repository", root / "copy")
-    name = damaged(FolderStore(root / "repository"))
+    name = damaged(root, all_needed)
     found = (await seawall("repo", "check", "main", "--read-data", code=1))["job"]["result"]["findings"]
     assert [(each["object"], each["points"]) for each in found] == [(name, [kept])]
     shown = await seawall.point(kept)
@@ -110,12 +111,15 @@ async def told(root: Path, image: Path, controller: Served) -> None:
     assert (await seawall("status"))["points_verified"] == 2
 
 
-def damaged(store: FolderStore) -> str:
-    """The name of a data pack that the only point needs, one byte of it altered."""
-    (refmap,) = [decode_refmap(store.get(info.name))[1] for info in store.list("v1/r/")]
-    needed = {pack_id.hex() for pack_id in refmap.slots()}
-    packs = [info for info in store.list("v1/p/") if info.name.rsplit("/", 1)[1].split(".")[0] in needed]
-    name = max((info.size_bytes, info.name) for info in packs)[1]
+def packs_in(root: Path) -> dict[str, int]:
+    """Name -> bytes."""
+    return {info.name: info.size_bytes for info in FolderStore(root / "repository").list("v1/p/")}
+
+
+def damaged(root: Path, packs: set[str]) -> str:
+    """The name of the largest of these packs, one byte of it altered."""
+    store, sizes = FolderStore(root / "repository"), packs_in(root)
+    name = max(packs, key=lambda each: sizes[each])
     body = bytearray(store.get(name))
     body[len(body) // 3] ^= 1
     store.put(name, bytes(body), create_only=False)

@@ -62,7 +62,10 @@ def set_limit(
 ) -> None:
     """Set limits of one scope; those that are not named stay.
 
-    Examples: seawall limit set host --transferring 5    seawall limit set storage:kvm1:/srv/images --preparing 1
+    \b
+    Examples:
+      seawall limit set host --transferring 5
+      seawall limit set storage:kvm1:/srv/images --preparing 1
     """
     with session(config, as_json) as (controller, output):
         request = limits_pb2.SetLimitRequest(

@@ -74,7 +74,11 @@ def check_repository(
 
     Damage names the object, the points that it costs and what to do. What is found damaged is stored anew by the next backups.
 
-    Examples: seawall repo check main    seawall repo check main --read-data    seawall repo check main --read-data=5
+    \b
+    Examples:
+      seawall repo check main
+      seawall repo check main --read-data
+      seawall repo check main --read-data=5
     """
     with session(config, as_json) as (controller, output):
         spec = resources_pb2.JobSpec(read_data_percent=_percent(read_data) if read_data else 0)
