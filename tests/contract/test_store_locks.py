@@ -1,7 +1,7 @@
 """Object Lock on a real server, and the keeper of locks over it and over one in memory."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from deploy.s3.seaweedfs import SeaweedFS
@@ -114,6 +114,16 @@ def test_keys_that_may_not_lock_are_reported_and_nothing_stops(world: Collection
     report = kept(world, MemoryLocks(DAY_US, refused=True))
     assert report.locked.packs == 0 and report.kept_back_count == 3
     assert "lock was not extended" in report.kept_back[0]
+
+
+def test_keys_that_may_not_ask_for_the_buckets_lock_end_no_collection(world: CollectionWorld) -> None:
+    class Hidden(MemoryLocks):
+        def lock_period_us(self) -> int:
+            raise StoreRefused("403 AccessDenied")
+
+    collection = replace(world.collection(), locks=Hidden(DAY_US))
+    report = collection.execute()
+    assert [one for one in report.kept_back if "Object Lock" in one and "403" in one]
 
 
 def test_a_bucket_without_locks_is_asked_once(world: CollectionWorld) -> None:

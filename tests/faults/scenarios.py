@@ -600,6 +600,15 @@ def _is_late(world: World, name: PackName) -> bool:
 
 def announced_with_one_number(world: World) -> None:
     """Two controllers on copies of one database begin at one moment: they take the same number."""
+    _announced_beside(world, "ffffffff-ffff-4fff-8fff-ffffffffffff")
+
+
+def announced_with_one_number_by_the_greater(world: World) -> None:
+    """The other one believes for a while that it leads: the number on what it announces must be its own alone."""
+    _announced_beside(world, "00000000-0000-4000-8000-000000000000")
+
+
+def _announced_beside(world: World, rival_id: str) -> None:
     _dead_data(world)
     world.snapshot()
     old_line = world.controller
@@ -612,8 +621,7 @@ def announced_with_one_number(world: World) -> None:
         found = list(list_once(prefix))
         if prefix == EPOCHS_PREFIX and hidden[0]:
             hidden[0] = False
-            rival = epoch_name(twin_epoch, "ffffffff-ffff-4fff-8fff-ffffffffffff")
-            world.bucket.store.put(rival, b"")
+            world.bucket.store.put(epoch_name(twin_epoch, rival_id), b"")
         return iter(found)
 
     world.bucket.store.list = blind  # type: ignore[method-assign]
@@ -622,6 +630,8 @@ def announced_with_one_number(world: World) -> None:
     mark = world.controller.opened.mark
     if newest_leader(world.bucket.store) != mark:
         world.findings.broken.append(f"{mark} leads beside {newest_leader(world.bucket.store)}")
+    if mark.epoch == twin_epoch and mark.holder > rival_id:
+        world.findings.broken.append(f"{mark} bears the number of another one")
     world.settle()
 
 

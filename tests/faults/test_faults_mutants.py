@@ -11,6 +11,7 @@ from .rounds import play
 from .scenarios import (
     Scenario,
     announced_with_one_number,
+    announced_with_one_number_by_the_greater,
     answered_by_a_stale_index,
     compacted_again_after_a_bad_copy,
     compacted_while_rolled_back,
@@ -41,6 +42,7 @@ def test_a_mutant_is_caught(place: Place, tmp_path: Path, mutant: Mutant) -> Non
         compacted_while_rolled_back,
         compacted_again_after_a_bad_copy,
         announced_with_one_number,
+        announced_with_one_number_by_the_greater,
     ],
     ids=lambda scenario: scenario.__name__,
 )

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.messages import Assignment, AttemptRef
 from seawall.agent.journal import Journal
+from seawall.agent.supervisor import live_worker
 from seawall.agent.supervisor.leftovers import Leftovers
 from seawall.agent.supervisor.reconcile import Start
 from seawall.agent.supervisor.workers import Workers
@@ -61,11 +63,16 @@ async def test_two_attempts_of_one_vm_do_not_run_together(workers: Workers) -> N
     assert len(workers.live()) == 1
 
 
-async def test_a_worker_that_never_hears_of_its_hand_in_does_not_keep_its_vm_for_ever(workers: Workers) -> None:
-    """Nothing else ends it: what was handed in is fenced by nobody."""
+async def test_a_worker_that_never_hears_of_its_hand_in_does_not_keep_its_vm_for_ever(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else ends it: what was handed in is fenced by nobody. And the log says who did."""
+    said = CapturingLogger()
+    monkeypatch.setattr(live_worker, "_log", said)
     await workers.carry_out([start("a", behaviour="settle")])
     await gone(workers, "a")
     assert [report.failure.reason for report in workers.reports] == ["WORKER_EXITED"]
+    assert [(call.args, call.kwargs["was"]) for call in said.calls] == [(("worker_killed",), "SETTLING")]
     await workers.carry_out([start("b")])
     assert workers.live() == {"b"}
 

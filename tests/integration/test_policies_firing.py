@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from seawall.controller.policies.applying import carry_out, plan_changes
 from seawall.controller.policies.compiled import Compiled
+from seawall.controller.policies.standing import standings
 from seawall.controller.records.policies import PolicySpec
 from seawall.controller.records.runs import FreezePolicy, RunState
 from seawall.controller.records.settings import NOTHING_SAID
@@ -241,6 +242,54 @@ def test_what_runs_when_a_window_ends(leader: FiringLeader, end: str, canceled: 
         leader.look()
         seen.append(int(leader.runs("vm-1")[0].cancel_us > 0))
     assert tuple(seen) == canceled
+
+
+def test_the_windows_of_a_deleted_policy_hold_for_what_it_began(leader: FiringLeader) -> None:
+    nightly(leader, "windows: {from: 03:00, to: 04:00}")
+    leader.advance(15 * HOUR)
+    leader.look()
+    policy = leader.database.read_now(lambda transaction: transaction.policies.policies())[0]
+    gone = replace(policy, revision=2, deleted_us=leader.clock.now_us())
+    leader.database.write_now(lambda transaction: transaction.policies.save_policy(policy, gone))
+    leader.advance(2 * HOUR)  # five o'clock, and nobody had a place for it
+    leader.look()
+    (run,) = leader.runs("vm-1")
+    assert (run.not_before_us - leader.clock.now_us()) / 1_000_000 == 22 * HOUR
+
+
+@pytest.mark.parametrize("state", [RunState.READY, RunState.ACTIVE])
+def test_what_somebody_orders_outside_the_window_is_neither_put_off_nor_ended(
+    leader: FiringLeader, state: RunState
+) -> None:
+    nightly(leader, "windows: {from: 20:00, to: 21:00}\nwindow_end: cancel")
+    leader.advance(15 * HOUR)
+    leader.look()
+    orders = Orders(SteadyClock(leader.clock), Timings())
+    leader.database.write_now(
+        lambda transaction: orders.backup(Change(transaction, set()), ["vm-1"], "main", NOTHING_SAID)
+    )
+    (run,) = leader.runs("vm-1")
+    leader.database.write_now(lambda transaction: transaction.runs.save_run(run, replace(run, state=state)))
+    before = leader.runs("vm-1")
+    leader.look()
+    assert leader.runs("vm-1") == before
+    assert before[0].not_before_us == leader.clock.now_us()
+
+
+def test_a_policy_that_cannot_be_read_any_more_stops_no_other(leader: FiringLeader) -> None:
+    """Its zone went with an upgrade of the time zones' data."""
+    broken = replace(a_policy("windows: {from: 03:00, to: 04:00}").spec, zone="Nowhere/Here", name="broken")
+    nightly(leader, spec=broken, policy_id="policy-0", name="broken")
+    nightly(leader)
+    leader.advance(15 * HOUR)
+    leader.look()
+    assert [run.policy_id for run in leader.runs()] == ["policy-1", "policy-1"]
+
+    def closure(transaction: Transaction) -> list[bool]:
+        found = standings(transaction, transaction.policies.policies(), leader.wall.now_us())
+        return [each.next_nominal is not None for each in found]
+
+    assert leader.database.read_now(closure) == [False, True], "it is listed, or nobody could mend it"
 
 
 def test_another_calendar_does_not_catch_up_what_it_never_had(leader: FiringLeader) -> None:

@@ -31,7 +31,9 @@ async def joined(controller: Controller, tmp_path: Path) -> AgentHost:
     request = operator_pb2.CreateJoinTokenRequest(request_id=str(uuid.uuid4()))
     token = (await asyncio.to_thread(controller.admin.CreateJoinToken, request)).token
     await asyncio.to_thread(join_host, config, token, force=False, clock=SystemClock())
-    host = AgentHost(config, worker=FILE_WORKER, timing=replace(FAST, cancel_grace=30.0, stop_grace=10.0))
+    host = AgentHost(
+        config, worker=FILE_WORKER, timing=replace(FAST, cancel_grace=30.0, stop_grace=10.0, settling_grace=120.0)
+    )
     host.hypervisor.add(vm(VM, "web"))
     return host
 

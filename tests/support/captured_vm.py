@@ -88,6 +88,7 @@ def root_of(vm: Vm, disks: list[CapturedDisk], checkpoint: Checkpoint | None) ->
             how=one.how,
             why=one.why,
             nodes=(),
+            source_id=one.source_id,
         )
         for one in disks
     )

@@ -211,7 +211,9 @@ async def _joined(made: Replicas, number: int, image_bytes: int) -> FileHost:
     )
     token = (await made.asked("host", "token"))["token"]
     await asyncio.to_thread(join_host, config, token, force=False, clock=SystemClock())
-    host = AgentHost(config, worker=FILE_WORKER, timing=replace(FAST, cancel_grace=30.0, stop_grace=10.0))
+    host = AgentHost(
+        config, worker=FILE_WORKER, timing=replace(FAST, cancel_grace=30.0, stop_grace=10.0, settling_grace=120.0)
+    )
     host.hypervisor.add(vm(vm_id, f"vm-{number}"))
     return FileHost(config.host_name, vm_id, host, folder)
 

@@ -128,7 +128,9 @@ def test_every_kind_of_source_is_exact_running_and_off(sources: Sources, setting
             sources.hypervisor.stop(sources.vm_id)
         truth = sources.truth_of_files()
         with capture(sources, settings, attempt, parent) as taken:
-            assert {one.target: one.how for one in taken.disks} == HOW, [one.why for one in taken.disks]
+            untold = {"vdb": "compare"} if attempt == "a4" else {}  # whether a device was written since the last point
+            how = HOW | untold
+            assert {one.target: one.how for one in taken.disks} == how, [one.why for one in taken.disks]
             for one in taken.disks:
                 held = overlaid(before[one.target], one) if one.how == "bitmap" else content(one)
                 assert held == truth[one.target], one.target

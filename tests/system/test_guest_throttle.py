@@ -44,10 +44,10 @@ def test_a_guest_that_waits_longer_than_its_ceiling_holds_reading_back(fleet: La
         run = fleet.start_backup(guest.name, repository=in_a_repository_of_its_own(fleet, "held-back"))
 
         def sentence() -> str:
-            """What it waits for, where that is the guest; "" else."""
+            """What it waits for, where that is the guest and was looked at; "" else."""
             attempts = fleet.seawall_json("run", "show", run.run_id)["attempts"]
             told = str(attempts[-1]["progress"]["waiting_on"]) if attempts and attempts[-1]["progress"] else ""
-            return told if "guest latency" in told else ""
+            return told if "guest latency (vd" in told else ""
 
         waiting = wait_for("the guest to be waited for", sentence, 120, fleet.logs)
         assert waiting.startswith("guest latency (vd") and "ceiling 1.0 ms)" in waiting

@@ -248,6 +248,29 @@ def test_worker_killed_after_the_vm_is_defined_leaves_it(
     assert not (settings.state_dir / "restores").exists()
 
 
+def test_a_vm_that_somebody_else_defined_meanwhile_runs_on(
+    host: LibvirtHost,
+    hypervisor: LibvirtHypervisor,
+    settings: RestoreSettings,
+    request_: RestoreRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The original came back under its UUID while the copy was filled, and libvirt did not answer when that was to be defined."""
+    define = hypervisor.define
+
+    def lost(_text: str) -> str:
+        text = domain_xml("original", disk_xml(host.image("original.qcow2", "qcow2", MIB), "vda", "qcow2"))
+        hypervisor.start(define(text.replace("</name>", f"</name><uuid>{VM_ID}</uuid>", 1)))
+        raise HypervisorError("libvirt did not answer")
+
+    with monkeypatch.context() as patched, pytest.raises(HypervisorError, match="did not answer"):
+        patched.setattr(hypervisor, "define", lost)
+        with open_target(request_, hypervisor, settings) as target:
+            target.finish()
+    assert [(one.name, one.vm_id, one.state) for one in hypervisor.domains()] == [("original", VM_ID, "running")]
+    assert names(host.images) == ["original.qcow2"]
+
+
 def _killed(xml: str) -> str:
     raise SystemExit(9)
 

@@ -46,6 +46,12 @@ def test_five_in_a_row_open_it_and_each_further_failure_makes_the_pause_longer()
     assert pauses == [60, 120, 240, 300, 300]
 
 
+def test_a_failure_that_a_clock_ahead_wrote_down_keeps_nobody_waiting_for_a_year() -> None:
+    ahead = replace(STORE, failures=FAILURES, last_us=NOW + 365 * 86_400 * SECOND)
+    assert state_of(ahead, NOW) is BreakerState.HALF_OPEN
+    assert state_of(after_attempt(ahead, ended("STORE_UNAVAILABLE")), NOW) is BreakerState.OPEN
+
+
 def test_one_success_closes_it_and_what_says_nothing_changes_nothing() -> None:
     opened = replace(HOST, failures=7, last_us=NOW)
     assert after_attempt(opened, ended("VM_MOVED", FailureKind.CONFLICT)) == opened

@@ -5,12 +5,15 @@ import threading
 import pytest
 
 from seawall.agent.errors import Canceled
-from seawall.agent.limits.bucket import RateBucket
+from seawall.agent.limits.bucket import RateBucket, TransferStopped
+from seawall.agent.limits.division import LEAST_PART
 from seawall.agent.limits.throttled import ThrottledTransfer
 from seawall.agent.limits.traffic import TrafficMeter
 from seawall.agent.worker.pipe import NewRate, StopReason, order_line, parse_order
 from seawall.agent.worker.stop import StopFlag
+from seawall.controller.timings import Timings
 from seawall.repository.clock import SystemClock
+from seawall.repository.format.pack import PACK_TARGET_BYTES
 from seawall.repository.store.port import SignedPut, StoredAs
 from support.controller_clock import ManualClock
 
@@ -111,3 +114,18 @@ def test_who_was_held_back_lately_says_so() -> None:
 
 def test_the_rate_passes_the_pipe() -> None:
     assert parse_order(order_line(NewRate(12345))) == NewRate(12345)
+
+
+def test_the_end_of_the_work_ends_the_wait() -> None:
+    bucket = RateBucket(SystemClock(), StopFlag().pause, 1)
+    bucket.take(10**6)
+    waiting = threading.Timer(0.05, bucket.stop)
+    waiting.start()
+    with pytest.raises(TransferStopped):
+        bucket.take(1)
+    waiting.join()
+
+
+def test_a_pack_passes_before_the_controller_misses_progress() -> None:
+    """To two places, by a worker that gets no more than the least."""
+    assert 2 * PACK_TARGET_BYTES / LEAST_PART < Timings().no_progress_seconds

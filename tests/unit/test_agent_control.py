@@ -137,6 +137,17 @@ def test_a_job_survives_the_pipe() -> None:
     assert parse_job(job_line(job)) == job
 
 
+def test_a_job_of_a_supervisor_that_is_older_than_its_worker_is_understood() -> None:
+    """Its package was upgraded, and it was not started again yet."""
+    assignment = Assignment(AttemptRef("a", 1, 2), "backup", "run", "vm", "name", False)
+    job = Job(AgentConfig(), "agent", "session", 1, assignment)
+    value = json.loads(job_line(job))
+    del value["job"]["bytes_per_second"]
+    for key in ("bytes_per_second", "iops"):
+        del value["job"]["config"][key]
+    assert parse_job(json.dumps(value).encode()) == job
+
+
 def test_silence_is_retried_until_the_window_that_began_with_the_first_failure_ends() -> None:
     clock = StepClock()
     answers: list[str | Exception] = [ControllerSilent("a"), ControllerSilent("b"), "done"]

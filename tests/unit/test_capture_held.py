@@ -9,12 +9,16 @@ from typing import cast
 
 import pytest
 
-from seawall.agent.capture.guard.stale import MODULE
+from seawall.agent.capture.ending import set_mark
+from seawall.agent.capture.guard.stale import MODULE, is_guarded
 from seawall.agent.capture.held import HeldCapture, HeldDisk, find_held, held_by, held_captures, hold, let_go
 from seawall.agent.capture.names import Places, checkpoint_name, places
 from seawall.agent.capture.port import CaptureRequest
+from seawall.agent.capture.resuming import resume
+from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.capture.sweep import Swept, sweep
 from seawall.agent.hypervisor.port import Hypervisor
+from seawall.repository.clock import SystemClock
 from seawall.repository.format.manifest import Checkpoint, Root
 from support.agent_memory_hypervisor import MemoryHypervisor, vm
 
@@ -141,3 +145,22 @@ def test_a_job_that_was_not_noted_down_ends_at_once(host: MemoryHypervisor, wher
     with guarded(where):
         swept(host, tmp_path, set())
         assert VM_ID not in host.jobs and host.marks[VM_ID] == []
+
+
+def test_nobody_goes_on_with_a_capture_whose_guest_is_frozen_still(
+    host: MemoryHypervisor, where: Places, tmp_path: Path
+) -> None:
+    """The guard that thaws it would have to go, and a sweep that calls all done would leave the guest to stand until the backup's end."""
+    hold(tmp_path / "run", HELD)
+    host.silent_guests.add(VM_ID)
+    set_mark(where.frozen_mark, VM_ID)
+    settings = CaptureSettings(tmp_path / "run", tmp_path / "scratch", guard_command=("false",))
+    with guarded(where):
+        found = swept(host, tmp_path, set())
+        assert found.held == {"a1"} and ["may be frozen still" in one for one in found.failed] == [True]
+        assert resume(a_request(), cast(Hypervisor, host), settings, SystemClock()) is None
+        assert VM_ID in host.jobs and where.frozen_mark.exists() and is_guarded(where.run)
+        assert find_held(tmp_path / "run", a_request()) is None
+        host.silent_guests.clear()
+        assert f"Thawed VM {VM_ID}." in swept(host, tmp_path, set()).removed
+        assert not where.frozen_mark.exists() and VM_ID not in host.jobs

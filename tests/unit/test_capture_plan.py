@@ -7,7 +7,7 @@ import pytest
 
 from seawall.agent.capture.names import attempt_of, checkpoint_name, repository_prefix
 from seawall.agent.capture.plan import BITMAP_WHY, OFF_BITMAP_WHY, CaptureFacts, CapturePlan, demote, plan_capture
-from seawall.agent.disk.identity import source_id
+from seawall.agent.disk.identity import source_id, tells_of_writes
 from seawall.agent.hypervisor.port import OFF, Domain, DomainDisk
 from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
 
@@ -162,12 +162,31 @@ def test_a_file_that_took_the_path_of_another_is_compared() -> None:
     assert "another one" in swapped.disks[0].why
 
 
+def test_a_point_of_a_vm_that_was_off_lends_its_bitmap_only_while_nobody_writes() -> None:
+    """It is that of a point before: a copy from between the two, put back, has it too, and it lacks what the parent saw."""
+    given = facts(a_disk("vda"))
+    assert given.parent is not None
+    vda = replace(given.parent.disks[0], source_id="inode:11@5+6")
+    known = replace(given, parent=replace(given.parent, disks=(vda,)))
+    still = off(replace(known, source_ids={"/images/vda": "inode:11@5+6"}), vda={"c0"})
+    assert methods(plan_capture(still)) == {"vda": "bitmap"}
+    written = off(replace(known, source_ids={"/images/vda": "inode:11@7+6"}), vda={"c0"})
+    running = replace(known, source_ids={"/images/vda": "inode:11"})
+    for now in (written, running):
+        (plan,) = plan_capture(now).disks
+        assert plan.how == "compare" and "was written since" in plan.why
+
+
 def test_the_identity_of_a_file_goes_with_it(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.touch()
     two.touch()
     before = source_id(str(one))
     assert before.startswith("inode:") and before != source_id(str(two))
+    told = source_id(str(one), as_written=True)
+    assert told.startswith(f"{before}@") and tells_of_writes(told) and not tells_of_writes(before)
+    one.write_text("x")
+    assert source_id(str(one)) == before and source_id(str(one), as_written=True) != told
     two.replace(one)
     assert source_id(str(one)) != before
     assert source_id(str(two)) == source_id(str(tmp_path)) == source_id("nbd://host/export") == ""

@@ -122,6 +122,16 @@ def test_one_that_failed_before_it_came_is_not_waited_for_long(tmp_path: Path) -
     assert not (tmp_path / "together").exists()
 
 
+def test_one_that_comes_back_is_not_part_of_the_instant_that_is_over(tmp_path: Path) -> None:
+    """It failed after all had begun, and the others still read: its next attempt's instant would be another than theirs."""
+    steps, parts = Steps(), {vm_id: part(tmp_path, vm_id) for vm_id in VMS}
+    together(*(lambda vm_id=vm_id, mine=mine: steps.work(mine, vm_id) for vm_id, mine in parts.items()))
+    assert steps.errors == []
+    parts["vm-3"].close()
+    with pytest.raises(GroupIncomplete, match="vm-1, vm-2"):
+        part(tmp_path, "vm-3", "a2", hasty=True).gather()
+
+
 def test_a_sweep_removes_what_no_living_worker_holds(tmp_path: Path) -> None:
     parts = [part(tmp_path, vm_id) for vm_id in VMS]
     together(*(mine.gather for mine in parts))

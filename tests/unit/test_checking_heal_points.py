@@ -4,6 +4,7 @@ import pytest
 
 from seawall.repository.checking.check import CheckRequest
 from seawall.repository.checking.finding import Reason
+from seawall.repository.crypto.keys import RepositorySecrets
 from seawall.repository.errors import ObjectMissing
 from seawall.repository.format.layout import manifest_name, refmap_name
 from seawall.repository.store.memory import MemoryStore
@@ -43,6 +44,22 @@ def test_what_is_lost_comes_back_from_the_copy(checked: CheckedWorld, name: str,
     assert checked.check(STRUCTURE).findings_total == 0
     again = checked.heal(copy)
     assert (again.healed_manifests, again.healed_refmaps) == (0, 0)
+
+
+def test_a_point_whose_keys_are_missing_stops_nothing(checked: CheckedWorld) -> None:
+    copy = checked.copied()
+    body = lose(checked, manifest_name("default", str(VM), ONE), "missing")
+    for store in (checked.store, copy):
+        store.delete(REFMAP)
+
+    def gone(of: object, tenant: str, epoch: int) -> bytes:
+        raise KeyError(tenant, epoch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RepositorySecrets, "k_dedup", gone)
+        healed = checked.heal(copy)
+    assert checked.store.get(manifest_name("default", str(VM), ONE)) == body
+    assert [(each.reason, each.object_name) for each in healed.findings] == [(Reason.NOT_IN_COPY, REFMAP)]
 
 
 def test_both_come_back_at_once(checked: CheckedWorld) -> None:

@@ -1,14 +1,20 @@
 """A point is proven when all that it names was read back and its refmap names all that it needs; else it is shown as not verified."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from seawall.repository.checking.check import CheckRequest
 from seawall.repository.checking.finding import Reason
 from seawall.repository.checking.port import PackFacts
-from seawall.repository.format.layout import PointName, refmap_name
+from seawall.repository.errors import FormatUnsupported
+from seawall.repository.format.layout import PointName, manifest_name, refmap_name
+from seawall.repository.format.manifest import Child, InnerNode
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.reading.point import PointReader
-from support.checked_world import CheckedWorld, checked_world
+from seawall.repository.reading.store_packs import StorePackReader
+from support.checked_world import FULL, CheckedWorld, checked_world
 from support.memory_disks import ModelDisk
 from support.rescue_world import VM, patterned, point_id
 
@@ -67,8 +73,73 @@ def test_a_refmap_that_lacks_what_the_pages_need_is_found_and_the_point_is_not_p
         result = checked.check(NEW)
     assert (Reason.REFMAP_DIFFERS, name) in {(each.reason, each.object_name) for each in result.findings}
     assert checked.ledger.proved_points == {ONE: True, TWO: False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(repository), "read_refmap", lying)
+        assert checked.check(FULL).proven_points == 0, "what the same check found before is found of this point too"
+    assert checked.ledger.proved_points == {ONE: True, TWO: False}
     again = checked.check(CheckRequest(structure=True, read_data_percent=100))
     assert again.proven_points == 1, "an operator's check looks again"
+
+
+def test_a_manifest_that_was_lost_since_takes_the_proof_back(checked: CheckedWorld) -> None:
+    assert checked.check(FULL).proven_points == 2
+    name = manifest_name("default", str(VM), TWO.point_id)
+    body = checked.store.get(name)
+    checked.store.delete(name)
+    for _ in range(2):
+        assert checked.check(FULL).proven_points == 0
+        assert checked.ledger.proved_points == {ONE: True, TWO: False}
+    checked.store.put(name, body)
+    assert checked.check(FULL).proven_points == 1
+
+
+def test_a_page_of_a_newer_format_stops_nothing(checked: CheckedWorld) -> None:
+    """A hostile host's: nobody else's points stay unproven, and no later check ends at it."""
+    leaf = PointReader.leaf
+
+    def newer(reader: PointReader, child: Child, *given: object) -> object:
+        if reader.root.point_id == ONE.point_id:
+            raise FormatUnsupported("leaf page: format version 2")
+        return leaf(reader, child, *given)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PointReader, "leaf", newer)
+        found = checked.check(NEW).findings
+    assert [(each.reason, each.points) for each in found] == [(Reason.NEEDS_UPGRADE, (ONE.point_id,))]
+    assert checked.ledger.proved_points == {ONE: False, TWO: True}
+
+
+def test_a_page_that_is_known_to_be_sound_proves_no_other_slots(checked: CheckedWorld) -> None:
+    """A hostile host's: node and refmap agree on less than the page uses."""
+    repository = checked.world.repository
+    _, root_object = repository.read_manifest("default", str(VM), TWO.point_id)
+    root = repository.open_root(root_object)
+    k_dedup = repository.secrets.k_dedup(root.tenant, root.key_epoch)
+    reader = PointReader(root, root.lineage_id, k_dedup, StorePackReader(checked.store, root.tenant))
+    first, second = reader.node(root.disks[0].nodes[0], root.disks[0], 0).children
+    left_out, used = next(iter(second.slots.items()))
+    node, read = PointReader.node, type(repository).read_refmap
+
+    def lying_node(reader: PointReader, *given: object) -> InnerNode:
+        if reader.root.point_id != TWO.point_id:
+            return node(reader, *given)  # type: ignore[arg-type]
+        others = {pack_id: slots for pack_id, slots in second.slots.items() if pack_id != left_out}
+        return InnerNode((first, replace(second, slots=others)))
+
+    def lying(of: object, tenant: str, vm_id: str, point: str) -> Refmap:
+        told = Refmap()
+        for pack_id, slots in read(repository, tenant, vm_id, point).slots().items():
+            lied = point == TWO.point_id and pack_id == left_out
+            if len(kept := np.setdiff1d(slots, used) if lied else slots):
+                told.add(pack_id, kept.tolist())
+        return told
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PointReader, "node", lying_node)
+        patch.setattr(type(repository), "read_refmap", lying)
+        result = checked.check(NEW)
+    assert {each.reason for each in result.findings} == {Reason.REFMAP_DIFFERS}
+    assert checked.ledger.proved_points == {ONE: True, TWO: False}
 
 
 def test_pages_of_a_proven_point_are_not_read_again(checked: CheckedWorld) -> None:

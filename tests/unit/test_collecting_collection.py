@@ -21,8 +21,11 @@ from seawall.repository.format.layout import (
     manifest_name,
     pack_name,
     refmap_name,
+    tombstone_name,
 )
+from seawall.repository.format.root_object import object_hash
 from seawall.repository.format.slot_set import EVERY_SLOT
+from seawall.repository.format.tombstone import Burial
 from seawall.repository.reading.window import DiskWindow
 from support.collection_ledger_memory import MemoryLedger
 from support.collection_world import ATTEMPT, TENANT, VM, CollectionWorld, live_slots
@@ -132,6 +135,21 @@ def test_of_a_meta_pack_both_copies_must_be_there(world: CollectionWorld) -> Non
     assert report.kept_back_count == 1 and lone in world.pack_names()
     assert world.ledger.stored[pack.pack_id].generation == pack.generation
     world.check_points()
+
+
+def test_a_pack_that_is_condemned_whole_goes_with_the_generation_above(world: CollectionWorld) -> None:
+    """Left by a compaction that died, while the last point that needed the pack was deleted."""
+    world.collect()
+    forget_generations(world)
+    for point_id in list(world.points):
+        world.delete_point(point_id)
+    world.ledger.grace_us = 10
+    world.clock.advance(1)
+    world.collect()  # condemns them; nothing is ripe
+    world.ledger.now_us += 20
+    world.collect()
+    assert live_slots(world) == {}
+    assert world.pack_names() == []
 
 
 def test_a_second_compaction_is_followed_too(world: CollectionWorld) -> None:
@@ -270,6 +288,26 @@ def test_a_manifest_that_nobody_knows_stops_everything(world: CollectionWorld) -
     assert caught.value.reason == "MANIFEST_UNKNOWN"
     assert strange in str(caught.value)
     assert world.pack_names() == before
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "not signed by us"])
+def test_a_forgotten_manifest_that_arrives_late_goes_again(world: CollectionWorld, signed: bool) -> None:
+    (point_id,) = world.points
+    name = manifest_name(TENANT, VM, point_id)
+    manifest = world.store.get(name)
+    burial = Burial(world.repository.config.lineage_id, TENANT, VM, point_id, object_hash(manifest), 1, 1)
+    tombstone = world.repository.sign_tombstone(burial)
+    world.delete_point(point_id)
+    world.store.put(tombstone_name(TENANT, VM, point_id), tombstone if signed else tombstone[:-1] + b"?")
+    world.store.put(name, manifest)
+    if signed:
+        world.collection().plan()
+        assert world.store.get(name) == manifest, "a plan changes nothing"
+        world.collect()
+        assert [info.name for info in world.store.list("v1/m/")] == []
+    else:
+        with pytest.raises(CollectionStopped, match=point_id):
+            world.collect()
 
 
 def damage_refmap(world: CollectionWorld, point_id: str, damage: str) -> None:

@@ -191,6 +191,16 @@ def test_a_breaker_keeps_runs_until_one_may_try() -> None:
     assert placed(plan(runs, probing)) == []
 
 
+def test_who_waits_for_a_breaker_keeps_no_place_that_others_could_have() -> None:
+    """A store that is away for a day: the host's only slot is for the backups into the other one meanwhile."""
+    store = Breaker(Scope.REPOSITORY, REPOSITORY, 9, NOW, "STORE_UNAVAILABLE", "no route")
+    long_ago = NOW - HOLD_AFTER_US - HOUR
+    runs = [a_run(1, not_before_us=long_ago, created_us=long_ago), a_run(2, vm_id="vm-2", repository_id="other")]
+    vms = [vm_facts(), vm_facts("vm-2", newest_us=NOW)]
+    made = plan(runs, fleet_facts(vms=vms, breakers=[store], limits=[limit(Scope.HOST, 1)]))
+    assert placed(made) == [(runs[1].id, "alpha")]
+
+
 def test_a_restore_passes_a_hosts_breaker_and_waits_for_the_repositorys() -> None:
     restore = a_restore(1, "alpha")
     host = Breaker(Scope.HOST, "alpha", 9, NOW, "WORKER_EXITED", "killed")

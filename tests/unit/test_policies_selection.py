@@ -53,7 +53,9 @@ def test_nothing_takes_long() -> None:
 BROKEN = "( ) (a [a * +a a{ a{x} a{3,1} a{1000} a^b a$b \\ \\1 \\b (?=a) [z-a] [ [^ a||* ((a{100}){100}){100}"
 
 
-@pytest.mark.parametrize("text", [*BROKEN.split(), "a" * 201, "(" * 40 + "a" + ")" * 40])
+@pytest.mark.parametrize(
+    "text", [*BROKEN.split(), "a" * 201, "(" * 40 + "a" + ")" * 40, "()" + "{100}" * 9, "a{0}" + "{100}" * 9]
+)
 def test_what_is_no_pattern(text: str) -> None:
     with pytest.raises(BadPattern):
         Pattern(text)

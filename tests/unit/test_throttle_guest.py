@@ -8,6 +8,7 @@ import pytest
 
 from seawall.agent.errors import HypervisorError
 from seawall.agent.throttle.guest import GuestWatch
+from seawall.agent.throttle.idle import IdleLatency
 from seawall.agent.throttle.latency import BlockCounts, Look
 from seawall.agent.throttle.rate_control import BLIND_BYTES_PER_SECOND, FLOOR_BYTES_PER_SECOND, START_BYTES_PER_SECOND
 from seawall.repository.clock import SystemClock
@@ -75,3 +76,31 @@ def test_a_guest_that_cannot_be_looked_at_is_read_with_care_until_it_can(error: 
         guest.error = None
         looks = guest.looks
         await_true(lambda: guest.looks > looks + 2, "it is looked at again")
+
+
+def test_a_guest_that_never_could_be_looked_at_is_read_with_care_too() -> None:
+    guest = Counted(1.0)
+    guest.error = HypervisorError("libvirt does not answer within 2 seconds")
+    with watching(guest) as watch:
+        watch.hold_back(0, 2.0)
+        assert rate(watch) == START_BYTES_PER_SECOND
+        await_true(lambda: rate(watch) == BLIND_BYTES_PER_SECOND, "it is read with care", 15)
+        assert watch._sentence() == "guest latency (libvirt does not tell it)"
+
+
+def test_without_counts_nothing_is_held_back() -> None:
+    with watching(dict) as watch:
+        watch.hold_back(0, 2.0)
+        await_true(lambda: rate(watch) == math.inf, "it is known that nobody can tell", 5)
+
+
+def test_a_disk_that_is_first_used_while_the_ceiling_is_made_is_no_trouble() -> None:
+    idle = IdleLatency()
+
+    class Growing(list[float]):
+        def __len__(self) -> int:
+            idle.feed({"vdb": 1.0})
+            return super().__len__()
+
+    idle._seen["vda"] = Growing([3.0, 3.0])
+    assert idle.known["vda"] == 3.0

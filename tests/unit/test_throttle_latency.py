@@ -1,12 +1,15 @@
 """Latency from counts: quotients of two looks, silence after work, and the ceiling that follows from peace."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.agent.throttle.idle import FLOOR_MS, Ceiling, IdleLatency
 from seawall.agent.throttle.latency import SILENCE_SECONDS, BlockCounts, GuestLatency
+from seawall.agent.throttle.rate_control import MIB, RateControl
 
 STEP = 0.2
+PIPELINE = 400.0 * MIB
 
 
 class Guest:
@@ -102,3 +105,28 @@ def test_a_single_look_is_no_peace() -> None:
 def test_a_ceiling_that_somebody_set_is_that_of_all_disks() -> None:
     ceiling = Ceiling(20, {"vda": 100.0})
     assert ceiling.absolute and ceiling.of("vda") == ceiling.of("vdb") == 20
+
+
+def rates_beside(every: int, per_burst: int, seconds: int) -> list[float]:
+    """Of reading, look by look, beside a guest that finishes so many quick requests every so many looks, and rests in between."""
+    guest, control, ceiling, rates = Guest(), RateControl(forgiving=True), Ceiling(0, {}), []
+    for look in range(round(seconds / STEP)):
+        found = guest.work(0 if look % every else per_burst, 1.0)
+        control.see(ceiling.worst(found)[1], min(control.rate, PIPELINE), guest.now)
+        rates.append(control.rate)
+    return rates
+
+
+@pytest.mark.parametrize(("every", "per_burst"), [(25, 12), (25, 40), (10, 30), (5, 10)])
+def test_a_guest_that_writes_a_handful_now_and_then_does_not_hold_reading_back(every: int, per_burst: int) -> None:
+    """As a file system that commits every five seconds: its pauses are nobody's waiting."""
+    rates = rates_beside(every, per_burst, 60)
+    assert min(rates[len(rates) // 2 :]) >= PIPELINE / 2
+
+
+def test_a_guest_whose_pauses_were_waiting_is_still_believed() -> None:
+    guest = Guest()
+    for _ in range(5):
+        guest.work(10, 1.0, looks=10)
+        assert guest.work(0, 0, looks=4)["vda"] > 500
+        guest.work(1, 1000.0)  # the one that had waited

@@ -15,7 +15,7 @@ from seawall.agent.errors import Canceled
 from seawall.agent.throttle.bucket import TokenBucket
 from seawall.agent.throttle.bucket_pace import BucketPace, ReadingStopped
 from seawall.agent.throttle.host_limit import BYTES_FILE, host_limit
-from seawall.agent.throttle.shared_bucket import LOCK_SECONDS
+from seawall.agent.throttle.shared_bucket import LOCK_SECONDS, SharedBucket
 from seawall.agent.throttle.stacked import PacedSource, StackedPace
 from support.memory_disks import ModelDisk
 from support.store_clock import SkippingClock
@@ -208,3 +208,10 @@ def test_the_narrowest_of_several_paces_decides() -> None:
     assert clock.monotonic_seconds() - start == pytest.approx(2.0, rel=0.1)
     assert both.waiting_on == "the narrow one"
     assert both.slice_bytes == narrow.slice_bytes
+
+
+def test_a_worker_that_was_overtaken_after_it_had_asked_for_the_time_finds_what_others_owe(tmp_path: Path) -> None:
+    one, other = (SharedBucket(tmp_path / BYTES_FILE, 1000.0, 100.0) for _ in range(2))
+    assert one.take(5000.0, 50.005) == 0
+    assert other.take(1.0, 50.0) > 4.5
+    assert one.take(1.0, 50.006) > 4.5

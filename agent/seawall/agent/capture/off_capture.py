@@ -4,6 +4,7 @@ Whoever starts it wins: nothing of ours stands in the way, and what was read cou
 byte was read until after the last.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -18,10 +19,10 @@ from seawall.agent.capture.planning import planned
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.disk.explained_source import ExplainedSource
-from seawall.agent.disk.identity import source_id
+from seawall.agent.disk.identity import source_id, tells_of_writes
 from seawall.agent.disk.image_mark import ImageMark, is_written, mark_of
 from seawall.agent.disk.image_source import ImageSource
-from seawall.agent.disk.qcow2_chain import backing_chain
+from seawall.agent.disk.qcow2_chain import backing_chain, has_data_file
 from seawall.agent.errors import (
     AgentError,
     DiskNeedsRunningVm,
@@ -31,7 +32,7 @@ from seawall.agent.errors import (
     VmNotFound,
     VmStarted,
 )
-from seawall.agent.hypervisor.port import DiskImage, Domain, Hypervisor
+from seawall.agent.hypervisor.port import UNTOLD, DiskImage, Domain, Hypervisor
 from seawall.agent.members.taking import MemberTaking
 from seawall.repository.clock import Clock
 from seawall.repository.format.manifest import Checkpoint
@@ -168,7 +169,7 @@ class OffCapture:
             how=plan.how,
             why=plan.why,
             source=ExplainedSource(opened.source, self._explain),
-            source_id=source_id(plan.disk.source),
+            source_id=source_id(plan.disk.source, as_written=plan.how == "bitmap"),
         )
 
     def _open(self, number: int, plan: DiskPlan, image: DiskImage) -> tuple[ImageSource, DiskPlan]:
@@ -204,9 +205,12 @@ class OffCapture:
         return parent.checkpoint.name if parent and parent.checkpoint else ""
 
     def _inherited(self) -> Checkpoint | None:
-        """What changes from now on is also among what changed since the parent's checkpoint: its bitmaps serve the next point as well."""
+        """The parent's bitmaps serve the next point as well, for files of which can be told then that nobody wrote them since.
+
+        Of one that was written they would do only if it went on from what this point saw: a copy from before, put back in place, did not.
+        """
         parent = self._request.parent
-        read = tuple(one.target for one in self.disks if one.how == "bitmap")
+        read = tuple(one.target for one in self.disks if one.how == "bitmap" and tells_of_writes(one.source_id))
         return replace(parent.checkpoint, disks=read) if parent and parent.checkpoint and read else None
 
     def _refuse_written(self) -> None:
@@ -246,11 +250,22 @@ def _paths(image: DiskImage) -> list[str]:
     """The image's file or device and those that it lies upon. Raises DiskNeedsRunningVm.
 
     QEMU guesses a format that a header does not record from the content, which a guest may have written: it could name any file of the
-    host. libvirt does not start such VMs either.
+    host. libvirt does not start such VMs either. Nor is a file of data opened that a header names: libvirt's QEMU may read its own files
+    alone, and qemu-nbd is root.
     """
     if not image.path:
         return []
-    chain = list(backing_chain(image.path)) if image.options["driver"] == "qcow2" else []
+    is_qcow2 = image.options["driver"] == "qcow2"
+    chain = list(backing_chain(image.path)) if is_qcow2 else []
+    layers = [image.path, *(one.path for one in chain if one.format == "qcow2")] if is_qcow2 else []
+    for path in layers:
+        if has_data_file(path):
+            raise DiskNeedsRunningVm(f"Disk {image.target} lies in {path}, whose data are in another file.")
+    for said, found in zip(image.laid_upon, [*(one.path or UNTOLD for one in chain), ""], strict=False):
+        if UNTOLD not in (said, found) and os.path.realpath(said or "/") != os.path.realpath(found or "/"):
+            raise DiskNeedsRunningVm(
+                f"Disk {image.target} lies upon {found or 'nothing'} by its file, and upon {said or 'nothing'} as its definition says."
+            )
     for one in chain:
         if not one.format:
             raise DiskNeedsRunningVm(

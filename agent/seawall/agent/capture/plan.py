@@ -7,6 +7,7 @@ there being no parent. A doubtful bitmap costs local reads of that one disk and 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from seawall.agent.disk.identity import tells_of_writes
 from seawall.agent.hypervisor.port import Domain, DomainDisk
 from seawall.repository.format.manifest import DiskManifest, Root
 
@@ -130,10 +131,17 @@ def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, keeps: b
         # a bitmap of this name, which a running QEMU adds up, and nobody while the VM is off.
         return f"The disk was {before.source} in the parent point and is {disk.source} now."
     if before.source_id and facts.source_ids.get(before.source) != before.source_id:
-        return f"The file {before.source} is another one than at the parent point."
+        return _another(before)
     if facts.stored is not None and checkpoint.name not in facts.stored.get(disk.target, ()):
         return broken_why(checkpoint.name)
     return ""
+
+
+def _another(before: DiskManifest) -> str:
+    if not tells_of_writes(before.source_id):
+        return f"The file {before.source} is another one than at the parent point."
+    # The bitmap is older than the parent point: in a copy from between the two, put back, it says nothing of what the parent saw since.
+    return f"The parent point was taken while the VM was off, and {before.source} was written since: its bitmap is of a point before."
 
 
 def broken_why(checkpoint: str) -> str:

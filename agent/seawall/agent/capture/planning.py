@@ -3,11 +3,12 @@
 from seawall.agent.capture.plan import CaptureFacts, CapturePlan, plan_capture
 from seawall.agent.capture.port import CaptureRequest
 from seawall.agent.disk import qcow2
-from seawall.agent.disk.identity import source_id
+from seawall.agent.disk.identity import source_id, tells_of_writes
 from seawall.agent.disk.qcow2_bitmaps import usable_bitmaps
 from seawall.agent.errors import AgentError, FailureKind
 from seawall.agent.hypervisor.port import OFF, Domain, DomainDisk, Hypervisor
 from seawall.agent.hypervisor.xml import checkpoint_targets
+from seawall.repository.format.manifest import DiskManifest
 
 
 class NothingToBackUp(AgentError):
@@ -30,7 +31,7 @@ def planned(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> 
             agent_id=request.agent_id,
             exclude=request.exclude_disks,
             no_parent=request.no_parent,
-            source_ids={disk.source: source_id(disk.source) for disk in request.parent.disks} if request.parent else {},
+            source_ids={one.source: _told_now(one, domain) for one in request.parent.disks} if request.parent else {},
             stored={disk.target: usable_bitmaps(disk.source) for disk in domain.disks} if domain.state == OFF else None,
         )
     )
@@ -46,6 +47,11 @@ def planned(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> 
 def virtual_bytes(plan: CapturePlan) -> int:
     """What the disks of the job hold together, as their guest sees them."""
     return sum(one.disk.capacity_bytes for one in plan.disks)
+
+
+def _told_now(disk: DiskManifest, domain: Domain) -> str:
+    """The file there now, in the words of the parent point where they can still hold: a VM that runs has written its files."""
+    return source_id(disk.source, as_written=domain.state == OFF and tells_of_writes(disk.source_id))
 
 
 def _keeps_bitmaps(disk: DomainDisk) -> bool:

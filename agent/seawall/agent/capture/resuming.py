@@ -22,6 +22,10 @@ def resume(
     if held is None:
         return None
     where = places(settings.run_dir, settings.scratch_dir, held.attempt_id)
+    if where.frozen_mark.exists():
+        # The guest has not thawed yet, and while a job runs libvirt does not see that its agent came back: an end to the job, then.
+        let_go(settings.run_dir, held.attempt_id)
+        return None
     capture = LibvirtCapture(request, hypervisor, settings, clock, where, resumed_from=held.attempt_id)
     try:
         if not hypervisor.owns_active_job(request.vm_id, where.socket):

@@ -43,12 +43,15 @@ def sweep(
     dead = _dead_attempts(run_dir, scratch_dir, live_attempts)
     _thaw(swept, hypervisor, run_dir, scratch_dir, dead)
     live_attempts, dead = live_attempts | swept.held, dead - swept.held
+    swept.failed += [
+        _frozen(one) for one in sorted(swept.held) if places(run_dir, scratch_dir, one).frozen_mark.exists()
+    ]
     for domain in hypervisor.domains():
         _sweep_domain(swept, hypervisor, domain, run_dir, live_attempts, keep_checkpoints)
     for attempt in sorted(dead):
         where = places(run_dir, scratch_dir, attempt)
         if where.frozen_mark.exists():
-            swept.failed.append(f"The guest that attempt {attempt} froze does not answer, and may be frozen still.")
+            swept.failed.append(_frozen(attempt))
             continue
         if is_guarded(where.run):
             swept.failed.append(f"The guard of attempt {attempt} still waits for a job that its worker had asked for.")
@@ -82,6 +85,10 @@ def _thaw(swept: Swept, hypervisor: Hypervisor, run_dir: Path, scratch_dir: Path
     marks = (places(run_dir, scratch_dir, attempt).frozen_mark for attempt in sorted(dead))
     thawed = [thaw_marked(hypervisor, mark) for mark in marks]
     swept.removed += [f"Thawed VM {vm_id}." for vm_id in thawed if vm_id]
+
+
+def _frozen(attempt: str) -> str:
+    return f"The guest that attempt {attempt} froze does not answer, and may be frozen still."
 
 
 def _sweep_domain(

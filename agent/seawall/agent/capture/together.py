@@ -96,17 +96,20 @@ class Rendezvous:
         return [self._folder / vm_id for vm_id in self._members if vm_id != self._vm_id]
 
     def _present(self) -> Iterator[tuple[str, str]]:
-        """VM and attempt of each worker that lives and is ready."""
+        """VM and attempt of each worker that lives and is ready. Not of one whose job has begun: that was an instant without this one."""
         for vm_id in self._members:
             attempt = self._attempt_id if vm_id == self._vm_id else living(self._folder / vm_id)
-            if attempt:
+            if attempt and not self._stage(vm_id, attempt, BEGUN).exists():
                 yield vm_id, attempt
 
     def _say(self, stage: str) -> None:
-        (self._folder / f"{self._vm_id}.{self._attempt_id}.{stage}").touch()
+        self._stage(self._vm_id, self._attempt_id, stage).touch()
 
     def _said(self, vm_id: str, stage: str) -> bool:
-        return (self._folder / f"{vm_id}.{self._attempts[vm_id]}.{stage}").exists()
+        return self._stage(vm_id, self._attempts[vm_id], stage).exists()
+
+    def _stage(self, vm_id: str, attempt_id: str, stage: str) -> Path:
+        return self._folder / f"{vm_id}.{attempt_id}.{stage}"
 
     def _give_up(self, there: Collection[str], what: str) -> None:
         self.fail()

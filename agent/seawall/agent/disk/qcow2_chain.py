@@ -13,6 +13,7 @@ _EXTENSION = struct.Struct(">II")
 _BACKING_FORMAT = 0xE2792ACA
 _LONGEST_NAME, _LONGEST_CHAIN = 1023, 200
 _FILE_PREFIX = "file:"
+_FEATURES_AT, _HAS_DATA_FILE = 72, 1 << 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,17 @@ def backing_chain(path: str) -> Iterator[Backing]:
         if found.format != "qcow2" or not found.path:
             return
         path = found.path
+
+
+def has_data_file(path: str) -> bool:
+    """Whether what the guest wrote lies in another file, which the header names. False where it cannot be read; QEMU says why."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(_FEATURES_AT + 8)
+    except OSError:
+        return False
+    is_new = header[:4] == _MAGIC and int.from_bytes(header[4:8], "big") >= 3
+    return is_new and bool(int.from_bytes(header[_FEATURES_AT:], "big") & _HAS_DATA_FILE)
 
 
 def _backing(path: str) -> Backing | None:

@@ -5,10 +5,10 @@ Nothing that is opened so takes part in QEMU's image locks (force-share): a star
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from seawall.agent.errors import DiskNeedsRunningVm
-from seawall.agent.hypervisor.port import DiskImage
+from seawall.agent.hypervisor.port import UNTOLD, DiskImage
 
 ReadSecret = Callable[[ET.Element], bytes]
 """What a `<secret uuid= | usage=>` names. Raises DiskNeedsRunningVm."""
@@ -35,7 +35,8 @@ def image_of(row: ET.Element, read_secret: ReadSecret) -> DiskImage:
     storage = _storage(row, source, target, keep)
     options = _formatted(row, source, storage, target, keep)
     options |= {"read-only": True, "force-share": True}
-    return DiskImage(target, options, source.get("file") or source.get("dev") or "", tuple(secrets.items()))
+    path = source.get("file") or source.get("dev") or ""
+    return DiskImage(target, options, path, tuple(secrets.items()), tuple(_laid_upon(row)))
 
 
 KeepSecret = Callable[[ET.Element | None], str]
@@ -100,6 +101,13 @@ def _rbd(source: ET.Element, target: str, keep: KeepSecret) -> dict[str, object]
     if not pool or not image:
         raise _refused(target, f"an RBD image named {source.get('name', '')!r}")
     return options
+
+
+def _laid_upon(row: ET.Element) -> Iterator[str]:
+    """What the definition says of its backing files, where it does: libvirt takes its word, and not the headers'."""
+    while (store := row.find("backingStore")) is not None:
+        source, row = store.find("source"), store
+        yield "" if source is None else source.get("file") or source.get("dev") or UNTOLD
 
 
 def _value(row: ET.Element, child: str, name: str) -> str:

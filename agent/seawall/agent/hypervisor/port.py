@@ -31,6 +31,9 @@ class DomainDisk:
 OFF = "shut off"
 """The state of a VM without a QEMU, however it came to lack one."""
 
+UNTOLD = "?"
+"""A backing file that is no file of this host."""
+
 
 @dataclass(frozen=True, slots=True)
 class Domain:
@@ -52,6 +55,7 @@ class DiskImage:
     options: Mapping[str, object]  # of QEMU's block layer, as JSON
     path: str  # of its file or device; "" for one on the network
     secrets: tuple[tuple[str, bytes], ...] = ()  # ids that `options` names -> what they hold
+    laid_upon: tuple[str, ...] = ()  # files below it as far as its definition says, nearest first; "": no more; UNTOLD
 
 
 @dataclass(frozen=True, slots=True)

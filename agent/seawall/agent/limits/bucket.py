@@ -3,12 +3,19 @@
 import threading
 from collections.abc import Callable
 
+from seawall.agent.errors import AgentError
 from seawall.repository.clock import Clock
 
 BURST_SECONDS = 1.0
 SHORTEST_SECONDS = 0.001
 LOOK_SECONDS = 0.2
 """A wait is cut into such pieces, so that a new rate counts at once."""
+
+
+class TransferStopped(AgentError):
+    """The work ended for another reason, which is the one that is told."""
+
+    reason = "TRANSFER_STOPPED"
 
 
 class RateBucket:
@@ -25,6 +32,11 @@ class RateBucket:
         self._waiters = 0
         self._passed = 0
         self._waited_at = float("-inf")
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Whoever waits, or would, raises TransferStopped: a debt of minutes must not delay the end of a job that failed."""
+        self._stopped = True
 
     def set_rate(self, bytes_per_second: int) -> None:
         """What was owed is still owed, at the new rate; without a limit nothing is."""
@@ -35,7 +47,7 @@ class RateBucket:
             self._rate = bytes_per_second
 
     def take(self, n_bytes: int) -> None:
-        """Blocks until earlier bytes are paid for. Raises what `pause` raises."""
+        """Blocks until earlier bytes are paid for. Raises TransferStopped and what `pause` raises."""
         wait = self._try(n_bytes)
         if wait <= 0:
             return
@@ -43,6 +55,8 @@ class RateBucket:
             self._waiters += 1
         try:
             while wait > 0:
+                if self._stopped:
+                    raise TransferStopped("the transfer was stopped")
                 self._pause(max(min(wait, LOOK_SECONDS), SHORTEST_SECONDS))
                 wait = self._try(n_bytes)
         finally:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from seawall.agent.limits.traffic import Traffic
 
-LEAST_PART = 32 * 1024
-"""Bytes per second of any worker: it must end some day. What that is over the share is little."""
+LEAST_PART = 128 * 1024
+"""Bytes per second of any worker: it must end some day, and a pack (32 MiB), also to two places, must pass before the controller gives it
+up for want of progress (600 s). What that is over the share is little."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,14 +253,19 @@ class LibvirtTarget:
             return True
         vm_id = self._plan.identity.vm_id
         try:
-            self._hypervisor.stop(vm_id)
-            self._hypervisor.undefine(vm_id)
+            if self._is_on_our_files(vm_id):
+                self._hypervisor.stop(vm_id)
+                self._hypervisor.undefine(vm_id)
         except VmNotFound:
             return True
         except AgentError as error:
             logger.error("restore.vm_stays", vm_id=vm_id, error=str(error))
             return False
         return True
+
+    def _is_on_our_files(self, vm_id: str) -> bool:
+        """Else somebody defined the VM of this identity meanwhile, and ours was not."""
+        return any(Path(disk.source) in self._made for disk in self._hypervisor.domain(vm_id).disks)
 
 
 def _refused(clashes: Sequence[Clash]) -> RestoreRefused:

@@ -107,4 +107,9 @@ class LiveWorker:
 
     def _kill_after(self, seconds: float) -> None:
         self.spare()
-        self._kill_timer = asyncio.get_running_loop().call_later(seconds, self.process.kill)
+        self._kill_timer = asyncio.get_running_loop().call_later(seconds, self._kill, seconds)
+
+    def _kill(self, seconds: float) -> None:
+        """Said before it is done: a worker that handed in was never told to stop, and its log does not know why it ends."""
+        _log.warning("worker_killed", attempt=self.attempt_id, was=self._phase.name, after_seconds=seconds)
+        self.process.kill()

@@ -24,6 +24,11 @@ class TokenBucket:
         """When it was last looked at; below zero: owed."""
         return self._level
 
+    @property
+    def filled_seconds(self) -> float:
+        """When that was."""
+        return self._filled_seconds
+
     def change(self, per_second: float, burst: float, now_seconds: float) -> None:
         """From now on. What is owed stays owed, and is paid at the new rate."""
         self._fill(now_seconds)

@@ -46,7 +46,7 @@ class GuestWatch:
         self._highest = ("", 0.0, 0.0)
         self._admitted_bytes = 0
         self._looked_seconds = self._started_seconds = clock.monotonic_seconds()
-        self._known = False
+        self._known: bool | None = None  # whether there are counts; None: not looked at yet, or never with success
         self._missed = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="guest latency", daemon=True)
@@ -74,7 +74,7 @@ class GuestWatch:
         control = RateControl(forgiving=not ceiling.absolute)
         self._ceiling, self._control = ceiling, control
         _log.info("guest_latency", idle_ms=dict(self._idle.known), ceiling_said_ms=ceiling_ms)
-        if self._known:
+        if self._look is not None and self._known is not False:
             self.pace.limit_bytes(control.rate)
 
     def summary(self) -> str:
@@ -91,6 +91,8 @@ class GuestWatch:
 
     def _sentence(self) -> str:
         disk, latency, ceiling = self._worst
+        if self._missed:
+            return "guest latency (libvirt does not tell it)"
         return f"guest latency ({disk}: {latency:.1f} ms, ceiling {ceiling:.1f} ms)" if disk else "guest latency"
 
     @property
@@ -130,6 +132,6 @@ class GuestWatch:
         if not self._missed:
             _log.warning("guest_latency_unknown", error=error)
         self._missed = True
-        if self._control is not None and self._known:
+        if self._control is not None and self._known is not False:
             self._control.miss(self._clock.monotonic_seconds())
             self.pace.limit_bytes(self._control.rate)

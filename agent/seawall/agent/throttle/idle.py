@@ -29,7 +29,7 @@ class IdleLatency:
 
     @property
     def known(self) -> Mapping[str, float]:
-        return {target: median(seen) for target, seen in self._seen.items() if len(seen) >= FEWEST_LOOKS}
+        return {target: median(seen) for target, seen in list(self._seen.items()) if len(seen) >= FEWEST_LOOKS}
 
 
 class Ceiling:

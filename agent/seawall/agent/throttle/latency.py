@@ -15,6 +15,10 @@ SILENCE_REQUESTS = 5.0
 """So many requests should have finished meanwhile, at the rate of before; that none does by chance happens once in 150 times."""
 SILENCE_SECONDS = 3.0
 """A guest that is silent for longer has nothing to do."""
+PAUSES = 1.5
+"""And longer by so much than the pauses of late in which nobody waited: many guests write a handful every few seconds."""
+FADING = 0.9
+"""What is left of such a pause with each look at a guest that works."""
 RATE_SECONDS = 3.0
 """Over which the usual number of requests is averaged."""
 
@@ -36,6 +40,7 @@ class _Disk:
     looks: deque[tuple[float, BlockCounts]] = field(default_factory=deque)
     per_second: float = 0.0
     finished_seconds: float = 0.0
+    idle_seconds: float = 0.0  # the longest pause of late that was no waiting
 
 
 class GuestLatency:
@@ -64,12 +69,11 @@ class GuestLatency:
         if requests > 0:
             return (counts.nanoseconds - first.nanoseconds) / requests / 1e6
         silent = now - max(disk.finished_seconds, first_seconds - RATE_SECONDS)
-        if disk.finished_seconds and disk.per_second * silent >= SILENCE_REQUESTS and silent < SILENCE_SECONDS:
-            return silent * 1000
-        return None
+        usual = disk.per_second * silent < SILENCE_REQUESTS or silent <= PAUSES * disk.idle_seconds
+        return None if usual or not disk.finished_seconds or silent >= SILENCE_SECONDS else silent * 1000
 
     def _average(self, disk: _Disk, counts: BlockCounts, now: float) -> None:
-        """The rate, pauses included; a silence counts once it is over."""
+        """The rate, pauses included; a silence counts once it is over. Who waited through it finished a request that took as long."""
         before_seconds, before = disk.looks[-1]
         elapsed = now - (disk.finished_seconds or before_seconds)
         if elapsed <= 0 or counts.requests == before.requests:
@@ -77,3 +81,5 @@ class GuestLatency:
         present = (counts.requests - before.requests) / elapsed
         disk.per_second += (present - disk.per_second) * min(elapsed / RATE_SECONDS, 1.0)
         disk.finished_seconds = now
+        waited = (counts.nanoseconds - before.nanoseconds) / 1e9
+        disk.idle_seconds = max(elapsed if waited < elapsed / 2 else 0.0, disk.idle_seconds * FADING)

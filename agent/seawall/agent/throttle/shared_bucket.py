@@ -14,6 +14,8 @@ from seawall.agent.throttle.bucket import TokenBucket
 
 LOCK_SECONDS = 5.0
 AGAIN_SECONDS = 0.002
+LATE_SECONDS = 1.0
+"""Who asked for the time and then for the lock may be overtaken in between: what is so little ahead is of now."""
 _STATE = struct.Struct("<dd")  # level, and when it was so (monotonic seconds, which all processes of a host share)
 
 
@@ -35,7 +37,7 @@ class SharedBucket:
         try:
             bucket = self._read(now_seconds)
             seconds = bucket.take(amount, now_seconds)
-            os.pwrite(self._descriptor, _STATE.pack(bucket.level, now_seconds), 0)
+            os.pwrite(self._descriptor, _STATE.pack(bucket.level, bucket.filled_seconds), 0)
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         return seconds
@@ -48,7 +50,7 @@ class SharedBucket:
         state = os.pread(self._descriptor, _STATE.size, 0)
         if len(state) == _STATE.size:
             level, seconds = _STATE.unpack(state)
-            if seconds <= now and -60 * self.per_second <= level <= self._burst:
+            if seconds <= now + LATE_SECONDS and -60 * self.per_second <= level <= self._burst:
                 return TokenBucket(self.per_second, self._burst, seconds, level)
         return TokenBucket(self.per_second, self._burst, now)
 

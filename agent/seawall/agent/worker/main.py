@@ -96,6 +96,7 @@ def _attempt(
             stop,
             journal,
             clock,
+            bucket,
         )
         try:
             return _judged(task)

@@ -77,6 +77,7 @@ class Pacing:
         except BaseException:
             for pace in self._own:
                 pace.stop()
+            self._task.bucket.stop()
             raise
 
     def _told(self, progress: Progress) -> Progress:

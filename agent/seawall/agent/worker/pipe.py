@@ -107,7 +107,7 @@ def parse_job(line: bytes) -> Job:
         value["session_id"],
         value["supervisor_pid"],
         Assignment(ref=ref, **assignment),
-        value["bytes_per_second"],
+        value.get("bytes_per_second", 0),  # a supervisor of before an upgrade does not know it
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from seawall.agent.control.client import ControllerClient
 from seawall.agent.control.coordinator import AgentCoordinator, AgentPackReader
 from seawall.agent.journal import Journal
+from seawall.agent.limits.bucket import RateBucket
 from seawall.agent.worker.adapters import Adapters
 from seawall.agent.worker.pipe import Job
 from seawall.agent.worker.reporter import Reporter
@@ -25,6 +26,7 @@ class Task:
     stop: StopFlag
     journal: Journal
     clock: Clock
+    bucket: RateBucket
 
     @property
     def attempt_id(self) -> str:

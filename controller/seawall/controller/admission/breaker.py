@@ -29,7 +29,8 @@ class BreakerState(StrEnum):
 def state_of(breaker: Breaker | None, now_us: int) -> BreakerState:
     if breaker is None or breaker.failures < FAILURES:
         return BreakerState.CLOSED
-    return BreakerState.OPEN if now_us < probe_us(breaker) else BreakerState.HALF_OPEN
+    # A failure of a time to come was written down while the clock was ahead: it must not keep everybody waiting until then.
+    return BreakerState.OPEN if breaker.last_us <= now_us < probe_us(breaker) else BreakerState.HALF_OPEN
 
 
 def probe_us(breaker: Breaker) -> int:

@@ -91,7 +91,8 @@ class Gates:
         for gate in way:
             if gate.is_full(restore):
                 found = gate.blocked(restore)
-                if hold:
+                # What waits for a breaker may wait for days: places that it kept would stand empty.
+                if hold and not gate.fixed:
                     _hold(way)
                 return found
         for gate in way:

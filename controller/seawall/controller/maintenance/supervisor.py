@@ -157,6 +157,8 @@ class Supervisor:
     async def _end(self, job: Job, outcome: Outcome) -> None:
         def closure(transaction: Transaction) -> Job:
             before = job_of(transaction, job.id)
+            if before.state is not JobState.ACTIVE or before.tries != job.tries:
+                return before  # another controller leads, and its worker has the job now
             return transaction.jobs.save_job(before, self._after(before, outcome))
 
         after = await self.store.write(closure)

@@ -76,9 +76,13 @@ class Compiled:
         return cls(policy, CompiledSpec(policy.spec))
 
     def start_at(self, vm_id: str, begin: datetime, spread: timedelta) -> datetime:
-        """When a run may begin that is spread from `begin` on: at its place in the spread, inside a window."""
-        planned = begin + spread * share_of(self.policy.id, vm_id)
-        return self.opening_after(vm_id, planned, spread)
+        """When a run may begin that is spread from `begin` on: at its place in the spread, inside the window open then or next."""
+        stretch = self.rules.windows.next_open(begin)
+        if stretch is not None and stretch.start > begin:
+            return self.opening_after(vm_id, begin, spread)
+        # No further than the window goes: whom the spread put behind its end would miss it, the same VMs every night.
+        room = spread if stretch is None else min(spread, stretch.end - begin)
+        return begin + room * share_of(self.policy.id, vm_id)
 
     def opening_after(self, vm_id: str, instant: datetime, spread: timedelta) -> datetime:
         """The instant itself inside a window, else some time after the next one opens."""

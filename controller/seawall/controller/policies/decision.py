@@ -67,10 +67,11 @@ def _one(
         return Decision(standing.vm_id, What.SKIP, why="The policy's last backup of this VM was not over yet.")
     if standing.open_by is not None:
         return Decision(standing.vm_id, What.WAIT)
-    start = compiled.start_at(standing.vm_id, begin, spread)
-    if start - nominal > compiled.rules.catch_up:
+    opening = compiled.rules.windows.next_open(begin)
+    # A place in the spread makes nobody late: what comes in time is begun, however late its turn is.
+    if opening is not None and opening.start - nominal > compiled.rules.catch_up:
         return Decision(standing.vm_id, What.MISS, why=closed(compiled))
-    return Decision(standing.vm_id, What.BEGIN, start=start)
+    return Decision(standing.vm_id, What.BEGIN, start=compiled.start_at(standing.vm_id, begin, spread))
 
 
 def late(compiled: Compiled, by: timedelta) -> str:

@@ -25,6 +25,7 @@ SWEEP_SECONDS = 3600.0
 OVERLAP_US = 60 * SECOND_US
 """A publication is seen a little after the time that it bears."""
 SLICE = 200
+NOT_LEADER = "NOT_LEADER"
 _MAY_WAIT = ("POINT_PINNED", "POINT_NOT_AVAILABLE")
 """Somebody began to use a point, or deletes it too: the next sweep looks again."""
 
@@ -79,11 +80,20 @@ class Expiring:
         seen, began_us = self._wakes.seen(RETENTION), self._clock.now_us()
         whole = self._swept is None or now - self._swept >= SWEEP_SECONDS or seen != self._seen
         if whole:
-            await self._store.write(lambda transaction: transaction.policies.drop_holds(self._wall.now_us()))
+            # A wall clock that was set ahead ends no hold: what is deleted then is gone for good.
+            over_us = min(self._wall.now_us(), self._clock.now_us())
+            await self._store.write(lambda transaction: transaction.policies.drop_holds(over_us))
         for policy in await self._store.read(lambda transaction: transaction.policies.policies()):
-            if not policy.spec.retention.keeps_nothing:
-                await self._expire(policy, whole or self._revisions.get(policy.id) != policy.revision)
-            self._revisions[policy.id] = policy.revision
+            try:
+                if not policy.spec.retention.keeps_nothing:
+                    await self._expire(policy, whole or self._revisions.get(policy.id) != policy.revision)
+                self._revisions[policy.id] = policy.revision
+            except ControllerError as error:
+                if error.reason == NOT_LEADER:
+                    raise
+                # Its repository is away, say: the other policies go on, and all of this one is judged next time.
+                _log.warning("retention.refused", policy=policy.name, reason=error.reason, error=str(error))
+                self._revisions.pop(policy.id, None)
         self._since_us = began_us - OVERLAP_US
         self._seen, self._swept = seen, now if whole else self._swept
 
@@ -94,6 +104,8 @@ class Expiring:
             some = groups[start : start + SLICE]
             going = await self._store.read(partial(_going, policy=policy, groups=some, now_us=self._wall.now_us()))
             for ids in _sliced(going):
+                if not await self._store.read(partial(_stands, policy=policy)):
+                    return
                 await self._delete(policy, ids)
 
     async def _delete(self, policy: Policy, point_ids: list[str]) -> None:
@@ -107,10 +119,15 @@ class Expiring:
         _log.info("retention.deleted", policy=policy.name, revision=policy.revision, points=len(point_ids))
 
 
+def _stands(transaction: Transaction, policy: Policy) -> bool:
+    """Whether it is still as it was read."""
+    current = transaction.policies.policy(policy.id)
+    return current is not None and not current.deleted_us and current.revision == policy.revision
+
+
 def _going(transaction: Transaction, policy: Policy, groups: Sequence[tuple[str, str]], now_us: int) -> list[str]:
     """Ids of the points that go; none when the policy changed meanwhile."""
-    current = transaction.policies.policy(policy.id)
-    if current is None or current.deleted_us or current.revision != policy.revision:
+    if not _stands(transaction, policy):
         return []
     return [
         each.point.id

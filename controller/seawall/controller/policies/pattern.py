@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 LONGEST_PATTERN = 200
 MOST_STATES = 1000
 MOST_REPEATS = 100
+MOST_COPIES = 10 * MOST_STATES
 MOST_DEPTH = 20
 _REMEMBERED = 2000
 
@@ -102,6 +103,7 @@ class _Compiler:
         self._states = states
         self._at = 0
         self._depth = 0
+        self._copies = 0
 
     def compile(self, end: int) -> int:
         build = self._choice()
@@ -151,6 +153,10 @@ class _Compiler:
             for _ in range(0 if most is None else most - least):
                 end = optional(end)
             for _ in range(least):
+                self._copies += 1
+                # What matches nothing makes no state, so that the number of states bounds it not.
+                if self._copies > MOST_COPIES:
+                    raise BadPattern("its repetitions make it too large")
                 end = part(end)
             return end
 

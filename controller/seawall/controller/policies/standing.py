@@ -36,8 +36,16 @@ def _standing(transaction: Transaction, policy: Policy, fleet: Fleet, now_us: in
     late = sum(newest_us.get(vm.id, 0) < limit_us for vm in vms) if policy.spec.rpo_seconds else 0
     return PolicyStanding(
         policy,
-        rules.calendar.after(datetime_of(now_us)) if policy.active else None,
+        _next_nominal(rules, now_us) if policy.active else None,
         len(vms),
         len(transaction.policies.point_ids(policy.id)),
         late,
     )
+
+
+def _next_nominal(rules: CompiledSpec, now_us: int) -> datetime | None:
+    """None: never any more, or its zone is not known here since an upgrade. It is listed all the same, so that it can be mended."""
+    try:
+        return rules.calendar.after(datetime_of(now_us))
+    except (ValueError, LookupError):
+        return None

@@ -137,6 +137,8 @@ class BackupSpec:
     """Of VMs that are captured at one instant; "" for a VM by itself."""
     group: tuple[str, ...] = ()
     """Their ids."""
+    asked: bool = False
+    """Of a policy's run: somebody ordered it meanwhile, so the policy's windows hold it back and end it no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,23 +170,28 @@ class RepositoryCatalogue:
     def _announce(self, repository: OpenRepository) -> LeaderMark:
         """Tell the bucket who leads. A number there as high as ours: the database is older than the bucket, or another has a copy of it.
 
-        Looked at once more afterwards, as two may announce one number at one moment: the lesser of them rises above the other. Raises
-        Unavailable/NOT_LEADER.
+        Looked at once more afterwards, as two may announce one number at one moment: both rise. The greater too, as a log says no more
+        of its writer than that number: one that the lesser still writes, and never carries out, would be taken for ours (`later_logs`).
+        Raises Unavailable/NOT_LEADER.
         """
         for _ in range(_MOST_RISES):
-            others = (leader_mark(info.name) for info in repository.store.list(EPOCHS_PREFIX))
-            highest = max((mark for mark in others if mark and mark.holder != self._name), default=NOBODY)
+            highest = max(self._others(repository), default=NOBODY)
             if highest.epoch >= self._lease.current.epoch:
                 self._lease.rise_above(highest.epoch)
             mine = LeaderMark(self._lease.current.epoch, self._name)
             # Announced before by this very process: an opening that broke off later is tried again.
             with suppress(ObjectExists):
                 repository.store.put(mine.name, b"")
-            if newest_leader(repository.store) == mine:
+            lesser = (mark for mark in self._others(repository) if mark < mine)
+            if newest_leader(repository.store) == mine and all(mark.epoch < mine.epoch for mark in lesser):
                 return mine
         raise Unavailable(
             "NOT_LEADER", f"Other controllers begin to use {repository.store.url} all the time: only one may."
         )
+
+    def _others(self, repository: OpenRepository) -> Iterator[LeaderMark]:
+        marks = (leader_mark(info.name) for info in repository.store.list(EPOCHS_PREFIX))
+        return (mark for mark in marks if mark is not None and mark.holder != self._name)
 
     def _rebuild(self, opened: OpenedRepository) -> None:
         """The index is a cache: the database says what is right."""

@@ -37,7 +37,8 @@ class Close(Enum):
 def closing(compiled: Compiled, run: Run, now: datetime) -> Close:
     """Pure. Of a run of the policy that is not over."""
     rules = compiled.rules
-    if rules.windows.open_at(now):
+    asked = run.backup is not None and run.backup.asked
+    if asked or rules.windows.open_at(now):
         return Close.NOTHING
     if run.state is RunState.READY:
         opening = rules.windows.next_open(now)
@@ -67,10 +68,15 @@ class Closing:
     async def run_once(self) -> None:
         """Raises Unavailable/NOT_LEADER."""
         now = datetime_of(self._wall.now_us())
-        policies = await self._executions.store.read(lambda transaction: transaction.policies.policies())
+        # What a deleted policy began keeps to its windows.
+        policies = await self._executions.store.read(lambda transaction: transaction.policies.policies(deleted=True))
         for compiled in [Compiled.of(policy) for policy in policies if policy.spec.windows]:
-            if not compiled.rules.windows.open_at(now):
-                await self._close(compiled, now)
+            try:
+                if not compiled.rules.windows.open_at(now):
+                    await self._close(compiled, now)
+            except (ValueError, LookupError):
+                # Its zone is gone with an upgrade, say: the other policies go on, and are fired.
+                _log.exception("policy.unreadable", policy=compiled.policy.name, revision=compiled.policy.revision)
 
     async def _close(self, compiled: Compiled, now: datetime) -> None:
         run_ids = await self._executions.store.read(

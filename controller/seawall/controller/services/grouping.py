@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from seawall.controller.admission.caps import Caps, reserved
 from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.records.fleet import Vm
+from seawall.controller.records.limits import Measure, Scope, ScopeKey
 from seawall.controller.records.runs import BackupSpec, FreezePolicy
 from seawall.controller.records.settings import CaptureSettings
 
@@ -31,6 +33,20 @@ def check_group(vms: Sequence[Vm], command: CaptureSettings) -> CaptureSettings:
         names = ", ".join(vm.name for vm in vms)
         raise FailedPrecondition("NOT_ON_ONE_HOST", f"{names} are not all on one host, as --together needs them.")
     return replace(command, freeze=FreezePolicy.REQUIRE)
+
+
+def check_room(vms: Sequence[Vm], caps: Caps) -> None:
+    """All of a group run at once, or none gets anywhere. Raises FailedPrecondition/NO_ROOM: their host never starts so many backups."""
+    host = ScopeKey(Scope.HOST, vms[0].host_id)
+    for measure in (Measure.TRANSFERRING, Measure.PREPARING):
+        cap = caps.value(host, measure)
+        kept = reserved(Scope.HOST, cap) if cap is not None and measure is Measure.TRANSFERRING else 0
+        if cap is not None and cap - kept < len(vms):
+            raise FailedPrecondition(
+                "NO_ROOM",
+                f"The VMs' host takes {cap - kept} backups at once, and these are {len(vms)}: "
+                f"seawall limit set host --{measure.lower()} {len(vms) + kept} lets all hosts take so many.",
+            )
 
 
 def as_one_of(spec: BackupSpec, group_id: str, vms: Sequence[Vm]) -> BackupSpec:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from seawall.controller.admission.caps import Caps
 from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.records.catalogue import Point, PointState, RepositoryRecord
 from seawall.controller.records.fleet import Vm
@@ -14,7 +15,7 @@ from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs.machine import cancel, cancel_waiting
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change
-from seawall.controller.services.grouping import as_one_of, check_group, refuse_open
+from seawall.controller.services.grouping import as_one_of, check_group, check_room, refuse_open
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.settings.bounds import check, merged
 from seawall.controller.settings.resolve import resolve
@@ -41,7 +42,7 @@ class Orders:
         """One run a VM; an open one into the same repository is returned instead of a second. What the command leaves open is the VM's.
 
         Raises NotFound/VM_UNKNOWN, REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES, NO_DISKS;
-        InvalidArgument/NO_VMS, DISK_UNKNOWN, BAD_SETTING. And `together`: FailedPrecondition/NOT_ON_ONE_HOST, RUN_OPEN;
+        InvalidArgument/NO_VMS, DISK_UNKNOWN, BAD_SETTING. And `together`: FailedPrecondition/NOT_ON_ONE_HOST, NO_ROOM, RUN_OPEN;
         InvalidArgument/BAD_GROUP.
         """
         if not vms:
@@ -52,6 +53,7 @@ class Orders:
         _check_excluded(found, command)
         if together:
             command = check_group(found, command)
+            check_room(found, Caps.of(change.transaction.limits.limits()))
         group = (uuid7(self.clock), found) if together else None
         return [self._backup(change, vm, target, command, group) for vm in found]
 
@@ -78,10 +80,14 @@ class Orders:
         return run.id
 
     def _bring_forward(self, change: Change, run: Run) -> None:
-        """A policy's backup that waits for its place in the spread begins now: somebody wants it."""
+        """A policy's backup that waits for its place in the spread begins now, whatever its windows say: somebody wants it."""
         now_us = self.clock.now_us()
-        if run.policy_id and run.state is RunState.READY and not run.attempt_count and run.not_before_us > now_us:
-            change.transaction.runs.save_run(run, replace(run, not_before_us=now_us, blocked_on=WAITS))
+        if not run.policy_id or run.state is not RunState.READY or run.backup is None:
+            return
+        after = replace(run, backup=replace(run.backup, asked=True))
+        if not run.attempt_count and run.not_before_us > now_us:
+            after = replace(after, not_before_us=now_us, blocked_on=WAITS)
+        change.transaction.runs.save_run(run, after)
 
     def protect(self, change: Change, text: str, said: VmSettings, unset: Sequence[str]) -> str:
         """The VM's id. Runs that exist keep what they began with. Raises NotFound/VM_UNKNOWN; InvalidArgument/BAD_SETTING, DISK_UNKNOWN."""

@@ -85,7 +85,7 @@ def _refmap_of_nodes(repository: OpenRepository, point: PointName) -> bytes | No
     try:
         root = PointRoot(point.tenant, point.vm_id, point.point_id, RootState.AVAILABLE, 0, "", b"")
         return rebuilt_refmap(repository, root).encode(point.tenant)
-    except _LOST:
+    except (*_LOST, KeyError):  # KeyError: the key object of its epoch is missing
         return None
 
 

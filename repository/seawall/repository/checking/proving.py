@@ -3,12 +3,12 @@
 Called at the end of a check. Pages that a proven point of the VM has are not read again.
 """
 
-from seawall.repository.checking.finding import Findings
+from seawall.repository.checking.finding import Findings, Reason
 from seawall.repository.checking.port import Ledger, Unproven
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.checking.tree import SoundPages
-from seawall.repository.errors import RepositoryError, TemporaryError
-from seawall.repository.format.layout import PointName
+from seawall.repository.errors import FormatUnsupported, RepositoryError, TemporaryError
+from seawall.repository.format.layout import PointName, manifest_name
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.reading.point import PointReader
 from seawall.repository.reading.store_packs import StorePackReader
@@ -23,7 +23,7 @@ SLICE = 500
 def prove_points(repository: OpenRepository, ledger: Ledger, findings: Findings, *, again: bool = False) -> int:
     """How many were proven. `again`: also those that were looked at before, in vain.
 
-    Raises StoreUnavailable, BucketMissing, FormatUnsupported, and what the ledger raises.
+    Raises StoreUnavailable, BucketMissing, and what the ledger raises.
     """
     check = StructureCheck(repository, ledger, findings, unreadable=lambda pack: None, bad=lambda pack_id, slots: None)
     sound, vm, proven = SoundPages(), ("", ""), 0
@@ -34,10 +34,20 @@ def prove_points(repository: OpenRepository, ledger: Ledger, findings: Findings,
         looked = _looked_at(repository, ledger, each.name)
         if looked is None:
             continue  # its packs come first
-        proved = check.one(each.name, sound) and looked
+        proved = _is_sound(check, each.name, sound, findings) and looked
         ledger.proved(each.name, proved)
         proven += proved
     return proven
+
+
+def _is_sound(check: StructureCheck, name: PointName, sound: SoundPages, findings: Findings) -> bool:
+    """One page that says of itself that it is newer, and any host may write one, keeps no other point from being looked at."""
+    try:
+        return check.one(name, sound)
+    except FormatUnsupported as error:
+        where = manifest_name(name.tenant, name.vm_id, name.point_id)
+        findings.add(Reason.NEEDS_UPGRADE, where, str(error), (name.point_id,))
+        return False
 
 
 def _sound_pages(repository: OpenRepository, each: Unproven) -> SoundPages:
@@ -54,7 +64,7 @@ def _sound_pages(repository: OpenRepository, each: Unproven) -> SoundPages:
         for disk in root.disks:
             for _, page in reader.pages(disk):
                 if page.chunk is not None:
-                    sound.add(page.h)
+                    sound.add(page)
     except TemporaryError:
         raise
     except (RepositoryError, KeyError):

@@ -49,15 +49,14 @@ class StructureCheck:
         for _, of_vm in groupby(points, key=lambda point: (point.tenant, point.vm_id)):
             sound = SoundPages()
             for point in of_vm:
-                self._point(point, sound)
+                if not self._point(point, sound):
+                    self._ledger.proved(point, False)  # whatever an earlier look said
                 done += 1
                 yield done
 
     def one(self, point: PointName, sound: SoundPages) -> bool:
         """Whether nothing is wrong with its structure. Raises as `run` does."""
-        before = len(self._findings)
-        self._point(point, sound)
-        return len(self._findings) == before
+        return self._point(point, sound)
 
     def _strangers(self, points: Sequence[PointName]) -> None:
         """Committed in the bucket, unknown to the catalogue."""
@@ -68,7 +67,8 @@ class StructureCheck:
                 sentence = "the bucket holds this point, the controller's database does not know it"
                 self._findings.add(Reason.POINT_UNKNOWN, info.name, sentence, (point.point_id,))
 
-    def _point(self, point: PointName, sound: SoundPages) -> None:
+    def _point(self, point: PointName, sound: SoundPages) -> bool:
+        """Whether nothing was found; what other points share with it may have been found before."""
         found = Findings()
         bad: dict[bytes, SlotSet] = {}
         root = self._root(point, found)
@@ -80,10 +80,11 @@ class StructureCheck:
                 self._refmap(point, tree, found)
                 bad = bad_slots(tree.bad)
         if len(found) and not self._ledger.is_available(point):
-            return  # deleted while we looked
+            return False  # deleted while we looked
         self._findings.take(found)
         for pack_id, slots in bad.items():
             self._bad(pack_id, slots)
+        return not len(found)
 
     def _root(self, point: PointName, found: Findings) -> Root | None:
         name = manifest_name(point.tenant, point.vm_id, point.point_id)

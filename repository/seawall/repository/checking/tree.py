@@ -6,6 +6,7 @@ Pages that the VM's points share are decoded once. Data chunks themselves are no
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from seawall.repository.checking.finding import Findings, Reason
@@ -26,18 +27,26 @@ _DIGEST = 16
 
 
 class SoundPages:
-    """Pages of one VM that were found sound: its points share most of them."""
+    """Pages of one VM that were found sound, with the slots that their node says they use: its points share most of them."""
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
-    def __contains__(self, h: bytes) -> bool:
-        return h[:_DIGEST] in self._seen
+    def __contains__(self, page: Child) -> bool:
+        return _digest_of(page) in self._seen
 
-    def add(self, h: bytes) -> None:
+    def add(self, page: Child) -> None:
         if len(self._seen) >= SEEN_PAGES:
             self._seen.clear()
-        self._seen.add(h[:_DIGEST])
+        self._seen.add(_digest_of(page))
+
+
+def _digest_of(page: Child) -> bytes:
+    """Another node may name the same page with other slots: a refmap made from those would leave out what the page needs."""
+    said = blake3(page.h)
+    for pack_id, slots in sorted(page.slots.items()):
+        said.update(pack_id + len(slots).to_bytes(4, "little") + slots.tobytes())
+    return said.digest(length=_DIGEST)
 
 
 class TreeCheck:
@@ -94,7 +103,7 @@ class TreeCheck:
             self.refmap.add(pack_id, slots)
         what = f"page {index} of disk {disk.disk}"
         self._chunk(child.chunk, child.h, what)
-        if child.h in self._sound:
+        if child in self._sound:
             return
         try:
             leaf = self._reader.leaf(child, disk, index)
@@ -102,7 +111,7 @@ class TreeCheck:
             self._unreadable(Reason.PAGE_DAMAGED, child.chunk, what, error)
             return
         if self._entries(leaf, child, what):
-            self._sound.add(child.h)
+            self._sound.add(child)
 
     def _entries(self, leaf: Leaf, child: Child, what: str) -> bool:
         if not _same(leaf_slots(leaf), child.slots):

@@ -17,12 +17,13 @@ from seawall.repository.collecting.locking import LockKeeper, Locks
 from seawall.repository.collecting.mark import Marker
 from seawall.repository.collecting.plan import CollectSettings, Decision, Fate, Report, decide
 from seawall.repository.collecting.port import SLICE_PACKS, Condemned, Ledger, PackFacts, PackStanding, Slice
-from seawall.repository.collecting.precheck import check_manifests
+from seawall.repository.collecting.precheck import check_manifests, remove_manifests
 from seawall.repository.collecting.removing import remove_generations
 from seawall.repository.collecting.shrinking import Shrinker
 from seawall.repository.collecting.sweep import Sweeper
 from seawall.repository.collecting.trimming import Trimmer
 from seawall.repository.forgetting.leaders import LeaderMark
+from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.repository import OpenRepository
 from seawall.repository.steps import OnStep, no_step
@@ -47,7 +48,10 @@ class Collection:
 
     def plan(self) -> Report:
         """What `execute` would do now. Changes nothing."""
-        return self._marked(Report(plan_only=True), act=False)
+        report = Report(plan_only=True)
+        self._prechecked()
+        self._mark(report, act=False)
+        return report
 
     def execute(self) -> Report:
         """Condemn, delete, compact, sweep, trim."""
@@ -55,7 +59,8 @@ class Collection:
         report = Report(plan_only=False)
         mark = self.ledger.begin()
         leader = mark.leader
-        self._marked(report, act=True)
+        remove_manifests(self.repository, self._prechecked(), leader, report)
+        self._mark(report, act=True)
         self._carry_out(report, leader)
         self._give_up_unreported()
         older_than_us = self.clock.now_us() - self.settings.grace_us
@@ -66,9 +71,11 @@ class Collection:
         Trimmer(self.repository, self.ledger, report, leader, mark.seq, spent_us, self.on_step).trim()
         return report
 
-    def _marked(self, report: Report, act: bool) -> Report:
+    def _prechecked(self) -> list[PointName]:
         self.ledger.report(step="looking for points that nobody knows")
-        check_manifests(self.repository.store, self.ledger)
+        return check_manifests(self.repository, self.ledger)
+
+    def _mark(self, report: Report, act: bool) -> None:
         for after, live in ranges(self.ledger.packs, self.range_slots):
             mark = self.ledger.begin()
             marker = Marker(self.repository, self.ledger, live, after, mark.seq, self.hands.reading)
@@ -82,7 +89,6 @@ class Collection:
             if not act:
                 for _ in decided:
                     self.ledger.may_continue()
-        return report
 
     def _decided(self, live: LiveSlots, after: bytes, report: Report) -> Iterator[PackFacts]:
         """Packs of the range with something to condemn; all are counted."""

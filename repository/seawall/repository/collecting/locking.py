@@ -44,7 +44,11 @@ class LockKeeper:
 
     def keep(self) -> None:
         """What cannot be locked is reported, and tried again by the next collection. Raises LedgerRefused."""
-        period_us = self.locks.lock_period_us()
+        try:
+            period_us = self.locks.lock_period_us()
+        except (StoreRefused, StoreUnavailable) as error:
+            self.report.keep_back("the bucket's Object Lock", f"whether there is one cannot be told: {error}")
+            return
         if not period_us:
             return
         failures = 0

@@ -1,28 +1,53 @@
-"""Before the mark: the bucket holds no point that the ledger does not know. Else the mark would not see what that point needs."""
+"""Before the mark: the bucket holds no point that the ledger does not know. Else the mark would not see what that point needs.
 
+A forgotten point may show once more: a PUT of its manifest that was under way for long arrives when all is over, or a copy brings it
+back. Its tombstone says that it needs nothing.
+"""
+
+from collections.abc import Iterable
+
+from seawall.repository.collecting.announce import require_newest
 from seawall.repository.collecting.batches import in_batches
 from seawall.repository.collecting.errors import CollectionStopped
+from seawall.repository.collecting.plan import Report
 from seawall.repository.collecting.port import Ledger
+from seawall.repository.collecting.removing import remove
 from seawall.repository.errors import ObjectMissing
-from seawall.repository.format.layout import MANIFESTS_PREFIX, parse_point_name
+from seawall.repository.forgetting.leaders import LeaderMark
+from seawall.repository.forgetting.tombstones import read_tombstone
+from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, manifest_name, parse_point_name
+from seawall.repository.repository import OpenRepository
 from seawall.repository.store.port import Store
 
 
-def check_manifests(store: Store, ledger: Ledger) -> int:
-    """Manifests in the bucket. Raises CollectionStopped/MANIFEST_UNKNOWN."""
-    count = 0
-    for names in in_batches(info.name for info in store.list(MANIFESTS_PREFIX)):
+def check_manifests(repository: OpenRepository, ledger: Ledger) -> list[PointName]:
+    """Forgotten points whose manifests lie in the bucket though the ledger is done with them. Raises CollectionStopped/MANIFEST_UNKNOWN."""
+    forgotten: list[PointName] = []
+    for names in in_batches(info.name for info in repository.store.list(MANIFESTS_PREFIX)):
         points = {name: parse_point_name(name) for name in names}
         known = ledger.roots_named([point.point_id for point in points.values() if point is not None])
         for name, point in points.items():
-            if (point is None or point.point_id not in known) and _is_there(store, name):
+            if point is not None and point.point_id in known:
+                continue
+            if point is not None and read_tombstone(repository.store, repository.open_tombstone, point) is not None:
+                forgotten.append(point)
+            elif _is_there(repository.store, name):
                 raise CollectionStopped(
                     "MANIFEST_UNKNOWN",
                     f"{name} is in the bucket, and the controller knows no such restore point: its database may be older than the bucket. "
                     "Nothing was collected. Restore the controller's newest database; or find out who wrote the object, and move it away.",
                 )
-        count += len(names)
-    return count
+    return forgotten
+
+
+def remove_manifests(
+    repository: OpenRepository, points: Iterable[PointName], leader: LeaderMark, report: Report
+) -> None:
+    """Of forgotten points; their refmaps belong to nothing then, and are swept. Raises LedgerRefused, StoreUnavailable."""
+    for batch in in_batches(points):
+        require_newest(repository.store, leader)
+        for point in batch:
+            remove(repository.store, manifest_name(point.tenant, point.vm_id, point.point_id), report)
 
 
 def _is_there(store: Store, name: str) -> bool:

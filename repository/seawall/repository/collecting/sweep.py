@@ -88,7 +88,8 @@ class Sweeper:
         self._remove([info for info, name in known if name.pack_id in over], over)
         stored = {pack_id: pack for pack_id, pack in facts.items() if pack.standing is PackStanding.STORED}
         self._remove([info for info, name in known if _is_older(name, stored) and self._is_there(stored[name.pack_id])])
-        above = {name.pack_id for _, name in known if _is_above(name, stored)}
+        # What is condemned whole waits for its DELETE; as taken over it would count as compacted, and stay for ever.
+        above = {name.pack_id for _, name in known if _is_above(name, stored) and stored[name.pack_id].left}
         for pack_id in sorted(above):
             take_over(self.repository, self.ledger, stored[pack_id], self.report)
             self.on_step("generation taken over")
