@@ -41,7 +41,11 @@ def apply_policies(
     \b
       policy: nightly
       repository: main
-      select: {all: true, except: {tags: \\[scratch]}}
+      select:
+        all: true
+        except:
+          tags:
+            - scratch
       schedule: {cron: "30 2 * * *", zone: Europe/Berlin}
       retention: {last: 3, daily: 14, weekly: 8, monthly: 12}
 
