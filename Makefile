@@ -46,8 +46,8 @@ test: check ## check, then every test but the slow ones (real libvirt, QEMU, S3 
 	$(BIN)/pytest -m "not slow and not system" --numprocesses 2 --dist loadfile
 	$(BIN)/pytest -m "system and not slow"
 
-test-slow: $(SETUP) ## what is too long for `make test`
-	$(BIN)/pytest -m slow
+test-slow: $(SETUP) ## what is too long for `make test`, and property tests with new examples
+	SEAWALL_EXPLORE=1 $(BIN)/pytest -m "slow or hypothesis"
 
 bench: $(SETUP) ## the same disk images through Seawall, restic and borg (root; under 30 minutes; ROUNDS=, CASES=, ONLY=rgw|folder)
 	ROUNDS="$(ROUNDS)" CASES="$(CASES)" ONLY="$(ONLY)" $(PYTHON) -m tests.benchmarks.images
