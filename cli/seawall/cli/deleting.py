@@ -1,15 +1,12 @@
 """Points that go: the plan as text or JSON, the question, the order in slices, what became of it. For `point delete` and `point forget`."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import typer
-
 from seawall.api.v1 import resources_pb2
+from seawall.cli.confirming import confirm
 from seawall.cli.connection import new_request_id
-from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
 from seawall.cli.text import count, local, size
 from seawall.cli.view import word
@@ -49,7 +46,8 @@ def carry_out(output: Output, order: Order, act: Act, *, plan_only: bool, confir
     if plan_only or not order.going:
         return output.json(document(order, [], plan_only=plan_only)) if output.as_json else None
     if not confirmed:
-        _ask(output, len(order.going))
+        points = count(len(order.going), "point")
+        confirm(output, f"Delete {points} for ever?", f"{points} would be deleted for ever.")
     outcomes = [each for some in _slices(order.going) for each in act(new_request_id(), some)]
     if output.as_json:
         return output.json(document(order, outcomes, plan_only=False))
@@ -103,17 +101,6 @@ def _back(reclaim: resources_pb2.Reclaim) -> str:
     if not reclaim.known:
         return "How much comes back is too much to work out here: `seawall repo collect REPOSITORY --plan` says it afterwards."
     return f"About {size(reclaim.bytes)} come back with the next collection (seawall repo collect)."
-
-
-def _ask(output: Output, points: int) -> None:
-    if output.as_json or not sys.stdin.isatty():
-        raise CommandError(
-            Exit.USAGE,
-            "NOT_CONFIRMED",
-            f"{count(points, 'point')} would be deleted for ever. Add --yes if that is meant.",
-        )
-    if not typer.confirm(f"Delete {count(points, 'point')} for ever?", err=True):
-        raise CommandError(Exit.FAILED, "NOT_CONFIRMED", "Nothing was deleted.")
 
 
 def _slices(ids: list[str]) -> list[list[str]]:

@@ -1,13 +1,9 @@
-"""Limits, hosts and explanations as people read them."""
+"""Limits as people read them."""
 
 from collections.abc import Iterable
-from datetime import datetime
 
-from seawall.api.v1 import limits_pb2, resources_pb2
-from seawall.cli.output import Output
-from seawall.cli.run_text import print_failure
-from seawall.cli.text import age, count, duration, local, size
-from seawall.cli.view import word
+from seawall.api.v1 import limits_pb2
+from seawall.cli.text import count, local, size
 
 COLUMNS = ("SCOPE", ">PREPARING", ">TRANSFERRING", ">BANDWIDTH", ">WEIGHT", "SET BY", "NOTE")
 
@@ -69,78 +65,3 @@ def breaker_text(breaker: limits_pb2.Breaker) -> str:
     if breaker.state == "open":
         return f"breaker open after {failed}: next try {local(breaker.next_try_at)}"
     return f"breaker half-open after {failed}: one attempt tries"
-
-
-def print_host(output: Output, found: limits_pb2.HostAdmission) -> None:
-    host = found.host
-    output.line(host.name, style="bold")
-    output.line(f"id           {host.host_id}\nstate        {host_state(host)}")
-    if host.HasField("last_seen_at"):
-        output.line(f"last seen    {local(host.last_seen_at)}")
-    output.line(
-        f"hypervisor   {host.hypervisor_version}\nagent        {host.agent_version}\nvms          {host.vm_count}"
-    )
-    output.line(f"certificate  until {local(host.certificate_expires_at)}")
-    if found.site:
-        output.line(f"site         {found.site}")
-    (row,) = limit_rows([found.limits])
-    output.line(
-        f"preparing    {row[1]}\nruns         {row[2]}{f' ({row[6]})' if row[6] else ''}\nbandwidth    {row[3]}"
-    )
-    if found.service == limits_pb2.HOST_SERVICE_DRAINING:
-        left = f"{count(len(found.runs), 'run')} left" if found.runs else "drained: nothing runs here"
-        output.line(f"draining     {left}", style="yellow")
-    if found.waiting:
-        output.line(f"waiting      {count(found.waiting, 'run')}")
-    if found.runs:
-        output.line("")
-        print_holders(output, found.runs)
-
-
-def host_state(host: resources_pb2.Host) -> str:
-    state = "online" if host.online else "offline"
-    if host.draining:
-        return f"{state}, draining"
-    return f"{state}, cordoned" if host.cordoned else state
-
-
-def print_holders(output: Output, holders: Iterable[limits_pb2.Holder]) -> None:
-    rows = [
-        (
-            each.run_id,
-            word(each, "kind"),
-            each.vm_name,
-            each.host_name,
-            "preparing" if each.preparing else "transferring",
-            local(each.since),
-            f"{100 * each.read_bytes // each.planned_bytes} %" if each.planned_bytes else "",
-            duration(each.eta_seconds) if each.eta_seconds else "",
-        )
-        for each in holders
-    ]
-    output.table(("#RUN", "KIND", "VM", "HOST", "PHASE", "SINCE", ">DONE", ">LEFT"), rows, "")
-
-
-def print_explanation(output: Output, found: limits_pb2.ExplainRunResponse, now: datetime) -> None:
-    """Why a run waits, what was chosen, what would help."""
-    run = found.run
-    output.line(f"{word(run, 'kind')} of {run.vm_name}: {word(run, 'state').replace('_', ' ')}", style="bold")
-    output.line(f"asked        {age(run.created_at, now)}, class {found.admission_class}")
-    if found.lateness:
-        output.line(f"lateness     {found.lateness:.1f} times its objective")
-    if found.HasField("blocked_on"):
-        blocked = found.blocked_on
-        output.line(f"waits        {blocked.sentence}")
-        if blocked.cap:
-            output.line(f"limit        {blocked.scope} {blocked.measure}: {blocked.used} of {blocked.cap} in use")
-        output.line(f"ahead        {count(found.ahead, 'run')}")
-    elif run.state == resources_pb2.RUN_STATE_READY:
-        output.line("waits        for nothing: it starts with the scheduler's next look")
-    if run.HasField("failure"):
-        print_failure(output, run.failure)
-    for title, sentences in (("chosen", found.chosen), ("disks", found.disks), ("advice", found.advice)):
-        for number, sentence in enumerate(sentences):
-            output.line(f"{title if number == 0 else '':<13}{sentence}")
-    if found.holders:
-        output.line("")
-        print_holders(output, found.holders)

@@ -9,7 +9,7 @@ from seawall.api.v1 import operator_pb2
 from seawall.cli.commands.host_service import cordon_host, drain_host, set_host, show_host, uncordon_host
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
-from seawall.cli.limit_text import host_state
+from seawall.cli.host_text import host_state
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import age, local, parse_duration
 from seawall.repository.clock import SystemClock, datetime_of

@@ -8,7 +8,7 @@ from seawall.api.v1 import limits_pb2, operator_pb2
 from seawall.cli.completion import host_names
 from seawall.cli.connection import Controller, new_request_id
 from seawall.cli.exits import CommandError, Exit
-from seawall.cli.limit_text import print_host
+from seawall.cli.host_text import print_host
 from seawall.cli.output import Output
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import count

@@ -6,7 +6,7 @@ import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.commands.point_delete import delete_points, forget_points
-from seawall.cli.commands.point_hold import hold_points, release_points
+from seawall.cli.commands.point_hold import hold_points, release_points, until
 from seawall.cli.completion import point_ids, repository_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import duration, local, size
@@ -76,8 +76,7 @@ def show_point(
         if found.policy:
             output.line(f"policy      {found.policy}")
         for hold in found.holds:
-            until = f"until {local(hold.until)}" if hold.HasField("until") else "until it is released"
-            output.line(f"held        {hold.reason}, {until}")
+            output.line(f"held        {hold.reason}, {until(hold)}")
         output.line(f"verified    {_verified(found)}")
         if found.damage:
             output.line(f"damaged     {found.damage}", style="red")

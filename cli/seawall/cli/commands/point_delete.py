@@ -12,6 +12,14 @@ from seawall.cli.exits import CommandError, Exit
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import parse_period
 
+PointsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="POINT",
+        help="Points by id, or enough of its first digits to be unique (8 at least).",
+        autocompletion=point_ids,
+    ),
+]
 PlanOption = Annotated[
     bool, typer.Option("--plan", "--dry-run", help="Show what would go, what would stay, and why; delete nothing.")
 ]
@@ -28,14 +36,7 @@ def _keep(flag: str, periods: str) -> typer.models.OptionInfo:
 
 
 def delete_points(
-    points: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="POINT",
-            help="Points by id, or enough of its first digits to be unique (8 at least).",
-            autocompletion=point_ids,
-        ),
-    ],
+    points: PointsArgument,
     plan: PlanOption = False,
     yes: YesOption = False,
     config: ConfigOption = None,

@@ -5,21 +5,12 @@ from typing import Annotated
 import typer
 from google.protobuf.duration_pb2 import Duration
 
-from seawall.api.v1 import operator_pb2
-from seawall.cli.completion import point_ids
+from seawall.api.v1 import operator_pb2, resources_pb2
+from seawall.cli.commands.point_delete import PointsArgument
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import local, parse_period
-
-PointsArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="POINT",
-        help="Points by id, or enough of its first digits to be unique (8 at least).",
-        autocompletion=point_ids,
-    ),
-]
 
 
 def hold_points(
@@ -45,8 +36,7 @@ def hold_points(
             return output.json({"points": list(held)})
         for point in held:
             (hold,) = point.holds
-            until = f"until {local(hold.until)}" if hold.HasField("until") else "until it is released"
-            output.line(f"{point.point_id} of {point.vm_name} is held {until} ({hold.reason}).")
+            output.line(f"{point.point_id} of {point.vm_name} is held {until(hold)} ({hold.reason}).")
 
 
 def release_points(points: PointsArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -58,6 +48,11 @@ def release_points(points: PointsArgument, config: ConfigOption = None, as_json:
             return output.json({"points": list(released)})
         for point in released:
             output.line(f"{point.point_id} of {point.vm_name} is not held.")
+
+
+def until(hold: resources_pb2.PointHold) -> str:
+    """How long it keeps its point."""
+    return f"until {local(hold.until)}" if hold.HasField("until") else "until it is released"
 
 
 def _period(text: str) -> Duration:

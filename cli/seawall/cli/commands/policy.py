@@ -8,6 +8,7 @@ import typer
 
 from seawall.api.v1 import policy_pb2
 from seawall.cli.completion import policy_names
+from seawall.cli.confirming import confirm
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.policy_text import policy_rows, print_changes, print_policy, print_preview
@@ -135,7 +136,7 @@ def delete_policy(
     with session(config, as_json) as (controller, output):
         controller.call(controller.policies.GetPolicy, policy_pb2.GetPolicyRequest(policy=policy))
         if not yes:
-            _ask(policy, as_json=as_json)
+            confirm(output, f"Delete policy {policy}?", f"Policy {policy} would be deleted.")
         request = policy_pb2.DeletePolicyRequest(request_id=new_request_id(), policy=policy)
         left = controller.call(controller.policies.DeletePolicy, request).points_left
         if as_json:
@@ -143,14 +144,6 @@ def delete_policy(
         output.line(f"Policy {policy} is deleted.")
         if left:
             output.line(f"{count(left, 'point')} of it stay until somebody deletes them: seawall point forget.")
-
-
-def _ask(policy: str, *, as_json: bool) -> None:
-    if as_json or not sys.stdin.isatty():
-        message = f"Policy {policy} would be deleted. Add --yes if that is meant."
-        raise CommandError(Exit.USAGE, "NOT_CONFIRMED", message)
-    if not typer.confirm(f"Delete policy {policy}?", err=True):
-        raise CommandError(Exit.FAILED, "NOT_CONFIRMED", "Nothing was deleted.")
 
 
 def _read(file: str) -> str:

@@ -7,7 +7,7 @@ import typer
 from seawall.api.v1 import limits_pb2, operator_pb2, resources_pb2
 from seawall.cli.completion import open_run_ids, run_ids, vm_names
 from seawall.cli.connection import new_request_id
-from seawall.cli.limit_text import print_explanation
+from seawall.cli.explain_text import print_explanation
 from seawall.cli.run_text import print_run, run_rows
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.watch import finish, follow
