@@ -163,6 +163,22 @@ class RescueWorld:
         pack_id, generation = leaf.packs[int(row["pack"])]
         return pack_name(self.tenant, pack_id, generation), int(row["offset"]), start, int(row["length"])
 
+    def bytes_behind(self, made: str, disk_name: str, pack: str, offset: int) -> int:
+        """What of a disk lies in this pack from this offset on."""
+        reader = self.readers[made]
+        manifest = reader.disk(disk_name)
+        assert manifest is not None
+        total = 0
+        for page, child in reader.pages(manifest):
+            if child.chunk is None:
+                continue
+            leaf = reader.leaf(child, manifest, page)
+            for row in leaf.entries[leaf.entries["zero"] == 0]:
+                pack_id, generation = leaf.packs[int(row["pack"])]
+                if pack_name(self.tenant, pack_id, generation) == pack and int(row["offset"]) >= offset:
+                    total += int(row["length"])
+        return total
+
     def packs(self, *, meta: bool, generation: int = 0) -> list[str]:
         kind = ChunkType.META if meta else ChunkType.DATA
         found = []
