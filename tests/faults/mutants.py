@@ -32,8 +32,8 @@ from seawall.repository.format.record import body_hash_of
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.store.port import Store
 
-from . import scenarios
-from .scenarios import Scenario
+from . import scenarios, scenarios_leaders
+from .scenario_words import Scenario
 
 Patch = Callable[[], AbstractContextManager[Any]]
 
@@ -214,22 +214,22 @@ MUTANTS = (
     Mutant(
         "4: a start replays no logs",
         lambda: patch("seawall.controller.repositories.replay.replay_log", _nothing),
-        scenarios.deleted_late_after_a_roll_back,
+        scenarios_leaders.deleted_late_after_a_roll_back,
     ),
     Mutant(
         "4: a start adopts no points",
         lambda: patch("seawall.controller.repositories.replay.unknown_points", lambda *_: []),
-        scenarios.rolled_back_before_a_point,
+        scenarios_leaders.rolled_back_before_a_point,
     ),
     Mutant(
         "5: deletes unannounced",
         lambda: patch("seawall.repository.collecting.collect.announce", _nothing),
-        scenarios.collected_by_one_who_was_replaced,
+        scenarios_leaders.collected_by_one_who_was_replaced,
     ),
     Mutant(
         "5: acknowledges without a look",
         lambda: patch("seawall.controller.publishing.promotion.require_newest", _nothing),
-        scenarios.acknowledged_by_one_who_was_replaced,
+        scenarios_leaders.acknowledged_by_one_who_was_replaced,
     ),
     Mutant("6: sweeps without VOID", _sweeps_without_void, scenarios.reported_while_swept),
     Mutant("7: bad slots pass", _bad_is_good, scenarios.names_a_bad_slot),
@@ -237,17 +237,19 @@ MUTANTS = (
     Mutant(
         "4: a log of a replaced leader counts",
         lambda: patch.object(LeadershipRows, "opened_epoch", lambda rows, repository_id: 0),
-        scenarios.replaced_and_its_log_comes_late,
+        scenarios_leaders.replaced_and_its_log_comes_late,
     ),
     Mutant(
         "4: no stock is taken below trimmed logs",
         lambda: patch("seawall.controller.repositories.replay.taken_stock", lambda *_: []),
-        scenarios.rolled_back_below_the_trimmed_logs,
+        scenarios_leaders.rolled_back_below_the_trimmed_logs,
     ),
-    Mutant("5: leaders of one number are not told apart", _leads_by_number, scenarios.announced_with_one_number),
+    Mutant(
+        "5: leaders of one number are not told apart", _leads_by_number, scenarios_leaders.announced_with_one_number
+    ),
     Mutant("6: numbers are given out again", _numbers_again, scenarios.compacted_again_after_a_bad_copy),
-    Mutant("6: swept without its announcement", _sweeps_unannounced, scenarios.swept_by_one_who_was_replaced),
-    Mutant("9: later generations are swept", _sweeps_later_generations, scenarios.compacted_while_rolled_back),
+    Mutant("6: swept without its announcement", _sweeps_unannounced, scenarios_leaders.swept_by_one_who_was_replaced),
+    Mutant("9: later generations are swept", _sweeps_later_generations, scenarios_leaders.compacted_while_rolled_back),
     Mutant("9: compaction drops more", _drops_one_more, scenarios.compacted),
     Mutant("9: compaction proves nothing", _copies_unproven, scenarios.compacted_while_reads_are_bad),
     Mutant("9: compaction reads nothing back", _reads_nothing_back, scenarios.compacted_into_nothing),
@@ -256,7 +258,7 @@ MUTANTS = (
         lambda: patch.object(Grants, "_pin", _nothing),
         scenarios.forgotten_during_a_restore,
     ),
-    Mutant("11: no tombstone, no look", _no_tombstone, scenarios.forgotten_by_one_who_was_replaced),
+    Mutant("11: no tombstone, no look", _no_tombstone, scenarios_leaders.forgotten_by_one_who_was_replaced),
     Mutant("12: any tenant's packs", _any_tenant, scenarios.names_a_pack_of_another_tenant),
     Mutant(
         "mistake: the commit check is skipped",

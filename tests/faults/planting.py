@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .mutants import Mutant
 from .place import Place
-from .scenarios import Scenario
+from .scenario_words import Scenario
 from .world import World
 
 

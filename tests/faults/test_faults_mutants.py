@@ -8,12 +8,11 @@ from .mutants import MUTANTS, Mutant
 from .place import Place, made_place
 from .planting import caught, played
 from .rounds import play
-from .scenarios import (
-    Scenario,
+from .scenario_words import Scenario
+from .scenarios import answered_by_a_stale_index, compacted_again_after_a_bad_copy
+from .scenarios_leaders import (
     announced_with_one_number,
     announced_with_one_number_by_the_greater,
-    answered_by_a_stale_index,
-    compacted_again_after_a_bad_copy,
     compacted_while_rolled_back,
     replaced_and_its_log_comes_late,
     rolled_back_before_a_collection_and_many_points,
