@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.maintenance.job_ledger import LedgerScope
 from seawall.controller.maintenance.verify_calls import verify_calls
 from seawall.controller.maintenance.verify_ledger import VerifyLedger
@@ -25,6 +23,7 @@ from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import SlotSet
 from support.checking_ledger import LEADER, MemoryCheckingLedger
 from support.controller_records import NOW, a_pack, a_point, a_repository, a_run, an_execution
+from support.enrolled_hosts import add_hosts
 from support.store_clock import SkippingClock
 
 VMS = "00000000-0000-4000-8000-{:012d}"
@@ -72,9 +71,7 @@ def memory(_: Path) -> Iterator[Made]:
 def database(directory: Path) -> Iterator[Made]:
     with closing(SqliteDatabase(directory / "controller.sqlite")) as store:
         index = RecordingIndex()
-        enrolment = DatabaseEnrolment(store)
-        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-        enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
+        add_hosts(store, "alpha")
         leader = store.write_now(_filled)
         scope = LedgerScope("repository", "job", 0, LEADER)
         yield Made(VerifyLedger(store, scope, lambda: leader, _Ticking(), index), index, store)

@@ -8,9 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.maintenance.job_ledger import LedgerScope
 from seawall.controller.maintenance.ledger import StoreLedger
 from seawall.controller.records.catalogue import Pack, PackState, PointState
@@ -32,6 +30,7 @@ from seawall.repository.format.slot_set import SlotSet
 from support.collection_ledger_memory import MemoryLedger
 from support.controller_clock import ManualClock
 from support.controller_records import NOW, SECOND, a_point, a_repository, a_run, an_execution
+from support.enrolled_hosts import add_hosts
 
 GRACE_US = 10 * SECOND
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
@@ -179,9 +178,7 @@ def memory(_: Path) -> Iterator[World]:
 @contextmanager
 def sqlite(directory: Path) -> Iterator[World]:
     with closing(SqliteDatabase(directory / "controller.sqlite")) as database:
-        enrolment = DatabaseEnrolment(database)
-        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-        enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
+        add_hosts(database, "alpha")
         yield DatabaseWorld(database)
 
 

@@ -13,10 +13,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from seawall.controller.database.database import Database
-from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.database.tables import metadata
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.errors import (
     Aborted,
     AlreadyExists,
@@ -52,20 +50,14 @@ from support.controller_records import (
     a_vm,
     an_execution,
 )
-
-
-def add_hosts(database: Database) -> None:
-    enrolment = DatabaseEnrolment(database)
-    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-    for number, name in enumerate(("alpha", "beta")):
-        enrolment.enrol(AgentRecord(name, "t", bytes([number]) * 32, name, b"pem", NOW, NOW))
+from support.enrolled_hosts import add_hosts
 
 
 @pytest.fixture(params=SCHEMAS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """With hosts alpha and beta, and a repository."""
     with open_engine(request.param, request, tmp_path) as made:
-        add_hosts(made)
+        add_hosts(made, "alpha", "beta")
         made.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
         yield made
 
@@ -300,7 +292,7 @@ def test_a_damaged_file_is_called_so(tmp_path: Path) -> None:
 
 def test_a_full_disk_refuses_and_then_goes_on(tmp_path: Path) -> None:
     with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
-        add_hosts(database)
+        add_hosts(database, "alpha", "beta")
 
         def limit(pages: int) -> None:
             database.write_sql(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count={pages}"))
@@ -445,7 +437,7 @@ def test_answers_are_remembered_for_a_while(store: Store) -> None:
 def test_sqlite_lets_one_controller_in_and_keeps_what_it_wrote(tmp_path: Path) -> None:
     file = tmp_path / "controller.sqlite"
     with closing(SqliteDatabase(file)) as first:
-        add_hosts(first)
+        add_hosts(first, "alpha", "beta")
         assert reason(lambda: SqliteDatabase(file), FailedPrecondition) == "DATABASE_IN_USE"
     with closing(SqliteDatabase(file)) as second:
         assert len(second.read_now(lambda transaction: transaction.fleet.hosts())) == 2

@@ -7,22 +7,18 @@ from pathlib import Path
 import pytest
 
 from seawall.controller.admission.mirror import FleetMirror
-from seawall.controller.database.enrolment import DatabaseEnrolment
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.records.limits import Apart, Breaker, Limit, Measure, Scope, ScopeKey, Service
 from seawall.controller.store import Store
 from support.controller_databases import SCHEMAS, open_engine
 from support.controller_records import NOW, SECOND, a_repository, a_run, a_vm
+from support.enrolled_hosts import add_hosts
 
 
 @pytest.fixture(params=SCHEMAS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """With hosts alpha and beta, and a repository."""
     with open_engine(request.param, request, tmp_path) as database:
-        enrolment = DatabaseEnrolment(database)
-        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-        for number, name in enumerate(("alpha", "beta")):
-            enrolment.enrol(AgentRecord(name, "t", bytes([number]) * 32, name, b"pem", NOW, NOW))
+        add_hosts(database, "alpha", "beta")
         database.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
         yield database
 

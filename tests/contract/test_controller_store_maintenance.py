@@ -11,10 +11,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.migrate import SCRIPTS
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.errors import Aborted, ControllerError, FailedPrecondition, NotFound
 from seawall.controller.maintenance.jobs import begun, cancel_job, start_job
 from seawall.controller.records.catalogue import PackState, PointState
@@ -25,6 +23,7 @@ from seawall.repository.format.slot_set import SlotSet
 from support.controller_clock import ManualClock
 from support.controller_databases import SCHEMAS, open_engine
 from support.controller_records import NOW, a_pack, a_point, a_repository, a_run, an_execution
+from support.enrolled_hosts import add_hosts
 
 CLOCK = ManualClock()
 ATTEMPT = an_execution().attempt
@@ -35,9 +34,7 @@ POINT = a_run().id
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """With host alpha, a repository, a run with its attempt, and the AVAILABLE point that came of it."""
     with open_engine(request.param, request, tmp_path) as database:
-        enrolment = DatabaseEnrolment(database)
-        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-        enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
+        add_hosts(database, "alpha")
         database.write_now(_first)
         yield database
 

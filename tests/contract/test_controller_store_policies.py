@@ -9,8 +9,6 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from seawall.controller.database.database import Database
-from seawall.controller.database.enrolment import DatabaseEnrolment
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.errors import Aborted, ControllerError
 from seawall.controller.records.catalogue import Point, PointState
 from seawall.controller.records.fleet import Vm
@@ -19,6 +17,7 @@ from seawall.controller.records.runs import AttemptState, Run, RunState
 from seawall.controller.store import Store, Transaction
 from support.controller_databases import ENGINES, open_engine
 from support.controller_records import HOUR, NOW, a_point, a_repository, a_run, a_vm, an_execution
+from support.enrolled_hosts import add_hosts
 from support.policies import a_policy
 
 POLICY = a_policy()
@@ -29,9 +28,7 @@ OTHER = a_policy(name="weekly", policy_id="policy-2")
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """With host alpha, a repository and two policies."""
     with open_engine(request.param, request, tmp_path) as database:
-        enrolment = DatabaseEnrolment(database)
-        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-        enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
+        add_hosts(database, "alpha")
         database.write_now(_first)
         yield database
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from seawall.controller.database.database import Database
-from seawall.controller.database.enrolment import DatabaseEnrolment
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.records.runs import FreezePolicy
 from seawall.controller.records.settings import NO_SETTINGS, CaptureSettings, VmSettings
 from support.controller_databases import ENGINES, open_engine
 from support.controller_records import NOW, a_vm
+from support.enrolled_hosts import add_hosts
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -23,9 +22,7 @@ IGNORED = VmSettings(CaptureSettings(bytes_per_second=0), True, "made anew each 
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """With host alpha and the VMs vm-1 and vm-2."""
     with open_engine(request.param, request, tmp_path) as made:
-        enrolment = DatabaseEnrolment(made)
-        enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-        enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
+        add_hosts(made, "alpha")
         vms = [a_vm("vm-1"), a_vm("vm-2")]
         made.write_now(lambda transaction: transaction.fleet.replace_inventory("alpha", 1, vms))
         yield made

@@ -5,13 +5,12 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.records.policies import Policy
 from seawall.controller.store import Store
 from support.controller_records import NOW, a_repository, a_vm
+from support.enrolled_hosts import add_hosts
 
 NIGHTLY = """
 policy: {name}
@@ -29,9 +28,7 @@ def a_policy(text: str = "", *, policy_id: str = "policy-1", name: str = "nightl
 
 def add_fleet(database: SqliteDatabase, vm_ids: Sequence[str] = ("vm-1", "vm-2")) -> None:
     """Host alpha with the VMs, and a repository."""
-    enrolment = DatabaseEnrolment(database)
-    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, 9))
-    enrolment.enrol(AgentRecord("alpha", "t", bytes(32), "alpha", b"pem", NOW, NOW))
+    add_hosts(database, "alpha")
     database.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
     vms = [a_vm(vm_id, name=vm_id) for vm_id in vm_ids]
     database.write_now(lambda transaction: transaction.fleet.replace_inventory("alpha", 1, vms))
