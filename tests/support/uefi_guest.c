@@ -3,8 +3,8 @@
  *   SEAWALL-UEFI found efi=N tpm=N     what the last boot left; 0: nothing
  *   SEAWALL-UEFI set efi=N tpm=N       one more, written and read back
  */
-#define _GNU_SOURCE
-#include <dirent.h>
+#include "guest_modules.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -15,25 +15,12 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define VARIABLE "/efi/SeawallBoots-8d1b55ed-4c3f-4d3e-9a43-7c6a6f3f7a11"
 #define NV_INDEX 0x01500077u
 #define OWNER 0x40000001u
 #define ATTRIBUTES 0x02060006u /* owner and auth may read and write; no lock-out */
-
-static void load_modules(void) {
-  struct dirent **names;
-  int count = scandir("/modules", &names, NULL, alphasort);
-  for (int number = 0; number < count; number++) {
-    char path[300];
-    snprintf(path, sizeof path, "/modules/%s", names[number]->d_name);
-    int fd = open(path, O_RDONLY);
-    if (fd >= 0 && names[number]->d_name[0] != '.') syscall(SYS_finit_module, fd, "", 0);
-    if (fd >= 0) close(fd);
-  }
-}
 
 /* A variable's file: 4 bytes of attributes, then its value. */
 static uint64_t read_variable(void) {
