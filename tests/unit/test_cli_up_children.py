@@ -93,6 +93,14 @@ def test_a_child_that_gives_up_says_why_with_its_own_exit_code(tmp_path: Path) -
     child.reap()
 
 
+def test_a_child_about_to_end_is_waited_for_and_no_longer_than_asked(tmp_path: Path) -> None:
+    child = Child("agent", ("agent", "run", "--state-dir", str(tmp_path)), ChildLog(tmp_path / "agent.log"))
+    child.start()
+    assert not child.ends_within(0)
+    assert child.ends_within(30)
+    child.reap()
+
+
 def test_a_lock_tells_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert not is_held(path)

@@ -51,6 +51,12 @@ class Child:
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it has ended, or does so in that time. A process that dies closes its sockets a moment before it can be waited for."""
+        if self.runs:
+            select.select((self._pidfd,), (), (), seconds)
+        return not self.runs
+
     @property
     def readable_at_end(self) -> int:
         """A descriptor for select; only while it runs, or ran."""

@@ -30,6 +30,8 @@ SERVING_SECONDS = 120.0
 INVENTORY_SECONDS = 3.0
 LOOK_SECONDS = 0.05
 CALL_SECONDS = 5.0
+DEATH_SECONDS = 1.0
+"""At most, from a dead controller's closed connection until it can be waited for: a moment, longer where the machine is busy."""
 TOKEN_SECONDS = 3600
 
 T = TypeVar("T")
@@ -66,8 +68,9 @@ class Start:
         while True:
             try:
                 return self._serve(first)
-            except CommandError:
-                if self._children.controller.runs:
+            except CommandError as error:
+                patience = DEATH_SECONDS if error.code is Exit.UNREACHABLE else 0
+                if not self._children.controller.ends_within(patience):
                     raise
                 self._serve_controller()  # it died while it was asked: once more, as each step may be repeated
 
