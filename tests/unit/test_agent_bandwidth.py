@@ -84,6 +84,19 @@ def test_another_rate_counts_while_somebody_waits() -> None:
     assert len(slept) == before
 
 
+def test_a_limit_that_begins_owes_nothing_and_holds_nobody_back_at_once() -> None:
+    clock = ManualClock()
+    bucket = RateBucket(clock, clock.advance, 0)
+    bucket.take(100 * MIB)
+    bucket.set_rate(MIB)
+    begun = clock.monotonic_seconds()
+    bucket.take(3 * MIB)
+    assert clock.monotonic_seconds() == begun
+    assert not bucket.held_back(60)
+    bucket.take(1)
+    assert clock.monotonic_seconds() - begun == pytest.approx(3, abs=0.1), "no burst: it is of the first limit alone"
+
+
 def test_a_stop_ends_the_wait() -> None:
     stop = StopFlag()
     bucket = RateBucket(SystemClock(), stop.pause, 1)

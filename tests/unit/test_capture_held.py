@@ -84,8 +84,10 @@ def test_a_note_that_cannot_be_read_is_none(text: str, tmp_path: Path) -> None:
 @contextmanager
 def guarded(where: Places) -> Iterator[None]:
     """A process that a sweep takes for the guard of this capture."""
-    process = subprocess.Popen(["sh", "-c", "read x", MODULE, str(where.run)], stdin=subprocess.PIPE)
+    command = ["sh", "-c", "echo; read x", MODULE, str(where.run)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        assert process.stdout is not None and process.stdout.readline(), "before, /proc shows no command line of it"
         yield
     finally:
         process.communicate()

@@ -15,10 +15,10 @@ from seawall.agent.capture.guard.protocol import Setup
 from seawall.agent.capture.guard.stale import end_guards
 from seawall.agent.capture.held import HeldCapture, HeldDisk, hold, let_go
 from seawall.agent.capture.leftovers import make_places, remove_places, thaw_marked
-from seawall.agent.capture.limits import Limits, free_bytes, limits_for, refuse_without_room, used_bytes
+from seawall.agent.capture.limits import JOB_GONE, Limits, free_bytes, limits_for, refuse_without_room, used_bytes
 from seawall.agent.capture.names import Places, checkpoint_name, places
 from seawall.agent.capture.old_checkpoints import delete_old_checkpoints
-from seawall.agent.capture.plan import CapturePlan, DiskPlan, broken_why, demote
+from seawall.agent.capture.plan import SIZE_CHANGED_WHY, CapturePlan, DiskPlan, broken_why, demote
 from seawall.agent.capture.planning import planned, virtual_bytes
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
@@ -293,19 +293,9 @@ class LibvirtCapture:
     def _connect(self, plan: DiskPlan) -> CapturedDisk:
         source = self._source(plan.disk.target, by_bitmap=plan.how == "bitmap")
         if plan.how == "bitmap" and source.size_bytes != plan.disk.capacity_bytes:
-            plan = replace(plan, how="compare", why="The disk's size changed while the backup began.")
+            plan = plan.compared(SIZE_CHANGED_WHY)
             source = self._source(plan.disk.target, by_bitmap=False)
-        return CapturedDisk(
-            target=plan.disk.target,
-            size_bytes=source.size_bytes,
-            format=plan.disk.format,
-            source_path=plan.disk.source,
-            sector_bytes=plan.disk.sector_bytes,
-            how=plan.how,
-            why=plan.why,
-            source=ExplainedSource(source, self._explain),
-            source_id=source_id(plan.disk.source),
-        )
+        return plan.captured(ExplainedSource(source, self._explain), source_id(plan.disk.source))
 
     def _reconnected(self, held: HeldDisk) -> CapturedDisk:
         """Raises VmStopped when it is not the disk that was noted down."""
@@ -372,7 +362,7 @@ class LibvirtCapture:
             if self._has_job():
                 return
             if self._clock.monotonic_seconds() > deadline:
-                raise VmStopped("The backup job is gone: the VM was stopped, or somebody aborted the job.")
+                raise VmStopped(JOB_GONE)
             self._clock.sleep_seconds(EXPLAIN_PAUSE_SECONDS)
 
     def _has_job(self) -> bool:

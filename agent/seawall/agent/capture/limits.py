@@ -14,6 +14,7 @@ RESERVE_BYTES = 512 * 1024 * 1024
 FASTEST_BYTES_PER_SECOND = 2 * 1024 * 1024 * 1024
 """No guest is expected to overwrite more. Before half of the room could be gone at that rate, it is looked at again."""
 SHORTEST_PAUSE_SECONDS = 0.02
+JOB_GONE = "The backup job is gone: the VM was stopped, or somebody aborted the job."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def judge(sight: Sight, limits: Limits) -> AgentError | None:
     """Why the capture must end now; None when it may go on."""
     used = sight.used_bytes
     if not sight.active:
-        return VmStopped("The backup job is gone: the VM was stopped, or somebody aborted the job.")
+        return VmStopped(JOB_GONE)
     if room_bytes(used, sight.free_bytes, limits) < 0:
         return ScratchFull(
             f"The guest overwrote so much during the backup that scratch holds {used} bytes of the {limits.scratch_stop_bytes} "

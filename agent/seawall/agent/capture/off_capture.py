@@ -14,7 +14,7 @@ import structlog
 
 from seawall.agent.capture.leftovers import make_places, remove_places
 from seawall.agent.capture.names import Places, places
-from seawall.agent.capture.plan import DiskPlan, broken_why
+from seawall.agent.capture.plan import SIZE_CHANGED_WHY, DiskPlan, broken_why
 from seawall.agent.capture.planning import planned
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
@@ -160,17 +160,8 @@ class OffCapture:
 
     def _connect(self, number: int, plan: DiskPlan, image: DiskImage) -> CapturedDisk:
         opened, plan = self._open(number, plan, image)
-        return CapturedDisk(
-            target=plan.disk.target,
-            size_bytes=opened.source.size_bytes,
-            format=plan.disk.format,
-            source_path=plan.disk.source,
-            sector_bytes=plan.disk.sector_bytes,
-            how=plan.how,
-            why=plan.why,
-            source=ExplainedSource(opened.source, self._explain),
-            source_id=source_id(plan.disk.source, as_written=plan.how == "bitmap"),
-        )
+        identity = source_id(plan.disk.source, as_written=plan.how == "bitmap")
+        return plan.captured(ExplainedSource(opened.source, self._explain), identity)
 
     def _open(self, number: int, plan: DiskPlan, image: DiskImage) -> tuple[ImageSource, DiskPlan]:
         """A bitmap that QEMU does not take, or that is of another size, costs a compare."""
@@ -181,12 +172,11 @@ class OffCapture:
             opened = self._served(number, image, base)
         except DiskUnreadable as error:
             logger.warning("capture.bitmap_lost", vm_id=self._request.vm_id, disk=image.target, error=str(error))
-            return self._served(number, image, None), replace(plan, how="compare", why=broken_why(base))
+            return self._served(number, image, None), plan.compared(broken_why(base))
         if opened.source.size_bytes == plan.disk.capacity_bytes:
             return opened, plan
         opened.close()
-        why = "The disk's size changed while the backup began."
-        return self._served(number, image, None), replace(plan, how="compare", why=why)
+        return self._served(number, image, None), plan.compared(SIZE_CHANGED_WHY)
 
     def _served(self, number: int, image: DiskImage, bitmap: str | None) -> ImageSource:
         opened = ImageSource(

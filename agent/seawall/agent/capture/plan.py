@@ -7,12 +7,15 @@ there being no parent. A doubtful bitmap costs local reads of that one disk and 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from seawall.agent.capture.port import CapturedDisk
 from seawall.agent.disk.identity import tells_of_writes
 from seawall.agent.hypervisor.port import Domain, DomainDisk
+from seawall.repository.disks import DiskSource
 from seawall.repository.format.manifest import DiskManifest, Root
 
 BITMAP_WHY = "A dirty bitmap names what changed since the parent point."
 OFF_BITMAP_WHY = "The VM is off; a dirty bitmap in the disk's file names what changed since the parent point."
+SIZE_CHANGED_WHY = "The disk's size changed while the backup began."
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,24 @@ class DiskPlan:
     how: str  # "bitmap", "compare", "full"
     why: str
     tracked: bool  # gets a bitmap for the next time
+
+    def compared(self, why: str) -> "DiskPlan":
+        """The same disk without its bitmap."""
+        return replace(self, how="compare", why=why)
+
+    def captured(self, source: DiskSource, source_id: str) -> CapturedDisk:
+        """The disk, once it is open at the instant."""
+        return CapturedDisk(
+            target=self.disk.target,
+            size_bytes=source.size_bytes,
+            format=self.disk.format,
+            source_path=self.disk.source,
+            sector_bytes=self.disk.sector_bytes,
+            how=self.how,
+            why=self.why,
+            source=source,
+            source_id=source_id,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +87,7 @@ def plan_capture(facts: CaptureFacts) -> CapturePlan:
 def demote(plan: CapturePlan, target: str, reason: str) -> CapturePlan:
     """The same plan without the bitmap of one disk (target "" = of any): it is compared instead."""
     disks = tuple(
-        replace(one, how="compare", why=reason) if one.how == "bitmap" and target in ("", one.disk.target) else one
-        for one in plan.disks
+        one.compared(reason) if one.how == "bitmap" and target in ("", one.disk.target) else one for one in plan.disks
     )
     base = plan.base if any(one.how == "bitmap" for one in disks) else None
     return CapturePlan(disks, base, plan.warnings)

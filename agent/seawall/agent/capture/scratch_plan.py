@@ -9,8 +9,8 @@ never ends protects nobody.
 from dataclasses import dataclass
 
 from seawall.agent.capture.settings import USUAL_SHARE
+from seawall.agent.throttle.idle import TIMES_IDLE
 
-USUAL_TIMES_IDLE = 2.0
 AGAIN_TIMES_IDLE = 4.0
 LAST_TIMES_IDLE = 16.0
 
@@ -24,7 +24,7 @@ class ScratchPlan:
     """
 
     share: float = USUAL_SHARE
-    times_idle: float = USUAL_TIMES_IDLE
+    times_idle: float = TIMES_IDLE
     sentence: str = ""
 
 

@@ -4,12 +4,12 @@ import os
 import subprocess
 from pathlib import Path
 
+from seawall.agent.disk.qcow2_header import version_in
 from seawall.agent.disk.qemu_nbd import NbdServer
 from seawall.agent.disk.unwritable import unwritable
 from seawall.agent.errors import AgentError
 from seawall.repository.clock import Clock
 
-_MAGIC = b"QFI\xfb"
 _TOOL_TIMEOUT_SECONDS = 60
 CONNECTIONS = 4
 
@@ -18,10 +18,9 @@ def keeps_bitmaps(path: str) -> bool:
     """Whether the file is qcow2 of version 3, the only format that stores dirty bitmaps. False when it cannot be read."""
     try:
         with open(path, "rb") as file:
-            header = file.read(8)
+            return version_in(file) >= 3
     except OSError:
         return False
-    return header[:4] == _MAGIC and int.from_bytes(header[4:8], "big") >= 3
 
 
 def create(path: Path, size_bytes: int) -> None:

@@ -7,10 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-_MAGIC = b"QFI\xfb"
-_HEADER = struct.Struct(">4sI")
-_HEADER_LENGTH_AT = 100
-_EXTENSION = struct.Struct(">II")
+from seawall.agent.disk.qcow2_header import extensions, padded, version_in
+
 _BITMAPS = 0x23852875
 _BITMAPS_BODY = struct.Struct(">IIQQ")  # count, reserved, directory's size and offset
 _ENTRY = struct.Struct(">QIIBBHI")  # table's offset and size, flags, type, granularity, name's and extra data's size
@@ -38,21 +36,15 @@ def _read(path: str) -> list[tuple[str, int]]:
 
 def _entries(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """(name, flags)."""
-    magic, version = _HEADER.unpack(file.read(_HEADER.size))
-    if magic != _MAGIC or version < 3:
+    version = version_in(file)
+    if version < 3:
         return
-    file.seek(_HEADER_LENGTH_AT)
-    file.seek(int.from_bytes(file.read(4), "big"))
-    while True:
-        kind, length = _EXTENSION.unpack(file.read(_EXTENSION.size))
+    for kind, _ in extensions(file, version):
         if kind == _BITMAPS:
             count, _, size, offset = _BITMAPS_BODY.unpack(file.read(_BITMAPS_BODY.size))
             file.seek(offset)
             yield from _directory(file.read(min(size, _LARGEST_DIRECTORY)), count)
             return
-        if kind == 0:
-            return
-        file.seek(_padded(length), 1)
 
 
 def _directory(data: bytes, count: int) -> Iterator[tuple[str, int]]:
@@ -61,8 +53,4 @@ def _directory(data: bytes, count: int) -> Iterator[tuple[str, int]]:
         _, _, flags, _, _, name_length, extra_length = _ENTRY.unpack_from(data, at)
         begin = at + _ENTRY.size + extra_length
         yield data[begin : begin + name_length].decode(), flags
-        at += _padded(_ENTRY.size + extra_length + name_length)
-
-
-def _padded(length: int) -> int:
-    return (length + 7) // 8 * 8
+        at += padded(_ENTRY.size + extra_length + name_length)

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-_MAGIC = b"QFI\xfb"
-_HEADER = struct.Struct(">4sIQI")  # magic, version, where the backing file's name lies, its length
-_OLD_HEADER_BYTES, _HEADER_LENGTH_AT = 72, 100
-_EXTENSION = struct.Struct(">II")
+from seawall.agent.disk.qcow2_header import extensions, version_in
+
+_BACKING_AT, _BACKING = 8, struct.Struct(">QI")  # where the backing file's name lies, its length
 _BACKING_FORMAT = 0xE2792ACA
 _LONGEST_NAME, _LONGEST_CHAIN = 1023, 200
 _FILE_PREFIX = "file:"
@@ -41,11 +40,11 @@ def has_data_file(path: str) -> bool:
     """Whether what the guest wrote lies in another file, which the header names. False where it cannot be read; QEMU says why."""
     try:
         with open(path, "rb") as file:
-            header = file.read(_FEATURES_AT + 8)
+            is_new = version_in(file) >= 3
+            file.seek(_FEATURES_AT)
+            return is_new and bool(int.from_bytes(file.read(8), "big") & _HAS_DATA_FILE)
     except OSError:
         return False
-    is_new = header[:4] == _MAGIC and int.from_bytes(header[4:8], "big") >= 3
-    return is_new and bool(int.from_bytes(header[_FEATURES_AT:], "big") & _HAS_DATA_FILE)
 
 
 def _backing(path: str) -> Backing | None:
@@ -57,26 +56,21 @@ def _backing(path: str) -> Backing | None:
 
 
 def _read(file: BinaryIO, path: str) -> Backing | None:
-    magic, version, name_at, name_bytes = _HEADER.unpack(file.read(_HEADER.size))
-    if magic != _MAGIC or version < 2 or not name_at or name_bytes > _LONGEST_NAME:
+    version = version_in(file)
+    file.seek(_BACKING_AT)
+    name_at, name_bytes = _BACKING.unpack(file.read(_BACKING.size))
+    if version < 2 or not name_at or name_bytes > _LONGEST_NAME:
         return None
     file.seek(name_at)
     name = os.fsdecode(file.read(name_bytes))
-    file.seek(_HEADER_LENGTH_AT)
-    extensions_at = int.from_bytes(file.read(4), "big") if version >= 3 else _OLD_HEADER_BYTES
-    file.seek(extensions_at)
-    return Backing(name, _path_of(name, path), _format(file, name_at))
+    return Backing(name, _path_of(name, path), _format(file, version, name_at))
 
 
-def _format(file: BinaryIO, end: int) -> str:
+def _format(file: BinaryIO, version: int, end: int) -> str:
     """From the extensions, which lie before the name."""
-    while file.tell() + _EXTENSION.size <= end:
-        kind, length = _EXTENSION.unpack(file.read(_EXTENSION.size))
-        if kind == 0:
-            break
-        body = file.read((length + 7) // 8 * 8)
+    for kind, length in extensions(file, version, end):
         if kind == _BACKING_FORMAT:
-            return body[:length].decode("ascii", errors="replace")
+            return file.read(length).decode("ascii", errors="replace")
     return ""
 
 

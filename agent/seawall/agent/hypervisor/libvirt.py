@@ -72,7 +72,7 @@ class LibvirtHypervisor:
         return self._query("firmware", lambda connection: host.firmware(connection, arch, machine))
 
     def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
-        targets = [disk.target for disk in self.domain(vm_id).disks]
+        targets = self._on_domain("begin_backup", vm_id, vm.disk_targets)  # no more: the guest may be frozen
         backup = xml.backup_xml(disks, targets, socket)
         born = xml.checkpoint_xml(checkpoint, disks, targets) if checkpoint else None
         self._on_domain(

@@ -51,6 +51,10 @@ def described(domain: Any) -> Domain:
     return Domain(vm_id=domain.UUIDString(), name=domain.name(), state=state, disks=disks, saved=saved, tags=tags)
 
 
+def disk_targets(domain: Any) -> list[str]:
+    return list(xml.disk_rows(xml.parse(domain.XMLDesc(0))))
+
+
 def _with_capacity(domain: Any, disk: DomainDisk) -> DomainDisk:
     if not disk.source:
         return disk

@@ -1,13 +1,14 @@
 """A worker's part of the host's bandwidth: bytes to and from stores wait here. The rate changes while they wait."""
 
+import math
 import threading
 from collections.abc import Callable
 
 from seawall.agent.errors import AgentError
+from seawall.agent.throttle.bucket import TokenBucket
 from seawall.repository.clock import Clock
 
 BURST_SECONDS = 1.0
-SHORTEST_SECONDS = 0.001
 LOOK_SECONDS = 0.2
 """A wait is cut into such pieces, so that a new rate counts at once."""
 
@@ -26,9 +27,7 @@ class RateBucket:
         self._clock = clock
         self._pause = pause
         self._lock = threading.Lock()
-        self._rate = bytes_per_second
-        self._tokens = bytes_per_second * BURST_SECONDS
-        self._counted_at = clock.monotonic_seconds()
+        self._bucket = self._of(bytes_per_second)
         self._waiters = 0
         self._passed = 0
         self._waited_at = float("-inf")
@@ -41,10 +40,10 @@ class RateBucket:
     def set_rate(self, bytes_per_second: int) -> None:
         """What was owed is still owed, at the new rate; without a limit nothing is."""
         with self._lock:
-            self._earn()
-            if not (self._rate and bytes_per_second):
-                self._tokens = 0.0
-            self._rate = bytes_per_second
+            if self._unlimited or not bytes_per_second:
+                self._bucket = self._of(bytes_per_second, level=0.0)
+            else:
+                self._bucket.change(bytes_per_second, bytes_per_second * BURST_SECONDS, self._clock.monotonic_seconds())
 
     def take(self, n_bytes: int) -> None:
         """Blocks until earlier bytes are paid for. Raises TransferStopped and what `pause` raises."""
@@ -57,7 +56,7 @@ class RateBucket:
             while wait > 0:
                 if self._stopped:
                     raise TransferStopped("the transfer was stopped")
-                self._pause(max(min(wait, LOOK_SECONDS), SHORTEST_SECONDS))
+                self._pause(min(wait, LOOK_SECONDS))
                 wait = self._try(n_bytes)
         finally:
             with self._lock:
@@ -68,9 +67,10 @@ class RateBucket:
     def waiting_on(self) -> str:
         """One sentence while somebody waits; ""."""
         with self._lock:
-            if not self._waiters:
+            if not self._waiters or self._unlimited:  # who still sleeps goes on in a moment
                 return ""
-            return f"this host's share of the bandwidth limit ({self._rate / 2**20:.1f} MiB/s for this run)"
+            rate = self._bucket.per_second / 2**20
+            return f"this host's share of the bandwidth limit ({rate:.1f} MiB/s for this run)"
 
     @property
     def passed_bytes(self) -> int:
@@ -82,19 +82,19 @@ class RateBucket:
         with self._lock:
             return bool(self._waiters) or self._clock.monotonic_seconds() - self._waited_at < within_seconds
 
+    @property
+    def _unlimited(self) -> bool:
+        return self._bucket.per_second == math.inf
+
+    def _of(self, bytes_per_second: int, level: float | None = None) -> TokenBucket:
+        """`level`: None: full."""
+        rate = bytes_per_second or math.inf
+        return TokenBucket(rate, bytes_per_second * BURST_SECONDS, self._clock.monotonic_seconds(), level)
+
     def _try(self, n_bytes: int) -> float:
         """Seconds to wait; 0: they are taken."""
         with self._lock:
-            self._earn()
-            if self._rate and self._tokens < 0:
-                return -self._tokens / self._rate
-            if self._rate:
-                self._tokens -= n_bytes
-            self._passed += n_bytes
-            return 0.0
-
-    def _earn(self) -> None:
-        now = self._clock.monotonic_seconds()
-        if self._rate:
-            self._tokens = min(self._tokens + (now - self._counted_at) * self._rate, self._rate * BURST_SECONDS)
-        self._counted_at = now
+            wait = self._bucket.take(n_bytes, self._clock.monotonic_seconds())
+            if wait <= 0:
+                self._passed += n_bytes
+            return wait

@@ -75,8 +75,8 @@ class Supervisor:
         tasks = [
             asyncio.create_task(self._sessions(link)),
             asyncio.create_task(self._leftovers.sweep_again(self._workers.live, self._timing)),
+            asyncio.create_task(self._share_bandwidth()),
         ]
-        tasks.append(asyncio.create_task(self._share_bandwidth()))
         if inherits_orphans():
             tasks.append(asyncio.create_task(self._see_off_adopted()))
         try:

@@ -4,7 +4,7 @@ import math
 
 
 class TokenBucket:
-    """Time is monotonic seconds. Whoever finds it above zero takes what he wants, also more than is in it; the others wait for the debt.
+    """Time is monotonic seconds. Whoever finds no debt takes what he wants, also more than is in it; the others wait until it is paid.
 
     So over any stretch of time no more passes than rate x time + burst + the largest single amount, whatever the amounts are.
     """
@@ -40,7 +40,7 @@ class TokenBucket:
         self._fill(now_seconds)
         if self._per_second == math.inf:
             return 0.0
-        if self._level > 0:
+        if self._level >= 0:
             self._level -= amount
             return 0.0
         return max(-self._level / self._per_second, 0.001)
