@@ -28,7 +28,7 @@ from seawall.repository.format.manifest import (
 )
 from seawall.repository.format.record import ChunkType, Codec, Locator
 from seawall.repository.format.refmap import Refmap, decode_refmap
-from seawall.repository.format.slot_set import decode_slot_set, encode_slot_set, slot_array
+from seawall.repository.format.slot_set import MAX_SLOTS, SlotSet, decode_slot_set, encode_slot_set, slot_array
 from support import format_samples as samples
 
 pack_ids = st.binary(min_size=16, max_size=16)
@@ -146,6 +146,16 @@ def test_slot_sets_come_back(slots: list[int]) -> None:
     assert read.tolist() == sorted(set(slots))
     assert end == 6 + len(body)
     assert len(body) <= 7 + min(2 * len(set(slots)), 2048)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 8, 9, MAX_SLOTS - 1, MAX_SLOTS])
+def test_all_slots_of_a_pack_are_the_set_of_them(count: int) -> None:
+    assert SlotSet.first(count) == SlotSet.of(range(count))
+
+
+def test_no_pack_has_more_slots_than_the_most() -> None:
+    with pytest.raises(ValueError):
+        SlotSet.first(MAX_SLOTS + 1)
 
 
 locators = st.builds(

@@ -119,12 +119,18 @@ class OpenRepository:
 
     def read_manifest(self, tenant: str, vm_id: str, point_id: str) -> tuple[Statement, bytes]:
         """`open_manifest` of a committed point, proven to be the one asked for. Raises ObjectMissing too."""
+        _, statement, root_object = self.read_manifest_object(tenant, vm_id, point_id)
+        return statement, root_object
+
+    def read_manifest_object(self, tenant: str, vm_id: str, point_id: str) -> tuple[bytes, Statement, bytes]:
+        """`read_manifest`, and before it the very `m/` object that was proven."""
         name = manifest_name(tenant, vm_id, point_id)
         with naming(name):
-            statement, root_object = self.open_manifest(read_bounded(self.store, name, MANIFEST_BYTES))
+            body = read_bounded(self.store, name, MANIFEST_BYTES)
+            statement, root_object = self.open_manifest(body)
             if (statement.tenant, statement.vm_id, statement.point_id) != (tenant, vm_id, point_id):
                 raise IntegrityError(f"holds the manifest of point {statement.point_id} of VM {statement.vm_id}")
-        return statement, root_object
+        return body, statement, root_object
 
     def read_refmap(self, tenant: str, vm_id: str, point_id: str) -> Refmap:
         """The refmap of a committed point, proven by the hash in the point's signed manifest: what is collected depends on it.
@@ -132,13 +138,17 @@ class OpenRepository:
         Raises ObjectMissing, IntegrityError, RefmapInvalid, FormatUnsupported, StoreUnavailable.
         """
         statement, _ = self.read_manifest(tenant, vm_id, point_id)
-        name = refmap_name(tenant, vm_id, point_id)
+        return self.refmap_of(statement)
+
+    def refmap_of(self, statement: Statement) -> Refmap:
+        """`read_refmap` for who has read the point's manifest."""
+        name = refmap_name(statement.tenant, statement.vm_id, statement.point_id)
         with naming(name):
             body = read_bounded(self.store, name, REFMAP_BYTES)
             if object_hash(body) != statement.refmap_hash:
                 raise IntegrityError("not the refmap that the point's manifest names")
             of_tenant, refmap = decode_refmap(body)
-            if of_tenant != tenant:
+            if of_tenant != statement.tenant:
                 raise IntegrityError(f"a refmap of tenant {of_tenant}")
         return refmap
 

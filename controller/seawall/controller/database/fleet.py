@@ -12,10 +12,10 @@ from seawall.controller.database.names import named
 from seawall.controller.database.tables import agents, hosts, sessions, vms
 from seawall.controller.records.fleet import Host, Session, Vm, VmDisk
 from seawall.controller.records.limits import Service
+from seawall.repository.batches import in_batches
 
 HOSTS = sa.select(hosts, agents.c.certificate_expires_us, agents.c.status).join(agents, agents.c.id == hosts.c.id)
 RUNNING = "running"
-SLICE = 500
 UNSEEN = ("inventory_revision", "last_seen_us")
 """Columns of a VM that change with each report and mean nothing to the scheduler."""
 
@@ -95,10 +95,8 @@ class FleetRows:
             named.add(vm.id)
             if self._report(host_id, revision, vm, change):
                 taken.append(vm.id)
-        gone = sorted(before - named)
-        for start in range(0, len(gone), SLICE):
-            some = vms.c.id.in_(gone[start : start + SLICE])
-            self._connection.execute(sa.update(vms).where(some).values(present=0, change=change))
+        for gone in in_batches(sorted(before - named)):
+            self._connection.execute(sa.update(vms).where(vms.c.id.in_(gone)).values(present=0, change=change))
         return taken
 
     def vms_since(self, change: int) -> Sequence[tuple[Vm, int]]:
@@ -123,21 +121,17 @@ class FleetRows:
             "present": 1,
             "tags": dump(vm.tags),
         }
-        known = self.vm(vm.id)
-        if known is None:
+        row = self._connection.execute(sa.select(vms).where(vms.c.id == vm.id)).one_or_none()
+        if row is None:
             self._connection.execute(sa.insert(vms).values(id=vm.id, change=change, **values))
             return False
+        known = _vm(row)
         if known.host_id != host_id and not self._may_take(vm, known):
             return False
-        if self._differs(vm.id, values):
+        if any(row._mapping[name] != value for name, value in values.items() if name not in UNSEEN):
             values["change"] = change
         self._connection.execute(sa.update(vms).where(vms.c.id == vm.id).values(**values))
         return known.host_id != host_id
-
-    def _differs(self, vm_id: str, values: dict[str, Any]) -> bool:
-        """Whether the stored VM is another one than these values say."""
-        row = self._connection.execute(sa.select(vms).where(vms.c.id == vm_id)).one()
-        return any(row._mapping[name] != value for name, value in values.items() if name not in UNSEEN)
 
     def _may_take(self, vm: Vm, known: Vm) -> bool:
         """A VM that two hosts define belongs to the one that runs it, else to the one that had it. A host that is away runs nothing that

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from seawall.controller.database.tables import attempts, packs, runs, void_packs
 from seawall.controller.records.catalogue import Pack, PackState
 from seawall.controller.records.runs import RunState
+from seawall.repository.batches import in_batches
 from seawall.repository.format.slot_set import SlotSet
 
-SLICE = 500
 OPEN_RUNS = (RunState.READY.value, RunState.ACTIVE.value)
 
 
@@ -23,8 +23,8 @@ class PackRows:
 
     def packs(self, repository_id: str, pack_ids: Sequence[bytes]) -> dict[bytes, Pack]:
         found: dict[bytes, Pack] = {}
-        for start in range(0, len(pack_ids), SLICE):
-            some = sa.and_(packs.c.repository_id == repository_id, packs.c.id.in_(pack_ids[start : start + SLICE]))
+        for ids in in_batches(pack_ids):
+            some = sa.and_(packs.c.repository_id == repository_id, packs.c.id.in_(ids))
             found |= {row.id: _pack(row) for row in self._connection.execute(sa.select(packs).where(some))}
         return found
 
@@ -63,8 +63,8 @@ class PackRows:
         failed_late = sa.and_(runs.c.state == RunState.FAILED.value, attempts.c.ended_us > since_us)
         recent = sa.or_(runs.c.state.in_(OPEN_RUNS), failed_late)
         joined = packs.join(attempts, attempts.c.id == packs.c.attempt_id).join(runs, runs.c.id == attempts.c.run_id)
-        for start in range(0, len(pack_ids), SLICE):
-            some = packs.c.id.in_(pack_ids[start : start + SLICE])
+        for ids in in_batches(pack_ids):
+            some = packs.c.id.in_(ids)
             query = (
                 sa.select(packs.c.id).select_from(joined).where(packs.c.repository_id == repository_id, some, recent)
             )
@@ -100,8 +100,8 @@ class PackRows:
 
     def void_ids(self, repository_id: str, pack_ids: Sequence[bytes]) -> frozenset[bytes]:
         found: set[bytes] = set()
-        for start in range(0, len(pack_ids), SLICE):
-            some = void_packs.c.id.in_(pack_ids[start : start + SLICE])
+        for ids in in_batches(pack_ids):
+            some = void_packs.c.id.in_(ids)
             query = sa.select(void_packs.c.id).where(void_packs.c.repository_id == repository_id, some)
             found.update(self._connection.execute(query).scalars())
         return frozenset(found)

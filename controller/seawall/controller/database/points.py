@@ -11,6 +11,7 @@ from seawall.controller.database.tables import restore_points
 from seawall.controller.errors import Aborted
 from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointMember, PointState, PointTotals
 from seawall.controller.records.runs import RunWarning
+from seawall.repository.batches import in_batches
 
 # Intents can be megabytes: all but the point itself leave them out.
 BRIEF = sa.select(*(column for column in restore_points.c if not column.name.startswith("intent_")))
@@ -21,7 +22,6 @@ WHOLE = sa.select(restore_points)
 AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
 _VERIFIED = sa.case((sa.and_(restore_points.c.verified_us > 0, restore_points.c.damaged == ""), 1), else_=0)
 PUBLISHING = restore_points.c.state == PointState.PUBLISHING.value
-SLICE = 500
 
 
 class PointRows:
@@ -58,16 +58,15 @@ class PointRows:
 
     def newest_of_vms(self, vm_ids: Sequence[str]) -> dict[str, Point]:
         found: dict[str, Point] = {}
-        for start in range(0, len(vm_ids), SLICE):
-            some = restore_points.c.vm_id.in_(vm_ids[start : start + SLICE])
+        for ids in in_batches(vm_ids):
+            some = restore_points.c.vm_id.in_(ids)
             newest = sa.select(sa.func.max(restore_points.c.id)).where(AVAILABLE, some).group_by(restore_points.c.vm_id)
             found |= {point.vm_id: point for point in self._all(LISTED.where(restore_points.c.id.in_(newest)))}
         return found
 
     def newest_since(self, published_us: int) -> dict[str, int]:
-        available = restore_points.c.state == PointState.AVAILABLE.value
         newest = sa.select(restore_points.c.vm_id, sa.func.max(restore_points.c.instant_us)).where(
-            available, restore_points.c.published_us >= published_us
+            AVAILABLE, restore_points.c.published_us >= published_us
         )
         return {row[0]: row[1] for row in self._connection.execute(newest.group_by(restore_points.c.vm_id))}
 

@@ -6,15 +6,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load
+from seawall.controller.database.points import AVAILABLE
+from seawall.controller.database.runs import OPEN
 from seawall.controller.database.tables import due_firings, holds, policies, policy_revisions, restore_points, runs
 from seawall.controller.errors import Aborted
 from seawall.controller.records.catalogue import PointState
 from seawall.controller.records.policies import DueFiring, Hold, Policy, PolicySpec
 from seawall.controller.records.runs import RunKind, RunState
+from seawall.repository.batches import in_batches
 
-OPEN = (RunState.READY.value, RunState.ACTIVE.value)
 DONE = (RunState.SUCCEEDED.value, RunState.SUCCEEDED_WITH_WARNINGS.value)
-SLICE = 500
 _WHOLE = sa.select(policies, policy_revisions.c.spec).join(
     policy_revisions,
     sa.and_(policy_revisions.c.policy_id == policies.c.id, policy_revisions.c.revision == policies.c.revision),
@@ -62,8 +63,8 @@ class PolicyRows:
 
     def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
         found: dict[str, tuple[str, str]] = {}
-        for start in range(0, len(vm_ids), SLICE):
-            some = runs.c.vm_id.in_(vm_ids[start : start + SLICE])
+        for ids in in_batches(vm_ids):
+            some = runs.c.vm_id.in_(ids)
             backup = sa.and_(runs.c.kind == RunKind.BACKUP.value, runs.c.state.in_(OPEN), some)
             query = sa.select(runs.c.vm_id, runs.c.id, runs.c.policy_id)
             for row in self._connection.execute(query.where(backup, runs.c.repository_id == repository_id)):
@@ -73,12 +74,12 @@ class PolicyRows:
     def skipped_since(self, policy_id: str, vm_ids: Sequence[str], run_ids: Sequence[str]) -> frozenset[str]:
         found: set[str] = set()
         oldest = min(run_ids, default="")
-        for start in range(0, len(vm_ids), SLICE):
-            some = runs.c.vm_id.in_(vm_ids[start : start + SLICE])
+        opened = dict(zip(vm_ids, run_ids, strict=True))
+        for ids in in_batches(opened):
+            some = runs.c.vm_id.in_(ids)
             skipped = sa.and_(runs.c.policy_id == policy_id, runs.c.state == RunState.SKIPPED.value, some)
             query = sa.select(runs.c.vm_id, sa.func.max(runs.c.id).label("last")).where(skipped, runs.c.id > oldest)
             last = {row.vm_id: row.last for row in self._connection.execute(query.group_by(runs.c.vm_id))}
-            opened = dict(zip(vm_ids[start : start + SLICE], run_ids[start : start + SLICE], strict=True))
             found |= {vm_id for vm_id, run_id in last.items() if run_id > opened[vm_id]}
         return frozenset(found)
 
@@ -102,8 +103,8 @@ class PolicyRows:
 
     def durations_us(self, vm_ids: Sequence[str], since_us: int) -> dict[str, int]:
         found: dict[str, int] = {}
-        for start in range(0, len(vm_ids), SLICE):
-            some = sa.and_(runs.c.vm_id.in_(vm_ids[start : start + SLICE]), runs.c.kind == RunKind.BACKUP.value)
+        for ids in in_batches(vm_ids):
+            some = sa.and_(runs.c.vm_id.in_(ids), runs.c.kind == RunKind.BACKUP.value)
             query = sa.select(runs.c.vm_id, sa.func.max(runs.c.id).label("last")).group_by(runs.c.vm_id)
             newest = query.where(some, runs.c.state.in_(DONE), runs.c.ended_us >= since_us).subquery()
             rows = sa.select(runs.c.vm_id, runs.c.created_us, runs.c.ended_us).join(newest, newest.c.last == runs.c.id)
@@ -113,7 +114,7 @@ class PolicyRows:
     def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
         mine = sa.and_(
             restore_points.c.policy_id == policy_id,
-            restore_points.c.state == PointState.AVAILABLE.value,
+            AVAILABLE,
             restore_points.c.published_us >= since_us,
         )
         pairs = sa.select(restore_points.c.vm_id, restore_points.c.repository_id).where(mine).distinct()
@@ -121,7 +122,7 @@ class PolicyRows:
         return [(row[0], row[1]) for row in self._connection.execute(ordered)]
 
     def newest_us(self, policy_id: str) -> dict[str, int]:
-        mine = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.state == PointState.AVAILABLE.value)
+        mine = sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE)
         query = sa.select(restore_points.c.vm_id, sa.func.max(restore_points.c.instant_us)).where(mine)
         return {row[0]: row[1] for row in self._connection.execute(query.group_by(restore_points.c.vm_id))}
 
@@ -145,10 +146,9 @@ class PolicyRows:
         return int(self._connection.execute(sa.delete(holds).where(over)).rowcount)
 
     def holds_of(self, point_ids: Collection[str]) -> dict[str, Hold]:
-        ids = list(point_ids)
         found: dict[str, Hold] = {}
-        for start in range(0, len(ids), SLICE):
-            some = holds.c.point_id.in_(ids[start : start + SLICE])
+        for ids in in_batches(point_ids):
+            some = holds.c.point_id.in_(ids)
             found |= {
                 row.point_id: Hold(**row._mapping) for row in self._connection.execute(sa.select(holds).where(some))
             }

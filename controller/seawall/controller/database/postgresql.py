@@ -78,15 +78,11 @@ class PostgresqlEngine:
 
     def prepare(self) -> None:
         """Tables and first rows; one controller at a time."""
-
-        def closure(connection: sa.Connection) -> None:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-            prepare(connection)
-
         try:
             # Not SERIALIZABLE: what a transaction reads after it waited for the lock must be what the one before committed.
             with self._plain.begin() as connection:
-                closure(connection)
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+                prepare(connection)
         except DBAPIError as error:
             self._refuse(error)
 

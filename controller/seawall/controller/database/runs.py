@@ -24,10 +24,10 @@ from seawall.controller.records.runs import (
     RunState,
     RunWarning,
 )
+from seawall.repository.batches import in_batches
 
 OPEN = (RunState.READY.value, RunState.ACTIVE.value)
 LIVE = tuple(state.value for state in LIVE_ATTEMPT_STATES)
-SLICE = 500
 
 
 class RunRows:
@@ -72,8 +72,8 @@ class RunRows:
 
     def runs_of(self, run_ids: Sequence[str]) -> Sequence[Run]:
         found: list[Run] = []
-        for start in range(0, len(run_ids), SLICE):
-            found += self._runs(sa.select(runs).where(runs.c.id.in_(run_ids[start : start + SLICE])))
+        for ids in in_batches(run_ids):
+            found += self._runs(sa.select(runs).where(runs.c.id.in_(ids)))
         return found
 
     def counts(self, failed_since_us: int) -> RunCounts:
@@ -107,8 +107,8 @@ class RunRows:
 
     def attempts_of(self, run_ids: Sequence[str]) -> Sequence[Attempt]:
         found: list[Attempt] = []
-        for start in range(0, len(run_ids), SLICE):
-            some = attempts.c.run_id.in_(run_ids[start : start + SLICE])
+        for ids in in_batches(run_ids):
+            some = attempts.c.run_id.in_(ids)
             found += self._attempts(sa.select(attempts).where(some).order_by(attempts.c.run_id, attempts.c.no))
         return found
 
@@ -129,8 +129,8 @@ class RunRows:
 
     def progress_of(self, attempt_ids: Sequence[str]) -> dict[str, Progress]:
         found: dict[str, Progress] = {}
-        for start in range(0, len(attempt_ids), SLICE):
-            some = attempt_progress.c.attempt_id.in_(attempt_ids[start : start + SLICE])
+        for ids in in_batches(attempt_ids):
+            some = attempt_progress.c.attempt_id.in_(ids)
             for row in self._connection.execute(sa.select(attempt_progress).where(some)):
                 found[row.attempt_id] = load(Progress, row.body)
         return found

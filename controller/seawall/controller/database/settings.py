@@ -7,8 +7,7 @@ import sqlalchemy as sa
 from seawall.controller.database.columns import dump, load
 from seawall.controller.database.tables import vm_settings
 from seawall.controller.records.settings import NO_SETTINGS, VmSettings
-
-SLICE = 500
+from seawall.repository.batches import in_batches
 
 
 class SettingRows:
@@ -19,8 +18,8 @@ class SettingRows:
 
     def of_vms(self, vm_ids: Sequence[str]) -> dict[str, VmSettings]:
         found: dict[str, VmSettings] = {}
-        for start in range(0, len(vm_ids), SLICE):
-            some = vm_settings.c.vm_id.in_(vm_ids[start : start + SLICE])
+        for ids in in_batches(vm_ids):
+            some = vm_settings.c.vm_id.in_(ids)
             for row in self._connection.execute(sa.select(vm_settings).where(some)):
                 found[row.vm_id] = load(VmSettings, row.body)
         return found

@@ -8,8 +8,8 @@ import structlog
 from seawall.controller.records.catalogue import PointState
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store import Store, Transaction
+from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
-from seawall.repository.collecting.batches import in_batches
 from seawall.repository.errors import ObjectMissing
 from seawall.repository.forgetting.burying import remove_point
 from seawall.repository.forgetting.leaders import LeaderMark, newest_leader

@@ -27,12 +27,11 @@ from seawall.controller.records.runs import (
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.store import Leader, Store, Transaction
 from seawall.controller.text import printable
-from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
+from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
-from seawall.repository.collecting.batches import in_batches
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
 from seawall.repository.forgetting.tombstones import read_tombstone
-from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, manifest_name, parse_point_name
+from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, parse_point_name
 from seawall.repository.format.manifest import Root
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root_object import Statement
@@ -86,9 +85,8 @@ def _read(repository: OpenRepository, repository_id: str, name: PointName) -> Fo
     try:
         if read_tombstone(repository.store, repository.open_tombstone, name) is not None:
             return None
-        statement, root_object = repository.read_manifest(*names)
-        manifest = read_bounded(repository.store, manifest_name(*names), MANIFEST_BYTES)
-        root, refmap = repository.open_root(root_object), repository.read_refmap(*names)
+        manifest, statement, root_object = repository.read_manifest_object(*names)
+        root, refmap = repository.open_root(root_object), repository.refmap_of(statement)
         packs = {each: _pack(repository, repository_id, name.tenant, each) for each in refmap.slots()}
     except _UNREADABLE as error:
         _log.error("point.not_adopted", point_id=name.point_id, vm_id=name.vm_id, error=str(error))
@@ -104,7 +102,7 @@ def _pack(repository: OpenRepository, repository_id: str, tenant: str, pack_id: 
     tail = repository.read_tail(tenant, pack_id, generations[0])
     held = tail.table["slot"].astype(np.uint16)
     slots, meta = int(held[-1]) + 1, tail.footer.meta
-    gone = SlotSet.of(np.setdiff1d(np.arange(slots, dtype=np.uint16), held))
+    gone = SlotSet.first(slots) - SlotSet.of(held)
     return Pack(
         pack_id,
         repository_id,

@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ from seawall.controller.config import StatePaths
 from seawall.controller.errors import NotFound, Unavailable
 from seawall.controller.forgetting.replay import replay_tombstones
 from seawall.controller.index.chunks import ChunkIndex
-from seawall.controller.records.catalogue import Pack, PackState, RepositoryRecord
+from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.repositories.credentials import open_credentials
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import told
 from seawall.controller.repositories.reindexing import reindex
 from seawall.controller.repositories.replay import catch_up
+from seawall.controller.repositories.stored_packs import stored_packs
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.store import Store as Database
-from seawall.controller.store import Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectExists
 from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, leader_mark, newest_leader
@@ -35,8 +35,6 @@ from seawall.repository.store.retry import RetryingStore, RetryPolicy
 # Calls wait for the store no longer than their callers wait for them; background work comes again by itself.
 RETRIES = RetryPolicy(deadline_seconds=8.0, last_bound_seconds=2.0)
 OPENING_WAIT_SECONDS = 2.0
-
-PACKS_PAGE = 5000
 
 _MOST_RISES = 5
 """Others that announce themselves at the same moment."""
@@ -200,17 +198,6 @@ class RepositoryCatalogue:
             if self._closing.is_set():
                 raise Unavailable("DRAINING", "This controller is stopping; try again shortly.")
 
-        lost = reindex(opened, lambda: self._stored(opened.record.id), go_on)
+        lost = reindex(opened, lambda: stored_packs(self._database, opened.record.id), go_on)
         if lost:
             _log.info("index.rebuilt", repository=opened.record.name, packs=lost)
-
-    def _stored(self, repository_id: str) -> Iterator[Pack]:
-        """Page by page: there may be millions. Nobody else changes them while the repository is opened."""
-        after = b""
-
-        def closure(transaction: Transaction) -> Sequence[Pack]:
-            return transaction.packs.pack_page(repository_id, after, PACKS_PAGE)
-
-        while page := self._database.read_now(closure):
-            yield from (pack for pack in page if pack.state is PackState.STORED)
-            after = page[-1].id

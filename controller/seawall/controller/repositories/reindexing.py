@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from seawall.controller.index.reconcile import PackFacts, reconcile
 from seawall.controller.records.catalogue import Pack
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.repository.collecting.batches import in_batches
+from seawall.repository.batches import in_batches
 
 READERS = 16
 """Tables read at once: one at a time, the store's latency alone would take hours for a million packs."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import structlog
 
 from seawall.controller.records.catalogue import PackState
@@ -132,7 +131,7 @@ def replay_log(
             transaction.packs.void(repository_id, pack.id)
         if pack.state is not PackState.STORED:
             continue
-        every = SlotSet.of(np.arange(pack.slots, dtype=np.uint16))
+        every = SlotSet.first(pack.slots)
         condemned = pack.condemned | (every - (every - log.slots[pack.id]))
         after = replace(pack, condemned=condemned, condemned_us=clock.now_us())
         there = present.get(pack.id, [])

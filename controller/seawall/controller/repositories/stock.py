@@ -4,24 +4,21 @@ All that those logs announced has left since, so the bucket says it by itself: a
 generation lacks was condemned. Called while a repository is opened; the listing of all packs, a folder of them at a time.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import structlog
 
-from seawall.controller.records.catalogue import Pack, PackState
-from seawall.controller.store import Store, Transaction
+from seawall.controller.records.catalogue import Pack
+from seawall.controller.repositories.stored_packs import stored_packs
+from seawall.controller.store import Store
 from seawall.repository.clock import Clock
 from seawall.repository.errors import IntegrityError, ObjectMissing
 from seawall.repository.format.layout import packs_prefix, parse_pack_name
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.generations import current_generation
 from seawall.repository.repository import OpenRepository
-
-PAGE = 500
-FOLDERS = 256
-"""Of a tenant's packs: by the first byte of their ids."""
 
 _log = structlog.get_logger()
 
@@ -31,8 +28,8 @@ def taken_stock(
 ) -> list[tuple[Pack, Pack]]:
     """(as the database has it, as it must be) of each STORED pack that is not what the database says. Raises what the store raises."""
     changed = []
-    for folder in range(FOLDERS):
-        rows = list(_stored(database, repository_id, folder))
+    for folder, of_folder in groupby(stored_packs(database, repository_id), key=lambda pack: pack.id[0]):
+        rows = list(of_folder)
         newest = {
             (tenant, pack_id): generation
             for tenant in sorted({row.tenant for row in rows})
@@ -45,22 +42,8 @@ def taken_stock(
     return changed
 
 
-def _stored(database: Store, repository_id: str, folder: int) -> Iterator[Pack]:
-    after = bytes([folder])
-
-    def closure(transaction: Transaction) -> Sequence[Pack]:
-        return transaction.packs.pack_page(repository_id, after, PAGE)
-
-    while page := database.read_now(closure):
-        for pack in page:
-            if pack.id[0] != folder:
-                return
-            if pack.state is PackState.STORED:
-                yield pack
-        after = page[-1].id
-
-
 def _newest(repository: OpenRepository, tenant: str, folder: int) -> dict[bytes, int]:
+    """Pack id -> its newest generation, of one folder: by the first byte of their ids."""
     newest: dict[bytes, int] = {}
     for info in repository.store.list(f"{packs_prefix(tenant)}{folder:02x}/"):
         name = parse_pack_name(info.name)
@@ -70,7 +53,7 @@ def _newest(repository: OpenRepository, tenant: str, folder: int) -> dict[bytes,
 
 
 def _as_found(repository: OpenRepository, pack: Pack, newest: int | None, now_us: int) -> Pack:
-    every = SlotSet.of(np.arange(pack.slots, dtype=np.uint16))
+    every = SlotSet.first(pack.slots)
     if newest is None:
         return pack if pack.condemned == every else replace(pack, condemned=every, condemned_us=now_us)
     if newest <= pack.generations[-1]:

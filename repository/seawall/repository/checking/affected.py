@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.repository.checking.opened_point import opened_point
 from seawall.repository.checking.port import CommittedPoint, Ledger, PointDamage
 from seawall.repository.errors import IntegrityError, ObjectMissing, RefmapInvalid, StoreRefused, WrongKey
 from seawall.repository.format.layout import PointName
@@ -16,7 +17,6 @@ from seawall.repository.format.manifest import PAGE_BYTES, PAGES_PER_NODE, Child
 from seawall.repository.format.record import Locator
 from seawall.repository.reading.damage import merged
 from seawall.repository.reading.point import UNREADABLE, PointReader, page_count, page_length
-from seawall.repository.reading.store_packs import StorePackReader
 from seawall.repository.repository import OpenRepository
 
 PACKS_KEPT = 20
@@ -64,13 +64,10 @@ def _damage(repository: OpenRepository, point: CommittedPoint, bad: Bad) -> Poin
 def _ranges(repository: OpenRepository, name: PointName, lost: Bad) -> dict[str, tuple[tuple[int, int], ...]]:
     """Disk -> what of it cannot be read. Empty where even that cannot be told."""
     try:
-        _, root_object = repository.read_manifest(name.tenant, name.vm_id, name.point_id)
-        root = repository.open_root(root_object)
-        k_dedup = repository.secrets.k_dedup(root.tenant, root.key_epoch)
+        reader = opened_point(repository, name)
     except _UNKNOWN:
         return {}
-    reader = PointReader(root, root.lineage_id, k_dedup, StorePackReader(repository.store, root.tenant))
-    found = {disk.disk: merged(_disk_ranges(reader, disk, lost)) for disk in root.disks}
+    found = {disk.disk: merged(_disk_ranges(reader, disk, lost)) for disk in reader.root.disks}
     return {disk: ranges for disk, ranges in found.items() if ranges}
 
 

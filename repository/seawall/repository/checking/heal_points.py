@@ -6,7 +6,7 @@ hash that the manifest names.
 
 from dataclasses import dataclass, replace
 
-from seawall.repository.bounded import MANIFEST_BYTES, REFMAP_BYTES, read_bounded
+from seawall.repository.bounded import REFMAP_BYTES, read_bounded
 from seawall.repository.checking.finding import Findings, Reason
 from seawall.repository.checking.port import Ledger
 from seawall.repository.collecting.announce import require_newest
@@ -46,11 +46,11 @@ def _heal_manifest(
         repository.read_manifest(*parts)
     except _LOST:
         try:
-            good.read_manifest(*parts)
+            body, _, _ = good.read_manifest_object(*parts)
         except _LOST as error:
             _not_there(findings, name, point, error)
             return False
-        return _written(repository.store, ledger, point, name, read_bounded(good.store, name, MANIFEST_BYTES), findings)
+        return _written(repository.store, ledger, point, name, body, findings)
     return False
 
 
@@ -63,7 +63,7 @@ def _heal_refmap(
     except _LOST:
         return False  # without its manifest nothing proves it; why that is so was said
     try:
-        repository.read_refmap(*parts)
+        repository.refmap_of(statement)
     except _LOST:
         body = _refmap_of_copy(good, point) or _refmap_of_nodes(repository, point)
         if body is None or object_hash(body) != statement.refmap_hash:

@@ -3,21 +3,19 @@
 Called at the end of a check. Pages that a proven point of the VM has are not read again.
 """
 
+from seawall.repository.batches import in_batches
 from seawall.repository.checking.finding import Findings, Reason
+from seawall.repository.checking.opened_point import opened_point
 from seawall.repository.checking.port import Ledger, Unproven
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.checking.tree import SoundPages
 from seawall.repository.errors import FormatUnsupported, RepositoryError, TemporaryError
 from seawall.repository.format.layout import PointName, manifest_name
 from seawall.repository.format.slot_set import SlotSet
-from seawall.repository.reading.point import PointReader
-from seawall.repository.reading.store_packs import StorePackReader
 from seawall.repository.repository import OpenRepository
 
 MOST_POINTS = 1000
 """In one check: the next one goes on."""
-
-SLICE = 500
 
 
 def prove_points(repository: OpenRepository, ledger: Ledger, findings: Findings, *, again: bool = False) -> int:
@@ -55,13 +53,9 @@ def _sound_pages(repository: OpenRepository, each: Unproven) -> SoundPages:
     sound = SoundPages()
     if each.sibling is None:
         return sound
-    name = each.sibling
     try:
-        _, root_object = repository.read_manifest(name.tenant, name.vm_id, name.point_id)
-        root = repository.open_root(root_object)
-        k_dedup = repository.secrets.k_dedup(root.tenant, root.key_epoch)
-        reader = PointReader(root, root.lineage_id, k_dedup, StorePackReader(repository.store, root.tenant))
-        for disk in root.disks:
+        reader = opened_point(repository, each.sibling)
+        for disk in reader.root.disks:
             for _, page in reader.pages(disk):
                 if page.chunk is not None:
                     sound.add(page)
@@ -80,10 +74,10 @@ def _looked_at(repository: OpenRepository, ledger: Ledger, name: PointName) -> b
         raise
     except RepositoryError:
         return False  # the look at its structure says why
-    ids, whole = sorted(slots), True
-    for start in range(0, len(ids), SLICE):
-        packs = ledger.packs(ids[start : start + SLICE])
-        for pack_id in ids[start : start + SLICE]:
+    whole = True
+    for ids in in_batches(sorted(slots)):
+        packs = ledger.packs(ids)
+        for pack_id in ids:
             pack = packs.get(pack_id)
             if pack is not None and not pack.looked_us:
                 return None

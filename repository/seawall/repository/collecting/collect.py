@@ -7,9 +7,9 @@ the logs that nobody needs any more. Every step may be repeated: who begins anew
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
 from seawall.repository.collecting.announce import announce
-from seawall.repository.collecting.batches import in_batches
 from seawall.repository.collecting.errors import CollectionStopped
 from seawall.repository.collecting.hands import ONE_HAND, Hands, each
 from seawall.repository.collecting.live import RANGE_SLOTS, LiveSlots, ranges

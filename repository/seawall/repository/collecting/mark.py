@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from seawall.repository.collecting.batches import in_batches
+from seawall.repository.batches import in_batches
 from seawall.repository.collecting.errors import CollectionStopped
 from seawall.repository.collecting.hands import each
 from seawall.repository.collecting.live import LiveSlots

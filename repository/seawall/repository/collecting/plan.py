@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Lock
 
-import numpy as np
-
 from seawall.repository.collecting.port import PackFacts, PackStanding
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 
@@ -85,7 +83,7 @@ def decide(pack: PackFacts, live: SlotSet, settings: CollectSettings) -> Decisio
 
 
 def every_slot(pack: PackFacts) -> SlotSet:
-    return SlotSet.of(np.arange(pack.slots, dtype=np.uint16)) if pack.slots else NO_SLOTS
+    return SlotSet.first(pack.slots)
 
 
 def _settled(pack: PackFacts) -> Decision:

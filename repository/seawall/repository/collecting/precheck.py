@@ -6,8 +6,8 @@ back. Its tombstone says that it needs nothing.
 
 from collections.abc import Iterable
 
+from seawall.repository.batches import in_batches
 from seawall.repository.collecting.announce import require_newest
-from seawall.repository.collecting.batches import in_batches
 from seawall.repository.collecting.errors import CollectionStopped
 from seawall.repository.collecting.plan import Report
 from seawall.repository.collecting.port import Ledger

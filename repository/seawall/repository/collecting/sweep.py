@@ -5,8 +5,8 @@ without a point. Streams the listings; asks the ledger in batches; only what is 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from seawall.repository.batches import in_batches
 from seawall.repository.collecting.announce import announce, require_newest
-from seawall.repository.collecting.batches import in_batches
 from seawall.repository.collecting.generations_above import take_over
 from seawall.repository.collecting.plan import Report
 from seawall.repository.collecting.port import Ledger, PackFacts, PackStanding

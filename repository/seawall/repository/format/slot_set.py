@@ -32,6 +32,13 @@ class SlotSet:
         return cls(encode_slot_set(array) if len(array) else b"")
 
     @classmethod
+    def first(cls, count: int) -> "SlotSet":
+        """All slots of a pack that has so many. Raises ValueError when they are more than MAX_SLOTS."""
+        if count > MAX_SLOTS:
+            raise ValueError(f"slots are 0 to {MAX_SLOTS - 1}")
+        return cls(_SET.pack(0, count - 1, count, RANGE) if count else b"")
+
+    @classmethod
     def parse(cls, encoded: bytes) -> "SlotSet":
         """Raises IntegrityError on anything but what `encoded` holds."""
         if encoded and decode_slot_set(encoded, 0)[1] != len(encoded):
@@ -61,8 +68,7 @@ class SlotSet:
 
 
 NO_SLOTS = SlotSet()
-_EVERY = _SET.pack(0, MAX_SLOTS - 1, MAX_SLOTS, RANGE)
-EVERY_SLOT = SlotSet(_EVERY)
+EVERY_SLOT = SlotSet.first(MAX_SLOTS)
 """All that any pack may have: in a condemn log it says that an id is VOID."""
 
 
