@@ -135,6 +135,7 @@ class Application:
         )
         self._supervisor = self._make_supervisor()
         self._mirror = FleetMirror()
+        self._once = Once(self._database, self._clock, self._timings)
         self._tick = Tick(self._executions, self._lease, self._clock, self._timings, self._random, self._mirror)
         self._servers = self._make_servers(outside.clock)
         self._tasks: list[asyncio.Task[None]] = []
@@ -275,9 +276,7 @@ class Application:
         )
         enroll_pb2_grpc.add_EnrollServiceServicer_to_server(enroller, servers.operator)
         operator_pb2_grpc.add_BackupServiceServicer_to_server(self._backup_service(), servers.operator)
-        policies = PolicyServicer(
-            self._executions, Once(self._database, self._clock, self._timings), self._blocking, clock
-        )
+        policies = PolicyServicer(self._executions, self._once, self._blocking, clock)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(policies, servers.operator)
         limits_pb2_grpc.add_LimitServiceServicer_to_server(self._limit_service(), servers.operator)
         operator_pb2_grpc.add_AdminServiceServicer_to_server(self._admin_service(enrolments, clock), servers.operator)
@@ -306,32 +305,30 @@ class Application:
         )
 
     def _backup_service(self) -> BackupServicer:
-        once = Once(self._database, self._clock, self._timings)
         reclaim = Reclaim(self._database, self._repositories, self._clock)
         return BackupServicer(
             self._executions,
             Orders(self._clock, self._timings),
-            once,
+            self._once,
             Watching(self._database, self._wakes, self.drain, self._timings),
             RepositoryAdder(self._database, self._repositories, self._clock),
             self._health,
             self._blocking,
-            Forgetting(self._database, once, self._deletions, reclaim, self._blocking, self._clock),
+            Forgetting(self._database, self._once, self._deletions, reclaim, self._blocking, self._clock),
             Holding(self._wall),
-            JobOrders(self._database, once, self._wakes, self.drain, self._box, self._clock, self._timings),
+            JobOrders(self._database, self._once, self._wakes, self.drain, self._box, self._clock, self._timings),
             _version(),
         )
 
     def _limit_service(self) -> LimitServicer:
-        once = Once(self._database, self._clock, self._timings)
         return LimitServicer(
-            LimitOrders(self._database, once, self._wakes, self._mirror, self._clock),
+            LimitOrders(self._database, self._once, self._wakes, self._mirror, self._clock),
             Explaining(self._database, self._mirror, self._clock),
         )
 
     def _admin_service(self, enrolments: DatabaseEnrolment, clock: Clock) -> AdminServicer:
         place = EnrolPlace(self._config.dialled_to_enrol, self._authority.root_sha256)
-        return AdminServicer(enrolments, place, Once(self._database, self._clock, self._timings), self._box, clock)
+        return AdminServicer(enrolments, place, self._once, self._box, clock)
 
     def _agent_service(self, enrolment: Enrolment) -> AgentServicer:
         grants = Grants(self._database, self._repositories, self._clock, self._timings)

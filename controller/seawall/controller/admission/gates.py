@@ -3,7 +3,6 @@
 One gate stands for one limit of one thing. A run passes all gates of its scopes or none. Things that nobody limits have no gate.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from seawall.controller.admission.breaker import BreakerState, probe_us, state_of
 from seawall.controller.admission.caps import reserved
 from seawall.controller.admission.facts import FleetFacts
-from seawall.controller.admission.scopes import GLOBAL, scopes_of, scopes_of_live
+from seawall.controller.admission.scopes import GLOBAL, counted, scopes_of
 from seawall.controller.records.limits import Breaker, Measure, Scope, ScopeKey
 from seawall.repository.clock import datetime_of
 
@@ -75,7 +74,7 @@ class Gates:
         self._gates: dict[tuple[ScopeKey, Measure], Gate | None] = {}
         self._ways: dict[tuple[object, ...], tuple[Gate, ...]] = {}
         self._busy = {(each.vm_id, each.host_id) for each in facts.live}
-        self._used = self._counted()
+        self._used = counted(facts)
         self._whole = self._gate(GLOBAL, Measure.TRANSFERRING)
 
     def admit(self, candidate: "Candidate", *, hold: bool) -> BlockedOn | None:
@@ -161,15 +160,6 @@ class Gates:
             self._gates[known] = Gate(where, Measure.TRANSFERRING, name, 1, used=used, fixed=sentence)
         return self._gates[known]
 
-    def _counted(self) -> Counter[tuple[ScopeKey, Measure]]:
-        used: Counter[tuple[ScopeKey, Measure]] = Counter()
-        for each in self._facts.live:
-            for where in scopes_of_live(self._facts, each):
-                used[where, Measure.TRANSFERRING] += 1
-                if each.preparing and not each.restore:
-                    used[where, Measure.PREPARING] += 1
-        return used
-
 
 def _probes(facts: FleetFacts, breaker: Breaker) -> int:
     """Attempts that began since the last failure."""
@@ -193,24 +183,26 @@ def name_of(facts: FleetFacts, where: ScopeKey) -> str:
     match where.scope:
         case Scope.GLOBAL:
             return "this controller"
-        case Scope.HOST:
-            host = facts.hosts.get(where.key)
-            return f"host {host.name if host else where.key}"
-        case Scope.REPOSITORY:
-            return f"repository {facts.repositories.get(where.key, where.key)}"
-        case Scope.STORAGE:
-            return f"storage {storage_name(facts, where.key)}"
         case Scope.LABEL:
             return f"group {where.key}"
         case _:
-            return f"{where.scope.lower()} {where.key}"
+            return f"{where.scope.lower()} {plain_name(facts, where)}"
 
 
-def storage_name(facts: FleetFacts, key: str) -> str:
-    """The host's name instead of its id."""
-    host_id, colon, rest = key.partition(":")
-    host = facts.hosts.get(host_id)
-    return f"{host.name}{colon}{rest}" if host is not None else key
+def plain_name(facts: FleetFacts, where: ScopeKey) -> str:
+    """Names instead of ids; of a storage, its host's."""
+    match where.scope:
+        case Scope.HOST:
+            host = facts.hosts.get(where.key)
+            return host.name if host is not None else where.key
+        case Scope.REPOSITORY:
+            return facts.repositories.get(where.key, where.key)
+        case Scope.STORAGE:
+            host_id, colon, rest = where.key.partition(":")
+            host = facts.hosts.get(host_id)
+            return f"{host.name}{colon}{rest}" if host is not None else where.key
+        case _:
+            return where.key
 
 
 def _hold(way: tuple[Gate, ...]) -> None:

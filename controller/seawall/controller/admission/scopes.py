@@ -1,9 +1,10 @@
 """What a run takes a place of: the things whose limits count for it. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from seawall.controller.admission.facts import FleetFacts, Occupied
-from seawall.controller.records.limits import Scope, ScopeKey
+from seawall.controller.records.limits import Measure, Scope, ScopeKey
 
 GLOBAL = ScopeKey(Scope.GLOBAL, "")
 
@@ -36,3 +37,14 @@ def scopes_of_live(facts: FleetFacts, each: Occupied) -> tuple[ScopeKey, ...]:
             restore=each.restore,
         )
     )
+
+
+def counted(facts: FleetFacts) -> Counter[tuple[ScopeKey, Measure]]:
+    """Live attempts of each thing: TRANSFERRING is runs altogether, PREPARING backups that prepare."""
+    used: Counter[tuple[ScopeKey, Measure]] = Counter()
+    for each in facts.live:
+        for where in scopes_of_live(facts, each):
+            used[where, Measure.TRANSFERRING] += 1
+            if each.preparing and not each.restore:
+                used[where, Measure.PREPARING] += 1
+    return used

@@ -5,7 +5,6 @@ from pathlib import PurePosixPath
 
 from seawall.controller.records.fleet import VmDisk
 
-READ_DEVICES = ("", "disk", "lun")
 POOL = "pool:"
 
 
@@ -15,7 +14,7 @@ def storages_of(host_id: str, disks: Iterable[VmDisk]) -> tuple[str, ...]:
     A path is its directory on that host (files of one pool, volumes of one volume group); a network disk is its protocol and the first
     part of its name (rbd:pool), which hosts share.
     """
-    keys = {storage_of(host_id, disk.source) for disk in disks if disk.device in READ_DEVICES}
+    keys = {storage_of(host_id, disk.source) for disk in disks if disk.is_captured}
     return tuple(sorted(keys - {""}))
 
 

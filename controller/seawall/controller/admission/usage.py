@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from seawall.controller.admission.caps import BUILT_IN, EACH, Cap, reserved
 from seawall.controller.admission.facts import FleetFacts
-from seawall.controller.admission.scopes import GLOBAL, scopes_of_live
+from seawall.controller.admission.scopes import GLOBAL, counted
 from seawall.controller.records.limits import Breaker, Measure, Scope, ScopeKey, Traffic
 
 ORDER = (Scope.GLOBAL, Scope.TENANT, Scope.SITE, Scope.HOST, Scope.STORAGE, Scope.REPOSITORY, Scope.LABEL)
@@ -30,39 +30,24 @@ class Usage:
 
 def table(facts: FleetFacts, traffic: Iterable[Traffic], *, every: bool) -> list[Usage]:
     """What has a limit of its own, is in use or fails; `every`: all that there is as well."""
-    rates = _rates(facts, traffic)
-    transferring, preparing = counted(facts)
-    shown = {GLOBAL, *transferring, *facts.breakers}
+    rates, used = _rates(facts, traffic), counted(facts)
+    shown = {GLOBAL, *(where for where, _ in used), *facts.breakers}
     shown |= {ScopeKey(scope, key) for scope, key, _ in facts.caps.limits}
     shown |= {ScopeKey(scope, EACH) for scope, _ in BUILT_IN}
     if every:
         shown |= _all(facts)
     ordered = sorted(shown, key=lambda where: (ORDER.index(where.scope), where.key))
-    return [_usage(facts, where, transferring, preparing, rates) for where in ordered]
+    return [_usage(facts, where, used, rates) for where in ordered]
 
 
 def one(facts: FleetFacts, traffic: Iterable[Traffic], where: ScopeKey) -> Usage:
-    transferring, preparing = counted(facts)
-    return _usage(facts, where, transferring, preparing, _rates(facts, traffic))
-
-
-def counted(facts: FleetFacts) -> tuple[Counter[ScopeKey], Counter[ScopeKey]]:
-    """(runs altogether, backups that prepare)."""
-    transferring: Counter[ScopeKey] = Counter()
-    preparing: Counter[ScopeKey] = Counter()
-    for each in facts.live:
-        scopes = scopes_of_live(facts, each)
-        transferring.update(scopes)
-        if each.preparing and not each.restore:
-            preparing.update(scopes)
-    return transferring, preparing
+    return _usage(facts, where, counted(facts), _rates(facts, traffic))
 
 
 def _usage(
     facts: FleetFacts,
     where: ScopeKey,
-    transferring: Mapping[ScopeKey, int],
-    preparing: Mapping[ScopeKey, int],
+    used: Mapping[tuple[ScopeKey, Measure], int],
     rates: Mapping[ScopeKey, int],
 ) -> Usage:
     caps = facts.caps
@@ -74,8 +59,8 @@ def _usage(
         caps.cap(where, Measure.BANDWIDTH),
         caps.weight(where.key) if where.scope is Scope.TENANT else 0,
         0 if runs is None else reserved(where.scope, runs.value),
-        preparing.get(where, 0),
-        transferring.get(where, 0),
+        used.get((where, Measure.PREPARING), 0),
+        used.get((where, Measure.TRANSFERRING), 0),
         rates.get(where, 0),
         facts.breakers.get(where),
     )

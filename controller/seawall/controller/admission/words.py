@@ -1,7 +1,7 @@
 """Scopes as operators write them, "host:alpha": names instead of ids. Resolved inside a transaction or over facts."""
 
 from seawall.controller.admission.facts import FleetFacts
-from seawall.controller.admission.gates import storage_name
+from seawall.controller.admission.gates import plain_name
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.limits import Scope, ScopeKey
 from seawall.controller.text import NAME_LENGTH
@@ -28,19 +28,7 @@ def split_scope(text: str) -> tuple[Scope, str]:
 def scope_word(facts: FleetFacts, where: ScopeKey) -> str:
     """As `split_scope` takes it."""
     word = where.scope.value.lower()
-    if not where.key:
-        return word
-    match where.scope:
-        case Scope.HOST:
-            host = facts.hosts.get(where.key)
-            name = host.name if host is not None else where.key
-        case Scope.REPOSITORY:
-            name = facts.repositories.get(where.key, where.key)
-        case Scope.STORAGE:
-            name = storage_name(facts, where.key)
-        case _:
-            name = where.key
-    return f"{word}:{name}"
+    return f"{word}:{plain_name(facts, where)}" if where.key else word
 
 
 def storage_key(facts: FleetFacts, text: str) -> str:

@@ -11,6 +11,7 @@ from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.doubts import doubts
 from seawall.controller.policies.protection import Fleet, fleet_of
 from seawall.controller.policies.render import difference, document_of
+from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.services.naming import find_repository
@@ -56,11 +57,11 @@ def carry_out(transaction: Transaction, changes: Sequence[PolicyChange]) -> None
 
 
 def warnings_of(
-    transaction: Transaction, rules: CompiledSpec, fleet: Fleet, now: datetime, protected: Sequence[str]
+    transaction: Transaction, rules: CompiledSpec, fleet: Fleet, now: datetime, protected: Sequence[Vm]
 ) -> list[str]:
     """See `doubts`."""
-    durations_us = transaction.policies.durations_us(protected, 0)
-    return doubts(rules, fleet.seen, [fleet.vms[vm_id] for vm_id in protected], durations_us, now)
+    durations_us = transaction.policies.durations_us([vm.id for vm in protected], 0)
+    return doubts(rules, fleet.seen, protected, durations_us, now)
 
 
 def _planned(transaction: Transaction, spec: PolicySpec, fleet: Fleet, clock: Clock, now_us: int) -> PolicyChange:
@@ -68,7 +69,7 @@ def _planned(transaction: Transaction, spec: PolicySpec, fleet: Fleet, clock: Cl
     repository_id = _repository_id(transaction, spec)
     kind = _kind(before, spec, repository_id)
     after = _after(kind, before, spec, repository_id, clock, now_us)
-    protected = [vm.id for vm in fleet.of(rules)]
+    protected = fleet.of(rules)
     live = before if before is not None and not before.deleted_us else None
     return PolicyChange(
         kind,

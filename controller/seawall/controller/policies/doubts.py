@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
 from seawall.controller.policies.compiled import CompiledSpec
-from seawall.controller.policies.render import duration
+from seawall.controller.policies.render import span_text
 from seawall.controller.policies.selection import Seen, unmatched
 from seawall.controller.records.fleet import Vm
 
@@ -48,16 +48,16 @@ def _of_windows(
     shortest_us = min(durations_us.values(), default=0)
     if longest < timedelta(microseconds=shortest_us):
         yield (
-            f"Its longest window has {_text(longest)}; the shortest of the last backups of its VMs took "
-            f"{_text(timedelta(microseconds=shortest_us))}."
+            f"Its longest window has {span_text(longest)}; the shortest of the last backups of its VMs took "
+            f"{span_text(timedelta(microseconds=shortest_us))}."
         )
     elif longest < SHORT_WINDOW:
-        yield f"Its longest window has only {_text(longest)}."
+        yield f"Its longest window has only {span_text(longest)}."
     openings = [(firing, rules.windows.next_open(firing)) for firing in firings]
     if firings and all(found is None or found.start - firing > rules.catch_up for firing, found in openings):
         yield (
             "None of its next firings falls into a window, and none opens within "
-            f"{_text(rules.catch_up)} (schedule.catch_up) of one: nothing would ever be backed up."
+            f"{span_text(rules.catch_up)} (schedule.catch_up) of one: nothing would ever be backed up."
         )
 
 
@@ -65,8 +65,4 @@ def _of_rpo(rules: CompiledSpec, firings: Sequence[datetime]) -> Iterator[str]:
     gaps = [later - earlier for earlier, later in pairwise(firings)]
     wanted = timedelta(seconds=rules.spec.rpo_seconds)
     if wanted and gaps and max(gaps) > wanted:
-        yield f"Up to {_text(max(gaps))} lie between its firings, more than its rpo of {_text(wanted)}."
-
-
-def _text(span: timedelta) -> str:
-    return duration(int(span.total_seconds()) * 1000)
+        yield f"Up to {span_text(max(gaps))} lie between its firings, more than its rpo of {span_text(wanted)}."

@@ -4,7 +4,7 @@ A VM's points change their verdicts when a new one is published, when the policy
 points are judged after each run, and everything once an hour and when somebody changed a policy or a hold.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -19,6 +19,7 @@ from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.store import Store, Transaction
 from seawall.controller.timings import SECOND_US
+from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
 
 SWEEP_SECONDS = 3600.0
@@ -100,10 +101,9 @@ class Expiring:
     async def _expire(self, policy: Policy, whole: bool) -> None:
         since_us = 0 if whole else self._since_us
         groups = await self._store.read(lambda transaction: transaction.policies.groups(policy.id, since_us))
-        for start in range(0, len(groups), SLICE):
-            some = groups[start : start + SLICE]
+        for some in in_batches(groups, SLICE):
             going = await self._store.read(partial(_going, policy=policy, groups=some, now_us=self._wall.now_us()))
-            for ids in _sliced(going):
+            for ids in in_batches(going, SLICE):
                 if not await self._store.read(partial(_stands, policy=policy)):
                     return
                 await self._delete(policy, ids)
@@ -135,7 +135,3 @@ def _going(transaction: Transaction, policy: Policy, groups: Sequence[tuple[str,
         for each in plan_policy(transaction, Scope((vm_id,), repository_id, policy.id), policy.spec.retention, now_us)
         if not each.keep
     ]
-
-
-def _sliced(ids: list[str]) -> Iterator[list[str]]:
-    return (ids[start : start + SLICE] for start in range(0, len(ids), SLICE))

@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 
 from seawall.controller.policies.compiled import Compiled, share_of
-from seawall.controller.policies.protection import BACKED_UP_DEVICES, Fleet
+from seawall.controller.policies.protection import Fleet
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.fleet import Vm
 from seawall.controller.store import Transaction
@@ -83,8 +83,7 @@ def _amounts(vm: Vm, newest: Point | None, excluded: Sequence[str]) -> tuple[int
     """(bytes read, bytes stored)."""
     if newest is not None:
         return sum(disk.read_bytes for disk in newest.disks), sum(disk.stored_bytes for disk in newest.disks)
-    kept = (disk for disk in vm.disks if disk.device in BACKED_UP_DEVICES and disk.disk not in excluded)
-    return sum(disk.size_bytes for disk in kept), 0
+    return sum(disk.size_bytes for disk in vm.disks_without(excluded)), 0
 
 
 def _waiting(transaction: Transaction, compiled: Compiled, vm_ids: Sequence[str]) -> dict[str, str]:

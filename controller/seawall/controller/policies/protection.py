@@ -1,6 +1,6 @@
 """Which VMs which policies protect now, by the inventories of this moment: a new VM is in at its first report. Reads in one transaction."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from seawall.controller.policies.compiled import CompiledSpec
@@ -9,7 +9,7 @@ from seawall.controller.records.fleet import Vm
 from seawall.controller.store import Transaction
 
 PAGE = 1000
-BACKED_UP_DEVICES = ("", "disk", "lun")
+MOST_HOSTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +25,36 @@ class Fleet:
 
 
 def fleet_of(transaction: Transaction) -> Fleet:
-    hosts = {host.id: host.name for host in transaction.fleet.hosts(limit=100_000)}
+    hosts = _host_names(transaction)
     ignored = transaction.settings.ignored()
-    vms = {vm.id: vm for vm in _every(transaction) if vm.present and vm.id not in ignored}
+    vms = {vm.id: vm for vm in _every(transaction) if _may_be_protected(vm, ignored)}
     return Fleet(vms, [seen(vm, hosts) for vm in vms.values()])
 
 
 def protectors(transaction: Transaction, vms: Sequence[Vm]) -> dict[str, tuple[str, ...]]:
     """VM id -> names of the policies that protect it, by name; VMs that none protects are not in it."""
-    hosts = {host.id: host.name for host in transaction.fleet.hosts(limit=100_000)}
-    ignored = transaction.settings.ignored()
+    selecting, ignored = _selecting(transaction), transaction.settings.ignored()
+    return {vm.id: names for vm in vms if _may_be_protected(vm, ignored) and (names := selecting(vm))}
+
+
+def _selecting(transaction: Transaction) -> Callable[[Vm], tuple[str, ...]]:
+    """Names of the policies that select a VM, by name."""
+    hosts = _host_names(transaction)
     rules = [CompiledSpec(policy.spec) for policy in transaction.policies.policies() if policy.active]
-    found: dict[str, tuple[str, ...]] = {}
-    for vm in vms:
+
+    def names(vm: Vm) -> tuple[str, ...]:
         looked_at = seen(vm, hosts)
-        names = tuple(each.spec.name for each in rules if each.selects(looked_at))
-        if names and vm.present and vm.id not in ignored:
-            found[vm.id] = names
-    return found
+        return tuple(each.spec.name for each in rules if each.selects(looked_at))
+
+    return names
 
 
-def has_disks(vm: Vm, excluded: Sequence[str]) -> bool:
-    """Whether anything is left to back up."""
-    return any(disk.device in BACKED_UP_DEVICES and disk.disk not in excluded for disk in vm.disks)
+def _may_be_protected(vm: Vm, ignored: Collection[str]) -> bool:
+    return vm.present and vm.id not in ignored
+
+
+def _host_names(transaction: Transaction) -> dict[str, str]:
+    return {host.id: host.name for host in transaction.fleet.hosts(limit=MOST_HOSTS)}
 
 
 def _every(transaction: Transaction) -> Iterator[Vm]:
@@ -64,10 +71,9 @@ def all_page(transaction: Transaction, host_id: str, after: str, limit: int) -> 
 
 def unprotected_page(transaction: Transaction, host_id: str, after: str, limit: int) -> Sequence[Vm]:
     """VMs by id that a host reports, that no policy selects, and that nobody said to ignore."""
-    ignored = transaction.settings.ignored()
+    selecting, ignored = _selecting(transaction), transaction.settings.ignored()
     found: list[Vm] = []
     while len(found) < limit and (page := transaction.fleet.vms(host_id, after, PAGE)):
-        protected = protectors(transaction, page)
-        found += [vm for vm in page if vm.present and vm.id not in protected and vm.id not in ignored]
+        found += [vm for vm in page if _may_be_protected(vm, ignored) and not selecting(vm)]
         after = page[-1].id
     return found[:limit]

@@ -1,5 +1,6 @@
 """Specifications as files and as words: what `document` reads, this writes; the same specification gives the same text."""
 
+from datetime import timedelta
 from difflib import unified_diff
 from typing import Any
 
@@ -59,6 +60,11 @@ def duration(milliseconds: int) -> str:
         if milliseconds and milliseconds % unit == 0:
             return f"{milliseconds // unit}{letter}"
     return "0s"
+
+
+def span_text(span: timedelta) -> str:
+    """The same, in whole seconds."""
+    return duration(int(span.total_seconds()) * 1000)
 
 
 def _terms_text(terms: Terms) -> str:

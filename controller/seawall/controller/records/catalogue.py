@@ -90,8 +90,8 @@ class Point:
     damaged: str = ""
     verified_us: int = 0
     policy_id: str = ""
-    members: tuple[PointMember, ...] = ()
     """The policy that began its run and decides how long it is kept; "": nobody but an operator deletes it."""
+    members: tuple[PointMember, ...] = ()
 
     @property
     def verified(self) -> bool:

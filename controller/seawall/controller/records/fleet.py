@@ -1,5 +1,6 @@
 """Hosts, their sessions and the VMs that they report. All times are microseconds since 1970 UTC; 0 means never."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from seawall.controller.records.limits import Service
@@ -43,6 +44,11 @@ class VmDisk:
     read_only: bool
     device: str
 
+    @property
+    def is_captured(self) -> bool:
+        """A hard disk: neither a CD nor a floppy."""
+        return self.device in ("", "disk", "lun")
+
 
 @dataclass(frozen=True, slots=True)
 class Vm:
@@ -56,3 +62,7 @@ class Vm:
     last_seen_us: int
     present: bool
     tags: tuple[str, ...] = ()
+
+    def disks_without(self, excluded: Collection[str]) -> list[VmDisk]:
+        """What a backup holds that leaves these out."""
+        return [disk for disk in self.disks if disk.is_captured and disk.disk not in excluded]

@@ -14,10 +14,11 @@ from seawall.controller.policies.decision import closed
 from seawall.controller.records.policies import WindowEnd
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunState, RunWarning
 from seawall.controller.runs.machine import cancel
+from seawall.controller.runs.making import due_at
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.timings import SECOND_US, Timings, microseconds
+from seawall.controller.timings import SECOND_US, Timings
 from seawall.repository.clock import Clock, datetime_of
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -125,8 +126,7 @@ class Closing:
             return run  # it waits for it already
         opening = compiled.opening_after(run.vm_id, now, compiled.rules.spread_from(datetime_of(run.nominal_us)))
         start_us = now_us + (opening - now) // _MICROSECOND
-        deadline_us = start_us + microseconds(self._timings.max_run_seconds)
-        return replace(run, not_before_us=start_us, deadline_us=deadline_us, blocked_on=_waits(compiled, opening))
+        return due_at(run, start_us, _waits(compiled, opening), self._timings)
 
 
 def _given_up(compiled: Compiled, run: Run, now_us: int) -> Run:

@@ -12,24 +12,24 @@ import structlog
 
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.decision import Decision, Standing, What, fire
-from seawall.controller.policies.protection import fleet_of, has_disks
+from seawall.controller.policies.protection import fleet_of
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import DueFiring, Policy
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunKind, RunState
 from seawall.controller.records.settings import NOTHING_SAID
-from seawall.controller.records.uuid7 import uuid7
+from seawall.controller.runs.making import due_at, ready_run
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.settings.resolve import resolve
 from seawall.controller.store import Transaction
-from seawall.controller.timings import Timings, microseconds
+from seawall.controller.timings import Timings
+from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.crypto.keys import DEFAULT_TENANT
 
 SLICE = 200
 """VMs a transaction: others get their turn in between."""
-TENANT = "default"
-WAITS = "waits for the scheduler"
 _NO_SPREAD = timedelta()
 
 _log = structlog.get_logger()
@@ -114,9 +114,10 @@ class Firing:
     async def _fire(self, compiled: Compiled, nominal: datetime, now: datetime) -> None:
         spread = compiled.rules.spread_from(nominal)
         vms = await self._executions.store.read(lambda transaction: fleet_of(transaction).of(compiled.rules))
-        ids = tuple(vm.id for vm in vms if has_disks(vm, compiled.rules.spec.capture.exclude_disks or ()))
-        for start in range(0, len(ids), SLICE):
-            await self._slice(_Due(compiled, nominal, ids[start : start + SLICE]), now, spread)
+        excluded = compiled.rules.spec.capture.exclude_disks or ()
+        ids = [vm.id for vm in vms if vm.disks_without(excluded)]
+        for some in in_batches(ids, SLICE):
+            await self._slice(_Due(compiled, nominal, tuple(some)), now, spread)
         await self._mark(compiled.policy, nominal)
         _log.info("policy.fired", policy=compiled.policy.name, nominal=nominal.isoformat(), vms=len(ids))
 
@@ -145,8 +146,8 @@ class Firing:
         standings = await self._executions.store.read(lambda transaction: _standings(transaction, due))
         decisions = fire(due.compiled, due.nominal, standings, now, spread=_NO_SPREAD)
         moving = [decision.vm_id for decision in decisions if decision.what is not What.WAIT]
-        for start in range(0, len(moving), SLICE):
-            await self._slice(replace(due, vm_ids=tuple(moving[start : start + SLICE])), now, _NO_SPREAD)
+        for some in in_batches(moving, SLICE):
+            await self._slice(replace(due, vm_ids=tuple(some)), now, _NO_SPREAD)
 
     async def _slice(self, due: _Due, now: datetime, spread: timedelta) -> None:
         leader = self._lease.current
@@ -171,38 +172,19 @@ class Firing:
         if vm is None or decision.what is What.NOTHING:
             return
         run = self._run(transaction, policy, vm, nominal_us)
-        if decision.start is not None:
-            wait_us = max(0, _us(decision.start) - _us(now))
-            start_us = run.created_us + wait_us
-            deadline_us = start_us + microseconds(self._timings.max_run_seconds)
-            blocked_on = _waits_until(due.compiled, decision.start) if wait_us else WAITS
-            transaction.runs.add_run(
-                replace(run, not_before_us=start_us, deadline_us=deadline_us, blocked_on=blocked_on)
-            )
-        else:
-            transaction.runs.add_run(_ended(run, decision))
+        if decision.start is None:
+            run = _ended(run, decision)
+        elif decision.start > now:
+            start_us = run.created_us + _us(decision.start) - _us(now)
+            run = due_at(run, start_us, _waits_until(due.compiled, decision.start), self._timings)
+        transaction.runs.add_run(run)
 
     def _run(self, transaction: Transaction, policy: Policy, vm: Vm, nominal_us: int) -> Run:
-        now_us, run_id = self._clock.now_us(), uuid7(self._clock)
+        ids = (vm.id, vm.name, DEFAULT_TENANT, policy.repository_id)
+        run = ready_run(RunKind.BACKUP, *ids, clock=self._clock, timings=self._timings)
         said = transaction.settings.of_vm(vm.id).capture
-        return Run(
-            id=run_id,
-            kind=RunKind.BACKUP,
-            vm_id=vm.id,
-            vm_name=vm.name,
-            tenant=TENANT,
-            repository_id=policy.repository_id,
-            point_id=run_id,
-            backup=resolve(NOTHING_SAID, said, policy.spec.capture, policy.name),
-            restore=None,
-            state=RunState.READY,
-            created_us=now_us,
-            not_before_us=now_us,
-            deadline_us=now_us,
-            blocked_on=WAITS,
-            policy_id=policy.id,
-            nominal_us=nominal_us,
-        )
+        spec = resolve(NOTHING_SAID, said, policy.spec.capture, policy.name)
+        return replace(run, point_id=run.id, backup=spec, policy_id=policy.id, nominal_us=nominal_us)
 
 
 def _standings(transaction: Transaction, due: _Due) -> list[Standing]:
@@ -240,7 +222,8 @@ def _ended(run: Run, decision: Decision) -> Run:
         else "Back the VM up by hand if it cannot wait."
     )
     failure = Failure(state.value, decision.why, next_step, FailureKind.PERMANENT)
-    return replace(run, state=state, failure=failure, ended_us=run.created_us, point_id="", blocked_on="")
+    now_us = run.created_us
+    return replace(run, state=state, failure=failure, ended_us=now_us, deadline_us=now_us, point_id="", blocked_on="")
 
 
 def _us(when: datetime) -> int:

@@ -22,6 +22,7 @@ from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.placement import Placement, plan
 from seawall.controller.store import Transaction
 from seawall.controller.timings import SECOND_US, Timings, microseconds
+from seawall.repository.batches import in_batches
 
 MOST_STARTED = 100
 """In one transaction: agents' calls wait for it."""
@@ -149,8 +150,8 @@ class Tick:
     async def _place(self, ready: Sequence[Run], facts: FleetFacts, now_us: int) -> None:
         # Tens of milliseconds for a large fleet: agents are answered meanwhile.
         made = await asyncio.to_thread(plan, ready, facts)
-        for start in range(0, len(made.placements), MOST_STARTED):
-            await self._start(made.placements[start : start + MOST_STARTED], now_us)
+        for some in in_batches(made.placements, MOST_STARTED):
+            await self._start(some, now_us)
         sentences = {run.id: run.blocked_on for run in ready}
         untold = [run_id for run_id, why in made.waiting.items() if sentences[run_id] != why.sentence][:MOST_TOLD]
         if untold:

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from seawall.api.v1 import policy_pb2
 from seawall.controller.policies.applying import PolicyChange
 from seawall.controller.policies.forecast import Firing, Forecast
-from seawall.controller.policies.render import document_of, duration, retention_text, selection_text
+from seawall.controller.policies.render import document_of, retention_text, selection_text
 from seawall.controller.policies.standing import PolicyStanding
 from seawall.controller.records.policies import PolicySpec
 from seawall.controller.services.convert_time import timestamp
@@ -84,10 +84,6 @@ def local_text(when: datetime, zone: ZoneInfo) -> str:
     local = when.astimezone(zone)
     offset = f"{local:%z}"
     return f"{local:%a %Y-%m-%d %H:%M} {offset[:3]}:{offset[3:5]}"
-
-
-def spread_text(seconds: float) -> str:
-    return duration(int(seconds) * 1000)
 
 
 def at(when: datetime | None) -> Timestamp | None:

@@ -8,7 +8,9 @@ import structlog
 from seawall.api.v1 import limits_pb2
 from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.mirror import FleetMirror, Sight
+from seawall.controller.admission.shares import FLOOR_BYTES_PER_SECOND
 from seawall.controller.admission.usage import one, table
+from seawall.controller.admission.waterfill import UNBOUNDED
 from seawall.controller.admission.words import split_scope, storage_key
 from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, ScopeKey, Service, Traffic
@@ -23,9 +25,6 @@ from seawall.controller.text import NAME_LENGTH, printable
 from seawall.repository.clock import Clock
 
 MOST = 1_000_000_000
-FASTEST = 1 << 50
-SLOWEST = 256 * 1024
-"""Bytes per second: what every host may always use."""
 WITH_BANDWIDTH = (Scope.GLOBAL, Scope.SITE, Scope.HOST)
 
 _log = structlog.get_logger()
@@ -184,9 +183,10 @@ def _values(scope: Scope, request: limits_pb2.SetLimitRequest) -> dict[Measure, 
 def _check_value(measure: Measure, value: int) -> None:
     word = measure.value.lower()
     if measure is Measure.BANDWIDTH:
-        if not SLOWEST <= value <= FASTEST:
+        if not FLOOR_BYTES_PER_SECOND <= value <= UNBOUNDED:
             raise InvalidArgument(
-                "BAD_LIMIT", f"A bandwidth is at least {SLOWEST} bytes per second; below that nothing gets anywhere."
+                "BAD_LIMIT",
+                f"A bandwidth is at least {FLOOR_BYTES_PER_SECOND} bytes per second; below that nothing gets anywhere.",
             )
     elif value == 0:
         raise InvalidArgument(

@@ -13,6 +13,7 @@ from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKin
 from seawall.controller.records.settings import CaptureSettings, VmSettings
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs.machine import cancel, cancel_waiting
+from seawall.controller.runs.making import WAITS, ready_run
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change
 from seawall.controller.services.grouping import as_one_of, check_group, check_room, refuse_open
@@ -20,13 +21,11 @@ from seawall.controller.services.naming import find_host, find_point, find_repos
 from seawall.controller.settings.bounds import check, merged
 from seawall.controller.settings.resolve import resolve
 from seawall.controller.store import Transaction
-from seawall.controller.timings import Timings, microseconds
+from seawall.controller.timings import Timings
+from seawall.repository.crypto.keys import DEFAULT_TENANT
 
-TENANT = "default"
 LONGEST_PATH_BYTES = 3072  # Linux takes 4,096, and the names of the disks' files follow
-WAITS = "waits for the scheduler"
 LONGEST_NAME = 100
-BACKED_UP_DEVICES = ("", "disk", "lun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Orders:
         if opened is not None:
             self._bring_forward(change, opened)
             return opened.id
-        run = self._run(RunKind.BACKUP, vm.id, vm.name, TENANT, repository.id)
+        run = self._run(RunKind.BACKUP, vm.id, vm.name, DEFAULT_TENANT, repository.id)
         change.transaction.runs.add_run(replace(run, point_id=run.id, backup=spec))
         return run.id
 
@@ -126,23 +125,7 @@ class Orders:
         return run.id
 
     def _run(self, kind: RunKind, vm_id: str, vm_name: str, tenant: str, repository_id: str) -> Run:
-        now_us = self.clock.now_us()
-        return Run(
-            id=uuid7(self.clock),
-            kind=kind,
-            vm_id=vm_id,
-            vm_name=vm_name,
-            tenant=tenant,
-            repository_id=repository_id,
-            point_id="",
-            backup=None,
-            restore=None,
-            state=RunState.READY,
-            created_us=now_us,
-            not_before_us=now_us,
-            deadline_us=now_us + microseconds(self.timings.max_run_seconds),
-            blocked_on=WAITS,
-        )
+        return ready_run(kind, vm_id, vm_name, tenant, repository_id, clock=self.clock, timings=self.timings)
 
 
 def _repository(transaction: Transaction, text: str) -> RepositoryRecord:
@@ -166,8 +149,7 @@ def _check_excluded(vms: Sequence[Vm], said: CaptureSettings) -> None:
 
 
 def _check_disks(vm: Vm, spec: BackupSpec) -> None:
-    kept = [disk for disk in vm.disks if disk.device in BACKED_UP_DEVICES and disk.disk not in spec.exclude_disks]
-    if not kept:
+    if not vm.disks_without(spec.exclude_disks):
         has = [f"{disk.disk} ({'excluded' if disk.disk in spec.exclude_disks else disk.device})" for disk in vm.disks]
         raise FailedPrecondition("NO_DISKS", f"VM {vm.name} has no disk to back up; it has {', '.join(has) or 'none'}.")
 

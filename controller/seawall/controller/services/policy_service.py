@@ -15,6 +15,7 @@ from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.forecast import firings, forecasts
 from seawall.controller.policies.protection import fleet_of
+from seawall.controller.policies.render import span_text
 from seawall.controller.policies.standing import standings
 from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.scheduler.executions import Executions
@@ -25,7 +26,6 @@ from seawall.controller.services.convert_policies import (
     change_message,
     firing_message,
     policy_message,
-    spread_text,
     vm_messages,
 )
 from seawall.controller.services.naming import find_repository, quoted
@@ -156,7 +156,7 @@ def _preview(
     expected = forecasts(transaction, compiled, fleet, now)
     coming = firings(compiled, [each.vm for each in expected], now, count)
     measured = [each for each in expected if each.measured]
-    hosts = {host.id: host.name for host in transaction.fleet.hosts(limit=100_000)}
+    hosts = {each.host_id: each.host for each in fleet.seen}
     answer = policy_pb2.PreviewPolicyResponse(
         firings=[firing_message(each, compiled.rules.zone) for each in coming],
         vms=vm_messages(expected, hosts),
@@ -165,8 +165,8 @@ def _preview(
         stored_bytes=sum(each.stored_bytes for each in measured),
         seconds=sum(each.seconds for each in expected),
         vms_measured=len(measured),
-        warnings=warnings_of(transaction, compiled.rules, fleet, now, [each.vm.id for each in expected]),
-        spread=spread_text(compiled.rules.spread_from(coming[0].nominal).total_seconds()) if coming else "",
+        warnings=warnings_of(transaction, compiled.rules, fleet, now, [each.vm for each in expected]),
+        spread=span_text(compiled.rules.spread_from(coming[0].nominal)) if coming else "",
     )
     if points and not spec.retention.keeps_nothing:
         planned = plan_policy(transaction, Scope(policy_id=compiled.policy.id), spec.retention, now_us)

@@ -75,7 +75,7 @@ def run_views(transaction: Transaction, runs: Sequence[Run]) -> list[RunView]:
     every = [attempt for some in attempts.values() for attempt in some]
     progress = transaction.runs.progress_of([attempt.id for attempt in every])
     hosts = _host_names(transaction, {attempt.host_id for attempt in every})
-    repositories, policies = _repository_names(transaction), _policy_names(transaction)
+    repositories, policies = _repository_names(transaction), _policy_names(transaction, {run.policy_id for run in runs})
     return [
         RunView(
             run,
@@ -117,7 +117,8 @@ def vm_views(transaction: Transaction, vms: Sequence[Vm]) -> list[VmView]:
 
 
 def point_views(transaction: Transaction, points: Sequence[Point]) -> list[PointView]:
-    repositories, policies = _repository_names(transaction), _policy_names(transaction)
+    repositories = _repository_names(transaction)
+    policies = _policy_names(transaction, {point.policy_id for point in points})
     hosts = _host_names(transaction, {point.host_id for point in points})
     holds = transaction.policies.holds_of([point.id for point in points])
     return [
@@ -158,6 +159,7 @@ def _repository_names(transaction: Transaction) -> dict[str, str]:
     return {record.id: record.name for record in transaction.repositories.repositories()}
 
 
-def _policy_names(transaction: Transaction) -> dict[str, str]:
+def _policy_names(transaction: Transaction, policy_ids: set[str]) -> dict[str, str]:
     """Deleted ones too: their runs and points remain."""
-    return {policy.id: policy.name for policy in transaction.policies.policies(deleted=True)}
+    found = (transaction.policies.policy(policy_id) for policy_id in policy_ids if policy_id)
+    return {policy.id: policy.name for policy in found if policy is not None}
