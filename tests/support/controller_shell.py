@@ -17,6 +17,8 @@ from seawall.controller.certificates.authority import CertificateAuthority, key_
 from seawall.controller.certificates.server_certificate import ServerCertificate
 from seawall.controller.config import ControllerConfig
 from seawall.controller.enrolment.enrol import Enrolment
+from seawall.controller.enrolment.nonces import Nonces
+from seawall.controller.enrolment.recover import Recovery
 from seawall.controller.enrolment.service import EnrollServicer
 from seawall.controller.enrolment.tries import WrongTries
 from seawall.controller.initialise import initialise, load_operator_token_hashes
@@ -107,7 +109,11 @@ async def shell(
         drain=drain,
     )
     servicer = EnrollServicer(
-        enrolment, WrongTries(clock), ca_bundle_pem=authority.bundle_pem, agent_address=config.dialled_by_agents
+        enrolment,
+        Recovery(store, enrolment, Nonces(clock)),
+        WrongTries(clock),
+        ca_bundle_pem=authority.bundle_pem,
+        agent_address=config.dialled_by_agents,
     )
     enroll_pb2_grpc.add_EnrollServiceServicer_to_server(servicer, servers.operator)
     try:

@@ -108,3 +108,21 @@ def test_a_point_that_is_deleted_meanwhile_is_not_brought_back(checked: CheckedW
     assert checked.heal(copy).healed_manifests == 0
     with pytest.raises(ObjectMissing):
         store.get(MANIFEST)
+
+
+def test_a_point_that_a_newer_seawall_wrote_ends_neither_a_check_nor_a_healing(checked: CheckedWorld) -> None:
+    copy = checked.copied()
+    newer = manifest_name("default", str(VM), ONE)
+    body = checked.store.get(newer)
+    checked.replace(newer, body[:8] + b"\x02" + body[9:])
+    lost = lose(checked, REFMAP, "missing")
+
+    found = checked.check(CheckRequest(structure=True, read_data_percent=100))
+    assert {(each.reason, each.object_name, each.points) for each in found.findings} == {
+        (Reason.NEEDS_UPGRADE, newer, (ONE,)),
+        (Reason.REFMAP_MISSING, REFMAP, (TWO,)),
+    }
+    healed = checked.heal(copy)
+    assert [(each.reason, each.points) for each in healed.findings] == [(Reason.NEEDS_UPGRADE, (ONE,))]
+    assert healed.healed_refmaps == 1 and checked.store.get(REFMAP) == lost
+    assert checked.store.get(newer)[8] == 2, "what is newer is left as it is, whatever the copy holds"

@@ -14,17 +14,17 @@ from typing import TypeVar
 import grpc
 
 from seawall.agent.config import AgentConfig
+from seawall.agent.control.any_controller import first_that_answers
 from seawall.agent.control.channel import enrolment_channel
-from seawall.agent.control.errors import AlreadyEnrolled, ControllerSilent, NotEnrolled
+from seawall.agent.control.errors import AlreadyEnrolled, ControllerSilent
 from seawall.agent.control.failures import mapped
 from seawall.agent.control.identity import (
     FILE_NAME,
     Identity,
+    kept_key,
     load_identity,
-    new_private_key,
     save_identity,
     signing_request,
-    write_private,
 )
 from seawall.agent.control.pinned import fetch_root
 from seawall.agent.control.retry import Retry
@@ -67,7 +67,7 @@ def join_host(
         retry = Retry(clock, clock.sleep_seconds, window_seconds=RETRY_SECONDS)
         say(f"Asking the controller at {token.address} to enrol this host.")
         root = retry(_announcing(say, lambda: _root(token, clock)))
-        identity = _enroll(token, root, _join_key(config.state_dir), config.host_name, retry, say)
+        identity = _enroll(token, root, kept_key(config.state_dir / KEY_FILE_NAME), config.host_name, retry, say)
         save_identity(config.state_dir, identity)
         (config.state_dir / KEY_FILE_NAME).unlink(missing_ok=True)
     return identity
@@ -84,22 +84,6 @@ def _refuse_second(state_dir: Path, *, force: bool) -> None:
     if force or not (state_dir / FILE_NAME).exists():
         return
     raise AlreadyEnrolled(f"this host is enrolled already, as agent {load_identity(state_dir).agent_id}")
-
-
-def _join_key(state_dir: Path) -> str:
-    """The key of a join that was cut short, or a new one. A file that holds no key (a full disk, another's hand) is replaced."""
-    path = state_dir / KEY_FILE_NAME
-    if not path.exists() or not _is_key(path):
-        write_private(path, new_private_key().encode())
-    return path.read_text(encoding="ascii")
-
-
-def _is_key(path: Path) -> bool:
-    try:
-        signing_request(path.read_text(encoding="ascii"))
-    except (ValueError, TypeError, NotEnrolled):
-        return False
-    return True
 
 
 def _announcing(say: Callable[[str], None], call: Callable[[], T]) -> Callable[[], T]:
@@ -120,18 +104,7 @@ def _announcing(say: Callable[[str], None], call: Callable[[], T]) -> Callable[[
 
 
 def _root(token: JoinToken, clock: Clock) -> bytes:
-    return _first_that_answers(token, lambda address: fetch_root(address, token.ca_sha256, clock.now_us()))
-
-
-def _first_that_answers(token: JoinToken, ask: Callable[[str], T]) -> T:
-    """Any controller of the token will do. Raises ControllerSilent of the last one when all are silent."""
-    *others, last = token.addresses
-    for address in others:
-        try:
-            return ask(address)
-        except ControllerSilent:
-            continue
-    return ask(last)
+    return first_that_answers(token.addresses, lambda address: fetch_root(address, token.ca_sha256, clock.now_us()))
 
 
 def _enroll(
@@ -151,7 +124,7 @@ def _enroll(
             except grpc.RpcError as error:
                 raise mapped(error) from error
 
-    answer = retry(_announcing(say, lambda: _first_that_answers(token, ask)))
+    answer = retry(_announcing(say, lambda: first_that_answers(token.addresses, ask)))
     return Identity(
         answer.agent_id,
         answer.agent_address,
@@ -159,4 +132,5 @@ def _enroll(
         key_pem,
         answer.ca_bundle_pem.decode(),
         host_name,
+        token.address,
     )

@@ -34,6 +34,8 @@ def print_host(output: Output, found: limits_pb2.HostAdmission) -> None:
 
 
 def host_state(host: resources_pb2.Host) -> str:
+    if host.revoked:
+        return "revoked"
     state = "online" if host.online else "offline"
     if host.draining:
         return f"{state}, draining"

@@ -18,6 +18,8 @@ from seawall.agent.control.errors import NotEnrolled
 from seawall.repository.store.files import sync_folder
 
 FILE_NAME = "identity.json"
+PENDING_KEY = "renewal-key.pem"
+"""In the state directory while a new certificate is asked for; after a lost answer it is the one that the controller knows."""
 JOIN_ANEW = "Make a token with `seawall host token` and run `seawall agent join --force TOKEN` on this host."
 
 
@@ -31,11 +33,19 @@ class Identity:
     private_key_pem: str = field(repr=False)
     ca_bundle_pem: str
     host_name: str = ""  # the name that was given when it joined; empty: the machine's own
+    enrol_address: str = (
+        ""  # host:port where it joined, several with commas; where it recovers. Empty: it joined before that was kept
+    )
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """host:port of each controller."""
         return tuple(self.address.split(","))
+
+    @property
+    def enrol_addresses(self) -> tuple[str, ...]:
+        """host:port of each controller's operator port."""
+        return tuple(self.enrol_address.split(",")) if self.enrol_address else ()
 
     def lifetime(self) -> tuple[datetime, datetime]:
         """(valid from, valid until) of the certificate."""
@@ -67,7 +77,7 @@ def _of(values: object) -> Identity:
     """Raises ValueError naming what is not as it should be."""
     if not isinstance(values, dict):
         raise ValueError("it is no identity of an agent")
-    wrong = ({each.name for each in fields(Identity)} ^ set(values)) - {"host_name"}
+    wrong = ({each.name for each in fields(Identity)} ^ set(values)) - {"host_name", "enrol_address"}
     if wrong:
         raise ValueError(f"missing or unknown: {', '.join(sorted(wrong))}")
     return Identity(**values)
@@ -78,10 +88,10 @@ def _usable(identity: Identity) -> Identity:
     for name, value in asdict(identity).items():
         if not isinstance(value, str):
             raise TypeError(f"{name} is not text")
-    for address in identity.addresses:
+    for address in (*identity.addresses, *identity.enrol_addresses):
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise ValueError(f"its address {identity.address!r} is not host:port")
+            raise ValueError(f"its address {address!r} is not host:port")
     certificate = x509.load_pem_x509_certificate(identity.certificate_pem.encode())
     x509.load_pem_x509_certificates(identity.ca_bundle_pem.encode())
     key = serialization.load_pem_private_key(identity.private_key_pem.encode(), password=None)
@@ -117,6 +127,24 @@ def new_private_key() -> str:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()
+
+
+def kept_key(path: Path) -> str:
+    """The key of an exchange that was cut short, or a new one, kept until its answer is written: the controller may have bound it already.
+
+    A file that holds no key (a full disk, another's hand) is replaced.
+    """
+    if not path.exists() or not _is_key(path):
+        write_private(path, new_private_key().encode())
+    return path.read_text(encoding="ascii")
+
+
+def _is_key(path: Path) -> bool:
+    try:
+        signing_request(path.read_text(encoding="ascii"))
+    except (ValueError, TypeError, NotEnrolled):
+        return False
+    return True
 
 
 def signing_request(private_key_pem: str) -> bytes:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from seawall.agent.config import AgentConfig
-from seawall.agent.control.identity import Identity, new_private_key, save_identity, signing_request
+from seawall.agent.control.identity import PENDING_KEY, Identity, kept_key, save_identity, signing_request
 from seawall.agent.supervisor.link import Link
 from seawall.agent.supervisor.state import SupervisorState
 from seawall.agent.supervisor.timing import Timing
@@ -47,7 +47,8 @@ class Renewal:
         return self._timing.renewal_check
 
     async def _renew(self) -> None:
-        key = new_private_key()
+        pending = self._config.state_dir / PENDING_KEY
+        key = await asyncio.to_thread(kept_key, pending)
         renewed = await self._link.renew(signing_request(key))
         identity = replace(
             self._state.identity,
@@ -56,6 +57,7 @@ class Renewal:
             ca_bundle_pem=renewed.ca_bundle_pem or self._state.identity.ca_bundle_pem,
         )
         await asyncio.to_thread(save_identity, self._config.state_dir, identity)
+        pending.unlink(missing_ok=True)
         self._state.identity = identity
         _log.info("certificate_renewed", expires=datetime_of(int(identity.lifetime()[1].timestamp() * 1e6)).isoformat())
         await self._link.replace(identity)

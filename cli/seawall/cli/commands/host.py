@@ -6,7 +6,7 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 
 from seawall.api.v1 import operator_pb2
-from seawall.cli.commands.host_service import cordon_host, drain_host, set_host, show_host, uncordon_host
+from seawall.cli.commands.host_service import cordon_host, drain_host, revoke_host, set_host, show_host, uncordon_host
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.host_text import host_state
@@ -49,6 +49,7 @@ app.command("set")(set_host)
 app.command("cordon")(cordon_host)
 app.command("drain")(drain_host)
 app.command("uncordon")(uncordon_host)
+app.command("revoke")(revoke_host)
 
 
 @app.command("token")

@@ -1,4 +1,4 @@
-"""`seawall host show`, `set`, `cordon`, `drain` and `uncordon`: one host, and whether it takes work."""
+"""`seawall host show`, `set`, `cordon`, `drain`, `uncordon` and `revoke`: one host, and whether it takes work."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import typer
 
 from seawall.api.v1 import limits_pb2, operator_pb2
 from seawall.cli.completion import host_names
+from seawall.cli.confirming import confirm
 from seawall.cli.connection import Controller, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.host_text import print_host
@@ -76,6 +77,33 @@ def drain_host(
         if as_json:
             return output.json(found)
         print_host(output, found)
+
+
+def revoke_host(
+    host: HostArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Refuse a host for ever, within 5 seconds, whatever certificate it shows: it was stolen, or it is gone for good.
+
+    Its restore points stay. To come back it joins with a new token, as a new host: seawall host token
+    """
+    with session(config, as_json) as (controller, output):
+        found = controller.call(controller.limits.GetHost, limits_pb2.GetHostRequest(host=host)).host.host
+        if not yes:
+            confirm(
+                output,
+                f"Refuse {found.name} ({found.host_id}) for ever?",
+                f"{found.name} would be refused for ever.",
+                refused="Nothing was revoked.",
+            )
+        request = operator_pb2.RevokeHostRequest(request_id=new_request_id(), host=found.host_id)
+        answer = controller.call(controller.admin.RevokeHost, request)
+        if as_json:
+            return output.json(answer)
+        output.line(f"{found.name} is revoked: within 5 seconds no call of it is answered any more.")
+        output.note("Runs on it end as failed once its lease is over. Its restore points stay.")
 
 
 def _wait(controller: Controller, output: Output, found: limits_pb2.HostAdmission) -> limits_pb2.HostAdmission:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from seawall.cli.up.places import Places
 from seawall.cli.up.plan import Found, Membership, membership
-from seawall.repository.clock import datetime_of
 
 CONNECT_SECONDS = 1.0
 
@@ -44,7 +43,9 @@ def membership_of_agent(places: Places, now_us: int) -> Membership:
     enrolled_ca, expired = "" if (places.agent / "identity.json").exists() else None, False
     with suppress(NotEnrolled):
         identity = load_identity(places.agent)
-        enrolled_ca, expired = identity.ca_bundle_pem, identity.lifetime()[1] <= datetime_of(now_us)
+        # One that knows where it joined recovers by itself.
+        expired = identity.expired(now_us) and not identity.enrol_addresses
+        enrolled_ca = identity.ca_bundle_pem
     return membership(enrolled_ca, own_ca(places) or "", expired)
 
 

@@ -4,13 +4,15 @@ import asyncio
 from typing import Any
 
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 
 from seawall.api.v1 import enroll_pb2, enroll_pb2_grpc
 from seawall.controller.enrolment.enrol import Application, Enrolment
+from seawall.controller.enrolment.recover import Recovery, RecoveryClaim
 from seawall.controller.enrolment.tries import WrongTries, caller_of
 from seawall.controller.errors import Unauthenticated
+from seawall.controller.services.convert_time import timestamp
+from seawall.controller.text import printable
 
 _log = structlog.get_logger()
 
@@ -18,8 +20,11 @@ _log = structlog.get_logger()
 class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
     """Errors leave as ControllerError; the status interceptor maps them."""
 
-    def __init__(self, enrolment: Enrolment, tries: WrongTries, *, ca_bundle_pem: bytes, agent_address: str) -> None:
+    def __init__(
+        self, enrolment: Enrolment, recovery: Recovery, tries: WrongTries, *, ca_bundle_pem: bytes, agent_address: str
+    ) -> None:
         self._enrolment = enrolment
+        self._recovery = recovery
         self._tries = tries
         self._ca_bundle_pem = ca_bundle_pem
         self._agent_address = agent_address
@@ -38,12 +43,37 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
             _log.warning("enrol.refused", caller=caller, reason=error.reason)
             raise
         _log.info("enrol.done", caller=caller, agent_id=agent.agent_id, host=agent.host_name)
-        expires_at = Timestamp()
-        expires_at.FromMicroseconds(agent.certificate_expires_us)
         return enroll_pb2.EnrollResponse(
             agent_id=agent.agent_id,
             certificate_pem=agent.certificate_pem,
             ca_bundle_pem=self._ca_bundle_pem,
             agent_address=self._agent_address,
-            expires_at=expires_at,
+            expires_at=timestamp(agent.certificate_expires_us),
+        )
+
+    async def BeginRecovery(
+        self, request: enroll_pb2.BeginRecoveryRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> enroll_pb2.BeginRecoveryResponse:
+        self._tries.check(caller_of(context.peer()))
+        return enroll_pb2.BeginRecoveryResponse(nonce=self._recovery.begin(request.agent_id))
+
+    async def Recover(
+        self, request: enroll_pb2.RecoverRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> enroll_pb2.RecoverResponse:
+        caller = caller_of(context.peer())
+        self._tries.check(caller)
+        claim = RecoveryClaim(request.agent_id, request.nonce, request.csr_der, request.signature)
+        try:
+            issued = await asyncio.to_thread(self._recovery.recover, claim)
+        except Unauthenticated as error:
+            if error.reason == "RECOVERY_REFUSED":
+                self._tries.wrong(caller)
+            _log.warning("recovery.refused", caller=caller, agent_id=printable(request.agent_id), reason=error.reason)
+            raise
+        _log.info("recovery.done", caller=caller, agent_id=request.agent_id)
+        return enroll_pb2.RecoverResponse(
+            certificate_pem=issued.chain_pem,
+            ca_bundle_pem=self._ca_bundle_pem,
+            agent_address=self._agent_address,
+            expires_at=timestamp(issued.expires_us),
         )

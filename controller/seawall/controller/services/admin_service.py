@@ -1,4 +1,4 @@
-"""AdminService on the wire: join tokens."""
+"""AdminService on the wire: join tokens, and hosts that are revoked."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from seawall.controller.enrolment.tokens import DEFAULT_TTL_SECONDS, create_join
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.services.convert_time import seconds_of, timestamp
 from seawall.controller.services.once import Once
+from seawall.controller.services.revoking import Revoking
 from seawall.repository.clock import Clock
 
 CONTEXT = "answer/join-token"
@@ -33,8 +34,11 @@ class EnrolPlace:
 class AdminServicer(operator_pb2_grpc.AdminServiceServicer):
     """Errors leave as ControllerError; the status interceptor maps them."""
 
-    def __init__(self, enrolment: EnrolmentStore, place: EnrolPlace, once: Once, box: SecretBox, clock: Clock) -> None:
+    def __init__(
+        self, enrolment: EnrolmentStore, revoking: Revoking, place: EnrolPlace, once: Once, box: SecretBox, clock: Clock
+    ) -> None:
         self._enrolment = enrolment
+        self._revoking = revoking
         self._place = place
         self._once = once
         self._box = box
@@ -52,6 +56,11 @@ class AdminServicer(operator_pb2_grpc.AdminServiceServicer):
         sealed = await self._once.around("CreateJoinToken", request.request_id, act)
         token, expires_us = json.loads(self._box.open(b64decode(sealed), CONTEXT).reveal())
         return operator_pb2.CreateJoinTokenResponse(token=token, expires_at=timestamp(expires_us))
+
+    async def RevokeHost(
+        self, request: operator_pb2.RevokeHostRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> operator_pb2.RevokeHostResponse:
+        return operator_pb2.RevokeHostResponse(host=await self._revoking.revoke(request.request_id, request.host))
 
     def _create(self, request: operator_pb2.CreateJoinTokenRequest) -> str:
         ttl_seconds = seconds_of(request.ttl) if request.HasField("ttl") else DEFAULT_TTL_SECONDS

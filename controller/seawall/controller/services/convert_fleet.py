@@ -28,6 +28,7 @@ def host_message(view: HostView) -> resources_pb2.Host:
         cordoned=host.service is not Service.IN_SERVICE,
         draining=host.service is Service.DRAINING,
         site=host.site,
+        revoked=host.revoked,
     )
 
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from seawall.repository.checking.opened_point import opened_point
 from seawall.repository.checking.port import CommittedPoint, Ledger, PointDamage
-from seawall.repository.errors import IntegrityError, ObjectMissing, RefmapInvalid, StoreRefused, WrongKey
+from seawall.repository.errors import (
+    FormatUnsupported,
+    IntegrityError,
+    ObjectMissing,
+    RefmapInvalid,
+    StoreRefused,
+    WrongKey,
+)
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.manifest import PAGE_BYTES, PAGES_PER_NODE, Child, DiskManifest, entry_offsets
 from seawall.repository.format.record import Locator
@@ -45,7 +52,7 @@ def _damage(repository: OpenRepository, point: CommittedPoint, bad: Bad) -> Poin
     name = point.name
     try:
         slots = repository.read_refmap(name.tenant, name.vm_id, name.point_id).slots()
-    except (ObjectMissing, IntegrityError, RefmapInvalid, StoreRefused):
+    except (ObjectMissing, IntegrityError, RefmapInvalid, StoreRefused, FormatUnsupported):
         slots = {}  # nobody can tell what it needs: the structure check says so
     lost = {pack_id: np.intersect1d(slots[pack_id], bad[pack_id]) for pack_id in slots.keys() & bad.keys()}
     lost = {pack_id: found for pack_id, found in sorted(lost.items()) if len(found)}
@@ -65,9 +72,9 @@ def _ranges(repository: OpenRepository, name: PointName, lost: Bad) -> dict[str,
     """Disk -> what of it cannot be read. Empty where even that cannot be told."""
     try:
         reader = opened_point(repository, name)
-    except _UNKNOWN:
+        found = {disk.disk: merged(_disk_ranges(reader, disk, lost)) for disk in reader.root.disks}
+    except (*_UNKNOWN, FormatUnsupported):
         return {}
-    found = {disk.disk: merged(_disk_ranges(reader, disk, lost)) for disk in reader.root.disks}
     return {disk: ranges for disk, ranges in found.items() if ranges}
 
 

@@ -138,7 +138,7 @@ class _Check:
 
 
 def check(repository: OpenRepository, ledger: Ledger, request: CheckRequest, clock: Clock) -> CheckResult:
-    """Raises StoreUnavailable, BucketMissing (begin again later), FormatUnsupported, and what the ledger raises."""
+    """Raises StoreUnavailable, BucketMissing (begin again later), and what the ledger raises."""
     work = _Check(repository, ledger, request, clock.now_us())
     if request.structure:
         work.structure()

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from seawall.repository.errors import FormatUnsupported
+from seawall.repository.format.layout import PointName, manifest_name
+
 FINDINGS_KEPT = 1000
 POINTS_KEPT = 20
 POINTS_KNOWN = 1000
@@ -143,3 +146,9 @@ class Findings:
             kept = (*finding.points, point)[:POINTS_KEPT]
             finding = replace(finding, points=kept, points_total=finding.points_total + 1)
         self._found[key] = finding
+
+
+def newer(findings: Findings, point: PointName, error: FormatUnsupported) -> None:
+    """A point, or something that it needs, was written by a newer Seawall: said of this point, and nothing else follows from it."""
+    name = manifest_name(point.tenant, point.vm_id, point.point_id)
+    findings.add(Reason.NEEDS_UPGRADE, name, str(error), (point.point_id,))

@@ -48,7 +48,7 @@ def require_copy(repository: OpenRepository, copy: Store) -> None:
 
 
 def heal(repository: OpenRepository, ledger: Ledger, copy: Store) -> HealResult:
-    """Raises as `require_copy` does, StoreUnavailable, BucketMissing, StoreFull, FormatUnsupported, and what the ledger raises."""
+    """Raises as `require_copy` does, StoreUnavailable, BucketMissing, StoreFull, and what the ledger raises."""
     require_copy(repository, copy)
     findings = Findings()
     damaged = ledger.damaged_packs()

@@ -7,12 +7,19 @@ hash that the manifest names.
 from dataclasses import dataclass, replace
 
 from seawall.repository.bounded import REFMAP_BYTES, read_bounded
-from seawall.repository.checking.finding import Findings, Reason
+from seawall.repository.checking.finding import Findings, Reason, newer
 from seawall.repository.checking.port import Ledger
 from seawall.repository.collecting.announce import require_newest
 from seawall.repository.collecting.port import PointRoot, RootState
 from seawall.repository.collecting.rebuilding import rebuilt_refmap
-from seawall.repository.errors import IntegrityError, ObjectMissing, RefmapInvalid, StoreRefused, WrongKey
+from seawall.repository.errors import (
+    FormatUnsupported,
+    IntegrityError,
+    ObjectMissing,
+    RefmapInvalid,
+    StoreRefused,
+    WrongKey,
+)
 from seawall.repository.format.layout import PointName, manifest_name, refmap_name
 from seawall.repository.format.root_object import object_hash
 from seawall.repository.repository import OpenRepository
@@ -28,13 +35,16 @@ class HealedPoints:
 
 
 def heal_points(repository: OpenRepository, ledger: Ledger, copy: Store, findings: Findings) -> HealedPoints:
-    """Raises StoreUnavailable, BucketMissing, FormatUnsupported, and what the ledger raises."""
+    """A point that a newer Seawall wrote is reported and left as it is. Raises StoreUnavailable, BucketMissing, what the ledger raises."""
     good = replace(repository, store=copy)
     manifests = refmaps = 0
     for point in ledger.points():
         ledger.may_continue()
-        manifests += _heal_manifest(repository, ledger, good, point.name, findings)
-        refmaps += _heal_refmap(repository, ledger, good, point.name, findings)
+        try:
+            manifests += _heal_manifest(repository, ledger, good, point.name, findings)
+            refmaps += _heal_refmap(repository, ledger, good, point.name, findings)
+        except FormatUnsupported as error:
+            newer(findings, point.name, error)
     return HealedPoints(manifests, refmaps)
 
 

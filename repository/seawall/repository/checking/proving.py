@@ -4,13 +4,13 @@ Called at the end of a check. Pages that a proven point of the VM has are not re
 """
 
 from seawall.repository.batches import in_batches
-from seawall.repository.checking.finding import Findings, Reason
+from seawall.repository.checking.finding import Findings, newer
 from seawall.repository.checking.opened_point import opened_point
 from seawall.repository.checking.port import Ledger, Unproven
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.checking.tree import SoundPages
 from seawall.repository.errors import FormatUnsupported, RepositoryError, TemporaryError
-from seawall.repository.format.layout import PointName, manifest_name
+from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.repository import OpenRepository
 
@@ -43,8 +43,7 @@ def _is_sound(check: StructureCheck, name: PointName, sound: SoundPages, finding
     try:
         return check.one(name, sound)
     except FormatUnsupported as error:
-        where = manifest_name(name.tenant, name.vm_id, name.point_id)
-        findings.add(Reason.NEEDS_UPGRADE, where, str(error), (name.point_id,))
+        newer(findings, name, error)
         return False
 
 

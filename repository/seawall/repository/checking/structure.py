@@ -7,11 +7,18 @@ point. Points may be deleted and packs compacted meanwhile: what is found is loo
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from seawall.repository.checking.finding import Findings, Reason
+from seawall.repository.checking.finding import Findings, Reason, newer
 from seawall.repository.checking.port import Ledger, PackFacts
 from seawall.repository.checking.tables import Tables
 from seawall.repository.checking.tree import SoundPages, TreeCheck, bad_slots, differs
-from seawall.repository.errors import IntegrityError, ObjectMissing, RefmapInvalid, StoreRefused, WrongKey
+from seawall.repository.errors import (
+    FormatUnsupported,
+    IntegrityError,
+    ObjectMissing,
+    RefmapInvalid,
+    StoreRefused,
+    WrongKey,
+)
 from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, manifest_name, parse_point_name, refmap_name
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root import Root
@@ -42,20 +49,29 @@ class StructureCheck:
         self._tables = Tables(repository, ledger, unreadable)
 
     def run(self) -> Iterator[int]:
-        """Yields the number of points behind it after each. Raises StoreUnavailable, BucketMissing, FormatUnsupported."""
+        """Yields the number of points behind it after each. Raises StoreUnavailable, BucketMissing."""
         points = sorted(one.name for one in self._ledger.points())
         self._strangers(points)
         done = 0
         for _, of_vm in groupby(points, key=lambda point: (point.tenant, point.vm_id)):
             sound = SoundPages()
             for point in of_vm:
-                if not self._point(point, sound):
-                    self._ledger.proved(point, False)  # whatever an earlier look said
+                self._look(point, sound)
                 done += 1
                 yield done
 
+    def _look(self, point: PointName, sound: SoundPages) -> None:
+        """A point that a newer Seawall wrote is reported and left as it is: any host may write one, and it must not hide the others."""
+        try:
+            whole = self._point(point, sound)
+        except FormatUnsupported as error:
+            newer(self._findings, point, error)
+            return
+        if not whole:
+            self._ledger.proved(point, False)  # whatever an earlier look said
+
     def one(self, point: PointName, sound: SoundPages) -> bool:
-        """Whether nothing is wrong with its structure. Raises as `run` does."""
+        """Whether nothing is wrong with its structure. Raises as `run` does, and FormatUnsupported."""
         return self._point(point, sound)
 
     def _strangers(self, points: Sequence[PointName]) -> None:

@@ -3,6 +3,7 @@
 Two controllers on copies of one database may take the same number; then the name behind it decides, for both alike.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from seawall.repository.format.layout import EPOCHS_PREFIX, epoch_name, parse_epoch_name
@@ -37,3 +38,8 @@ def leader_mark(name: str) -> LeaderMark | None:
     """None: not a name of such an object."""
     parts = parse_epoch_name(name)
     return None if parts is None else LeaderMark(*parts)
+
+
+def leads(mine: LeaderMark, announced: Collection[LeaderMark]) -> bool:
+    """Whether this mark lies there and every other has a lower number. Of two with one number neither leads: both rise."""
+    return mine in announced and all(mark.epoch < mine.epoch for mark in announced if mark != mine)

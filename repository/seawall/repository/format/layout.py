@@ -18,6 +18,7 @@ TOMBSTONES_PREFIX = "v1/t/"
 EPOCHS_PREFIX = "v1/c/epoch/"
 CONDEMNED_PREFIX = "v1/c/condemned/"
 TRIMMED_PREFIX = "v1/c/trimmed/"
+EXPORTS_PREFIX = "v1/c/export/"
 REFMAPS_PREFIX = "v1/r/"
 HAND_INS_PREFIX = "v1/a/"
 CONFIG_COPIES = 3
@@ -34,6 +35,7 @@ _HAND_IN = re.compile(rf"v1/a/({ID_PATTERN})/(root|refmap|log)-([0-9a-f]{{64}})"
 _EPOCH = re.compile(rf"v1/c/epoch/([0-9]{{12}})-({ID_PATTERN})")
 _CONDEMNED = re.compile(r"v1/c/condemned/([0-9]{12})-([0-9]{12})")
 _TRIMMED = re.compile(r"v1/c/trimmed/([0-9]{12})")
+_EXPORT = re.compile(r"v1/c/export/([0-9]{12})-([0-9]{12})")
 _NUMBERS_END = 1 << 32
 
 
@@ -130,6 +132,11 @@ def trimmed_name(seq: int) -> str:
     return f"{TRIMMED_PREFIX}{_padded(seq)}"
 
 
+def export_name(epoch: int, number: int) -> str:
+    """What a controller knows beside the repository: `v1/c/export/<epoch>-<number>`, the greatest counts."""
+    return f"{EXPORTS_PREFIX}{_padded(epoch)}-{_padded(number)}"
+
+
 def pack_generations_prefix(tenant: str, pack_id: bytes) -> str:
     """All generations of one pack begin with it."""
     return pack_name(tenant, pack_id, 0)[:-1]
@@ -196,6 +203,12 @@ def parse_trimmed_name(name: str) -> int | None:
     """The number."""
     match = _TRIMMED.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def parse_export_name(name: str) -> tuple[int, int] | None:
+    """(epoch, number)."""
+    match = _EXPORT.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _counted(number: int, least: int) -> int:

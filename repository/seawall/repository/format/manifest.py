@@ -4,6 +4,7 @@ A disk is a row of 64 MiB pages. A leaf lists the chunks of one page; an inner n
 so that a refmap is a union and nobody decodes every leaf. This module gathers the three levels; each has a module of its own.
 """
 
+from seawall.repository.format.checkpoint import Checkpoint
 from seawall.repository.format.leaf import (
     LEAF_ENTRY,
     PAGE_BYTES,
@@ -17,7 +18,6 @@ from seawall.repository.format.leaf import (
 from seawall.repository.format.node import PAGES_PER_NODE, ZERO_CHILD, Child, InnerNode, decode_node, encode_node
 from seawall.repository.format.root import (
     NODE_BYTES,
-    Checkpoint,
     DiskManifest,
     Member,
     Root,

@@ -5,7 +5,6 @@ header | (record header | body)* | table of contents | sealed list of h | footer
 The writing pipeline builds them, the controller reads their tables into the index, readers fetch bodies by locator and never read a table.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -54,7 +53,6 @@ class SealedPack:
     pack_id: bytes
     body: bytes | bytearray | memoryview
     """A view of the builder's buffer where the builder was given one: valid until the buffer's owner takes it back."""
-    md5: bytes
     table: NDArray[np.void]  # TABLE_ENTRY
     meta: bool
 
@@ -143,8 +141,7 @@ class PackBuilder:
         table = table_of(self._rows)
         self._finish(table, sealed_hashes)
         body = self._buffer if self._own else memoryview(self._buffer)[: self._length]
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()  # Content-MD5 of the signed PUT, nothing else
-        return SealedPack(pack_id_of(body), body, md5, table, self._meta)
+        return SealedPack(pack_id_of(body), body, table, self._meta)
 
     def _seal_hashes(self, table_hash: bytes) -> bytes:
         return seal_hashes(self._hashes, self._lineage_id, table_hash, self._public_key)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+import numpy as np
 from blake3 import blake3
 
 from seawall.repository.crypto.aead import BOX_OVERHEAD_BYTES, new_nonces, open_box, seal_box_into
@@ -32,9 +33,8 @@ class ChunkType(IntEnum):
     """Pages and nodes of manifests, members (domain XML, NVRAM)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A sealed chunk, ready for a pack. `body` = nonce (12) + ciphertext + tag (16)."""
+class Record(NamedTuple):
+    """A sealed chunk, ready for a pack. `body` = nonce (12) + ciphertext + tag (16). A tuple: it is made in a third of the time."""
 
     h: bytes
     chunk_id: bytes
@@ -89,14 +89,15 @@ def seal_with_nonces(
     ):
         raise ValueError("a chunk is at most 16 MiB, its hash 32 bytes, a lineage id 16 bytes")
     packed = _packed([plaintext for _, plaintext in chunks], level)
-    room = memoryview(bytearray(sum(len(data) + BOX_OVERHEAD_BYTES for _, data in packed)))
+    size = sum([len(data) for _, data in packed]) + BOX_OVERHEAD_BYTES * len(packed)
+    room = memoryview(np.empty(size, dtype=np.uint8))  # type: ignore[arg-type]  # not cleared first, as a bytearray is
     records, end = [], 0
     for (h, plaintext), (codec, data), nonce in zip(chunks, packed, nonces, strict=True):
         start, end = end, end + len(data) + BOX_OVERHEAD_BYTES
-        body, identity = room[start:end], chunk_id(h)
-        aad = _associated_data(lineage_id, identity, type, codec, len(plaintext))
+        body, identity, raw_bytes = room[start:end], chunk_id(h), len(plaintext)
+        aad = _AAD.pack(SUITE, type, codec, raw_bytes, identity, lineage_id)
         seal_box_into(body, chunk_key(h), nonce, data, aad)
-        records.append(Record(h, identity, type, codec, len(plaintext), body, body_hash_of(body)))
+        records.append(Record(h, identity, type, codec, raw_bytes, body, blake3(body).digest(length=BODY_HASH_BYTES)))
     return records
 
 

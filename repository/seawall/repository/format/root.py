@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from seawall.repository.crypto.chunk import HASH_BYTES
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.canonical import from_canonical, to_canonical
+from seawall.repository.format.checkpoint import Checkpoint
 from seawall.repository.format.leaf import PAGE_BYTES
 from seawall.repository.format.names import check_id, check_tenant
 from seawall.repository.format.node import PAGES_PER_NODE, Child, child_is_sound, locator_is_sound
@@ -29,16 +30,6 @@ class DiskManifest:
     why: str
     nodes: tuple[Child, ...]
     source_id: str = ""  # "inode:1234": tells the file at `source` from another that takes its path; "": cannot be told
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The libvirt checkpoint born with this point; counts as a base only once the point is committed."""
-
-    name: str
-    agent_id: str
-    xml: str
-    disks: tuple[str, ...]  # those with a bitmap
 
 
 @dataclass(frozen=True, slots=True)

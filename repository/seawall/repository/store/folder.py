@@ -4,7 +4,6 @@ Objects are files of mode 0600 under their names; names with a leading dot belon
 """
 
 import os
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused
 from seawall.repository.store.files import HIDDEN, our_errors, read_file, read_suffix, sync_folder, write_file
 from seawall.repository.store.names import check_length, check_name, check_prefix
 from seawall.repository.store.port import ObjectInfo, SignedPut
+from seawall.repository.store.signed_headers import put_headers
 
 
 class FolderStore:
@@ -75,13 +75,10 @@ class FolderStore:
         with self._errors(name):
             path = self._path(name)
             self._make_parents(path)
-        headers = {
-            "Content-Length": str(check_length(length)),
-            "Content-MD5": b64encode(md5).decode(),
-            "If-None-Match": "*",
-        }
+        headers = put_headers(length, md5)
         expires_us = self._expiry_us(expires_seconds)
-        return SignedPut(_file_url(path, expires_us), headers, expires_us)
+        bound = f"&md5={md5.hex()}" if md5 else ""
+        return SignedPut(_file_url(path, expires_us) + bound, headers, expires_us)
 
     def sign_get(self, name: str, *, expires_seconds: int) -> str:
         return _file_url(self._path(name), self._expiry_us(expires_seconds))

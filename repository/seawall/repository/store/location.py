@@ -55,6 +55,11 @@ class FolderLocation:
 Location = S3Location | FolderLocation
 
 
+def is_protected(location: Location) -> bool:
+    """Whether bytes cannot be altered unseen on their way there: over TLS, or into a folder, which its file system answers for."""
+    return isinstance(location, FolderLocation) or not (location.endpoint or "https:").startswith("http:")
+
+
 def parse_location(url: str) -> Location:
     """Raises LocationInvalid."""
     try:

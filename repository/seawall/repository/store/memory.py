@@ -1,13 +1,13 @@
 """A store in this process's memory: for tests of everything above the port. It passes the same contract suite as the real ones."""
 
 import threading
-from base64 import b64encode
 from collections.abc import Iterator
 
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.errors import ObjectExists, ObjectMissing
 from seawall.repository.store.names import check_length, check_name, check_prefix
 from seawall.repository.store.port import ObjectInfo, SignedPut
+from seawall.repository.store.signed_headers import put_headers
 
 
 class MemoryStore:
@@ -55,11 +55,7 @@ class MemoryStore:
         yield from sorted((info for info in infos if info.name.startswith(prefix)), key=lambda info: info.name)
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
-        headers = {
-            "Content-Length": str(check_length(length)),
-            "Content-MD5": b64encode(md5).decode(),
-            "If-None-Match": "*",
-        }
+        headers = put_headers(length, md5)
         return SignedPut(f"{self._url}/{check_name(name)}", headers, self._clock.now_us() + expires_seconds * 1_000_000)
 
     def sign_get(self, name: str, *, expires_seconds: int) -> str:

@@ -46,6 +46,8 @@ class StoreCapabilities:
     """A body that is not what its Content-MD5 says is refused."""
     signed_condition: bool
     """A presigned PUT is refused when its `If-None-Match` is left out: whoever holds the URL cannot overwrite."""
+    bare_put: bool = False
+    """A presigned PUT without a Content-MD5 is taken, and its length is held to (buckets with Object Lock demand a checksum)."""
     warnings: tuple[str, ...] = ()
     """A plain sentence for each promise that is not kept, for the operator."""
 
@@ -87,7 +89,7 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectInfo]: ...
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
-        """A URL for one create-only PUT of exactly this length (bytes) and MD5 (16 bytes). Asks the store nothing."""
+        """A URL for one create-only PUT of exactly this length (bytes) and MD5 (16 bytes; b"": of any content). Asks the store nothing."""
 
     def sign_get(self, name: str, *, expires_seconds: int) -> str: ...
 

@@ -3,7 +3,6 @@
 Servers accept conditions and checksums and ignore them without a word; versioning or Object Lock can switch a condition off.
 """
 
-import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from seawall.repository.errors import ObjectExists, ObjectMissing, StoreRefused, StoreUnavailable
 from seawall.repository.store.port import SignedPut, SignedTransfer, Store, StoreCapabilities, StoredAs
+from seawall.repository.store.signed_headers import ANY_CONTENT, md5_of
 
 PROBE_PREFIX = "v1/c/probe/"
 _RACERS = 4
@@ -48,6 +48,7 @@ def probe(store: Store, transfer: SignedTransfer) -> StoreCapabilities:
         create_only_atomic=all(trial.run(_has_one_winner) for _ in range(_RACES)),
         md5_checked=trial.run(_refuses_wrong_md5),
         signed_condition=trial.run(_refuses_missing_condition),
+        bare_put=trial.run(_takes_bare_put),
     )
     return replace(found, warnings=tuple(text for name, text in _WARNINGS.items() if not getattr(found, name)))
 
@@ -71,8 +72,7 @@ class _Trial:
             self.store.delete(name)
 
     def sign(self, name: str, body: bytes) -> SignedPut:
-        md5 = hashlib.md5(body, usedforsecurity=False).digest()
-        return self.store.sign_put(name, len(body), md5, expires_seconds=_EXPIRES_SECONDS)
+        return self.store.sign_put(name, len(body), md5_of(body), expires_seconds=_EXPIRES_SECONDS)
 
 
 def _signed_put_works(trial: _Trial, name: str) -> bool:
@@ -159,6 +159,15 @@ def _refuses_missing_condition(trial: _Trial, name: str) -> bool:
     target = trial.sign(name, b"overwriting")
     bare = {key: value for key, value in target.headers.items() if key != "If-None-Match"}
     return not _stores(trial.transfer, replace(target, headers=bare), b"overwriting")
+
+
+def _takes_bare_put(trial: _Trial, name: str) -> bool:
+    """Whether packs may be sent without their MD5: what comes is kept as it was sent, and a second one is refused as ever."""
+    body = secrets.token_bytes(_TRIAL_BYTES)
+    target = trial.store.sign_put(name, len(body), ANY_CONTENT, expires_seconds=_EXPIRES_SECONDS)
+    if not _stores(trial.transfer, target, body):
+        return False
+    return not _stores(trial.transfer, target, body[::-1]) and trial.store.get(name) == body
 
 
 def _stores(transfer: SignedTransfer, target: SignedPut, body: bytes) -> bool:

@@ -1,11 +1,10 @@
 """A store in an S3 bucket, through boto3: the only module that imports it. Used where storage keys are: controller, maintenance, rescue.
 
-Tuned for a third of boto3's default CPU: payloads unsigned (Content-MD5 is signed and binds the body), no extra checksums, path style, no
+Tuned for a third of boto3's default CPU: payloads unsigned (a Content-MD5 is signed and binds the body), no extra checksums, path style, no
 retries inside boto (the retry decorator has them all).
 """
 
 import copy
-import hashlib
 import io
 from base64 import b64encode
 from collections import deque
@@ -37,6 +36,7 @@ from seawall.repository.store.location import REGION_DEFAULT, S3Credentials, S3L
 from seawall.repository.store.names import check_length, check_name, check_prefix
 from seawall.repository.store.port import ObjectInfo, SignedPut
 from seawall.repository.store.s3_errors import from_status
+from seawall.repository.store.signed_headers import md5_of, put_headers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -85,9 +85,12 @@ class S3Store:
         content = bytes(body)
         deadline = Deadline(self._clock, f"{name} in {self.url}")
         condition = {"IfNoneMatch": "*"} if create_only else {}
-        digest = hashlib.md5(content, usedforsecurity=False).digest()
         self._call(
-            "put_object", name, Body=_WatchedBody(content, deadline), ContentMD5=b64encode(digest).decode(), **condition
+            "put_object",
+            name,
+            Body=_WatchedBody(content, deadline),
+            ContentMD5=b64encode(md5_of(content)).decode(),
+            **condition,
         )
 
     def get(self, name: str) -> bytes:
@@ -122,13 +125,11 @@ class S3Store:
         return _Listing(lambda token: self._list_page(prefix, token), self._location.prefix, prefix, self.url)
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
-        """Everything that the caller must not choose is in the signature: key, length, MD5 and the condition."""
-        headers = {
-            "Content-Length": str(check_length(length)),
-            "Content-MD5": b64encode(md5).decode(),
-            "If-None-Match": "*",
-        }
-        parameters = {"ContentLength": length, "ContentMD5": headers["Content-MD5"], "IfNoneMatch": "*"}
+        """Everything that the caller must not choose is in the signature: key, length, the condition, and the MD5 if there is one."""
+        headers = put_headers(length, md5)
+        parameters: dict[str, Any] = {"ContentLength": length, "IfNoneMatch": "*"}
+        if md5:
+            parameters["ContentMD5"] = headers["Content-MD5"]
         expires_us = self._clock.now_us() + expires_seconds * 1_000_000
         return SignedPut(self._sign("put_object", name, parameters, expires_seconds), headers, expires_us)
 
@@ -167,6 +168,28 @@ class S3Store:
         """Never shortens. Raises StoreRefused where the keys may not, and as `head` does."""
         retention = {"Mode": self._lock_mode, "RetainUntilDate": datetime_of(until_us)}
         self._call("put_object_retention", name, Retention=retention)
+
+    # What else a bucket can be asked: the port `Bucket` of survey.py
+
+    def versioned(self) -> bool:
+        """Whether it keeps versions now. Raises as `head` does."""
+        with _our_errors(f"the versions of {self.url}"):
+            try:
+                answer = self._client.get_bucket_versioning(Bucket=self._location.bucket)
+            except ClientError as error:
+                if _status(error) in (404, 501) or _code(error) == "NotImplemented":
+                    return False
+                raise
+            return answer.get("Status") == "Enabled"
+
+    def takes_parts(self, name: str) -> bool:
+        """Whether an upload in parts may be begun; it is given up at once. Raises StoreUnavailable, BucketMissing."""
+        try:
+            upload = self._call("create_multipart_upload", name)["UploadId"]
+            self._call("abort_multipart_upload", name, UploadId=upload)
+        except StoreRefused:
+            return False
+        return True
 
     def _sign(self, method: str, name: str, parameters: dict[str, Any], expires_seconds: int) -> str:
         with _our_errors(f"signing {name}"):

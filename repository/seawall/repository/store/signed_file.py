@@ -3,9 +3,7 @@
 Nothing but this code keeps them: a folder has no walls.
 """
 
-import hashlib
 import re
-from base64 import b64encode
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -13,6 +11,7 @@ from seawall.repository.clock import Clock
 from seawall.repository.errors import BucketMissing, ObjectMissing, StoreRefused
 from seawall.repository.store.files import our_errors, read_file, read_suffix, write_file
 from seawall.repository.store.port import SignedPut
+from seawall.repository.store.signed_headers import ANY_CONTENT, md5_of, put_headers
 
 _FILE = re.compile(r"/(?:[^\0]*/)?[^/\0]+")
 _EXPIRY = re.compile(r"[0-9]{1,18}")
@@ -27,12 +26,8 @@ class SignedFiles:
     def put(self, target: SignedPut, body: bytes | memoryview) -> None:
         """Raises ObjectExists, BucketMissing, StoreRefused, StoreUnavailable."""
         path = self._path(target.url)
-        expected = {
-            "Content-Length": str(memoryview(body).nbytes),
-            "Content-MD5": b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
-            "If-None-Match": "*",
-        }
-        if dict(target.headers) != expected:
+        md5 = md5_of(body) if "md5" in parse_qs(urlsplit(target.url).query) else ANY_CONTENT
+        if dict(target.headers) != put_headers(memoryview(body).nbytes, md5):
             raise StoreRefused(f"{path}: the body is not what the signed headers say")
         try:
             with our_errors(str(path)):

@@ -20,7 +20,7 @@ from seawall.repository.writing.parent import OldPage, ParentDisk
 from seawall.repository.writing.source_window import Piece, PieceFeed, SourceWindow, pieces_of, read_piece
 from seawall.repository.writing.tree import DiskTree
 
-READ_AHEAD_BYTES = 12 * 1024 * 1024
+READ_AHEAD_BYTES = 8 * 1024 * 1024
 PAGES_AHEAD = 8
 _PLAN_WEIGHT = 256 * 1024
 """What a planned page counts in the read-ahead: it holds a decoded leaf and its cuts."""

@@ -23,7 +23,7 @@ BATCH_BYTES = 8 * 1024 * 1024
 BATCH_CHUNKS = 4096
 """No batch has more: it is also the most ids of one Lookup."""
 HELD_BYTES = 20 * 1024 * 1024
-SEAL_BYTES = 1024 * 1024
+SEAL_BYTES = 2 * 1024 * 1024
 """Plain bytes sealed by one job."""
 RECENT_CHUNKS = 65_536
 
