@@ -214,3 +214,13 @@ def test_what_fits_no_day_of_five_years_never_fires() -> None:
     assert Calendar("0 0 29 2 MON#1,*/8", ZoneInfo("UTC")).after(datetime(2026, 1, 1, tzinfo=UTC)) is not None
     assert Calendar("0 0 */29 2 MON#1", ZoneInfo("Europe/Berlin")).after(datetime(2026, 1, 2, tzinfo=UTC)) is not None
     assert Calendar("* * */30 2 MON#5", ZoneInfo("Europe/Berlin")).after(datetime(2033, 1, 2, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize("fraction_us", [1, 250_000, 500_000, 999_999])
+def test_a_fraction_of_a_second_before_a_change_hangs_nothing(fraction_us: int) -> None:
+    """The controller's clock shows fractions; halving whole seconds never ended where 1.5 s were left."""
+    calendar = Calendar("*/10 * * * *", ZoneInfo("Europe/Berlin"))
+    change = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    for seconds in (1, 2, 3, 5, 247, 598):
+        begin = change - timedelta(seconds=seconds, microseconds=fraction_us)
+        assert calendar.after(begin) == change

@@ -1,0 +1,204 @@
+"""What happens to a fleet, by seed: every kind of fault that the design names, and the operator's commands in between.
+
+Some faults last for a while; `heal` ends all of them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .network import Weather
+
+if TYPE_CHECKING:
+    from .agent import SimulatedHost
+    from .controller import SimulatedController
+    from .world import World
+
+PAUSE_SECONDS = (8.0, 60.0)
+OFTEN = 12
+BACK_SECONDS = (5.0, 240.0)
+HOUR_US = 3600 * 1_000_000
+SMALL_SKEW_SECONDS, LARGE_SKEW_SECONDS = 20, 3600
+
+
+class Faults:
+    """`run_until` a time, then `heal`."""
+
+    def __init__(self, world: "World", often: tuple[str, ...] = ()) -> None:
+        self._world = world
+        self._often = often
+        self._rng = world.rng("faults")
+        self._copy: Path | None = None
+        self._later: set[asyncio.Task[None]] = set()
+        self._kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
+            (10, world.operator.act),
+            (3, self._kill_agent),
+            (1, self._restart_agent),
+            (2, self._kill_controller),
+            (2, self._stop_controller),
+            (2, self._stop_agent),
+            (3, self._cut_network),
+            (2, self._weather),
+            (2, self._cut_bucket),
+            (2, self._bucket_trouble),
+            (1, self._database_away),
+            (3, self._migrate),
+            (2, self._jump),
+            (1, self._copy_database),
+            (1, self._roll_back),
+        ]
+
+    async def run_until(self, end: float) -> None:
+        kinds = [kind for weight, kind in self._kinds for _ in range(weight)]
+        kinds += [kind for _, kind in self._kinds if kind.__name__ in self._often for _ in range(OFTEN)]
+        while self._world.now < end:
+            await asyncio.sleep(self._rng.uniform(*PAUSE_SECONDS))
+            await self._rng.choice(kinds)()
+
+    async def heal(self) -> None:
+        """Everything runs, everybody reaches everybody, all clocks are right but for controllers that would have to begin anew."""
+        world = self._world
+        for task in list(self._later):
+            task.cancel()
+        self._later.clear()
+        world.network.cut.clear()
+        world.network.weather = Weather()
+        world.bucket.cut.clear()
+        world.bucket.trouble = 0.0
+        world.database.away_until = 0.0
+        for machine in world.machines:
+            machine.process.stopped_until = 0.0
+            machine.clock.skew_us = 0
+            if not machine.up:
+                machine.start()
+        world.note("all is healed")
+
+    def _after(self, seconds: float, act: Callable[[], None]) -> None:
+        async def later() -> None:
+            await asyncio.sleep(seconds)
+            act()
+
+        task = asyncio.ensure_future(later())
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
+
+    def _back(self) -> float:
+        return self._rng.uniform(*BACK_SECONDS)
+
+    async def _kill_agent(self) -> None:
+        host = self._rng.choice(self._world.hosts)
+        if host.up:
+            reinstalled = self._rng.random() < 0.1
+            self._world.note(f"{host.name} loses its power{' and its journal' if reinstalled else ''}")
+            host.kill(reinstalled=reinstalled)
+            # Sometimes longer than a lost attempt is waited for.
+            self._after(self._back() * self._rng.choice((0.2, 1.0, 2.0)), lambda: _begin(host))
+
+    async def _restart_agent(self) -> None:
+        host = self._rng.choice(self._world.hosts)
+        if host.up:
+            self._world.note(f"the agent of {host.name} is restarted")
+            host.stop()
+            seconds = self._rng.uniform(10.0, 30.0)
+            self._after(seconds, host.kill)
+            self._after(seconds + 1.0, lambda: _begin(host))
+
+    async def _kill_controller(self) -> None:
+        controller = self._rng.choice(self._world.controllers)
+        if controller.up:
+            self._world.note(f"{controller.name} is killed")
+            controller.kill()
+            self._after(self._back() * self._rng.choice((0.1, 0.5, 1.0)), lambda: _begin(controller))
+
+    async def _stop_controller(self) -> None:
+        """SIGSTOP; or its machine sleeps."""
+        controller = self._rng.choice(self._world.controllers)
+        seconds = self._rng.choice((5.0, 70.0, 130.0, 250.0))
+        self._world.note(f"{controller.name} stands still for {seconds:.0f} s")
+        controller.process.stopped_until = self._world.now + seconds
+
+    async def _stop_agent(self) -> None:
+        host = self._rng.choice(self._world.hosts)
+        seconds = self._rng.choice((5.0, 50.0, 120.0, 300.0))
+        self._world.note(f"{host.name} stands still for {seconds:.0f} s")
+        host.process.stopped_until = self._world.now + seconds
+
+    async def _cut_network(self) -> None:
+        """Between a host and one controller or all, in one direction or both."""
+        host = self._rng.choice(self._world.hosts)
+        some = self._rng.choice(
+            (self._world.controllers, self._world.controllers, [self._rng.choice(self._world.controllers)])
+        )
+        directions = self._rng.choice(("both", "there", "back"))
+        pairs = set()
+        for controller in some:
+            if directions != "back":
+                pairs.add((host.machine, controller.machine))
+            if directions != "there":
+                pairs.add((controller.machine, host.machine))
+        self._world.note(f"{host.name} is cut off from {len(some)} controllers, {directions}")
+        self._world.network.cut |= pairs
+        self._after(
+            self._back() * self._rng.choice((0.3, 1.0, 2.0)), lambda: self._world.network.cut.difference_update(pairs)
+        )
+
+    async def _weather(self) -> None:
+        weather = Weather(
+            self._rng.choice((0.0, 0.1, 0.3)), self._rng.choice((0.0, 0.1, 0.3)), self._rng.choice((0.0, 0.1))
+        )
+        self._world.note(f"the network: {weather}")
+        self._world.network.weather = weather
+        self._after(self._back(), lambda: setattr(self._world.network, "weather", Weather()))
+
+    async def _cut_bucket(self) -> None:
+        machine = self._rng.choice(self._world.machines)
+        self._world.note(f"{machine.name} does not reach the bucket")
+        self._world.bucket.cut.add(machine.machine)
+        self._after(self._back(), lambda: self._world.bucket.cut.discard(machine.machine))
+
+    async def _bucket_trouble(self) -> None:
+        self._world.bucket.trouble = self._rng.choice((0.05, 0.3))
+        self._world.note(f"the bucket fails {self._world.bucket.trouble:.0%} of requests")
+        self._after(self._back(), lambda: setattr(self._world.bucket, "trouble", 0.0))
+
+    async def _database_away(self) -> None:
+        seconds = self._rng.choice((3.0, 30.0, 100.0))
+        self._world.note(f"the database is away for {seconds:.0f} s")
+        self._world.database.away_until = self._world.now + seconds
+
+    async def _migrate(self) -> None:
+        self._world.migrate(self._rng)
+
+    async def _jump(self) -> None:
+        """A wall clock is set wrong, and right again."""
+        machine = self._rng.choice([*self._world.machines, *self._world.controllers])
+        most = self._rng.choice((SMALL_SKEW_SECONDS, SMALL_SKEW_SECONDS, LARGE_SKEW_SECONDS))
+        seconds = self._rng.uniform(-most, most)
+        self._world.note(f"the clock of {machine.name} jumps by {seconds:.0f} s")
+        machine.clock.skew_us = int(seconds * 1_000_000)
+        if machine in self._world.controllers:
+            self._world.skew_seconds = max(self._world.skew_seconds, abs(seconds))
+        self._after(self._back(), lambda: setattr(machine.clock, "skew_us", 0))
+
+    async def _copy_database(self) -> None:
+        if self._copy is None:
+            self._copy = self._world.directory / "copy.sqlite"
+            self._world.copy_database(self._copy)
+
+    async def _roll_back(self) -> None:
+        """All controllers are down, last night's copy is put in place of the database, and they begin again."""
+        if self._copy is None:
+            return
+        for controller in self._world.controllers:
+            controller.kill()
+        await asyncio.sleep(1.0)
+        self._world.roll_back(self._copy)
+        self._copy = None
+        for controller in self._world.controllers:
+            self._after(self._rng.uniform(1.0, 20.0), lambda controller=controller: _begin(controller))  # type: ignore[misc]
+
+
+def _begin(machine: "SimulatedHost | SimulatedController") -> None:
+    if not machine.up:
+        machine.start()

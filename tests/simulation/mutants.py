@@ -1,0 +1,100 @@
+"""Rules dropped from the controller's real code, one at a time, by patching a named seam; each must be found within a few seeds."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from seawall.controller.admission.gates import Gate
+from seawall.controller.admission.mirror import FleetMirror
+from seawall.controller.database.leadership import NAME, LeadershipRows
+from seawall.controller.database.policies import PolicyRows
+from seawall.controller.database.tables import leader
+from seawall.controller.publishing.promotion import Promotion
+from seawall.controller.records.runs import AttemptState
+from seawall.controller.scheduler.tick import Tick
+from seawall.repository.format.layout import MANIFESTS_PREFIX
+
+MOST_SEEDS = 6
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`often`: kinds of faults that are more frequent while it is looked for."""
+
+    rule: str
+    patch: Callable[[], AbstractContextManager[Any]]
+    often: tuple[str, ...] = ()
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _not_fenced() -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    machine, publisher = "seawall.controller.runs.machine", "seawall.controller.publishing.publisher"
+    for place in (f"{machine}.fence", f"{machine}.handing_in", f"{publisher}.handing_in"):
+        stack.enter_context(patch(place, _nothing))
+    stack.enter_context(patch("seawall.controller.services.transfers.fence", _nothing))
+    return stack
+
+
+def _lost_frees() -> AbstractContextManager[Any]:
+    real = FleetMirror._occupied
+
+    def occupied(mirror: FleetMirror, transaction: Any, attempts: Any) -> Any:
+        return real(mirror, transaction, [each for each in attempts if each.state is not AttemptState.LOST])
+
+    return patch.object(FleetMirror, "_occupied", occupied)
+
+
+def _one_more() -> AbstractContextManager[Any]:
+    def is_full(gate: Gate, restore: bool) -> bool:
+        return gate.used + gate.held + (0 if restore else gate.reserve) > gate.cap
+
+    return patch.object(Gate, "is_full", is_full)
+
+
+def _forgets_firings() -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    stack.enter_context(patch.object(PolicyRows, "fired", lambda *_: frozenset()))
+    stack.enter_context(patch.object(PolicyRows, "mark_fired", _nothing))
+    return stack
+
+
+def _no_guard() -> AbstractContextManager[Any]:
+    """Whoever led once takes the leader's row for its own: neither holder nor epoch is compared."""
+    return patch.object(LeadershipRows, "_held", lambda rows, held: (leader.c.name == NAME,))
+
+
+def _no_manifest() -> AbstractContextManager[Any]:
+    real = Promotion._put
+
+    def put(promotion: Promotion, repository: Any, name: str, body: bytes) -> None:
+        if not name.startswith(MANIFESTS_PREFIX):
+            real(promotion, repository, name, body)
+
+    return patch.object(Promotion, "_put", put)
+
+
+MUTANTS = (
+    Mutant("a hand-in is not fenced", _not_fenced, ("_cut_network", "_stop_agent", "act")),
+    Mutant("LOST frees its slot at once", _lost_frees, ("_cut_network", "_stop_agent", "act")),
+    Mutant(
+        "what expires after a start has no grace",
+        lambda: patch.object(Tick, "_starting", lambda tick, now_us: False),
+        ("_kill_controller", "_stop_controller"),
+    ),
+    Mutant("limits are off by one", _one_more),
+    Mutant("a firing is not remembered", _forgets_firings),
+    Mutant("a leader's writes are not guarded", _no_guard, ("_stop_controller", "_kill_controller")),
+    Mutant("a point is available without its manifest", _no_manifest),
+    Mutant("holds are not looked at", lambda: patch.object(PolicyRows, "holds_of", lambda *_: {}), ("act",)),
+    Mutant(
+        "a roll-back brings no points back",
+        lambda: patch("seawall.controller.repositories.replay.unknown_points", lambda *_: []),
+        ("_copy_database", "_roll_back"),
+    ),
+)

@@ -1,0 +1,221 @@
+"""The operator: real requests to the operator port, asked again under the same request id until they are answered, as the CLI does.
+
+What was answered counts from then on; `promises` says what must hold at the end.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import grpc
+
+from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, operator_pb2_grpc, policy_pb2, policy_pb2_grpc
+from seawall.api.v1.resources_pb2 import RestoreSpec
+
+from .controller import OPERATOR_PORT, machine_of
+from .network import AsyncChannel, Caller, Who
+
+if TYPE_CHECKING:
+    from .world import World
+
+AGAIN = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+}
+SERVICES = (
+    limits_pb2.HOST_SERVICE_IN_SERVICE,
+    limits_pb2.HOST_SERVICE_IN_SERVICE,
+    limits_pb2.HOST_SERVICE_CORDONED,
+    limits_pb2.HOST_SERVICE_DRAINING,
+)
+PAUSE_SECONDS = 3.0
+MOST_TRIES = 400
+POLICY = """
+policy: often
+repository: main
+select: {{all: true}}
+schedule: {{cron: "*/{minutes} * * * *", zone: Europe/Berlin, spread: {spread}, catch_up: 2h}}
+rpo: 30m
+retention: {{last: {last}}}
+paused: {paused}
+"""
+
+
+class Operator:
+    """`refused`: how many requests were answered with no. `internal`: how many with an error that nobody foresaw."""
+
+    def __init__(self, world: "World", rng: random.Random) -> None:
+        self._world = world
+        self._rng = rng
+        token = (("authorization", f"Bearer {world.template.token}"),)
+        addresses = [f"{machine_of(number)}:{OPERATOR_PORT}" for number in range(world.size.controllers)]
+        self._caller = Caller("10.0.1.1", addresses, Who(metadata=token))
+        channel: Any = AsyncChannel(world.network, self._caller)
+        self.backups = operator_pb2_grpc.BackupServiceStub(channel)
+        self.policies = policy_pb2_grpc.PolicyServiceStub(channel)
+        self.limits = limits_pb2_grpc.LimitServiceStub(channel)
+        self.refused = 0
+        self.answered = 0
+        self.started: list[str] = []
+        self.canceled: list[str] = []
+
+    async def ask(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
+        """The answer; None when it was refused for good."""
+        for _ in range(MOST_TRIES):
+            try:
+                answer = await method(request, timeout=10.0)
+                self.answered += 1
+                return answer
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in AGAIN:
+                    self.refused += 1
+                    return None
+                if error.code() is grpc.StatusCode.INTERNAL:
+                    self._world.problem(f"a request ends with an error that nobody foresaw: {error.details()}")
+                    return None
+            self._caller.hang_up()
+            await asyncio.sleep(PAUSE_SECONDS)
+        self._world.problem(f"{type(request).__name__} was never answered")
+        return None
+
+    async def apply(self, *, minutes: int, paused: bool = False) -> None:
+        """The policy of all VMs."""
+        spread = self._rng.choice(("0", "1m", "2m"))
+        document = POLICY.format(
+            minutes=minutes, spread=spread, last=self._rng.randint(2, 5), paused=str(paused).lower()
+        )
+        self._world.longest_interval_us = max(self._world.longest_interval_us, minutes * 60_000_000)
+        request = policy_pb2.ApplyPoliciesRequest(request_id=self._new_id(), document=document, source="often.yaml")
+        answer = await self.ask(self.policies.ApplyPolicies, request)
+        self._world.note(f"policy every {minutes} min, paused {paused}: {'applied' if answer else 'refused'}")
+
+    async def act(self) -> None:
+        """One command of many kinds."""
+        kinds = (
+            self._start,
+            self._start,
+            self._cancel,
+            self._cancel,
+            self._delete,
+            self._hold,
+            self._release,
+            self._limit,
+            self._service,
+            self._policy,
+            self._restore,
+            self._explain,
+        )
+        await self._rng.choice(kinds)()
+
+    async def settle(self) -> None:
+        """Nothing new, everything in service, no limits but the built-in ones."""
+        await self.apply(minutes=self._world.size.every_minutes, paused=True)
+        for host in self._world.hosts:
+            request = limits_pb2.SetHostRequest(
+                request_id=self._new_id(), host=host.id, service=limits_pb2.HOST_SERVICE_IN_SERVICE
+            )
+            await self.ask(self.limits.SetHost, request)
+        for scope in ("global", "host"):
+            await self.ask(
+                self.limits.UnsetLimit,
+                limits_pb2.UnsetLimitRequest(request_id=self._new_id(), scope=scope, transferring=True, bandwidth=True),
+            )
+
+    async def _start(self) -> None:
+        vm = self._vm()
+        request = operator_pb2.StartBackupRequest(request_id=self._new_id(), vms=[vm], repository="main")
+        answer = await self.ask(self.backups.StartBackup, request)
+        if answer is not None:
+            self.started += [run.run_id for run in answer.runs]
+
+    async def _cancel(self) -> None:
+        run_id = self._one([run.id for run in self._world.invariants.shadow.open()])
+        if run_id:
+            answer = await self.ask(
+                self.backups.CancelRun, operator_pb2.CancelRunRequest(request_id=self._new_id(), run=run_id)
+            )
+            if answer is not None:
+                self.canceled.append(run_id)
+                self._world.note(f"run {run_id} was canceled by the operator")
+
+    async def _delete(self) -> None:
+        point_id = self._point()
+        if point_id:
+            request = operator_pb2.DeletePointsRequest(request_id=self._new_id(), points=[point_id])
+            if await self.ask(self.backups.DeletePoints, request) is not None:
+                self._world.truth.deleted.add(point_id)
+
+    async def _hold(self) -> None:
+        point_id = self._point()
+        if point_id:
+            request = operator_pb2.HoldPointsRequest(request_id=self._new_id(), points=[point_id], reason="simulated")
+            if await self.ask(self.backups.HoldPoints, request) is not None:
+                self._world.held.add(point_id)
+
+    async def _release(self) -> None:
+        point_id = self._one(sorted(self._world.held))
+        if point_id:
+            self._world.held.discard(point_id)
+            request = operator_pb2.ReleasePointsRequest(request_id=self._new_id(), points=[point_id])
+            await self.ask(self.backups.ReleasePoints, request)
+
+    async def _limit(self) -> None:
+        scope, most = self._rng.choice(
+            (("host", 3), ("global", 8), (f"host:{self._rng.choice(self._world.hosts).name}", 4))
+        )
+        request = limits_pb2.SetLimitRequest(
+            request_id=self._new_id(), scope=scope, transferring=self._rng.randint(2, most)
+        )
+        if self._rng.random() < 0.3 and scope == "global":
+            request.bandwidth = self._rng.choice((1_000_000, 50_000_000))
+        await self.ask(self.limits.SetLimit, request)
+
+    async def _service(self) -> None:
+        host = self._rng.choice(self._world.hosts)
+        service = self._rng.choice(SERVICES)
+        await self.ask(
+            self.limits.SetHost, limits_pb2.SetHostRequest(request_id=self._new_id(), host=host.id, service=service)
+        )
+
+    async def _policy(self) -> None:
+        usual = self._world.size.every_minutes
+        minutes = self._rng.choice((usual, usual, 2 * usual))
+        await self.apply(minutes=minutes)
+
+    async def _restore(self) -> None:
+        point_id = self._point()
+        if point_id:
+            name = f"copy-{self._rng.getrandbits(32):x}"
+            spec = RestoreSpec(
+                point_id=point_id, host_id=self._rng.choice(self._world.hosts).name, vm_name=name, new_identity=True
+            )
+            await self.ask(
+                self.backups.StartRestore, operator_pb2.StartRestoreRequest(request_id=self._new_id(), spec=spec)
+            )
+
+    async def _explain(self) -> None:
+        run_id = self._one([run.id for run in self._world.invariants.shadow.open()])
+        if run_id:
+            await self.ask(self.limits.ExplainRun, limits_pb2.ExplainRunRequest(run=run_id))
+        await self.ask(self.backups.GetStatus, operator_pb2.GetStatusRequest())
+
+    def _vm(self) -> str:
+        host = self._rng.choice([host for host in self._world.hosts if host.disks])
+        return host.hypervisor.vms[self._rng.choice(sorted(host.disks))].name
+
+    def _point(self) -> str:
+        truth = self._world.truth
+        return self._one(
+            [point for point in truth.attempt_of if point not in truth.deleted and point not in self._world.held]
+        )
+
+    def _one(self, ids: list[str]) -> str:
+        return self._rng.choice(ids) if ids else ""
+
+    def _new_id(self) -> str:
+        return str(UUID(int=self._rng.getrandbits(128), version=4))

@@ -1,0 +1,127 @@
+"""Where the simulation puts its own things into the real code: ports to the outside, threads, chance. Nothing that decides is replaced."""
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from . import agent, controller
+from .locks import ParkedLock
+from .network import AsyncChannel, BlockingChannel, Caller, Who
+
+BUSY_HEARTBEAT_SECONDS = 15.0
+_EXECUTORS = (
+    "seawall.repository.writing.crew",
+    "seawall.repository.reading.restore",
+    "seawall.repository.collecting.hands",
+    "seawall.controller.forgetting.deletion",
+    "seawall.controller.repositories.reindexing",
+)
+_Random = random.Random
+
+
+@contextmanager
+def planted(seed: str, cluster_id: str) -> Iterator[None]:
+    """While it lasts, the product runs inside the simulation and all chance comes from the seed."""
+    chance = _Random(f"{seed}/chance")
+    with ExitStack() as stack:
+        for target, value in _replacements(chance, cluster_id):
+            stack.enter_context(patch(target, value))
+        state = random.getstate()
+        stack.callback(lambda: random.setstate(state))
+        random.seed(f"{seed}/module")
+        yield
+
+
+def _replacements(chance: random.Random, cluster_id: str) -> Iterator[tuple[str, Any]]:
+    def bytes_of(length: int) -> bytes:
+        return chance.randbytes(length)
+
+    class Seeded(_Random):
+        def __init__(self, x: Any = None) -> None:
+            super().__init__(chance.getrandbits(64) if x is None else x)
+
+    yield "os.urandom", bytes_of
+    yield "random._urandom", bytes_of
+    yield "random.Random", Seeded
+    yield "seawall.controller.app.open_database", controller.open_database
+    yield "seawall.controller.database.leadership.LeadershipRows.connected", controller.connected
+    yield "seawall.controller.server.ports.aio", controller.SimulatedAio
+    yield "seawall.controller.server.ports._credentials", lambda *_, **__: None
+    yield "seawall.controller.repositories.catalogue.threading", SimpleNamespace(Lock=ParkedLock, Event=_Flag)
+    yield "seawall.controller.repositories.opened.threading", SimpleNamespace(Lock=ParkedLock)
+    yield "seawall.agent.control.channel.grpc", _grpc(cluster_id)
+    yield "seawall.agent.control.channel._credentials", lambda identity: identity
+    yield "seawall.agent.supervisor.supervisor.serve_health", _no_health
+    yield "seawall.agent.supervisor.starting.start_worker", agent.start_worker
+    yield "seawall.agent.supervisor.heartbeat.BUSY_SECONDS", BUSY_HEARTBEAT_SECONDS
+    for module in _EXECUTORS:
+        yield f"{module}.ThreadPoolExecutor", InlineExecutor
+
+
+class _Flag:
+    """`threading.Event`, as far as it is set and looked at."""
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def set(self) -> None:
+        self._set = True
+
+    def is_set(self) -> bool:
+        return self._set
+
+
+class InlineExecutor:
+    """An Executor whose jobs are done by whoever submits them."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """However many threads were asked for."""
+
+    def submit(self, job: Callable[..., Any], *args: Any, **named: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(job(*args, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def map(self, job: Callable[..., Any], *items: Any) -> Iterator[Any]:
+        return iter([job(*each) for each in zip(*items, strict=False)])
+
+    def shutdown(self, *_: Any, **__: Any) -> None:
+        """Nothing runs."""
+
+    def __enter__(self) -> "InlineExecutor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing runs."""
+
+
+def _grpc(cluster_id: str) -> SimpleNamespace:
+    """What `control.channel` asks of grpc."""
+
+    def caller(target: str, identity: Any) -> Caller:
+        addresses = target.partition(":")[2] if target.startswith("ipv4:") else target
+        peer = f"seawall://{cluster_id}/agent/{identity.agent_id}".encode()
+        return Caller(agent.current_host().machine, addresses.split(","), Who(peer))
+
+    def blocking(target: str, identity: Any, options: Any = ()) -> BlockingChannel:
+        return BlockingChannel(agent.current_host().world.network, caller(target, identity))
+
+    def asynchronous(target: str, identity: Any, options: Any = ()) -> AsyncChannel:
+        return AsyncChannel(agent.current_host().world.network, caller(target, identity))
+
+    return SimpleNamespace(
+        Channel=BlockingChannel,
+        secure_channel=blocking,
+        aio=SimpleNamespace(Channel=AsyncChannel, secure_channel=asynchronous),
+    )
+
+
+async def _no_health(run_dir: Any, health: Any) -> Any:
+    return SimpleNamespace(close=lambda: None)

@@ -1,0 +1,93 @@
+"""What the database holds, kept from its commits alone: small enough to be looked at after each of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from seawall.controller.records.limits import Limit, Measure, Scope, Service
+from seawall.controller.records.runs import Attempt, Run, RunKind
+from seawall.controller.store.transaction import Transaction
+
+LIMITS_HOLD_SECONDS = 15.0
+"""A plan that was made just before a limit changed may still be carried out."""
+
+
+@dataclass
+class Shadow:
+    """`changed`: attempt -> when its state or deadline last changed, simulated seconds."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    live: dict[str, Attempt] = field(default_factory=dict)
+    changed: dict[str, float] = field(default_factory=dict)
+    service: dict[str, Service] = field(default_factory=dict)
+    limits: dict[tuple[Scope, str, Measure], int] = field(default_factory=dict)
+    older: list[tuple[float, tuple[Scope, str, Measure], int | None]] = field(default_factory=list)
+    """Values of limits until a time."""
+
+    def load(self, transaction: Transaction, now: float) -> None:
+        """All anew: the database was rolled back."""
+        runs = _all_runs(transaction)
+        self.runs = {run.id: run for run in runs}
+        attempts = transaction.runs.attempts_of([run.id for run in runs])
+        self.attempts = {attempt.id: attempt for attempt in attempts}
+        self.live = {attempt.id: attempt for attempt in attempts if attempt.state.live}
+        self.changed = dict.fromkeys(self.live, now)
+        self.service = {host.id: host.service for host in transaction.fleet.hosts(limit=100_000)}
+        self.limits = {(each.scope, each.key, each.measure): each.value for each in transaction.limits.limits()}
+
+    def put_attempt(self, attempt: Attempt, now: float) -> None:
+        before = self.attempts.get(attempt.id)
+        self.attempts[attempt.id] = attempt
+        if before is None or (before.state, before.phase_deadline_us) != (attempt.state, attempt.phase_deadline_us):
+            self.changed[attempt.id] = now
+        if attempt.state.live:
+            self.live[attempt.id] = attempt
+        else:
+            self.live.pop(attempt.id, None)
+            self.changed.pop(attempt.id, None)
+
+    def set_limit(self, limit: Limit, now: float) -> None:
+        where = (limit.scope, limit.key, limit.measure)
+        if where in self.limits:
+            self.older.append((now, where, self.limits[where]))
+        self.limits[where] = limit.value
+
+    def unset_limit(self, scope: Scope, key: str, measure: Measure, now: float) -> None:
+        self.older.append((now, (scope, key, measure), self.limits.get((scope, key, measure))))
+        self.limits.pop((scope, key, measure), None)
+
+    def cap(self, scope: Scope, key: str, built_in: int, now: float) -> int:
+        """The greatest of what held within the last seconds."""
+        where, each = (scope, key, Measure.TRANSFERRING), (scope, "", Measure.TRANSFERRING)
+        values = [self.limits.get(where, self.limits.get(each, built_in))]
+        self.older = [old for old in self.older if now - old[0] <= LIMITS_HOLD_SECONDS]
+        values += [built_in if value is None else value for _, old, value in self.older if old in (where, each)]
+        return max(values)
+
+    def used(self, host_id: str = "") -> int:
+        return sum(1 for attempt in self.live.values() if not host_id or attempt.host_id == host_id)
+
+    def open_backups(self, vm_id: str, repository_id: str) -> list[Run]:
+        return [
+            run
+            for run in self.runs.values()
+            if run.vm_id == vm_id
+            and run.repository_id == repository_id
+            and run.kind is RunKind.BACKUP
+            and not run.state.over
+        ]
+
+    def live_of(self, run_id: str) -> list[Attempt]:
+        return [attempt for attempt in self.live.values() if attempt.run_id == run_id]
+
+    def open(self) -> Iterable[Run]:
+        return [run for run in self.runs.values() if not run.state.over]
+
+
+def _all_runs(transaction: Transaction) -> list[Run]:
+    found: list[Run] = []
+    before = ""
+    while page := transaction.runs.runs(before=before, limit=1000):
+        found += page
+        before = page[-1].id
+    return found

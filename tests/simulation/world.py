@@ -1,0 +1,231 @@
+"""One simulated fleet: controllers on one database, hosts with VMs, one bucket, an operator, and what happens to them."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from uuid import UUID
+
+from seawall.controller.records.catalogue import Point
+from seawall.controller.records.runs import Attempt, Run
+from seawall.controller.timings import Timings
+from seawall.repository.repository import open_repository
+from seawall.repository.store.memory import MemoryStore
+from support.memory_disks import ModelDisk
+
+from .agent import SimulatedHost, changed
+from .bucket import Bucket
+from .clocks import MachineClock
+from .controller import SimulatedController
+from .database import Connection, DatabaseServer
+from .invariants import Invariants
+from .loop import SimulatedLoop
+from .network import Network
+from .operators import Operator
+from .process import Process
+from .template import Template, add_hosts, config_of, identity_of
+from .truth import Truth
+from .watching import Committed, Watch
+
+DISK_BYTES = 6 * 8192
+STARTS_US = (
+    1_774_740_600_000_000,  # 2026-03-28 23:30 UTC: clocks in Berlin go forward at 01:00
+    1_792_886_400_000_000,  # 2026-10-25 00:00 UTC: and back
+    1_781_481_600_000_000,
+    1_767_312_000_000_000,
+)
+TIMINGS = Timings(
+    heartbeat_seconds=20.0,
+    lease_ttl_seconds=60.0,
+    poll_wait_seconds=60.0,
+    assigned_seconds=40.0,
+    preparing_seconds=120.0,
+    no_progress_seconds=150.0,
+    max_run_seconds=3 * 3600.0,
+    reattach_grace_seconds=180.0,
+    failover_grace_seconds=90.0,
+    cancel_soft_seconds=30.0,
+    scheduler_interval_seconds=15.0,
+    watch_interval_seconds=15.0,
+    retry_seconds=20.0,
+    conflict_backoff_seconds=(20.0, 60.0),
+    verify_new_seconds=1e7,
+    verify_period_seconds=0.0,
+    leader_lease_seconds=90.0,
+    bandwidth_seconds=60.0,
+    publish_retry_seconds=20.0,
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """`seconds`: of simulated time with faults; the calm at the end comes on top."""
+
+    agents: int = 4
+    vms: int = 16
+    seconds: float = 600.0
+    controllers: int = 2
+    every_minutes: int = 5
+    """The policy's interval."""
+
+
+@dataclass
+class World:
+    """Made inside the simulated loop."""
+
+    template: Template
+    directory: Path
+    seed: str
+    size: Size
+    loop: SimulatedLoop
+    problems: list[str] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)
+    holders: dict[Process, str] = field(default_factory=dict)
+    """Controller's process -> its name in the leader's row."""
+
+    def __post_init__(self) -> None:
+        rng = self.rng("world")
+        self.start_us = rng.choice(STARTS_US) + rng.randrange(3600) * 1_000_000
+        self.work_rng = self.rng("work")
+        self.timings = TIMINGS
+        self.longest_interval_us = 0
+        self.held: set[str] = set()
+        """Points that an operator holds."""
+        self._held_then: set[str] = set()
+        self.found = asyncio.Event()
+        """Something is wrong."""
+        self.rolled_back = False
+        self.skew_seconds = 0.0
+        """The most that any controller's clock was ever wrong."""
+        self._trace = blake2b(digest_size=16)
+        self.clock = MachineClock(self.loop, self.start_us)
+        self.network = Network(self.loop, self.rng("network"))
+        self.bucket = Bucket(self._store(), self.rng("bucket"), self.loop)
+        repository = open_repository(self.bucket.store, "controller", self.template.wrapper)
+        self.truth = Truth(repository, self.bucket.store, self.problem)
+        self.invariants = Invariants(self)
+        self.watch = Watch(self._committed)
+        self.database = self._database()
+        self.controllers = [
+            SimulatedController(
+                self, number, config_of(self.template, self.directory, number, self.size.controllers, TIMINGS)
+            )
+            for number in range(self.size.controllers)
+        ]
+        self.hosts = [self._host(number) for number in range(self.size.agents)]
+        self._names = {host.id: host.name for host in self.hosts}
+        self._add_vms(rng)
+        self.operator = Operator(self, self.rng("operator"))
+
+    def rng(self, name: str) -> random.Random:
+        """A stream of chance of its own."""
+        return random.Random(f"{self.seed}/{name}")
+
+    @property
+    def now(self) -> float:
+        return self.loop.time()
+
+    def note(self, what: str) -> None:
+        """A line of the history; part of the trace."""
+        line = f"{self.now:10.3f} {what}"
+        self._trace.update(line.encode())
+        self.history.append(line)
+
+    def problem(self, what: str) -> None:
+        self.note(f"VIOLATED: {what}")
+        self.problems.append(what)
+        self.found.set()
+
+    @property
+    def trace(self) -> str:
+        """Of everything that was noted and committed until now."""
+        return self._trace.hexdigest()
+
+    def wall_us(self, process: Process) -> int:
+        """As the process's machine shows it."""
+        machine = next((each for each in self.machines if each.process is process), None)
+        return machine.clock.now_us() if machine is not None else self.clock.now_us()
+
+    @property
+    def machines(self) -> "list[SimulatedHost | SimulatedController]":
+        return [*self.controllers, *self.hosts]
+
+    def host_name(self, host_id: str) -> str:
+        return self._names.get(host_id, host_id)
+
+    def start(self) -> None:
+        for controller in self.controllers:
+            controller.start()
+        for host in self.hosts:
+            host.start()
+
+    def write_disks(self, rng: random.Random) -> None:
+        """Some guests write something."""
+        for host in self.hosts:
+            for vm_id in sorted(host.disks):
+                if rng.random() < 0.3:
+                    changed(host.disks[vm_id], rng)
+
+    def migrate(self, rng: random.Random) -> None:
+        """A VM goes on on another host."""
+        source, target = rng.sample(self.hosts, 2)
+        if source.disks:
+            vm_id = rng.choice(sorted(source.disks))
+            name = source.hypervisor.vms[vm_id].name
+            target.add_vm(vm_id, name, source.remove_vm(vm_id))
+            self.note(f"VM {name} migrates from {source.name} to {target.name}")
+
+    def copy_database(self, target: Path) -> None:
+        """What the operator and the agents were told from here on, a roll-back may undo."""
+        self.database.copy(target)
+        self._held_then = set(self.held)
+        self.note("the database is copied")
+
+    def roll_back(self, copy: Path) -> None:
+        self.database.roll_back(copy)
+        self.database.read(lambda transaction: self.invariants.shadow.load(transaction, self.now))
+        self.rolled_back = True
+        self.held &= self._held_then
+        self.note("the database is rolled back")
+
+    def _committed(self, committed: Committed) -> None:
+        for call in committed.calls:
+            what = " ".join(_brief(each) for each in call.given)
+            self._trace.update(f"{self.now:.6f} {committed.process.name} {call.name} {what}".encode())
+        self.invariants.committed(committed)
+
+    def _store(self) -> MemoryStore:
+        store = MemoryStore(self.template.url, self.clock)
+        for name, body in self.template.objects.items():
+            store.put(name, body)
+        return store
+
+    def _database(self) -> DatabaseServer:
+        file = self.directory / "controller.sqlite"
+        file.write_bytes(self.template.database.read_bytes())
+        server = DatabaseServer(file, self.rng("database"), self.watch)
+        ids = [self._id("host", number) for number in range(self.size.agents)]
+        add_hosts(Connection(server, Process("setting up", self.loop), self.loop), ids)
+        return server
+
+    def _host(self, number: int) -> SimulatedHost:
+        host_id = self._id("host", number)
+        identity = identity_of(self.template, host_id, self.size.controllers)
+        return SimulatedHost(self, number, host_id, identity, self.directory / f"agent-{number}")
+
+    def _add_vms(self, rng: random.Random) -> None:
+        for number in range(self.size.vms):
+            disk = ModelDisk(DISK_BYTES)
+            changed(disk, rng)
+            self.hosts[number % len(self.hosts)].add_vm(self._id("vm", number), f"vm-{number:05d}", disk)
+
+    def _id(self, kind: str, number: int) -> str:
+        return str(UUID(int=self.rng(f"{kind}/{number}").getrandbits(128), version=4))
+
+
+def _brief(value: object) -> str:
+    """Of a record its id and state: hashes and keys come from chance that no seed decides."""
+    if isinstance(value, Run | Attempt | Point):
+        return f"{value.id} {value.state.value}"
+    return value if isinstance(value, str) else ""
