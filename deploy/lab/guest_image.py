@@ -86,7 +86,7 @@ def build_guest(directory: Path, kernel: Kernel) -> GuestImage:
 def _build(directory: Path, image: GuestImage, kernel: Kernel) -> None:
     _compile(image.tool)
     vda = directory / "vda.raw"
-    _make_boot(vda, kernel, make_initrd(directory, image.tool, kernel))
+    make_boot_disk(vda, kernel, make_initrd(directory, image.tool, kernel))
     os.truncate(vda, VDA_BYTES)
     image.vdb.unlink(missing_ok=True)
     image.vdb.touch()
@@ -155,7 +155,7 @@ def make_initrd(
     return initrd
 
 
-def _make_boot(disk: Path, kernel: Kernel, initrd: Path) -> None:
+def make_boot_disk(disk: Path, kernel: Kernel, initrd: Path) -> None:
     """A FAT file system over the first bytes of the disk, without partitions: its first sector is the boot sector."""
     disk.unlink(missing_ok=True)
     config = disk.with_name("syslinux.cfg")

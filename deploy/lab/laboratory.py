@@ -234,7 +234,7 @@ class Laboratory:
 
     def logs(self) -> str:
         """The end of every service's log."""
-        return "\n".join(service.log_tail() for service in self.services.values())
+        return "\n".join(service.log_tail() for service in list(self.services.values()))
 
     def save_logs(self, target: Path) -> None:
         """Copy the logs of services, libvirt, VMs and consoles out of the laboratory's directory, before it is removed."""
