@@ -1,30 +1,27 @@
-"""The scheduler's tick for 20,000 VMs on 1,000 hosts: the plan alone, and the whole tick over a real database.
+"""The scheduler's tick for 20,000 VMs on 1,000 hosts, in this process: the plan alone, and the whole tick over a real database.
 
-    python -m tests.benchmarks.controller.tick [--vms 20000] [--hosts 1000] [--due 15467] [--rounds 9]
-
-Prints one JSON document; medians, in milliseconds of the process's processor time, and of the wall where the name says so. `plan_ms`: the
-pure part, facts in, plan out, 400 places. `tick_ms`: a tick of the running scheduler with every run waiting and all slots taken, in steady
-state; `first_tick_ms`: the one that fills the mirror and starts 360 runs.
+Medians, in milliseconds of the process's processor time, and of the wall where the name says so. `plan_ms`: the pure part from nothing,
+facts in, plan out, 400 places. `tick_ms`: a tick of the running scheduler with every run waiting and all slots taken, in steady state;
+`first_tick_ms`: the one that fills the mirror and starts 360 runs.
 """
 
-import argparse
 import asyncio
-import json
 import logging
 import random
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from seawall.controller.admission.facts import VmFacts
+from seawall.controller.database.database import Database
 from seawall.controller.database.enrolment import DatabaseEnrolment
+from seawall.controller.database.postgresql import PostgresqlDatabase
+from seawall.controller.database.postgresql_address import parse_address
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.records.fleet import Session, Vm, VmDisk
@@ -36,7 +33,7 @@ from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.placement import plan
 from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import Wakes
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.clock import SystemClock
 from support.admission_facts import fleet_facts, limit
@@ -49,41 +46,35 @@ TOLD = "all 360 slots of this controller are taken (40 more kept for restores)"
 """What waits has been told so: a tick in steady state writes nothing."""
 
 
-def main() -> None:
-    arguments = _arguments()
+@dataclass(frozen=True, slots=True)
+class Size:
+    vms: int = 20_000
+    hosts: int = 1_000
+    due: int = 15_467
+    rounds: int = 9
+
+
+def tick_figures(folder: Path, url: str, size: Size = Size()) -> dict[str, float]:
+    """`url`: of an empty PostgreSQL database; "": a new SQLite file in the folder."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    found = {"vms": arguments.vms, "hosts": arguments.hosts, "due": arguments.due}
-    found |= {"plan_ms": _plan_ms(arguments)}
-    with tempfile.TemporaryDirectory() as folder:
-        found |= asyncio.run(_tick_ms(arguments, Path(folder)))
-    json.dump(found, sys.stdout, indent=2)
-    sys.stdout.write("\n")
+    return {"plan_ms": _plan_ms(size), **asyncio.run(_tick_ms(size, folder, url))}
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vms", type=int, default=20_000)
-    parser.add_argument("--hosts", type=int, default=1_000)
-    parser.add_argument("--due", type=int, default=15_467)
-    parser.add_argument("--rounds", type=int, default=9)
-    return parser.parse_args()
-
-
-def _plan_ms(arguments: argparse.Namespace) -> float:
+def _plan_ms(size: Size) -> float:
     """Every host has slots, the whole has 400: the costly case, as most runs are looked at in vain."""
     rng = random.Random(1)
-    hosts = [a_host(f"host-{number:04d}", site=f"site-{number % 7}") for number in range(arguments.hosts)]
+    hosts = [a_host(f"host-{number:04d}", site=f"site-{number % 7}") for number in range(size.hosts)]
     vms = [
         VmFacts(
             f"vm-{number:05d}",
-            hosts[number % arguments.hosts].id,
+            hosts[number % size.hosts].id,
             True,
-            (f"host-{number % arguments.hosts:04d}:/pool-{number % POOLS}",),
+            (f"host-{number % size.hosts:04d}:/pool-{number % POOLS}",),
             newest_us=NOW - rng.randrange(60) * HOUR,
         )
-        for number in range(arguments.vms)
+        for number in range(size.vms)
     ]
-    runs = [_run(number) for number in range(arguments.due)]
+    runs = [_run(number) for number in range(size.due)]
     limits = [limit(Scope.GLOBAL, -(-PLACES * 10 // 9)), limit(Scope.STORAGE, 2), limit(Scope.SITE, 300)]
     limits += [limit(Scope.TENANT, 100), limit(Scope.HOST, 2, measure=Measure.PREPARING)]
     facts = fleet_facts(hosts, [a_session(host.id) for host in hosts], vms, limits=limits)
@@ -93,7 +84,7 @@ def _plan_ms(arguments: argparse.Namespace) -> float:
         assert len(made.placements) == PLACES, len(made.placements)
         assert len(made.waiting) == len(runs) - PLACES
 
-    return _median_ms(once, arguments.rounds)
+    return _median_ms(once, size.rounds)
 
 
 def _run(number: int, created_us: int = NOW) -> Run:
@@ -109,10 +100,10 @@ def _run(number: int, created_us: int = NOW) -> Run:
     )
 
 
-async def _tick_ms(arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
-    with closing(SqliteDatabase(folder / "controller.sqlite")) as database:
+async def _tick_ms(size: Size, folder: Path, url: str) -> dict[str, float]:
+    with closing(_opened(folder, url)) as database:
         steady = SteadyClock(SystemClock())
-        await asyncio.to_thread(_fill, database, arguments, steady.now_us())
+        await asyncio.to_thread(_fill, database, size, steady.now_us())
         executions = Executions(database, Wakes())
         lease = LeaderLease(database, steady, Timings())
         await lease.acquire()
@@ -122,7 +113,7 @@ async def _tick_ms(arguments: argparse.Namespace, folder: Path) -> dict[str, flo
         first = 1000 * (time.process_time() - begun)
         await tick.run_once()
         times, walls = [], []
-        for _ in range(arguments.rounds):
+        for _ in range(size.rounds):
             begun, wall = time.process_time(), time.perf_counter()
             await tick.run_once()
             times.append(1000 * (time.process_time() - begun))
@@ -134,28 +125,32 @@ async def _tick_ms(arguments: argparse.Namespace, folder: Path) -> dict[str, flo
         }
 
 
-def _fill(database: SqliteDatabase, arguments: argparse.Namespace, now_us: int) -> None:
+def _opened(folder: Path, url: str) -> Database:
+    return PostgresqlDatabase(parse_address(url)) if url else SqliteDatabase(folder / "tick.sqlite")
+
+
+def _fill(database: Database, size: Size, now_us: int) -> None:
     enrolment = DatabaseEnrolment(database)
-    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), 0, 1, arguments.hosts + 1))
-    for number in range(arguments.hosts):
+    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), 0, 1, size.hosts + 1))
+    for number in range(size.hosts):
         name = f"host-{number:04d}"
         enrolment.enrol(AgentRecord(name, "t", number.to_bytes(32, "big"), name, b"pem", 0, 0))
-    database.write_now(lambda transaction: _fleet(transaction, arguments, now_us))
+    database.write_now(lambda transaction: _fleet(transaction, size, now_us))
 
 
-def _fleet(transaction: Transaction, arguments: argparse.Namespace, now_us: int) -> None:
+def _fleet(transaction: Transaction, size: Size, now_us: int) -> None:
     transaction.repositories.add_repository(a_repository())
     transaction.limits.set_limit(Limit(Scope.GLOBAL, "", Measure.TRANSFERRING, PLACES))
-    for number in range(arguments.hosts):
+    for number in range(size.hosts):
         host_id = f"host-{number:04d}"
         transaction.fleet.open_session(Session(host_id, "session", "boot", now_us + 24 * HOUR, now_us))
         disk = VmDisk("vda", 1 << 30, "qcow2", f"/pool-{number % POOLS}/vda.qcow2", False, "disk")
         vms = [
             Vm(f"vm-{each:05d}", f"vm-{each:05d}", host_id, "running", (disk,), now_us, True)
-            for each in range(number, arguments.vms, arguments.hosts)
+            for each in range(number, size.vms, size.hosts)
         ]
         transaction.fleet.replace_inventory(host_id, 1, vms)
-    for number in range(arguments.due):
+    for number in range(size.due):
         run = _run(number, now_us)
         transaction.runs.add_run(replace(run, tenant="default", blocked_on=TOLD))
 
@@ -168,7 +163,3 @@ def _median_ms(once: Callable[[], None], rounds: int) -> float:
         once()
         times.append(1000 * (time.process_time() - begun))
     return round(statistics.median(times), 1)
-
-
-if __name__ == "__main__":
-    main()

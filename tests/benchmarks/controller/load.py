@@ -1,0 +1,218 @@
+"""One engine's part: the real controller under a thousand agents, step by step. Each step is bounded, and returns its figures."""
+
+import math
+import random
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from seawall.api.v1 import limits_pb2, operator_pb2, policy_pb2
+from seawall.cli.connection import Controller, connect
+from seawall.repository.batches import in_batches
+from support.controller_application import RECOVERY_KEY
+
+from .agents import vm_id
+from .enrolling import enrol, shared_out
+from .fleet import Fleet
+from .served import ServedController, await_true, machine_load
+
+VMS_EACH = 20
+PROCESSES = 2
+IDLE_SECONDS = 45.0
+SETTLE_SECONDS = 8.0
+DUE_SPREAD_SECONDS = 60
+DUE_VMS = 400
+OUTAGE_SECONDS = 40.0
+PRESS_SECONDS = 12.0
+AT_ONCE = 48
+PAGES = 30
+POLICY = """
+policy: bench
+repository: main
+select: {{names: [{names}]}}
+schedule: {{cron: "{minute} {hour} * * *", zone: UTC, spread: {spread}s}}
+"""
+
+
+@dataclass
+class Load:
+    """A controller with its fleet connected. `url`: of its database, for sqlalchemy, to read what it wrote."""
+
+    controller: ServedController
+    fleet: Fleet
+    operator: Controller
+    url: str
+    names: list[str]
+    say: Callable[[str], None]
+
+    def connected(self) -> dict[str, object]:
+        """Everybody has said Hello, reported its VMs and sent a heartbeat."""
+        begun, count = time.monotonic(), len(self.names)
+        self.fleet.start()
+        await_true(lambda: self.fleet.total("beaten") == count, 120, "all agents connect")
+        joined = time.monotonic() - begun
+        await_true(lambda: self.fleet.total("reported") == count, 120, "all inventories are reported")
+        vms = self._one("SELECT count(*) FROM vms WHERE present = 1")
+        assert vms == count * VMS_EACH, vms
+        return {"connect_s": round(joined, 1), "inventory_s": round(time.monotonic() - begun, 1)}
+
+    def idle(self) -> dict[str, object]:
+        """Connected and heartbeating, nothing due: the process's share of one core, and its memory."""
+        time.sleep(SETTLE_SECONDS)
+        before, beats, load = self.controller.consumed(), self.fleet.total("beats"), machine_load()
+        time.sleep(IDLE_SECONDS)
+        after = self.controller.consumed()
+        seconds = after.at - before.at
+        return {
+            "count": len(self.names),
+            "cpu_percent_of_core": round(100 * (after.cpu_seconds - before.cpu_seconds) / seconds, 1),
+            "rss_mib": round(after.rss_mib, 1),
+            "peak_rss_mib": round(after.peak_mib, 1),
+            "heartbeats_per_s": round((self.fleet.total("beats") - beats) / seconds, 1),
+            "load": f"{load} to {machine_load()}",
+        }
+
+    def first_page(self) -> dict[str, object]:
+        """`vm list` of all: from the call of the operator's stub to the messages in hand."""
+        request, times = operator_pb2.ListVmsRequest(), []
+        for _ in range(PAGES):
+            begun = time.perf_counter()
+            page = self.operator.call(self.operator.backup.ListVms, request)
+            times.append(1000 * (time.perf_counter() - begun))
+            assert page.next_page_token and len(page.vms) >= 100
+        return {"median": round(statistics.median(times), 1), "p95": round(_quantile(times, 0.95), 1)}
+
+    def due_to_assigned(self) -> dict[str, object]:
+        """A policy fires for hundreds of VMs, spread over a minute; from each run's own due time to its host's knowing of it."""
+        self.fleet.tell(do="mode", hold=False)
+        due = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+        if due - datetime.now(UTC) < timedelta(seconds=5):
+            due += timedelta(minutes=1)
+        chosen = min(DUE_VMS, len(self.names))
+        names = ", ".join(f"{name}-vm-0" for name in self.names[:chosen])
+        document = POLICY.format(minute=due.minute, hour=due.hour, spread=DUE_SPREAD_SECONDS, names=names)
+        request = policy_pb2.ApplyPoliciesRequest(request_id=str(uuid.uuid4()), document=document, source="bench.yaml")
+        self.operator.call(self.operator.policies.ApplyPolicies, request)
+        time.sleep(max(0.0, due.timestamp() - time.time()))
+        before, load = self.controller.consumed(), machine_load()
+        await_true(lambda: len(self.fleet.assigned) >= chosen, DUE_SPREAD_SECONDS + 60, "all due runs are assigned")
+        after = self.controller.consumed()
+        await_true(lambda: self.fleet.total("completed") >= chosen, 120, f"all complete; {self.fleet.failures[:3]}")
+        due_us = dict(self._rows("SELECT id, not_before_us FROM runs WHERE policy_id <> '' AND attempt_count = 1"))
+        waits = [(each.at_us - due_us[each.run_id]) / 1e6 for each in self.fleet.assigned if each.run_id in due_us]
+        assert len(waits) == chosen, (len(waits), chosen, self.fleet.failures[:3])
+        cpu = 100 * (after.cpu_seconds - before.cpu_seconds) / (after.at - before.at)
+        return {
+            "runs": chosen,
+            "over_s": DUE_SPREAD_SECONDS,
+            "p50_s": round(_quantile(waits, 0.5), 3),
+            "p99_s": round(_quantile(waits, 0.99), 3),
+            "longest_s": round(max(waits), 3),
+            "cpu_percent_of_core": round(cpu, 1),
+            "load": f"{load} to {machine_load()}",
+        }
+
+    def progress(self) -> dict[str, object]:
+        """Every host holds an attempt and reports without a pause: rows that were acknowledged, and so stored, a second."""
+        self.fleet.tell(do="mode", hold=True)
+        vms = [vm_id(name, 1) for name in self.names]
+        for some in in_batches(vms, 100):
+            request = operator_pb2.StartBackupRequest(request_id=str(uuid.uuid4()), vms=some, repository="main")
+            self.operator.call(self.operator.backup.StartBackup, request, timeout_seconds=60)
+        await_true(lambda: self.fleet.total("held") == len(vms), 120, f"all are accepted; {self.fleet.failures[:3]}")
+        before, load = self.controller.consumed(), machine_load()
+        self.fleet.tell(do="press", seconds=PRESS_SECONDS, at_once=AT_ONCE)
+        await_true(lambda: len(self.fleet.pressed) == PROCESSES, PRESS_SECONDS + 60, "heartbeats end")
+        after = self.controller.consumed()
+        rate = sum(each["rows"] / each["seconds"] for each in self.fleet.pressed)
+        stored = self._one("SELECT sum(seq) FROM attempt_progress")
+        said = self.fleet.pressed[0]["rows"] + self.fleet.pressed[1]["rows"]
+        assert stored >= said, (stored, said)
+        cpu = 100 * (after.cpu_seconds - before.cpu_seconds) / (after.at - before.at)
+        return {
+            "rows_per_s": round(rate),
+            "cpu_percent_of_core": round(cpu),
+            "load": f"{load} to {machine_load()}",
+        }
+
+    def outage(self) -> dict[str, object]:
+        """SIGKILL, 40 s of nothing, a start: from its open port until the last agent's heartbeat was answered."""
+        self.controller.kill()
+        time.sleep(OUTAGE_SECONDS)
+        self.fleet.tell(do="forget")
+        time.sleep(1.0)
+        load = machine_load()
+        executed, opened = self.controller.start()
+        await_true(lambda: self.fleet.total("beaten") == len(self.names), 120, "all agents come back")
+        back = self.fleet.last_change()
+        return {
+            "reconnect_s": round(back - opened, 1),
+            "from_exec_s": round(back - executed, 1),
+            "load": f"{load} to {machine_load()}",
+        }
+
+    def _one(self, query: str) -> int:
+        return int(self._rows(query)[0][0])
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        engine = sa.create_engine(self.url)
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(sa.text(query))]
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def loaded(folder: Path, agents: int, database: str, say: Callable[[str], None]) -> Iterator[Load]:
+    """A new controller with a folder repository, limits that admit everybody, and so many enrolled hosts."""
+    folder.mkdir()
+    controller = ServedController(folder, database)
+    controller.initialise()
+    controller.start()
+    fleet = None
+    try:
+        with connect(controller.state / "operator.toml") as operator:
+            _prepare(operator, folder)
+            begun = time.monotonic()
+            identities = enrol(operator, controller.state / "operator.toml", agents)
+            say(f"  {agents} hosts enrolled in {time.monotonic() - begun:.1f} s")
+            names = [each["host_name"] for each in identities]
+            random.Random(1).shuffle(names)
+            fleet = Fleet(shared_out(identities, folder, PROCESSES), VMS_EACH, folder / "agents.log")
+            url = (
+                database.replace("postgresql://", "postgresql+psycopg://")
+                or f"sqlite:///{controller.state}/controller.sqlite"
+            )
+            yield Load(controller, fleet, operator, url, names, say)
+    finally:
+        if fleet is not None:
+            fleet.close()
+        controller.kill()
+
+
+def _prepare(operator: Controller, folder: Path) -> None:
+    (folder / "bucket").mkdir()
+    request = operator_pb2.AddRepositoryRequest(
+        request_id=str(uuid.uuid4()),
+        name="main",
+        url=(folder / "bucket").as_uri(),
+        recovery_public_key=RECOVERY_KEY,
+        chunk_nominal_bytes=65_536,
+    )
+    operator.call(operator.backup.AddRepository, request, timeout_seconds=60)
+    limit = limits_pb2.SetLimitRequest(request_id=str(uuid.uuid4()), scope="global", transferring=4_000)
+    operator.call(operator.limits.SetLimit, limit)
+
+
+def _quantile(values: list[float], part: float) -> float:
+    """The smallest value that so many do not exceed."""
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]

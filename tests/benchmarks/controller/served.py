@@ -1,0 +1,112 @@
+"""The real controller as a process of its own, as `seawall controller run` starts it, and what the kernel says of it alone."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.cli_command import Cli
+from support.controller_application import free_port
+
+PROJECT = Path(__file__).parents[3]
+START_SECONDS = 60.0
+PR_SET_PDEATHSIG = 1
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """Of one process since its start. `cpu_seconds`: user and system, of all of its threads."""
+
+    at: float
+    cpu_seconds: float
+    rss_mib: float
+    peak_mib: float
+
+
+class ServedController:
+    """`start` after `initialise`; `kill` is SIGKILL. Default timings but for what `settings` says."""
+
+    def __init__(self, folder: Path, database: str = "", settings: dict[str, float] | None = None) -> None:
+        self.operator, self.agent = free_port(), free_port()
+        self.state = folder / "state"
+        self.config = folder / "controller.toml"
+        self.log = folder / "controller.log"
+        self.cli = Cli(folder, self.state / "operator.toml")
+        lines = [f'state_dir = "{self.state}"', f'operator_listen = "127.0.0.1:{self.operator}"']
+        lines += [f'agent_listen = "127.0.0.1:{self.agent}"', f'agent_address = "127.0.0.1:{self.agent}"']
+        lines += [f'enrol_address = "127.0.0.1:{self.operator}"', 'log_level = "warning"']
+        lines += [f'database = "{database}"'] if database else []
+        lines += ["[timings]", *(f"{name} = {value}" for name, value in (settings or {}).items())]
+        self.config.write_text("\n".join(lines) + "\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def initialise(self) -> None:
+        made = self.cli("controller", "init", "--config-file", self.config)
+        assert made.code == 0, made
+
+    def start(self) -> tuple[float, float]:
+        """(when it was executed, when its agent port was open), both by the monotonic clock."""
+        begun = time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.cli.line("controller", "run", "--config-file", self.config),
+                env=self.cli.environment, stdout=log, stderr=log, preexec_fn=die_with_parent,
+            )  # fmt: skip
+        self._await_port(self.agent)
+        opened = time.monotonic()
+        self._await_port(self.operator)
+        return begun, opened
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def consumed(self) -> Consumed:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
+        sizes = {name: int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")}
+        seconds = (int(fields[11]) + int(fields[12])) / TICKS
+        return Consumed(time.monotonic(), seconds, sizes["VmRSS"], sizes["VmHWM"])
+
+    def _await_port(self, port: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                assert self._process is not None and self._process.poll() is None, self.log.read_text()[-4000:]
+                assert time.monotonic() < deadline, self.log.read_text()[-4000:]
+                time.sleep(0.02)
+
+
+def await_true(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    """Seconds until it was so. AssertionError after too long."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < seconds, f"waited {seconds:.0f} s in vain: {what}"
+        time.sleep(0.05)
+    return time.monotonic() - begun
+
+
+def machine_load() -> str:
+    """The kernel's mean of runnable processes over 1 and 5 minutes."""
+    return "{:.1f} {:.1f}".format(*os.getloadavg()[:2])
+
+
+def die_with_parent() -> None:
+    """For `preexec_fn`."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
