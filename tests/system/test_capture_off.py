@@ -20,6 +20,7 @@ from support import capture_holder
 from support.captured_vm import (
     MIB,
     QCOW2_BYTES,
+    RAW_BYTES,
     Vm,
     a_request,
     capture,
@@ -154,6 +155,19 @@ def test_an_image_whose_data_are_in_another_file_is_not_opened(vm: Vm, settings:
     with pytest.raises(DiskNeedsRunningVm, match="in another file"):
         capture(vm, settings, "k1")
     assert left_behind(settings, "k1") == []
+
+
+def test_an_image_of_several_files_is_not_read_while_the_vm_is_off(vm: Vm, settings: CaptureSettings) -> None:
+    """A write to one that nobody watches would tear the point."""
+    vm.hypervisor.stop(vm.vm_id)
+    image = vm.host.image(f"{vm.name}.vmdk", "vmdk", RAW_BYTES, "-o", "subformat=twoGbMaxExtentSparse")
+    definition = vm.host.virsh("dumpxml", vm.name).replace(str(vm.raw), str(image)).replace("type='raw'", "type='vmdk'")
+    path = vm.host.folder / "extents.xml"
+    path.write_text(definition)
+    vm.host.virsh("define", str(path))
+    with pytest.raises(DiskNeedsRunningVm, match="whose extents are other files") as refused:
+        capture(vm, settings, "v1")
+    assert "Start the VM" in refused.value.next_step and left_behind(settings, "v1") == []
 
 
 @pytest.mark.slow

@@ -91,8 +91,8 @@ def test_a_freeze_is_short_and_its_hooks_run(
 ) -> None:
     with captured(host, hypervisor, guest.vm_id, "require") as capture:
         assert capture.guest_frozen and not [reason for reason, _ in capture.warnings if reason == "NOT_FROZEN"]
-        await_true(lambda: capture.frozen_ms > 0, "the freeze is measured")
-        measured_ms = capture.frozen_ms
+        await_true(lambda: capture.frozen.total_ms > 0, "the freeze is measured")
+        measured_ms = capture.frozen.total_ms
         await_true(lambda: guest.hooks()[:2] == ["freeze", "thaw"], "both hooks ran")
     stood_ms = gap_ms(guest)
     assert stood_ms < SHORT_MS and measured_ms < SHORT_MS
@@ -102,7 +102,7 @@ def test_a_freeze_is_short_and_its_hooks_run(
 def test_never_asks_the_agent_nothing(host: LibvirtHost, hypervisor: LibvirtHypervisor, guest: PacedGuest) -> None:
     with captured(host, hypervisor, guest.vm_id, "never") as capture:
         guest.await_writes()
-        assert not capture.guest_frozen and capture.frozen_ms == 0
+        assert not capture.guest_frozen and capture.frozen.total_ms == 0
     assert guest.hooks() == []
 
 
@@ -157,9 +157,39 @@ def test_an_agent_that_dies_while_the_guest_is_frozen_thaws_it_when_it_is_back(
         holder.await_line("beginning")
         guest.command("agent kill")
         holder.go.touch()
+        holder.on.touch()
         guest.command("agent start")
         await_true(lambda: guest.hooks()[:2] == ["freeze", "thaw"], "the guest is thawed", 60)
     assert gap_ms(guest) < LIMIT_SECONDS * 1000
+
+
+@pytest.mark.parametrize("when", ["beginning", "begun"])
+@pytest.mark.parametrize("back", [False, True])
+def test_an_agent_that_dies_does_not_keep_the_guest_frozen(
+    host: LibvirtHost, hypervisor: LibvirtHypervisor, guest: PacedGuest, when: str, back: bool
+) -> None:
+    """Before the job or after: its kernel takes the order from the keyboard, where it may. The agent comes back or does not."""
+    guest.command("sysrq 64")
+    try:
+        with holding(host, guest, "require") as holder:
+            holder.await_line("beginning")
+            if when == "begun":
+                holder.go.touch()
+                holder.await_line("begun")
+            guest.command("agent kill")
+            if back:
+                guest.command("agent start")
+            holder.go.touch()
+            holder.on.touch()
+            guest.await_writes(5, 30)
+            assert guest.longest_gap_ms() < LIMIT_SECONDS * 1000
+            if not back:
+                guest.command("agent start")
+            await_true(lambda: "capture.thawed" in holder.log.read_text() or holder.is_over(), "all is over", 90)
+    finally:
+        guest.command("sysrq 438")
+    await_true(lambda: "None" in host.virsh("domjobinfo", guest.name), "no job is left", 90)
+    await_true(lambda: not holder.guards(), "its guard is gone, which may have thawed until then", 90)
 
 
 @pytest.mark.parametrize("victim", ["worker", "guard", "libvirtd and worker"])
@@ -188,28 +218,37 @@ class Holder:
 
     def __init__(self, host: LibvirtHost, guest: PacedGuest, freeze: str) -> None:
         self.attempt = f"holder{next(_numbers)}"
-        self.go = host.folder / f"go-{self.attempt}"
+        self.go, self.on = host.folder / f"go-{self.attempt}", host.folder / f"on-{self.attempt}"
         self.log = host.folder / f"{self.attempt}.log"
         places = {"run_dir": str(host.folder / "sw"), "scratch_dir": str(host.folder / "scratch")}
         settings = {**places, "hypervisor": host.uri, "freeze_seconds": LIMIT_SECONDS}
-        told = {"vm": guest.vm_id, "attempt": self.attempt, "freeze": freeze, "go": str(self.go), "settings": settings}
+        told = {"vm": guest.vm_id, "attempt": self.attempt, "freeze": freeze, "settings": settings}
+        told |= {"go": str(self.go), "on": str(self.on)}
         self._folder = f"{places['run_dir']}/captures/{self.attempt}"
         with self.log.open("wb") as log:
             command = [sys.executable, capture_holder.__file__, json.dumps(told)]
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
 
+    def is_over(self) -> bool:
+        return self.process.poll() is not None
+
     def await_line(self, word: str) -> None:
         await_true(lambda: word in self.log.read_text(), f"{word!r} in {self.log.read_text()}", 60)
 
     def guard(self) -> int:
+        (pid,) = self.guards()
+        return pid
+
+    def guards(self) -> list[int]:
+        found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 arguments = (process / "cmdline").read_text().split("\0")
             except OSError:
                 continue
             if MODULE in arguments and self._folder in arguments:
-                return int(process.name)
-        raise AssertionError("no guard")
+                found.append(int(process.name))
+        return found
 
 
 @contextmanager
@@ -219,6 +258,7 @@ def holding(host: LibvirtHost, guest: PacedGuest, freeze: str) -> Iterator[Holde
         yield holder
     finally:
         holder.go.touch()
+        holder.on.touch()
         if holder.process.stdin is not None:
             holder.process.stdin.close()
         try:

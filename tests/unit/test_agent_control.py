@@ -1,11 +1,13 @@
 """Small parts of the agent's control: the pipe, retries, failures, the stop flag, identity files, logs, the meter."""
 
+import hashlib
 import io
 import json
 import threading
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 
 from seawall.agent.config import AgentConfig
@@ -22,6 +24,7 @@ from seawall.agent.control.messages import (
     PointGrant,
     Progress,
     PutTarget,
+    SealedTargets,
 )
 from seawall.agent.control.retry import Retry
 from seawall.agent.errors import Canceled, ControllerUnreachable, FailureKind, Fenced, VmBusy
@@ -51,6 +54,7 @@ from seawall.agent.worker.reporter import Reporter
 from seawall.agent.worker.stop import AgentStopping, StopFlag, StoppableClock
 from seawall.repository.clock import SystemClock
 from seawall.repository.errors import IntegrityError, StoreRefused, StoreUnavailable
+from seawall.repository.format.pack import TABLE_ENTRY, SealedPack
 from seawall.repository.store.port import SignedPut, StoredAs
 from seawall.repository.store.retry import RetryingTransfer, RetryPolicy
 from support.agent_certificates import Authority
@@ -224,6 +228,36 @@ def test_a_put_that_should_hold_is_signed_once_more(refusals: int, stored: bool)
         with pytest.raises(StoreRefused):
             coordinator.put_signed(sign, b"body")
         assert len(store.urls) == 2
+
+
+class SigningClient:
+    """Notes the MD5 of each signature."""
+
+    def __init__(self) -> None:
+        self.md5s: list[bytes] = []
+        self.stored: list[bytes] = []
+
+    def seal_pack(self, pack_id: bytes, length_bytes: int, md5: bytes, *, meta: bool) -> SealedTargets:
+        self.md5s.append(md5)
+        return SealedTargets((PutTarget("https://store/p", {}, 10_000_000_000_000),))
+
+    def pack_stored(self, pack_id: bytes) -> None:
+        self.stored.append(pack_id)
+
+
+@pytest.mark.parametrize(
+    ("spared", "refusals", "sent"),
+    [(False, 0, [True]), (True, 0, [False]), (True, 1, [False, True]), (False, 1, [True, True])],
+)
+def test_a_pack_goes_without_its_md5_where_it_may_and_with_it_once_it_was_refused(
+    spared: bool, refusals: int, sent: list[bool]
+) -> None:
+    client = SigningClient()
+    coordinator = AgentCoordinator(cast(ControllerClient, client), RefusingStore(refusals), StepClock())
+    coordinator.spare_md5(spared)
+    coordinator.store_pack(SealedPack(b"i" * 16, b"body", np.empty(0, dtype=TABLE_ENTRY), False))
+    assert client.md5s == [hashlib.md5(b"body").digest() if with_md5 else b"" for with_md5 in sent]
+    assert client.stored == [b"i" * 16]
 
 
 def test_the_first_reason_to_stop_wins() -> None:

@@ -5,8 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from seawall.agent.capture.facts import CaptureFacts
 from seawall.agent.capture.names import attempt_of, checkpoint_name, repository_prefix
-from seawall.agent.capture.plan import BITMAP_WHY, OFF_BITMAP_WHY, CaptureFacts, CapturePlan, demote, plan_capture
+from seawall.agent.capture.plan import (
+    BITMAP_WHY,
+    MOVED_BITMAP_WHY,
+    OFF_BITMAP_WHY,
+    CapturePlan,
+    demote,
+    plan_capture,
+    to_take_over,
+)
 from seawall.agent.disk.identity import source_id, tells_of_writes
 from seawall.agent.hypervisor.port import OFF, Domain, DomainDisk
 from seawall.repository.format.manifest import Checkpoint, DiskManifest, Root
@@ -220,3 +229,65 @@ def test_a_file_laid_over_the_parents_is_compared_while_the_vm_is_off() -> None:
 def test_old_qcow2_of_a_vm_that_is_off_says_so() -> None:
     plan = plan_capture(off(replace(facts(), keeps_bitmaps={"vda": False, "vdb": True}), vda={"c0"}, vdb={"c0"}))
     assert "version 2" in plan.disks[0].why and plan.disks[1].how == "bitmap"
+
+
+def moved(given: CaptureFacts, source_ids: dict[str, str] | None = None) -> CaptureFacts:
+    """The same after a move to another host, whose storage has the very files unless `source_ids` says otherwise."""
+    assert given.parent is not None
+    disks = tuple(replace(one, source_id=f"inode:{one.disk}") for one in given.parent.disks)
+    now = {one.source: one.source_id for one in disks} if source_ids is None else source_ids
+    parent = replace(given.parent, disks=disks)
+    return replace(given, agent_id="another", parent=parent, bases={}, source_ids=now)
+
+
+def test_bitmaps_that_libvirt_took_over_are_used_on_the_new_host() -> None:
+    given = moved(facts())
+    assert to_take_over(given) == ("vda", "vdb")
+    plan = plan_capture(replace(given, bases={"c0": {"vda"}}))
+    assert methods(plan) == {"vda": "bitmap", "vdb": "compare"} and plan.base == "c0"
+    assert plan.disks[0].why == MOVED_BITMAP_WHY
+    plan = plan_capture(given)
+    assert methods(plan) == {"vda": "compare", "vdb": "compare"} and "no sound dirty bitmap c0" in plan.disks[0].why
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        (moved(facts(), {}), "another one than at the parent point"),
+        (moved(facts(), {"/images/vda": "inode:7", "/images/vdb": "inode:8"}), "another one than at the parent point"),
+        (replace(facts(), agent_id="another", bases={}), "the same storage"),
+        (moved(facts(a_disk("vda", source="/o", backing=("/images/vda",)))), "/o now"),
+        (moved(facts(a_disk("vda", capacity_bytes=2 * GIB))), "size changed"),
+        (moved(replace(facts(), keeps_bitmaps={})), "version 2"),
+    ],
+    ids=["no such files", "other files", "devices", "an overlay", "grown", "old qcow2"],
+)
+def test_nothing_is_taken_over_that_may_be_of_another_disk(given: CaptureFacts, word: str) -> None:
+    assert to_take_over(given) == ()
+    plan = plan_capture(replace(given, bases={"c0": {"vda", "vdb"}}))
+    assert plan.disks[0].how == "compare" and word in plan.disks[0].why, "though libvirt lists such a checkpoint"
+
+
+def test_only_what_stayed_at_home_needs_nothing_taken_over() -> None:
+    assert to_take_over(facts()) == to_take_over(replace(moved(facts()), bases={"c0": {"vda"}})) == ()
+    assert to_take_over(replace(moved(facts()), exclude=("vda",))) == ("vdb",)
+    assert to_take_over(off(moved(facts()), vda={"c0"})) == (), "libvirt lists no checkpoint of a VM that is off for us"
+
+
+def test_a_vm_that_moved_while_it_was_off_is_read_by_the_bitmaps_in_its_files() -> None:
+    plan = plan_capture(off(moved(facts()), vda={"c0"}, vdb=set()))
+    assert methods(plan) == {"vda": "bitmap", "vdb": "compare"} and plan.disks[0].why == MOVED_BITMAP_WHY
+
+
+def test_rbd_images_and_logical_volumes_are_compared_and_qcow2_on_a_volume_has_bitmaps() -> None:
+    """Untested on a real Ceph and a real LVM: what is decided of them."""
+    rbd = a_disk("vda", source_type="network", source="rbd:pool/space/disk", format="raw")
+    volume = a_disk("vdb", source_type="block", source="/dev/vg/db", format="raw")
+    plan = plan_capture(replace(facts(rbd, volume), keeps_bitmaps={}))
+    assert methods(plan) == {"vda": "compare", "vdb": "compare"} and not any(one.tracked for one in plan.disks)
+    assert all("Raw disks store no dirty bitmap" in one.why for one in plan.disks)
+    given = facts(a_disk("vda", source_type="block", source="/dev/vg/db"))
+    assert given.parent is not None
+    before = replace(given.parent.disks[0], source="/dev/vg/db")
+    plan = plan_capture(replace(given, parent=replace(given.parent, disks=(before,))))
+    assert methods(plan) == {"vda": "bitmap"} and plan.disks[0].tracked

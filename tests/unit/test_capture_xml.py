@@ -10,7 +10,7 @@ from seawall.agent.hypervisor.xml import (
     XmlRefused,
     backup_socket,
     backup_xml,
-    checkpoint_of_one,
+    checkpoint_again,
     checkpoint_targets,
     checkpoint_xml,
     disks_of,
@@ -104,9 +104,9 @@ def test_backing_files_nearest_first() -> None:
     assert (found.source, found.backing) == ("/i/2", ("/i/1", "/i/0"))
 
 
-def test_checkpoint_of_one_disk() -> None:
+def test_checkpoint_that_is_redefined_names_some_disks() -> None:
     disks = "<disk><target dev='vda'/></disk><disk><target dev='vdb'/></disk>"
-    alone = checkpoint_of_one("c", "vdb", f"<domain><uuid>u</uuid><devices>{disks}</devices></domain>")
+    alone = checkpoint_again("c", ["vdb"], f"<domain><uuid>u</uuid><devices>{disks}</devices></domain>")
     assert checkpoint_targets(alone) == {"vdb"}
     assert "<name>c</name>" in alone and "<uuid>u</uuid>" in alone, "libvirt asks for both"
 

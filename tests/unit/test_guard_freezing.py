@@ -10,10 +10,11 @@ from typing import cast
 import pytest
 
 from seawall.agent.capture.freeze import GuestFreeze
+from seawall.agent.capture.guard import freezing
 from seawall.agent.capture.guard.freezing import Freezing
 from seawall.agent.capture.guard.protocol import Report, error_of
 from seawall.agent.errors import FreezeFailed
-from seawall.agent.hypervisor.port import UNREACHABLE, Hypervisor
+from seawall.agent.hypervisor.port import AGENT_DISCONNECTED, UNREACHABLE, Hypervisor
 from seawall.repository.clock import SystemClock
 from support.capture_guest import Guest
 from support.libvirt_host import await_true
@@ -117,6 +118,7 @@ def test_a_thaw_wanted_during_the_freeze_follows_it(mark: Path) -> None:
     guest.may_freeze.clear()
     freezer = Freezer(guest, mark)
     freezer.freezing.freeze()
+    assert guest.asked.wait(5)
     freezer.freezing.thaw()
     guest.may_freeze.set()
     freezer.await_thawed()
@@ -208,3 +210,73 @@ def test_while_libvirt_answers_nobody_else_talks_to_the_agent(mark: Path, tmp_pa
             pass
         freezer.await_thawed()
         assert agent.heard == b""
+
+
+def test_nothing_is_asked_of_a_guest_that_does_not_answer(mark: Path) -> None:
+    """So nothing can freeze it later, either."""
+    with GuestFreeze(Freezer(guest := Guest(hears=False), mark), "try", 60) as freeze:
+        pass
+    assert guest.woken.is_set() and not guest.asked.is_set() and not freeze.frozen and freeze.warning is not None
+
+
+def test_time_counts_from_when_the_guest_is_asked_to_freeze(mark: Path) -> None:
+    """Waking its agent is no part of it: it works on meanwhile."""
+    guest, woken = Guest(), threading.Event()
+    wake = guest.wake_agent
+
+    def slowly(vm_id: str, timeout_seconds: int) -> bool:
+        woken.wait(0.5)
+        return wake(vm_id, timeout_seconds)
+
+    guest.wake_agent = slowly  # type: ignore[method-assign]
+    freezer = Freezer(guest, mark)
+    with GuestFreeze(freezer, "require", 60):
+        pass
+    report = freezer.await_thawed()
+    assert report.frozen_ms is not None and report.frozen_ms < 400
+
+
+def test_an_owner_that_dies_while_the_agent_is_woken_freezes_nobody(mark: Path) -> None:
+    guest, woken = Guest(), threading.Event()
+    guest.wake_agent = lambda vm_id, timeout_seconds: woken.wait(20)  # type: ignore[method-assign]
+    freezer = Freezer(guest, mark)
+    freezer.freezing.freeze()
+    freezer.freezing.thaw()
+    woken.set()
+    freezer.await_thawed()
+    assert not guest.asked.is_set() and not mark.exists()
+
+
+@pytest.mark.parametrize(("has_keys", "failures", "pressed"), [(True, 1, 0), (True, 3, 2), (True, 6, 3), (False, 6, 0)])
+def test_the_kernel_is_asked_by_its_keyboard_when_the_agent_does_not_thaw(
+    mark: Path, monkeypatch: pytest.MonkeyPatch, has_keys: bool, failures: int, pressed: int
+) -> None:
+    monkeypatch.setattr(freezing, "AGAIN_SECONDS", 0.01)
+    guest = Guest(thaw_failures=failures)
+    guest.has_keys = has_keys
+    freezer = Freezer(guest, mark)
+    with GuestFreeze(freezer, "require", 60):
+        pass
+    await_true(lambda: not freezer.report().frozen, "the guest is thawed", 20)
+    assert guest.keys_pressed == pressed
+
+
+def test_the_job_must_end_when_the_agent_is_gone_and_time_is_up(mark: Path) -> None:
+    """While it runs libvirt does not see that an agent came back."""
+    guest = Guest(thaw_failures=10**6, reason=AGENT_DISCONNECTED)
+    freezer = Freezer(guest, mark, limit_seconds=0.3)
+    with GuestFreeze(freezer, "try", 60):
+        assert freezer.freezing.stuck() is None
+    await_true(lambda: freezer.freezing.stuck() is not None, "it is said", 10)
+    guest.thaw_failures = 0
+    freezer.await_thawed()
+    assert freezer.freezing.stuck() is None
+
+
+def test_an_agent_that_is_busy_with_a_hook_is_no_reason_to_end_the_job(mark: Path) -> None:
+    freezer = Freezer(guest := Guest(freezes=False, thaw_failures=3), mark, limit_seconds=0.1)
+    with GuestFreeze(freezer, "try", 60):
+        pass
+    await_true(lambda: guest.thaw_failures < 2, "it was asked again", 10)
+    assert freezer.freezing.stuck() is None
+    freezer.await_thawed()

@@ -10,16 +10,21 @@ from seawall.agent.errors import HypervisorError
 from seawall.agent.throttle.guest import GuestWatch
 from seawall.agent.throttle.idle import IdleLatency
 from seawall.agent.throttle.latency import BlockCounts, Look
-from seawall.agent.throttle.rate_control import BLIND_BYTES_PER_SECOND, FLOOR_BYTES_PER_SECOND, START_BYTES_PER_SECOND
+from seawall.agent.throttle.rate_control import (
+    ALONE_BYTES_PER_SECOND,
+    BLIND_BYTES_PER_SECOND,
+    FLOOR_BYTES_PER_SECOND,
+    START_BYTES_PER_SECOND,
+)
 from seawall.repository.clock import SystemClock
 from support.libvirt_host import await_true
 
 
 class Counted:
-    """A guest that finishes two requests whenever it is looked at."""
+    """A guest that finishes so many requests whenever it is looked at."""
 
-    def __init__(self, milliseconds: float) -> None:
-        self.milliseconds = milliseconds
+    def __init__(self, milliseconds: float, per_look: int = 2) -> None:
+        self.milliseconds, self._per_look = milliseconds, per_look
         self.error: Exception | None = None
         self._requests = self._nanoseconds = 0
         self.looks = 0
@@ -30,8 +35,8 @@ class Counted:
             self.looks += 1
             if self.error is not None:
                 raise self.error
-            self._requests += 2
-            self._nanoseconds += round(2 * self.milliseconds * 1e6)
+            self._requests += self._per_look
+            self._nanoseconds += round(self._per_look * self.milliseconds * 1e6)
             return {"vda": BlockCounts(self._requests, self._nanoseconds)}
 
 
@@ -86,6 +91,13 @@ def test_a_guest_that_never_could_be_looked_at_is_read_with_care_too() -> None:
         assert rate(watch) == START_BYTES_PER_SECOND
         await_true(lambda: rate(watch) == BLIND_BYTES_PER_SECOND, "it is read with care", 15)
         assert watch._sentence() == "guest latency (libvirt does not tell it)"
+
+
+def test_a_guest_that_does_nothing_is_read_fast_from_the_start() -> None:
+    with watching(Counted(1.0, per_look=0)) as watch:
+        watch.know_in_peace(threading.Event().wait)
+        watch.hold_back(0, 2.0)
+        assert rate(watch) == ALONE_BYTES_PER_SECOND
 
 
 def test_without_counts_nothing_is_held_back() -> None:

@@ -13,8 +13,9 @@ import structlog
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.identity import Identity, load_identity
 from seawall.agent.errors import AgentError, FailureKind
+from seawall.agent.hypervisor.departures import DepartureWatch
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
-from seawall.agent.hypervisor.port import Hypervisor
+from seawall.agent.hypervisor.port import Hypervisor, LeftMs
 from seawall.agent.join import join_host
 from seawall.agent.journal import Journal
 from seawall.agent.logs import set_up_logs
@@ -40,16 +41,23 @@ def run(config: AgentConfig) -> int:
     """Serve until SIGTERM or SIGINT; then 0. Raises NotEnrolled, AlreadyRunning."""
     set_up_logs()
     clock = SystemClock()
-    return run_with(config, LibvirtHypervisor(config.hypervisor, clock), WORKER_COMMAND)
+    departures = DepartureWatch(config.hypervisor, clock)
+    departures.start()
+    hypervisor = LibvirtHypervisor(config.hypervisor, clock)
+    return run_with(config, hypervisor, WORKER_COMMAND, left_ms=departures.left_ms)
 
 
 def run_with(
-    config: AgentConfig, hypervisor: Hypervisor, worker_command: Sequence[str], timing: Timing | None = None
+    config: AgentConfig,
+    hypervisor: Hypervisor,
+    worker_command: Sequence[str],
+    timing: Timing | None = None,
+    left_ms: LeftMs = dict,
 ) -> int:
     """`run` over other adapters: what tests and laboratories use."""
     identity = load_identity(config.state_dir)
     with _only_one(config.state_dir):
-        asyncio.run(_supervise(config, identity, hypervisor, worker_command, timing))
+        asyncio.run(_supervise(config, identity, hypervisor, worker_command, timing, left_ms))
     return 0
 
 
@@ -70,10 +78,11 @@ async def _supervise(
     hypervisor: Hypervisor,
     worker_command: Sequence[str],
     timing: Timing | None,
+    left_ms: LeftMs,
 ) -> None:
     clock = SystemClock()
     journal = Journal(config.state_dir, clock)
-    supervisor = Supervisor(config, identity, hypervisor, journal, clock, worker_command, timing)
+    supervisor = Supervisor(config, identity, hypervisor, journal, clock, worker_command, timing, left_ms)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)

@@ -9,6 +9,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from seawall.agent.capture.names import SCRATCH_SUFFIX
 from seawall.agent.errors import VmNotFound, VmNotRunning
 from seawall.agent.hypervisor.port import Hypervisor
 
@@ -29,6 +30,13 @@ def end_job_at(hypervisor: Hypervisor, vm_id: str, socket: Path) -> bool:
     except VmNotFound:
         return False
     return True
+
+
+def empty_scratch(folder: Path) -> None:
+    """Remove the scratch files of a job that is over: who shares the file system needs the room. Never raises."""
+    with suppress(OSError):
+        for file in folder.glob(f"*{SCRATCH_SUFFIX}"):
+            file.unlink(missing_ok=True)
 
 
 def thaw(hypervisor: Hypervisor, vm_id: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from seawall.agent.capture.guard.stale import is_guarded
 from seawall.agent.capture.names import captures_dir
 from seawall.agent.capture.port import CaptureRequest
-from seawall.repository.format.manifest import Checkpoint
+from seawall.repository.format.checkpoint import Checkpoint
 
 MODE = 0o700
 

@@ -8,8 +8,10 @@ from typing import Self
 
 import structlog
 
+from seawall.agent.capture.doubts import broken_why
 from seawall.agent.capture.ending import end_job_at
 from seawall.agent.capture.freeze import GuestFreeze
+from seawall.agent.capture.frozen_time import FrozenTime
 from seawall.agent.capture.guard.process import GuardLost, GuardProcess
 from seawall.agent.capture.guard.protocol import Setup
 from seawall.agent.capture.guard.stale import end_guards
@@ -18,9 +20,10 @@ from seawall.agent.capture.leftovers import make_places, remove_places, thaw_mar
 from seawall.agent.capture.limits import JOB_GONE, Limits, free_bytes, limits_for, refuse_without_room, used_bytes
 from seawall.agent.capture.names import Places, checkpoint_name, places
 from seawall.agent.capture.old_checkpoints import delete_old_checkpoints
-from seawall.agent.capture.plan import SIZE_CHANGED_WHY, CapturePlan, DiskPlan, broken_why, demote
+from seawall.agent.capture.plan import SIZE_CHANGED_WHY, CapturePlan, DiskPlan, demote
 from seawall.agent.capture.planning import planned, virtual_bytes
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
+from seawall.agent.capture.scratch_files import made_before
 from seawall.agent.capture.settings import CaptureSettings
 from seawall.agent.capture.together import BEGUN, FROZEN, GroupIncomplete, rendezvous
 from seawall.agent.disk.explained_source import ExplainedSource
@@ -75,7 +78,7 @@ class LibvirtCapture:
         self._sources: list[NbdSource] = []
         self._guard: GuardProcess | None = None
         self._group = rendezvous(request, settings.run_dir, clock)
-        self._born = False
+        self._born = self._tracks = False
         self._keep = False
         self._noted = False
         self._left = False
@@ -154,9 +157,9 @@ class LibvirtCapture:
         )
 
     @property
-    def frozen_ms(self) -> int:
+    def frozen(self) -> FrozenTime:
         """See Capture."""
-        return self._guard.longest_frozen_ms if self._guard is not None else 0
+        return self._guard.longest_frozen if self._guard is not None else FrozenTime()
 
     def check(self) -> None:
         """See Capture."""
@@ -222,8 +225,9 @@ class LibvirtCapture:
         while True:
             freeze = GuestFreeze(self._started_guard(), self._request.freeze, self._settings.freeze_seconds)
             try:
+                begin = self._ready_to_begin(plan)
                 with freeze:
-                    self._begin_with_group(plan)
+                    self._begin_with_group(begin)
             except CheckpointBroken as error:
                 if plan.base is None:
                     raise
@@ -236,21 +240,25 @@ class LibvirtCapture:
             self.guest_frozen = freeze.frozen
             return plan, [freeze.warning] if freeze.warning else []
 
-    def _begin_with_group(self, plan: CapturePlan) -> None:
+    def _begin_with_group(self, begin: Callable[[], None]) -> None:
         """No guest of a group writes from before the first job begins until after the last one has."""
         if self._group is None:
-            return self._begin_once(plan)
+            return begin()
         try:
             self._group.meet(FROZEN)
-            self._begin_once(plan)
+            begin()
             self._group.meet(BEGUN)
         except BaseException:
             self._group.fail()
             raise
 
-    def _begin_once(self, plan: CapturePlan) -> None:
-        tracked = any(one.tracked for one in plan.disks)
-        disks = [
+    def _ready_to_begin(self, plan: CapturePlan) -> Callable[[], None]:
+        """What can be done and known before the guest stands still, is: what is left begins the job.
+
+        The checkpoint is made first: its bitmaps hold what the guest writes until the instant, too, so the next point reads a little that
+        this one has. In one order with the job libvirt would read its schema of checkpoints meanwhile, which is half of what begin takes.
+        """
+        wanted = [
             BackupDisk(
                 target=one.disk.target,
                 scratch=self._where.scratch_file(one.disk.target),
@@ -259,9 +267,18 @@ class LibvirtCapture:
             )
             for one in plan.disks
         ]
-        self._born = tracked  # from here on it may exist, whatever the answer
-        self._hypervisor.begin_backup(self._request.vm_id, disks, self._where.socket, self._name if tracked else None)
-        self.instant_us = self._clock.now_us()
+        disks = made_before(wanted, [one.disk.capacity_bytes for one in plan.disks])
+        targets = self._hypervisor.disk_targets(self._request.vm_id)
+        if any(disk.checkpoint for disk in disks) and not self._tracks:
+            self._born = True  # from here on it may exist, whatever the answer
+            self._hypervisor.create_checkpoint(self._request.vm_id, self._name, disks, targets)
+            self._tracks = True
+
+        def begin() -> None:
+            self._hypervisor.begin_backup(self._request.vm_id, disks, self._where.socket, None, targets)
+            self.instant_us = self._clock.now_us()
+
+        return begin
 
     def _without_broken(self, plan: CapturePlan, error: CheckpointBroken) -> CapturePlan:
         """Demote the disk; once nothing reads from the broken checkpoint, delete it: it would break every later backup."""

@@ -54,7 +54,7 @@ class Places:
         return self.run / "guard.log"
 
     def scratch_file(self, target: str) -> Path:
-        """Made and removed by libvirt."""
+        """Made before the job; libvirt makes it where a disk's size is not known."""
         return self.scratch / f"{target}{SCRATCH_SUFFIX}"
 
 

@@ -12,9 +12,11 @@ from typing import Self
 
 import structlog
 
+from seawall.agent.capture.doubts import broken_why
+from seawall.agent.capture.frozen_time import FrozenTime
 from seawall.agent.capture.leftovers import make_places, remove_places
 from seawall.agent.capture.names import Places, places
-from seawall.agent.capture.plan import SIZE_CHANGED_WHY, DiskPlan, broken_why
+from seawall.agent.capture.plan import SIZE_CHANGED_WHY, DiskPlan
 from seawall.agent.capture.planning import planned
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.capture.settings import CaptureSettings
@@ -22,6 +24,7 @@ from seawall.agent.disk.explained_source import ExplainedSource
 from seawall.agent.disk.identity import source_id, tells_of_writes
 from seawall.agent.disk.image_mark import ImageMark, is_written, mark_of
 from seawall.agent.disk.image_source import ImageSource
+from seawall.agent.disk.other_images import lies_elsewhere
 from seawall.agent.disk.qcow2_chain import backing_chain, has_data_file
 from seawall.agent.errors import (
     AgentError,
@@ -90,7 +93,7 @@ class OffCapture:
         self.disks: Sequence[CapturedDisk] = ()
         self.instant_us = 0
         self.guest_frozen = False
-        self.frozen_ms = 0
+        self.frozen = FrozenTime()
         self.warnings: Sequence[tuple[str, str]] = ()
         self.members: Mapping[str, bytes] = {}
         self.checkpoint: Checkpoint | None = None
@@ -245,6 +248,8 @@ def _paths(image: DiskImage) -> list[str]:
     """
     if not image.path:
         return []
+    if elsewhere := lies_elsewhere(image.path, str(image.options["driver"])):
+        raise DiskNeedsRunningVm(f"Disk {image.target} lies in {image.path}, which is {elsewhere}.")
     is_qcow2 = image.options["driver"] == "qcow2"
     chain = list(backing_chain(image.path)) if is_qcow2 else []
     layers = [image.path, *(one.path for one in chain if one.format == "qcow2")] if is_qcow2 else []

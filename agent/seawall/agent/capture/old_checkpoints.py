@@ -23,7 +23,9 @@ def delete_old_checkpoints(hypervisor: Hypervisor, request: CaptureRequest, new:
             hypervisor.delete_checkpoint(request.vm_id, name)
     disks = [one for one in hypervisor.domain(request.vm_id).disks if one.format == "qcow2"]
     forgotten = {name: targets for name, targets in _stored(disks, prefix).items() if name not in listed}
-    if base is not None and base.agent_id == request.agent_id and base.name not in listed:
+    if (
+        base is not None and base.name not in listed
+    ):  # of a VM that moved here too: what was not taken over serves nobody
         forgotten[base.name] = forgotten.get(base.name, set()) | set(base.disks) & {one.target for one in disks}
     for name, targets in sorted(forgotten.items()):
         hypervisor.delete_bitmaps(request.vm_id, name, sorted(targets))

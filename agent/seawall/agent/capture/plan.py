@@ -4,16 +4,20 @@
 there being no parent. A doubtful bitmap costs local reads of that one disk and never fails a backup.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
+from seawall.agent.capture.doubts import doubt_of, file_doubt
+from seawall.agent.capture.facts import CaptureFacts, in_parent, is_moved
 from seawall.agent.capture.port import CapturedDisk
-from seawall.agent.disk.identity import tells_of_writes
-from seawall.agent.hypervisor.port import Domain, DomainDisk
+from seawall.agent.hypervisor.port import DomainDisk
 from seawall.repository.disks import DiskSource
-from seawall.repository.format.manifest import DiskManifest, Root
+from seawall.repository.format.manifest import Root
 
 BITMAP_WHY = "A dirty bitmap names what changed since the parent point."
+MOVED_BITMAP_WHY = (
+    "The VM moved here; the dirty bitmap in the disk's file came with it and names what changed since the parent point."
+)
 OFF_BITMAP_WHY = "The VM is off; a dirty bitmap in the disk's file names what changed since the parent point."
 SIZE_CHANGED_WHY = "The disk's size changed while the backup began."
 
@@ -53,21 +57,6 @@ class CapturePlan:
     disks: tuple[DiskPlan, ...]
     base: str | None
     warnings: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureFacts:
-    """What the plan depends on."""
-
-    domain: Domain
-    keeps_bitmaps: Mapping[str, bool]  # target -> the file is qcow2 of version 3
-    parent: Root | None
-    bases: Mapping[str, Collection[str]]  # checkpoints on this host -> targets with a bitmap in it
-    agent_id: str
-    exclude: Collection[str]
-    no_parent: str = ""  # why there is none
-    source_ids: Mapping[str, str] = field(default_factory=dict)  # paths of the parent's disks -> the files there now
-    stored: Mapping[str, Collection[str]] | None = None  # of a VM that is off: target -> usable bitmaps in its file
 
 
 def plan_capture(facts: CaptureFacts) -> CapturePlan:
@@ -119,58 +108,34 @@ def _left_out(disk: DomainDisk, exclude: Collection[str]) -> tuple[str, str] | N
 def _plan_disk(disk: DomainDisk, facts: CaptureFacts) -> DiskPlan:
     keeps = disk.format == "qcow2" and facts.keeps_bitmaps.get(disk.target, False)
     tracked = keeps and facts.stored is None  # libvirt makes no checkpoint of a VM that is off
-    before = _in_parent(disk.target, facts.parent)
+    before = in_parent(disk.target, facts.parent)
     if facts.parent is None:
         return DiskPlan(disk, "full", facts.no_parent or "This VM has no earlier point in this repository.", tracked)
     if before is None:
         return DiskPlan(disk, "full", "This disk is new: the parent point lacks it.", tracked)
-    doubt = _doubt(disk, before, facts, keeps)
-    why = BITMAP_WHY if facts.stored is None else OFF_BITMAP_WHY
-    return DiskPlan(disk, "compare" if doubt else "bitmap", doubt or why, tracked)
+    doubt = doubt_of(disk, before, facts)
+    return DiskPlan(disk, "compare" if doubt else "bitmap", doubt or _bitmap_why(facts), tracked)
 
 
-def _doubt(disk: DomainDisk, before: DiskManifest, facts: CaptureFacts, keeps: bool) -> str:
-    """Why the bitmap cannot be used; "" when it can."""
+def _bitmap_why(facts: CaptureFacts) -> str:
+    if is_moved(facts):
+        return MOVED_BITMAP_WHY
+    return BITMAP_WHY if facts.stored is None else OFF_BITMAP_WHY
+
+
+def to_take_over(facts: CaptureFacts) -> tuple[str, ...]:
+    """Disks of a running VM that moved here whose bitmap serves, if the file still has it. Nothing that it does not know here is listed."""
     checkpoint = facts.parent.checkpoint if facts.parent else None
-    if disk.format != "qcow2":
-        return f"{disk.format.capitalize()} disks store no dirty bitmap."
-    if not keeps:
-        return "The file is qcow2 of version 2, which stores no dirty bitmap; `qemu-img amend -o compat=1.1` lifts it."
-    if checkpoint is None:
-        return "The parent point has no checkpoint."
-    if checkpoint.agent_id != facts.agent_id:
-        return "The parent point's checkpoint was made on another host."
-    if checkpoint.name not in facts.bases:
-        return f"The parent point's checkpoint {checkpoint.name} is gone from this host."
-    if disk.target not in checkpoint.disks or disk.target not in facts.bases[checkpoint.name]:
-        return "The parent point's checkpoint has no bitmap of this disk."
-    if disk.capacity_bytes != before.size_bytes:
-        return f"The disk's size changed from {before.size_bytes} to {disk.capacity_bytes} bytes."
-    if before.source not in (disk.source, *(disk.backing if facts.stored is None else ())):
-        # Another disk of this VM may lie here now, with a bitmap of the same name that tells of its own past. Each layer of a chain has
-        # a bitmap of this name, which a running QEMU adds up, and nobody while the VM is off.
-        return f"The disk was {before.source} in the parent point and is {disk.source} now."
-    if before.source_id and facts.source_ids.get(before.source) != before.source_id:
-        return _another(before)
-    if facts.stored is not None and checkpoint.name not in facts.stored.get(disk.target, ()):
-        return broken_why(checkpoint.name)
-    return ""
-
-
-def _another(before: DiskManifest) -> str:
-    if not tells_of_writes(before.source_id):
-        return f"The file {before.source} is another one than at the parent point."
-    # The bitmap is older than the parent point: in a copy from between the two, put back, it says nothing of what the parent saw since.
-    return f"The parent point was taken while the VM was off, and {before.source} was written since: its bitmap is of a point before."
-
-
-def broken_why(checkpoint: str) -> str:
-    """Why a disk is compared whose bitmap was not closed."""
-    return f"The dirty bitmap since {checkpoint} is missing or inconsistent, as after a power loss or a killed QEMU."
-
-
-def _in_parent(target: str, parent: Root | None) -> DiskManifest | None:
-    return next((one for one in parent.disks if one.disk == target), None) if parent else None
+    if checkpoint is None or not is_moved(facts) or facts.stored is not None or checkpoint.name in facts.bases:
+        return ()
+    return tuple(
+        disk.target
+        for disk in facts.domain.disks
+        if (before := in_parent(disk.target, facts.parent)) is not None
+        and _left_out(disk, facts.exclude) is None
+        and not file_doubt(disk, before, facts)
+        and disk.target in checkpoint.disks
+    )
 
 
 def _base_name(parent: Root | None) -> str | None:

@@ -1,7 +1,11 @@
 """Gathering what a plan depends on: the disks' files, libvirt's checkpoints, the parent point."""
 
-from seawall.agent.capture.plan import CaptureFacts, CapturePlan, plan_capture
+from dataclasses import replace
+
+from seawall.agent.capture.facts import CaptureFacts
+from seawall.agent.capture.plan import CapturePlan, plan_capture, to_take_over
 from seawall.agent.capture.port import CaptureRequest
+from seawall.agent.capture.taking_over import take_over
 from seawall.agent.disk import qcow2
 from seawall.agent.disk.identity import source_id, tells_of_writes
 from seawall.agent.disk.qcow2_bitmaps import usable_bitmaps
@@ -22,19 +26,22 @@ class NothingToBackUp(AgentError):
 def planned(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> CapturePlan:
     """How each disk is read. Raises NothingToBackUp, HypervisorError."""
     bases = {one.name: checkpoint_targets(one.xml) for one in hypervisor.checkpoints(domain.vm_id)}
-    plan = plan_capture(
-        CaptureFacts(
-            domain=domain,
-            keeps_bitmaps={disk.target: _keeps_bitmaps(disk) for disk in domain.disks},
-            parent=request.parent,
-            bases=bases,
-            agent_id=request.agent_id,
-            exclude=request.exclude_disks,
-            no_parent=request.no_parent,
-            source_ids={one.source: _told_now(one, domain) for one in request.parent.disks} if request.parent else {},
-            stored={disk.target: usable_bitmaps(disk.source) for disk in domain.disks} if domain.state == OFF else None,
-        )
+    facts = CaptureFacts(
+        domain=domain,
+        keeps_bitmaps={disk.target: _keeps_bitmaps(disk) for disk in domain.disks},
+        parent=request.parent,
+        bases=bases,
+        agent_id=request.agent_id,
+        exclude=request.exclude_disks,
+        no_parent=request.no_parent,
+        source_ids={one.source: _told_now(one, domain) for one in request.parent.disks} if request.parent else {},
+        stored={disk.target: usable_bitmaps(disk.source) for disk in domain.disks} if domain.state == OFF else None,
     )
+    checkpoint = request.parent.checkpoint if request.parent else None
+    if checkpoint is not None and (targets := to_take_over(facts)):
+        taken = take_over(hypervisor, domain.vm_id, checkpoint.name, targets)
+        facts = replace(facts, bases={**bases, **({checkpoint.name: taken} if taken else {})})
+    plan = plan_capture(facts)
     if not plan.disks:
         why = (
             " ".join(message for _, message in plan.warnings)

@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
+from seawall.agent.capture.frozen_time import FrozenTime
 from seawall.repository.disks import DiskSource
-from seawall.repository.format.manifest import Checkpoint, Root
+from seawall.repository.format.checkpoint import Checkpoint
+
+if TYPE_CHECKING:  # the supervisor knows this module, and does without the manifests' numpy
+    from seawall.repository.format.root import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class CaptureRequest:
     agent_id: str
     repository_id: str
     freeze: str  # "never", "try", "require"
-    parent: Root | None
+    parent: "Root | None"
     exclude_disks: tuple[str, ...]
     no_parent: str = ""
     freeze_limit_ms: int = 0  # 0: as the agent's settings say; the next two as well
@@ -59,7 +63,7 @@ class Capture(Protocol):
     resumed_from: str  # the attempt that began it, where that one's worker was killed and this goes on with its instant
 
     @property
-    def frozen_ms(self) -> int:
+    def frozen(self) -> FrozenTime:
         """For how long the guest was frozen, at most once; 0: it was not, or has not answered the thaw yet."""
 
     def check(self) -> None:

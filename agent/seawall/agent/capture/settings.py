@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 USUAL_SHARE = 0.2
+SHORTEST_FREEZE_SECONDS = 2.0
+"""libvirt counts the time of a guest's agent in whole seconds: one for the freeze, one for the thaw."""
 GUARD_COMMAND = (sys.executable, "-P", "-m", "seawall.agent.capture.guard")
 """-P: no module is taken from the folder that the agent happens to be started in."""
 
@@ -58,9 +60,10 @@ class CaptureSettings:
     def wanted(self, freeze_limit_ms: int, scratch_quota_bytes: int, scratch_share: float) -> "CaptureSettings":
         """The same, but for what one backup wants otherwise; 0: it does not care. What the host allows is not widened."""
         quotas = [one for one in (scratch_quota_bytes, self.scratch_quota_bytes) if one]
+        limit = max(freeze_limit_ms / 1000, SHORTEST_FREEZE_SECONDS) if freeze_limit_ms else self.freeze_seconds
         return replace(
             self,
-            freeze_seconds=min(freeze_limit_ms / 1000 or self.freeze_seconds, self.freeze_seconds),
+            freeze_seconds=min(limit, self.freeze_seconds),
             scratch_quota_bytes=min(quotas, default=None),
             scratch_share=scratch_share or self.scratch_share,
         )

@@ -13,7 +13,7 @@ from seawall.agent.capture.held import held_captures, let_go, noted_attempts
 from seawall.agent.capture.leftovers import remove_places, thaw_marked
 from seawall.agent.capture.names import attempt_of, captures_dir, places, scratches_dir
 from seawall.agent.capture.together import sweep_groups
-from seawall.agent.disk.qemu_nbd import kill_servers
+from seawall.agent.disk.qemu_nbd_orphans import kill_servers
 from seawall.agent.errors import AgentError, VmNotFound
 from seawall.agent.hypervisor.port import Domain, Hypervisor
 

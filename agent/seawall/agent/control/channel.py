@@ -2,9 +2,11 @@
 
 import socket
 from collections.abc import Sequence
+from typing import cast
 
 import grpc
 
+from seawall.agent.control.following import FollowingChannel
 from seawall.agent.control.identity import Identity
 
 OPTIONS: tuple[tuple[str, str | int], ...] = (
@@ -21,9 +23,18 @@ OPTIONS: tuple[tuple[str, str | int], ...] = (
 
 
 def worker_channel(identity: Identity, controllers: Sequence[str] = ()) -> grpc.Channel:
-    """A synchronous channel with the agent's certificate."""
+    """A synchronous channel with the agent's certificate; of several controllers it finds the one that leads."""
+    credentials = _credentials(identity)
     target, options = _target(identity, controllers)
-    return grpc.secure_channel(target, _credentials(identity), options=options)
+    channel = grpc.secure_channel(target, credentials, options=options)
+    addresses = tuple(controllers) or identity.addresses
+    if len(addresses) == 1:
+        return channel
+
+    def to(address: str) -> grpc.Channel:
+        return grpc.secure_channel(address, credentials, options=(*OPTIONS, _named_as(identity)))
+
+    return cast(grpc.Channel, FollowingChannel(channel, to, addresses))
 
 
 def supervisor_channel(identity: Identity, controllers: Sequence[str] = ()) -> grpc.aio.Channel:
@@ -46,7 +57,7 @@ def _credentials(identity: Identity) -> grpc.ChannelCredentials:
 
 
 def _target(identity: Identity, controllers: Sequence[str]) -> tuple[str, tuple[tuple[str, str | int], ...]]:
-    """One address as it is; several as one shuffled list, of which only the leader's port is open.
+    """One address as it is; several as one shuffled list: each agent begins with another controller, and all answer.
 
     The certificates of all controllers carry all of their names, and so the one of the first address.
     """
@@ -54,10 +65,14 @@ def _target(identity: Identity, controllers: Sequence[str]) -> tuple[str, tuple[
     found = _numeric(addresses) if len(addresses) > 1 else []
     if not found:
         return addresses[0], OPTIONS
-    name = identity.addresses[0].rpartition(":")[0].strip("[]")
     family = found[0][0]
     same = ",".join(address for kind, address in found if kind == family)
-    return f"{family}:{same}", (*OPTIONS, ("grpc.ssl_target_name_override", name))
+    return f"{family}:{same}", (*OPTIONS, _named_as(identity))
+
+
+def _named_as(identity: Identity) -> tuple[str, str]:
+    """The name that every controller's certificate carries."""
+    return "grpc.ssl_target_name_override", identity.addresses[0].rpartition(":")[0].strip("[]")
 
 
 def _numeric(addresses: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import grpc
 
-from seawall.agent.control import convert
+from seawall.agent.control import convert, convert_grants
 from seawall.agent.control.errors import ControllerRefused, ControllerSilent, OutcomeUnknown
 from seawall.agent.control.failures import mapped
 from seawall.agent.control.messages import (
@@ -18,7 +18,6 @@ from seawall.agent.control.messages import (
     Completed,
     Completion,
     Failure,
-    Found,
     Progress,
     PutTarget,
     ReadUrl,
@@ -29,6 +28,7 @@ from seawall.agent.control.retry import Retry
 from seawall.agent.errors import AgentError, Canceled, ControllerUnreachable
 from seawall.api.v1 import agent_pb2 as wire
 from seawall.api.v1 import agent_pb2_grpc
+from seawall.repository.format.record import Locator
 
 CALL_SECONDS = 30.0
 COMPLETE_SECONDS = 120.0  # the controller writes two objects before it answers
@@ -79,18 +79,18 @@ class ControllerClient:
         )
         match answer.WhichOneof("grant"):
             case "backup":
-                return convert.backup_grant_of(answer.backup)
+                return convert_grants.backup_grant_of(answer.backup)
             case "restore":
-                return convert.restore_grant_of(answer.restore)
+                return convert_grants.restore_grant_of(answer.restore)
         raise ControllerRefused("the controller granted something that this agent does not know: is it older?")
 
-    def lookup(self, chunk_ids: Sequence[bytes]) -> Found:
+    def lookup(self, chunk_ids: Sequence[bytes]) -> dict[int, Locator]:
         """Position in `chunk_ids` -> locator, for those that may be named without uploading."""
         joined = b"".join(chunk_ids)
         answer = self._call(
             self._stub.Lookup, lambda s: wire.LookupRequest(session_id=s, attempt=self._ref, chunk_ids=joined)
         )
-        return {found.index: convert.locator_of(found) for found in answer.found}
+        return {found.index: convert_grants.locator_of(found) for found in answer.found}
 
     def seal_pack(self, pack_id: bytes, length_bytes: int, md5: bytes, *, meta: bool) -> SealedTargets:
         answer = self._call(
@@ -106,7 +106,7 @@ class ControllerClient:
         )
         if answer.already_stored:
             return SealedTargets(())
-        return SealedTargets(tuple(convert.target_of(target) for target in answer.targets))
+        return SealedTargets(tuple(convert_grants.target_of(target) for target in answer.targets))
 
     def pack_stored(self, pack_id: bytes) -> None:
         """Raises ControllerRefused with reason PACK_VOID, PACK_NOT_IN_STORE or BAD_TABLE."""
@@ -126,7 +126,7 @@ class ControllerClient:
                 content_hash=item.blake3,
             ),
         )
-        return convert.target_of(answer.target)
+        return convert_grants.target_of(answer.target)
 
     def read_urls(self, packs: Sequence[tuple[bytes, int]]) -> list[ReadUrl]:
         """Signed GETs for (pack id, generation), at most 256. Raises ControllerRefused with reason PACK_NOT_READABLE."""
@@ -134,7 +134,7 @@ class ControllerClient:
         answer = self._call(
             self._stub.GetReadUrls, lambda s: wire.GetReadUrlsRequest(session_id=s, attempt=self._ref, packs=refs)
         )
-        return [convert.read_url_of(url) for url in answer.urls]
+        return [convert_grants.read_url_of(url) for url in answer.urls]
 
     def complete(self, completion: Completion, progress: Progress) -> Completed:
         """Hand in; asked until answered. Raises OutcomeUnknown when no answer came; any other error says that nothing was committed.

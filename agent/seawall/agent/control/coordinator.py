@@ -14,6 +14,7 @@ from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.record import Locator
 from seawall.repository.reading.tables import table_by_suffix
 from seawall.repository.store.port import SignedPut, SignedTransfer
+from seawall.repository.store.signed_headers import ANY_CONTENT, md5_of
 
 SIGNATURES = 3
 """How often an expired URL is signed before its refusal counts; one that should hold by our clock is signed twice."""
@@ -31,6 +32,11 @@ class AgentCoordinator:
         self._client = client
         self._web = web
         self._clock = clock
+        self._without_md5 = False
+
+    def spare_md5(self, allowed: bool) -> None:
+        """What the grant says: packs may go without their MD5. One that is refused so is sent with it."""
+        self._without_md5 = allowed
 
     @property
     def transfer(self) -> SignedTransfer:
@@ -43,9 +49,13 @@ class AgentCoordinator:
 
     def store_pack(self, pack: SealedPack) -> None:
         """Sign, PUT to each target, report. Raises the client's errors and the store's."""
-        targets = self._sign_and_put(
-            lambda: self._client.seal_pack(pack.pack_id, len(pack.body), pack.md5, meta=pack.meta).targets, pack.body
-        )
+        spared = [ANY_CONTENT] if self._without_md5 else []
+
+        def sign() -> tuple[PutTarget, ...]:
+            md5 = spared.pop() if spared else md5_of(pack.body)
+            return self._client.seal_pack(pack.pack_id, len(pack.body), md5, meta=pack.meta).targets
+
+        targets = self._sign_and_put(sign, pack.body)
         if targets:
             self._client.pack_stored(pack.pack_id)
 

@@ -9,6 +9,12 @@ class ControllerSilent(AgentError):
     reason = "CONTROLLER_SILENT"
 
 
+class LeaderElsewhere(ControllerSilent):
+    """The controller that was asked does not lead. The next try goes to the one that does, or waits until there is one."""
+
+    reason = "NOT_LEADER"
+
+
 class SessionUnknown(AgentError):
     """The session ended: the supervisor must say Hello again."""
 

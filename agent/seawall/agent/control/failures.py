@@ -7,7 +7,14 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotTrusted, SessionUnknown, TooManyTries
+from seawall.agent.control.errors import (
+    ControllerRefused,
+    ControllerSilent,
+    LeaderElsewhere,
+    NotTrusted,
+    SessionUnknown,
+    TooManyTries,
+)
 from seawall.agent.errors import AgentError, Canceled, FailureKind, Fenced
 
 _BY_REASON: dict[str, type[AgentError]] = {
@@ -19,6 +26,7 @@ _BY_REASON: dict[str, type[AgentError]] = {
     "NO_CERTIFICATE": NotTrusted,
     "AGENT_REVOKED": NotTrusted,
     "TOO_MANY_TRIES": TooManyTries,
+    "NOT_LEADER": LeaderElsewhere,
 }
 _SILENT = {
     grpc.StatusCode.UNAVAILABLE,
@@ -63,21 +71,31 @@ def mapped(error: grpc.RpcError) -> AgentError:
 
 def reason_of(error: grpc.RpcError) -> str:
     """The reason in the status' ErrorInfo, "" when it carries none."""
+    return str(_info(error).reason)
+
+
+def metadata_of(error: grpc.RpcError) -> dict[str, str]:
+    """What the status' ErrorInfo says beside its reason."""
+    return dict(_info(error).metadata)
+
+
+def _info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
+    """Empty when the answer is not a controller's."""
     for key, value in _trailing(error):
         if key == _STATUS_KEY and isinstance(value, bytes):
-            return _reason_in(value)
-    return ""
+            return _info_in(value)
+    return error_details_pb2.ErrorInfo()
 
 
-def _reason_in(status_bytes: bytes) -> str:
+def _info_in(status_bytes: bytes) -> error_details_pb2.ErrorInfo:
     info = error_details_pb2.ErrorInfo()
     try:
         for detail in status_pb2.Status.FromString(status_bytes).details:
             if detail.Unpack(info):
-                return str(info.reason)
+                return info
     except DecodeError:
-        return ""
-    return ""
+        return error_details_pb2.ErrorInfo()
+    return error_details_pb2.ErrorInfo()
 
 
 def _code(error: grpc.RpcError) -> grpc.StatusCode:

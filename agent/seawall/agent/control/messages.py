@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from seawall.agent.errors import FailureKind
-from seawall.repository.format.record import Locator
 
 BACKUP = "backup"
 RESTORE = "restore"
@@ -127,6 +126,7 @@ class BackupGrant:
     scratch_ends: int = 0  # attempts of this run that ended because scratch was full
     group_id: str = ""  # of VMs that are captured at one instant
     group: tuple[str, ...] = ()  # their ids, this VM's among them
+    packs_without_md5: bool = False  # the store takes them, and nothing between alters them unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,3 @@ class Completed:
 
     point_id: str
     missing: tuple[tuple[bytes, int], ...]
-
-
-Found = dict[int, Locator]
-"""A Lookup's answer: position asked -> where the chunk lies."""

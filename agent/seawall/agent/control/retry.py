@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random, wait_random_exponential
 
-from seawall.agent.control.errors import ControllerSilent, SessionUnknown
+from seawall.agent.control.errors import ControllerSilent, LeaderElsewhere, SessionUnknown
 from seawall.agent.errors import ControllerUnreachable
 from seawall.repository.clock import Clock
 from seawall.repository.store.pace import Waits
@@ -41,7 +41,7 @@ class Retry:
         retrying = Retrying(
             sleep=pause or self.pause,
             stop=_Window(self.clock, self.window_seconds if window_seconds is None else window_seconds),
-            wait=wait_random_exponential(multiplier=self.first_wait_seconds, max=self.longest_wait_seconds),
+            wait=self._wait,
             retry=retry_if_exception_type((ControllerSilent, SessionUnknown)),
             before_sleep=self._note,
             reraise=True,
@@ -53,6 +53,13 @@ class Retry:
         finally:
             if self.waits is not None:
                 self.waits.over()
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Seconds. An election is over in a few: whoever waits for a leader asks often, and at once when it was just told who it is."""
+        if state.outcome is not None and isinstance(state.outcome.exception(), LeaderElsewhere):
+            least = 0.0 if state.attempt_number == 1 else self.first_wait_seconds
+            return wait_random(least, least + self.first_wait_seconds)(state)
+        return wait_random_exponential(multiplier=self.first_wait_seconds, max=self.longest_wait_seconds)(state)
 
     def _note(self, state: RetryCallState) -> None:
         if self.waits is not None and state.outcome is not None:

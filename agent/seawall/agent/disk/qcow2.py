@@ -26,9 +26,28 @@ def keeps_bitmaps(path: str) -> bool:
 def create(path: Path, size_bytes: int) -> None:
     """An empty image, version 3. The path must not exist. Raises DiskUnwritable."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # qemu-img would overwrite what is there
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "--", _as_file(path), str(size_bytes)]
+    _create(_as_file(path), size_bytes, path)
+
+
+def create_for(path: Path, size_bytes: int, owner: tuple[int, int]) -> None:
+    """The same in a folder that the owner may write to: what is filled and given away is the very file, whatever its name means by then.
+
+    Raises DiskUnwritable, OSError.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_SECONDS)
+        _create(f"file:/proc/self/fd/{descriptor}", size_bytes, path, (descriptor,))
+        os.fchown(descriptor, *owner)
+    finally:
+        os.close(descriptor)
+
+
+def _create(file: str, size_bytes: int, path: Path, inherited: tuple[int, ...] = ()) -> None:
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=1.1", "--", file, str(size_bytes)]
+    try:
+        subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=_TOOL_TIMEOUT_SECONDS, pass_fds=inherited
+        )
     except (subprocess.SubprocessError, OSError) as error:
         raise unwritable(f"qemu-img could not create {path}", AgentError(_said(error))) from error
 

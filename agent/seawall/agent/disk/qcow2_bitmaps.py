@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from seawall.agent.disk.qcow2_header import extensions, padded, version_in
+from seawall.agent.disk.qcow2_header import extensions, padded, stand_at, version_in
 
 _BITMAPS = 0x23852875
 _BITMAPS_BODY = struct.Struct(">IIQQ")  # count, reserved, directory's size and offset
@@ -42,7 +42,7 @@ def _entries(file: BinaryIO) -> Iterator[tuple[str, int]]:
     for kind, _ in extensions(file, version):
         if kind == _BITMAPS:
             count, _, size, offset = _BITMAPS_BODY.unpack(file.read(_BITMAPS_BODY.size))
-            file.seek(offset)
+            stand_at(file, offset)
             yield from _directory(file.read(min(size, _LARGEST_DIRECTORY)), count)
             return
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from seawall.agent.disk.qcow2_header import extensions, version_in
+from seawall.agent.disk.qcow2_header import extensions, stand_at, version_in
 
 _BACKING_AT, _BACKING = 8, struct.Struct(">QI")  # where the backing file's name lies, its length
 _BACKING_FORMAT = 0xE2792ACA
@@ -61,7 +61,7 @@ def _read(file: BinaryIO, path: str) -> Backing | None:
     name_at, name_bytes = _BACKING.unpack(file.read(_BACKING.size))
     if version < 2 or not name_at or name_bytes > _LONGEST_NAME:
         return None
-    file.seek(name_at)
+    stand_at(file, name_at)
     name = os.fsdecode(file.read(name_bytes))
     return Backing(name, _path_of(name, path), _format(file, version, name_at))
 
@@ -70,7 +70,7 @@ def _format(file: BinaryIO, version: int, end: int) -> str:
     """From the extensions, which lie before the name."""
     for kind, length in extensions(file, version, end):
         if kind == _BACKING_FORMAT:
-            return file.read(length).decode("ascii", errors="replace")
+            return file.read(min(length, _LONGEST_NAME)).decode("ascii", errors="replace")
     return ""
 
 

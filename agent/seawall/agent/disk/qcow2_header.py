@@ -20,6 +20,13 @@ def version_in(file: BinaryIO) -> int:
     return int(version) if magic == _MAGIC else 0
 
 
+def stand_at(file: BinaryIO, offset: int) -> None:
+    """Where the header says. Raises struct.error where no file reaches: the kernel's offsets have 63 bits, a header's 64."""
+    if offset > sys.maxsize:
+        raise struct.error(f"offset {offset} lies beyond any file")
+    file.seek(offset)
+
+
 def extensions(file: BinaryIO, version: int, end: int = sys.maxsize) -> Iterator[tuple[int, int]]:
     """(kind, bytes) of each; the file stands at its body, and may be moved. `end`: where the header's room ends, with or without a mark.
 

@@ -1,11 +1,9 @@
-"""qemu-nbd as a process of ours: a server for one image on a unix socket. Only this module starts and kills it.
+"""qemu-nbd as a process of ours: a server for one image on a unix socket. Only this module starts it.
 
 It ends with its last client, so it does not outlive this process once connected. Before that it belongs to this process' group, which the
-supervisor kills as a whole, and `kill_servers` finds it by its socket.
+supervisor kills as a whole, and `qemu_nbd_orphans` finds it by its socket.
 """
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,10 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from seawall.agent.disk.nbd import NbdConnection, was_refused
+from seawall.agent.disk.qemu_nbd_orphans import SOCKET_OPTION, TOOL
 from seawall.agent.errors import AgentError
 from seawall.repository.clock import Clock
 
-_TOOL, _SOCKET = "qemu-nbd", "--socket="
 _LAST_WORDS_BYTES = 2000
 AGAIN_SECONDS = 0.01
 LEAVE_SECONDS = 2.0
@@ -26,22 +24,6 @@ T = TypeVar("T")
 
 Failure = Callable[[str, Exception], AgentError]
 """(what failed, why) -> the error to raise."""
-
-
-def kill_servers(folder: Path) -> list[Path]:
-    """End every qemu-nbd whose socket lies in this folder; returns the sockets. For those of a process that died before it connected."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = [os.fsdecode(one) for one in (process / "cmdline").read_bytes().split(b"\0")]
-        except OSError:
-            continue  # it ended meanwhile
-        sockets = [Path(one.removeprefix(_SOCKET)) for one in arguments if one.startswith(_SOCKET)]
-        if Path(arguments[0]).name == _TOOL and any(socket.parent == folder for socket in sockets):
-            with suppress(ProcessLookupError):
-                os.kill(int(process.name), signal.SIGKILL)
-            found += sockets
-    return found
 
 
 class NbdServer:
@@ -63,7 +45,7 @@ class NbdServer:
         self._timeout_seconds = timeout_seconds
         try:
             self._process = subprocess.Popen(
-                [_TOOL, f"{_SOCKET}{socket}", *arguments],
+                [TOOL, f"{SOCKET_OPTION}{socket}", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -71,14 +71,34 @@ class LibvirtHypervisor:
     def firmware(self, arch: str, machine: str) -> FirmwareOffer:
         return self._query("firmware", lambda connection: host.firmware(connection, arch, machine))
 
-    def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
-        targets = self._on_domain("begin_backup", vm_id, vm.disk_targets)  # no more: the guest may be frozen
+    def disk_targets(self, vm_id: str) -> Sequence[str]:
+        return self._on_domain("disk_targets", vm_id, vm.disk_targets)
+
+    def begin_backup(
+        self,
+        vm_id: str,
+        disks: Sequence[BackupDisk],
+        socket: Path,
+        checkpoint: str | None,
+        targets: Sequence[str] | None = None,
+    ) -> None:
+        targets = self.disk_targets(vm_id) if targets is None else targets
         backup = xml.backup_xml(disks, targets, socket)
         born = xml.checkpoint_xml(checkpoint, disks, targets) if checkpoint else None
+        scratch_made = all(disk.scratch_made for disk in disks)
         self._on_domain(
             "begin_backup",
             vm_id,
-            lambda domain: vm.begin_backup(domain, backup, born),
+            lambda domain: vm.begin_backup(domain, backup, born, scratch_made=scratch_made),
+            timeout_seconds=CHANGE_TIMEOUT_SECONDS,
+        )
+
+    def create_checkpoint(self, vm_id: str, name: str, disks: Sequence[BackupDisk], targets: Sequence[str]) -> None:
+        text = xml.checkpoint_xml(name, disks, targets)
+        self._on_domain(
+            "create_checkpoint",
+            vm_id,
+            lambda domain: vm.create_checkpoint(domain, text),
             timeout_seconds=CHANGE_TIMEOUT_SECONDS,
         )
 
@@ -118,6 +138,14 @@ class LibvirtHypervisor:
     def checkpoint_xml(self, vm_id: str, name: str) -> str:
         return self._on_domain("checkpoint_xml", vm_id, lambda domain: vm.checkpoint_xml(domain, name))
 
+    def redefine_checkpoint(self, vm_id: str, name: str, targets: Sequence[str]) -> None:
+        self._on_domain(
+            "redefine_checkpoint",
+            vm_id,
+            lambda domain: vm.redefine_checkpoint(domain, name, targets),
+            timeout_seconds=CHANGE_TIMEOUT_SECONDS,
+        )
+
     def delete_checkpoint(self, vm_id: str, name: str) -> None:
         self._on_domain(
             "delete_checkpoint",
@@ -135,33 +163,35 @@ class LibvirtHypervisor:
         )
 
     def freeze(self, vm_id: str, timeout_seconds: int) -> int:
-        def run(domain: Any) -> int:
-            domain.agentSetResponseTimeout(timeout_seconds, 0)
-            try:
-                return int(domain.fsFreeze())
-            finally:
-                vm.wait_as_before(domain)
-
         try:
-            return self._on_domain("freeze", vm_id, run, timeout_seconds=timeout_seconds + 1)
+            return self._on_domain(
+                "freeze", vm_id, lambda domain: vm.freeze(domain, timeout_seconds), timeout_seconds + 1
+            )
         except VmNotFound:
             raise
         except AgentError as error:  # VmNotRunning too: libvirt says that of a paused VM, whose agent cannot answer
-            raise FreezeFailed(
-                f"The guest did not freeze: {error}",
-                may_be_frozen=not never_obeyed(error),
-                next_step="See that qemu-guest-agent runs in the guest, or set the policy's freeze to `try`.",
-            ) from error
+            raise _not_frozen(error, may_be_frozen=not never_obeyed(error)) from error
 
     def thaw(self, vm_id: str) -> None:
-        def run(domain: Any) -> None:
-            domain.agentSetResponseTimeout(THAW_ANSWER_SECONDS, 0)
-            try:
-                domain.fsThaw()
-            finally:
-                vm.wait_as_before(domain)
+        self._on_domain(
+            "thaw",
+            vm_id,
+            lambda domain: vm.thaw(domain, THAW_ANSWER_SECONDS),
+            timeout_seconds=CHANGE_TIMEOUT_SECONDS,
+        )
 
-        self._on_domain("thaw", vm_id, run, timeout_seconds=CHANGE_TIMEOUT_SECONDS)
+    def wake_agent(self, vm_id: str, timeout_seconds: int) -> bool:
+        try:
+            return self._on_domain(
+                "wake_agent", vm_id, lambda domain: vm.wake_agent(domain, timeout_seconds), timeout_seconds + 1
+            )
+        except VmNotFound:
+            raise
+        except AgentError as error:
+            raise _not_frozen(error, may_be_frozen=False) from error
+
+    def press_thaw_keys(self, vm_id: str) -> None:
+        self._on_domain("press_thaw_keys", vm_id, vm.press_thaw_keys, timeout_seconds=COUNT_TIMEOUT_SECONDS)
 
     def block_counts(self, vm_id: str) -> Look:
         """What the guest's own requests to its disks took, since the VM started. Raises HypervisorError soon: it is asked all the time."""
@@ -215,3 +245,11 @@ class LibvirtHypervisor:
                     return self._connection
             self._connection = libvirt.open(self._uri)
             return self._connection
+
+
+def _not_frozen(error: AgentError, *, may_be_frozen: bool) -> FreezeFailed:
+    return FreezeFailed(
+        f"The guest did not freeze: {error}",
+        may_be_frozen=may_be_frozen,
+        next_step="See that qemu-guest-agent runs in the guest, or set the policy's freeze to `try`.",
+    )

@@ -1,7 +1,7 @@
 """What the libvirt adapter does with one domain, within a call that has a deadline. Raises libvirtError, and what is named."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import libvirt
 
 from seawall.agent.errors import HypervisorError, VmNotRunning
 from seawall.agent.hypervisor import xml
-from seawall.agent.hypervisor.libvirt_errors import bitmap_absent
+from seawall.agent.hypervisor.libvirt_errors import bitmap_absent, silent
 from seawall.agent.hypervisor.libvirt_images import at_its_path
 from seawall.agent.hypervisor.port import OFF, CheckpointInfo, Domain, DomainDisk
 from seawall.agent.throttle.latency import BlockCounts, Look
@@ -32,10 +32,16 @@ _BETWEEN_HOSTS = (
 
 
 _REQUESTS = ("rd", "wr", "fl")
+_REDEFINE_PROVEN = (
+    libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE | libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE_VALIDATE
+)
 _AT_ONCE = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+_SYSRQ_THAW = (56, 99, 36)
+"""Alt, SysRq, J by Linux' numbers: "thaw all file systems that FIFREEZE froze"."""
+_WINDOWS = "mswindows"
 
 
-def wait_as_before(domain: Any) -> None:
+def _wait_as_before(domain: Any) -> None:
     """For the guest agent's answers: as long as it takes, which is where libvirt starts. It keeps what is set, for everybody."""
     with suppress(libvirt.libvirtError):
         domain.agentSetResponseTimeout(libvirt.VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK, 0)
@@ -72,10 +78,19 @@ def persistent_xml(domain: Any) -> str:
     return str(domain.XMLDesc(kept | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
-def begin_backup(domain: Any, backup: str, checkpoint: str | None) -> None:
+def _refuse_off(domain: Any) -> None:
     if not domain.isActive():
         raise VmNotRunning(f"The VM {domain.name()!r} is powered off; libvirt backs up running VMs alone.")
-    domain.backupBegin(backup, checkpoint, 0)
+
+
+def create_checkpoint(domain: Any, text: str) -> None:
+    _refuse_off(domain)
+    domain.checkpointCreateXML(text, 0)
+
+
+def begin_backup(domain: Any, backup: str, checkpoint: str | None, *, scratch_made: bool) -> None:
+    _refuse_off(domain)
+    domain.backupBegin(backup, checkpoint, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL if scratch_made else 0)
 
 
 def abort_backup(domain: Any) -> None:
@@ -142,6 +157,12 @@ def checkpoint_xml(domain: Any, name: str) -> str:
     return str(domain.checkpointLookupByName(name).getXMLDesc(0))
 
 
+def redefine_checkpoint(domain: Any, name: str, targets: Sequence[str]) -> None:
+    """From the VM's definition of here: no XML of a repository reaches libvirt."""
+    text = xml.checkpoint_again(name, targets, domain.XMLDesc(0))
+    domain.checkpointCreateXML(text, _REDEFINE_PROVEN)
+
+
 def delete_checkpoint(domain: Any, name: str) -> None:
     try:
         checkpoint = domain.checkpointLookupByName(name)
@@ -168,7 +189,7 @@ def delete_bitmaps(domain: Any, name: str, targets: Sequence[str]) -> None:
     """libvirt deletes a bitmap only with a checkpoint: it is told of one with this disk alone."""
     definition = domain.XMLDesc(0)
     for target in targets:
-        text = xml.checkpoint_of_one(name, target, definition)
+        text = xml.checkpoint_again(name, [target], definition)
         alone = domain.checkpointCreateXML(text, libvirt.VIR_DOMAIN_CHECKPOINT_CREATE_REDEFINE)
         try:
             alone.delete(0)
@@ -176,3 +197,38 @@ def delete_bitmaps(domain: Any, name: str, targets: Sequence[str]) -> None:
             alone.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)
             if not bitmap_absent(error):
                 raise
+
+
+def freeze(domain: Any, timeout_seconds: int) -> int:
+    with _answering_within(domain, timeout_seconds):
+        return int(domain.fsFreeze())
+
+
+def thaw(domain: Any, timeout_seconds: int) -> None:
+    with _answering_within(domain, timeout_seconds):
+        domain.fsThaw()
+
+
+def wake_agent(domain: Any, timeout_seconds: int) -> bool:
+    """An agent that answers, but does not tell (it is old, or may not), is awake all the same."""
+    with _answering_within(domain, timeout_seconds):
+        try:
+            told = domain.guestInfo(libvirt.VIR_DOMAIN_GUEST_INFO_OS, 0)
+        except libvirt.libvirtError as error:
+            if silent(error):
+                raise
+            return False
+    return bool(told) and told.get("os.id") != _WINDOWS
+
+
+def press_thaw_keys(domain: Any) -> None:
+    domain.sendKey(libvirt.VIR_KEYCODE_SET_LINUX, 0, list(_SYSRQ_THAW), len(_SYSRQ_THAW), 0)
+
+
+@contextmanager
+def _answering_within(domain: Any, seconds: int) -> Iterator[None]:
+    domain.agentSetResponseTimeout(seconds, 0)
+    try:
+        yield
+    finally:
+        _wait_as_before(domain)

@@ -7,6 +7,7 @@ import libvirt
 from seawall.agent.errors import AgentError, CheckpointBroken, HypervisorError, VmBusy, VmNotFound, VmNotRunning
 from seawall.agent.hypervisor.port import AGENT_DISCONNECTED, UNREACHABLE
 
+_AGENT_GONE = ("is not connected", "disappeared while")
 _DISK_IN_MESSAGE = re.compile(r"disk '([^']+)'")
 
 
@@ -25,7 +26,7 @@ def mapped(error: libvirt.libvirtError) -> AgentError:
         return CheckpointBroken(f"{message}.", disk=found.group(1) if found else "")
     if "domain is not running" in message:
         return VmNotRunning(f"The VM is paused or powered off: {message}.")
-    if code == libvirt.VIR_ERR_AGENT_UNRESPONSIVE and "is not connected" in message:
+    if code == libvirt.VIR_ERR_AGENT_UNRESPONSIVE and any(words in message for words in _AGENT_GONE):
         return HypervisorError(f"libvirt: {message} (error {code}).", reason=AGENT_DISCONNECTED)
     if error.get_error_domain() == libvirt.VIR_FROM_RPC:
         return HypervisorError(
@@ -47,6 +48,14 @@ def never_obeyed(error: AgentError) -> bool:
             or "has been disabled" in str(cause)
         )
     )
+
+
+_REFUSED = (libvirt.VIR_ERR_INTERNAL_ERROR, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_NO_SUPPORT)
+
+
+def silent(error: libvirt.libvirtError) -> bool:
+    """Whether nobody in the guest answers: no agent is there, it hangs, or the VM does not run. One that refuses has answered."""
+    return error.get_error_code() not in _REFUSED
 
 
 def bitmap_absent(error: libvirt.libvirtError) -> bool:

@@ -11,7 +11,12 @@ from seawall.agent.errors import RestoreRefused
 from seawall.agent.hypervisor import capabilities as read
 from seawall.agent.hypervisor import xml
 from seawall.agent.hypervisor.libvirt_domain import described
+from seawall.agent.hypervisor.libvirt_errors import mapped
 from seawall.agent.hypervisor.port import Capabilities, Domain, FirmwareOffer, Loader
+
+EVENT_PAUSE_MS = 1000
+KEEPALIVE_SECONDS, KEEPALIVE_TRIES = 5, 3
+_LEFT = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED)
 
 
 def version(connection: Any) -> str:
@@ -87,6 +92,43 @@ def firmware(connection: Any, arch: str, machine: str) -> FirmwareOffer:
         emulated_tpm=read.emulates_tpm(text),
         secrets=frozenset(secret.UUIDString() for secret in connection.listAllSecrets()),
     )
+
+
+def prepare_events() -> None:
+    """Once a process, before its first connection: from then on somebody must call `await_events` all the time."""
+    libvirt.virEventRegisterDefaultImpl()
+    libvirt.virEventAddTimeout(EVENT_PAUSE_MS, lambda _timer, _opaque: None, None)
+
+
+def await_events() -> None:
+    """Let what happened be heard; returns after a second at most."""
+    libvirt.virEventRunDefaultImpl()
+
+
+def listened_to(uri: str, on_departure: Callable[[str], None], on_start: Callable[[str], None]) -> Any:
+    """A connection over which is told of each VM that leaves by migration, or that starts here, however it came. Raises HypervisorError."""
+
+    def heard(_connection: Any, domain: Any, event: int, detail: int, _opaque: object) -> None:
+        if (event, detail) == _LEFT:
+            on_departure(str(domain.UUIDString()))
+        elif event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+            on_start(str(domain.UUIDString()))
+
+    try:
+        connection = libvirt.open(uri)
+        connection.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_TRIES)
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, heard, None)
+    except libvirt.libvirtError as error:
+        raise mapped(error) from error
+    return connection
+
+
+def is_alive(connection: Any) -> bool:
+    """Whether the daemon has not hung up, as far as is known."""
+    try:
+        return bool(connection.isAlive())
+    except libvirt.libvirtError:
+        return False
 
 
 def _mac_owners(connection: Any) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The hypervisor port: what capture, restore and the supervisor ask of libvirt. Adapter: hypervisor/libvirt.py; errors: agent.errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +27,9 @@ class DomainDisk:
     sector_bytes: int = 512  # the logical block size that the guest sees
     backing: tuple[str, ...] = ()  # sources of its backing files, nearest first; not always known of a VM that is off
 
+
+LeftMs = Callable[[], Mapping[str, int]]
+"""VM id -> milliseconds since it left this host by migration, of those that did so lately."""
 
 OFF = "shut off"
 """The state of a VM without a QEMU, however it came to lack one."""
@@ -74,6 +77,9 @@ class BackupDisk:
     scratch: Path
     incremental_from: str | None  # checkpoint name; None = full
     checkpoint: bool  # make a bitmap for it (qcow2 v3 only)
+    scratch_made: bool = (
+        False  # the file is there, an empty qcow2 of the disk's size, and stays; else libvirt makes and removes it
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +134,25 @@ class Hypervisor(Protocol):
     def firmware(self, arch: str, machine: str) -> FirmwareOffer:
         """What the host has for UEFI and TPMs of such VMs. Raises HypervisorError, as where there is no QEMU for them."""
 
-    def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
+    def disk_targets(self, vm_id: str) -> Sequence[str]:
+        """Of all its disks and drives, whatever they are."""
+
+    def begin_backup(
+        self,
+        vm_id: str,
+        disks: Sequence[BackupDisk],
+        socket: Path,
+        checkpoint: str | None,
+        targets: Sequence[str] | None = None,
+    ) -> None:
         """Start the pull-mode job with the new checkpoint in one transaction: one instant for all disks.
 
-        Disks of the VM that are not listed take no part. Raises CheckpointBroken when a bitmap is missing or inconsistent, VmBusy.
+        Disks of the VM that are not listed take no part: `targets` are all that it has, where that is known already. Raises
+        CheckpointBroken when a bitmap is missing or inconsistent, VmBusy.
         """
+
+    def create_checkpoint(self, vm_id: str, name: str, disks: Sequence[BackupDisk], targets: Sequence[str]) -> None:
+        """From here on it is known what is written to those of the disks that want a checkpoint. Raises CheckpointBroken."""
 
     def end_backup(self, vm_id: str) -> None:
         """Abort our job; success when there is none."""
@@ -164,6 +184,12 @@ class Hypervisor(Protocol):
     def checkpoint_xml(self, vm_id: str, name: str) -> str:
         """What can redefine it elsewhere."""
 
+    def redefine_checkpoint(self, vm_id: str, name: str, targets: Sequence[str]) -> None:
+        """Make known here a checkpoint of a running VM that another host made: of its bitmaps those on these disks, which QEMU has.
+
+        Raises CheckpointBroken, naming the disk where it can, when one is missing or inconsistent: then nothing is made known.
+        """
+
     def delete_checkpoint(self, vm_id: str, name: str) -> None:
         """With its bitmaps; success when it is gone already."""
 
@@ -174,6 +200,15 @@ class Hypervisor(Protocol):
         """Freeze the guest's file systems through its agent; returns how many."""
 
     def thaw(self, vm_id: str) -> None: ...
+
+    def wake_agent(self, vm_id: str, timeout_seconds: int) -> bool:
+        """Returns once the guest's agent has answered, so that it answers a freeze at once. Whether it runs beside a kernel like Linux.
+
+        Raises FreezeFailed when nobody answers: nothing was asked then that could freeze it later.
+        """
+
+    def press_thaw_keys(self, vm_id: str) -> None:
+        """Ask a Linux kernel, by the VM's keyboard, to thaw its file systems (SysRq J), where it takes such orders: nobody answers."""
 
     def agent_socket(self, vm_id: str) -> Path | None:
         """The unix socket of the guest agent's channel, served by QEMU; None when the VM is off or has no such channel."""

@@ -1,7 +1,7 @@
 """XML to and from libvirt. Pure. What comes from a repository is hostile, so document types and entities are refused before parsing."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,15 +96,15 @@ def checkpoint_targets(text: str) -> frozenset[str]:
     return frozenset(row.get("name", "") for row in rows if row.get("checkpoint") == "bitmap")
 
 
-def checkpoint_of_one(name: str, target: str, domain: str) -> str:
-    """A `<domaincheckpoint>` that can be redefined: the bitmap of this name on one disk of the `<domain>`."""
+def checkpoint_again(name: str, targets: Collection[str], domain: str) -> str:
+    """A `<domaincheckpoint>` that can be redefined: the bitmaps of this name on these disks of the `<domain>`."""
     definition = parse(domain)
     root = ET.Element("domaincheckpoint")
     ET.SubElement(root, "name").text = name
     ET.SubElement(root, "creationTime").text = "0"  # asked for, and of no use to anybody
     rows = ET.SubElement(root, "disks")
     for disk in disks_of(definition):
-        ET.SubElement(rows, "disk", name=disk.target, checkpoint="bitmap" if disk.target == target else "no")
+        ET.SubElement(rows, "disk", name=disk.target, checkpoint="bitmap" if disk.target in targets else "no")
     root.append(definition)
     return render(root)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from seawall.agent.disk.qemu_nbd import kill_servers
+from seawall.agent.disk.qemu_nbd_orphans import kill_servers
 from seawall.agent.hypervisor.port import Domain
 from seawall.agent.restore.unfinished import RestoreList, forget, noted, noted_attempts, restores_dir
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from seawall.agent.control.messages import Session
-from seawall.agent.hypervisor.port import Domain, Hypervisor
+from seawall.agent.hypervisor.port import Domain, Hypervisor, LeftMs
 from seawall.agent.supervisor.link import Link
 from seawall.agent.supervisor.state import SupervisorState
 from seawall.agent.supervisor.timing import Timing
@@ -17,25 +17,35 @@ class Inventory:
     """One session's inventory loop. Revisions are wall-clock microseconds, so they also grow over restarts."""
 
     def __init__(
-        self, link: Link, session: Session, hypervisor: Hypervisor, state: SupervisorState, timing: Timing, clock: Clock
+        self,
+        link: Link,
+        session: Session,
+        hypervisor: Hypervisor,
+        left_ms: LeftMs,
+        state: SupervisorState,
+        timing: Timing,
+        clock: Clock,
     ) -> None:
         self._link = link
+        self._left_ms = left_ms
         self._session = session
         self._hypervisor = hypervisor
         self._state = state
         self._timing = timing
         self._clock = clock
         self._sent: tuple[Domain, ...] | None = None
+        self._sent_left: frozenset[str] = frozenset()
         self._sent_at = 0.0
         self._revision = 0
 
     async def step(self) -> float:
         domains = await asyncio.to_thread(self._look)
         self._state.vm_count = len(domains)
-        now = self._clock.monotonic_seconds()
-        if domains != self._sent or now - self._sent_at >= self._timing.inventory:
+        now, left = self._clock.monotonic_seconds(), frozenset(self._left_ms())
+        news = domains != self._sent or not left <= self._sent_left
+        if news or now - self._sent_at >= self._timing.inventory:
             await self._send(domains)
-            self._sent, self._sent_at = domains, now
+            self._sent, self._sent_left, self._sent_at = domains, left, now
         return self._timing.look
 
     def _look(self) -> tuple[Domain, ...]:
@@ -51,4 +61,5 @@ class Inventory:
                 page,
                 domains[start : start + PAGE_VMS],
                 last=start + PAGE_VMS >= len(domains),
+                left_ms=self._left_ms(),
             )

@@ -1,6 +1,6 @@
 """The supervisor's side of the wire: aio calls with deadlines, errors mapped, over a channel that can be replaced. One attempt per call."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -128,10 +128,23 @@ class Link:
         await _mapped(self._stub.FailAttempt(request, timeout=self._timing.call))
 
     async def report_inventory(
-        self, session_id: str, revision: int, page: int, vms: Sequence[Domain], *, last: bool
+        self,
+        session_id: str,
+        revision: int,
+        page: int,
+        vms: Sequence[Domain],
+        *,
+        last: bool,
+        left_ms: Mapping[str, int] | None = None,
     ) -> None:
+        """`left_ms`: VMs that migrated away, and how long ago; told with the last page."""
         request = wire.ReportInventoryRequest(
-            session_id=session_id, revision=revision, page=page, last=last, vms=[convert.vm_to(vm) for vm in vms]
+            session_id=session_id,
+            revision=revision,
+            page=page,
+            last=last,
+            vms=[convert.vm_to(vm) for vm in vms],
+            departures=[convert.departure_to(*each) for each in sorted((left_ms or {}).items())] if last else [],
         )
         await _mapped(self._stub.ReportInventory(request, timeout=self._timing.call))
 

@@ -14,12 +14,13 @@ import structlog
 
 from seawall.agent.adopted import Adopted, inherits_orphans
 from seawall.agent.config import AgentConfig
-from seawall.agent.control.errors import ControllerSilent, SessionUnknown
+from seawall.agent.control.errors import ClockWrong, ControllerSilent, SessionUnknown
 from seawall.agent.control.identity import Identity
 from seawall.agent.control.messages import Session
+from seawall.agent.control.recovery import recover
 from seawall.agent.errors import AgentError
 from seawall.agent.health import AgentHealth, serve_health
-from seawall.agent.hypervisor.port import Hypervisor
+from seawall.agent.hypervisor.port import Hypervisor, LeftMs
 from seawall.agent.journal import Journal
 from seawall.agent.supervisor.heartbeat import Heartbeat
 from seawall.agent.supervisor.inventory import Inventory
@@ -52,6 +53,7 @@ class Supervisor:
         clock: Clock,
         worker_command: Sequence[str],
         timing: Timing | None = None,
+        left_ms: LeftMs = dict,
     ) -> None:
         self._config = config
         self._hypervisor = hypervisor
@@ -61,6 +63,7 @@ class Supervisor:
         self._state = SupervisorState(identity)
         self._leftovers = Leftovers(config, hypervisor, journal)
         self._workers = Workers(config, identity.agent_id, journal, self._leftovers, self._timing, worker_command)
+        self._left_ms = left_ms
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -111,6 +114,7 @@ class Supervisor:
         backoff = Backoff(self._timing.first_backoff, self._timing.longest_backoff)
         while True:
             try:
+                await self._recover_if_expired(link)
                 session = await self._hello(link)
                 backoff.reset()
                 await self._serve(link, session)
@@ -160,6 +164,20 @@ class Supervisor:
         _log.warning(event, error=self._state.last_error, retry_in_seconds=round(pause, 1))
         return pause
 
+    async def _recover_if_expired(self, link: Link) -> None:
+        """After a long time away the host proves the key of its old certificate, and goes on as the same host. Raises AgentError."""
+        identity = self._state.identity
+        if not identity.enrol_addresses or not identity.expired(self._clock.now_us()):
+            return
+        renewed = await asyncio.to_thread(recover, identity, self._config.state_dir)
+        self._state.identity = renewed
+        if renewed.expired(self._clock.now_us()):
+            raise ClockWrong(
+                f"even a new certificate ended by this host's clock, at {renewed.lifetime()[1]:%Y-%m-%d %H:%M} UTC"
+            )
+        _log.info("certificate_recovered", expires=renewed.lifetime()[1].isoformat())
+        await link.replace(renewed)
+
     async def _hello(self, link: Link) -> Session:
         await self._workers.started()
         in_hand = self._workers.in_hand()
@@ -199,7 +217,9 @@ class Supervisor:
         steps = {
             "poll": polling.step,
             "heartbeat": Heartbeat(link, session, self._workers, self._state, self._clock).step,
-            "inventory": Inventory(link, session, self._hypervisor, self._state, self._timing, self._clock).step,
+            "inventory": Inventory(
+                link, session, self._hypervisor, self._left_ms, self._state, self._timing, self._clock
+            ).step,
             "renewal": Renewal(link, self._state, self._config, self._timing, self._clock).step,
             "reports": Reporting(link, session, self._workers, polling).step,
         }

@@ -17,7 +17,7 @@ from seawall.agent.errors import AgentError
 from seawall.agent.throttle.bucket_pace import BucketPace
 from seawall.agent.throttle.idle import Ceiling, IdleLatency
 from seawall.agent.throttle.latency import GuestLatency, Look
-from seawall.agent.throttle.rate_control import RateControl
+from seawall.agent.throttle.rate_control import ALONE_BYTES_PER_SECOND, START_BYTES_PER_SECOND, RateControl
 from seawall.repository.clock import Clock
 
 LOOK_SECONDS = 0.2
@@ -71,11 +71,16 @@ class GuestWatch:
     def hold_back(self, ceiling_ms: int, times_idle: float) -> None:
         """From now on. `ceiling_ms` 0: `times_idle` x what the guest's requests took until now."""
         ceiling = Ceiling(ceiling_ms, self._idle.known, times_idle)
-        control = RateControl(forgiving=not ceiling.absolute)
+        control = RateControl(forgiving=not ceiling.absolute, rate=self._start())
         self._ceiling, self._control = ceiling, control
         _log.info("guest_latency", idle_ms=dict(self._idle.known), ceiling_said_ms=ceiling_ms)
         if self._look is not None and self._known is not False:
             self.pace.limit_bytes(control.rate)
+
+    def _start(self) -> float:
+        """A guest that could not be looked at, or not for long enough, is not known to be idle."""
+        idle = self._known and not self._idle.seen and self._seconds >= FIRST_SIGN_SECONDS
+        return ALONE_BYTES_PER_SECOND if idle else START_BYTES_PER_SECOND
 
     def summary(self) -> str:
         """What the operator reads afterwards; "" where nothing was held back."""

@@ -2,7 +2,7 @@
 
 Additive increase, multiplicative decrease (Chiu and Jain, 1989), with TCP's slow start below the rate that was too much last (RFC 5681),
 steered by delay as in LEDBAT (RFC 6817): whoever transfers in the background yields to what it delays. What differs, and why:
-- a rate that was too much is forgotten after a few calm seconds: whatever the guest did then is over;
+- a rate that was too much is forgotten once the guest pauses, or was calm for a while: whatever it did then is over;
 - the decrease is as deep as the ceiling was passed, and to the floor at once beyond four times: a guest that stalls must not wait for four
   halvings;
 - it starts from what was really read, as a rate that nobody uses says nothing;
@@ -16,7 +16,10 @@ import math
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
-START_BYTES_PER_SECOND = 32.0 * MIB
+START_BYTES_PER_SECOND = 16.0 * MIB
+"""What is too much shows after half a second: at a start like this that is little of a backup."""
+ALONE_BYTES_PER_SECOND = 256.0 * MIB
+"""The start where the guest was seen to do nothing."""
 FLOOR_BYTES_PER_SECOND = 4.0 * MIB
 FASTEST_BYTES_PER_SECOND = 16_384.0 * MIB
 """Beyond it nothing is limited."""
@@ -27,8 +30,10 @@ DEEPEST = 0.1
 KNEE = 0.8
 """The part of a rate that was too much up to which the next rise is fast."""
 DOUBLING_SECONDS = 0.5
-KNEE_SECONDS = 4.0
-"""So long after the last time that the guest was not calm."""
+KNEE_SECONDS = 12.0
+"""A rate that was too much is remembered for so long after the last time that the guest was not calm: it works as it did."""
+PAUSE_SECONDS = 2.0
+"""And for so long once it does nothing: nobody is left who could suffer."""
 STEP_PER_SECOND = 0.1
 """Of the knee: above it the rate grows by so much each second."""
 USED = 0.5
@@ -41,7 +46,7 @@ MARGIN = 1.25
 FORGET_SECONDS = 60.0
 """What was called normal loses a half of it in this time."""
 BLIND_SECONDS = 2.0
-BLIND_BYTES_PER_SECOND = 16.0 * MIB
+BLIND_BYTES_PER_SECOND = 8.0 * MIB
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class RateControl:
     _seen_seconds: float | None = None
     _lowered_seconds: float = -math.inf
     _uneasy_seconds: float = -math.inf
+    _worked_seconds: float = -math.inf
     _floor_seconds: float | None = None
     _least: float = math.inf  # pressure, while at the floor
 
@@ -65,10 +71,7 @@ class RateControl:
         self._forget(elapsed)
         self._blame(pressure, now_seconds)
         weighed = pressure / self.normal
-        if weighed > CALM:
-            self._uneasy_seconds = now_seconds
-        elif now_seconds - self._uneasy_seconds > KNEE_SECONDS:
-            self._knee = math.inf
+        self._remember(weighed, now_seconds)
         if weighed > 1.0:
             self._lower(weighed, used, now_seconds)
         elif weighed <= CALM and used >= USED * self.rate:
@@ -80,6 +83,15 @@ class RateControl:
             self._seen_seconds = now_seconds
         elif now_seconds - self._seen_seconds > BLIND_SECONDS:
             self.rate = min(self.rate, BLIND_BYTES_PER_SECOND)
+
+    def _remember(self, weighed: float, now: float) -> None:
+        """When the guest was not calm, when it worked; what is long enough ago for either is forgotten."""
+        if weighed > 0.0:
+            self._worked_seconds = now
+        if weighed > CALM:
+            self._uneasy_seconds = now
+        elif now - self._uneasy_seconds > KNEE_SECONDS or now - self._worked_seconds > PAUSE_SECONDS:
+            self._knee = math.inf
 
     def _lower(self, weighed: float, used: float, now: float) -> None:
         severe = weighed >= SEVERE

@@ -5,6 +5,7 @@ A checkpoint is journalled before libvirt makes it, and counts once its point is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import structlog
 
@@ -14,6 +15,7 @@ from seawall.agent.control.errors import OutcomeUnknown
 from seawall.agent.control.messages import TRANSFERRING, BackupGrant, Completion
 from seawall.agent.errors import AgentError
 from seawall.agent.worker.backup_progress import WrittenDisk, watched
+from seawall.agent.worker.continuity import continued
 from seawall.agent.worker.hand_in import HandedIn, hand_in
 from seawall.agent.worker.pacing import Pacing
 from seawall.agent.worker.parent_death import has_parent
@@ -54,6 +56,7 @@ class _Parent:
 
 def back_up(task: Task, grant: BackupGrant) -> None:
     """Returns once the point is committed. Raises AgentError and RepositoryError; OutcomeUnknown when no answer came."""
+    task.coordinator.spare_md5(grant.packs_without_md5)
     with Pacing(task, grant) as pacing:
         _back_up(task, grant, pacing)
 
@@ -62,6 +65,7 @@ def _back_up(task: Task, grant: BackupGrant, pacing: Pacing) -> None:
     parent = _open_parent(task, grant)
     name = task.adapters.checkpoint_name(grant.repository_id, task.attempt_id)
     task.journal.note_checkpoint(name, grant.vm_id, grant.repository_id, task.attempt_id)
+    _keep_base(task, grant, parent)
     pacing.know_in_peace()
     task.reporter.phase("taking the snapshot")
     with task.adapters.open_capture(_request(task, grant, parent, pacing.plan)) as capture:
@@ -85,6 +89,14 @@ def _back_up(task: Task, grant: BackupGrant, pacing: Pacing) -> None:
         capture.delete_older_checkpoints()
         base = parent.root.checkpoint if parent.root is not None else None
         task.journal.forget_superseded(name, base.name if base is not None else "")
+
+
+def _keep_base(task: Task, grant: BackupGrant, parent: _Parent) -> None:
+    """Of a VM that moved here: its base is made known to libvirt here, and no sweep may take it for a leftover."""
+    base = parent.root.checkpoint if parent.root is not None else None
+    if base is not None and base.agent_id != task.job.agent_id:
+        task.journal.note_checkpoint(base.name, grant.vm_id, grant.repository_id, task.attempt_id)
+        task.journal.keep_checkpoint(base.name, committed=True)
 
 
 def _open_parent(task: Task, grant: BackupGrant) -> _Parent:
@@ -121,10 +133,11 @@ def _request(task: Task, grant: BackupGrant, parent: _Parent, plan: ScratchPlan)
 
 def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str, pacing: Pacing) -> None:
     """Write and hand in until the controller has everything. On return the point is committed."""
+    disks = continued(capture.disks, _parent_reader(task, grant, parent), Random())  # noqa: S311  # a sample, no secret
     bad = set(grant.bad)
     progress: dict[str, WrittenDisk] = {}
     for _ in range(ROUNDS):
-        point = _write(task, grant, capture, parent, bad, progress, pacing)
+        point = _write(task, grant, capture, disks, parent, bad, progress, pacing)
         capture.check()
         task.stop.check()
         completed = _complete(task, capture, point, hand_in(task, point), checkpoint, progress)
@@ -139,20 +152,21 @@ def _write(
     task: Task,
     grant: BackupGrant,
     capture: Capture,
+    disks: Sequence[CapturedDisk],
     parent: _Parent,
     bad: set[tuple[bytes, int]],
     progress: dict[str, WrittenDisk],
     pacing: Pacing,
 ) -> WrittenPoint:
-    reader = PointReader(parent.root, grant.lineage_id, grant.k_dedup, task.packs) if parent.root else None
+    reader = _parent_reader(task, grant, parent)
     writing = PointWriter(_settings(grant), task.coordinator, parent=reader, bad=bad, stop=_stop(task, capture))
     with writing as writer, pacing.reading():
-        for disk in capture.disks:
+        for disk in disks:
             progress[disk.target] = WrittenDisk(
                 disk.target, disk.size_bytes, disk.format, disk.how, disk.why, task.clock
             )
         task.reporter.watch(watched(progress.values()), lambda: writer.waiting_for)
-        for disk in capture.disks:
+        for disk in disks:
             task.reporter.phase(f"reading {disk.target}")
             with progress[disk.target].timed() as counters:
                 writer.write_disk(_to_write(disk, pacing.paced(disk.source)), counters)
@@ -160,6 +174,10 @@ def _write(
         for name, body in sorted(capture.members.items()):
             writer.add_member(name, body)
         return writer.finish(_facts(task, grant, capture, parent.warnings))
+
+
+def _parent_reader(task: Task, grant: BackupGrant, parent: _Parent) -> PointReader | None:
+    return PointReader(parent.root, grant.lineage_id, grant.k_dedup, task.packs) if parent.root else None
 
 
 def _stop(task: Task, capture: Capture) -> Callable[[], None]:

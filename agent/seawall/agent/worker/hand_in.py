@@ -1,12 +1,12 @@
 """Putting a point's root and refmap where the controller finds them: under v1/a/<attempt>/. Called by `backup`."""
 
 from dataclasses import dataclass
-from hashlib import md5
 
 from blake3 import blake3
 
 from seawall.agent.control.client import HandIn
 from seawall.agent.worker.task import Task
+from seawall.repository.store.signed_headers import md5_of
 from seawall.repository.writing.facts import WrittenPoint
 
 
@@ -26,6 +26,6 @@ def hand_in(task: Task, point: WrittenPoint) -> HandedIn:
 
 def _put(task: Task, body: bytes, *, root: bool) -> bytes:
     digest = blake3(body).digest()
-    item = HandIn(root, len(body), md5(body, usedforsecurity=False).digest(), digest)
+    item = HandIn(root, len(body), md5_of(body), digest)
     task.coordinator.put_signed(lambda: task.client.seal_hand_in(item), body)
     return digest

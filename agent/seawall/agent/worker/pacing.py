@@ -1,9 +1,8 @@
 """At what pace a backup reads, and what it says of that: the guest's latency, the VM's limits, the host's."""
 
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -15,11 +14,9 @@ from seawall.agent.throttle.bucket_pace import BucketPace
 from seawall.agent.throttle.guest import GuestWatch
 from seawall.agent.throttle.host_limit import host_limit
 from seawall.agent.throttle.stacked import PacedSource, StackedPace
+from seawall.agent.throttle.standing_back import stand_back
 from seawall.agent.worker.task import Task
 from seawall.repository.disks import DiskSource
-
-BEHIND_GUESTS = 10
-"""Nice value of the threads that carry the data, as guests run at 0. Threads that exist before, such as the guest's watch, keep theirs."""
 
 
 class Pacing:
@@ -62,8 +59,7 @@ class Pacing:
         Not before: whatever slows the snapshot makes a freeze longer.
         """
         self._capture = capture
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, BEHIND_GUESTS)
+        stand_back()
         self._watch.hold_back(self._grant.latency_ceiling_ms, self.plan.times_idle)
 
     def paced(self, source: DiskSource) -> DiskSource:
@@ -87,7 +83,7 @@ class Pacing:
             waiting_on=progress.waiting_on or self._stacked.waiting_on,
             notes=self._notes(),
             held_back_ms=round(held_back * 1000),
-            frozen_ms=self._capture.frozen_ms if self._capture is not None else 0,
+            frozen_ms=self._capture.frozen.total_ms if self._capture is not None else 0,
         )
 
     def _notes(self) -> tuple[str, ...]:
@@ -96,8 +92,8 @@ class Pacing:
             said.append(f"Reading waited {self._limit.held_back_seconds:.0f} s for the limit of {self._limit_text()}.")
         if self._host is not None and self._host.held_back_seconds >= 1.0:
             said.append(f"Reading waited {self._host.held_back_seconds:.0f} s for the limit of this host.")
-        if self._capture is not None and self._capture.frozen_ms:
-            said.append(f"The guest was frozen for {self._capture.frozen_ms} ms.")
+        if self._capture is not None:
+            said.append(self._capture.frozen.sentence)
         return tuple(one for one in said if one)
 
     def _limit_text(self) -> str:

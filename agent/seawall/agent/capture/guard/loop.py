@@ -6,7 +6,15 @@ from pathlib import Path
 
 from seawall.agent.capture.guard.freezing import Freezing
 from seawall.agent.capture.guard.pipe_lines import PipeLines
-from seawall.agent.capture.guard.protocol import Order, Report, Setup, parse_order, report_line, verdict_of
+from seawall.agent.capture.guard.protocol import (
+    AWAIT_SECONDS,
+    Order,
+    Report,
+    Setup,
+    parse_order,
+    report_line,
+    verdict_of,
+)
 from seawall.agent.capture.guard.watching import Watching
 from seawall.agent.capture.limits import Limits
 from seawall.agent.errors import AgentError
@@ -24,7 +32,9 @@ class Guard:
         self._orders, self._reports = orders, reports
         agent = _agent_socket(hypervisor, setup.vm_id)
         self._freezing = Freezing(hypervisor, setup.vm_id, setup.mark, setup.freeze_seconds, clock, agent)
-        self._watching = Watching(hypervisor, setup, clock, frozen=lambda: self._freezing.report().frozen)
+        self._watching = Watching(
+            hypervisor, setup, clock, frozen=lambda: self._freezing.report().frozen, stuck=self._freezing.stuck
+        )
 
     def run(self) -> None:
         """Returns when the job is over, however it ended."""
@@ -53,6 +63,8 @@ class Guard:
         match order:
             case Order.FREEZE:
                 self._freezing.freeze()
+            case Order.AWAIT:
+                self._freezing.await_outcome(AWAIT_SECONDS)
             case Order.THAW:
                 self._freezing.thaw()
             case Order.BEGIN if limits is not None:
@@ -61,7 +73,7 @@ class Guard:
                 self._watching.begun()
             case _:
                 pass
-        self._watching.sign(work=order is not Order.ALIVE)
+        self._watching.sign(work=order not in (Order.ALIVE, Order.AWAIT))
         self._tell()
         return order is Order.OVER
 

@@ -10,6 +10,7 @@ from typing import IO, cast
 
 import structlog
 
+from seawall.agent.capture.frozen_time import FrozenTime
 from seawall.agent.capture.guard.pipe_lines import PipeLines
 from seawall.agent.capture.guard.protocol import Order, Report, Setup, error_of, order_line, parse_report, setup_line
 from seawall.agent.capture.guard.stand_in import stand_in
@@ -54,7 +55,7 @@ class GuardProcess:
         self._report, self._reported_seconds = Report(), clock.monotonic_seconds()
         self._lost: GuardLost | None = None
         self._left = self._checked = False
-        self.longest_frozen_ms = 0
+        self.longest_frozen = FrozenTime()
         self._process = _started([*command, str(setup.socket.parent)], log)
         self._orders = cast(IO[bytes], self._process.stdin)
         self._reports = cast(IO[bytes], self._process.stdout)
@@ -78,8 +79,7 @@ class GuardProcess:
             raise FreezeFailed("The guest has not answered the last thaw yet.")
         self._ask(Order.FREEZE)
         while self._report.freezing and not self._left:
-            self._clock.sleep_seconds(LOOK_AGAIN_SECONDS / 2)
-            self._ask(Order.ALIVE)
+            self._ask(Order.AWAIT)
         self._raise_if_over()
         if self._report.freeze_failure is not None:
             raise error_of(self._report.freeze_failure)
@@ -192,9 +192,10 @@ class GuardProcess:
     def _tell(self, before: Report, now: Report) -> None:
         """Log what is new."""
         vm_id = self._setup.vm_id
-        self.longest_frozen_ms = max(self.longest_frozen_ms, now.frozen_ms or 0)
+        frozen = FrozenTime(now.frozen_ms or 0, now.freezing_ms or 0, now.thawing_ms or 0)
+        self.longest_frozen = max(self.longest_frozen, frozen, key=lambda one: one.total_ms)
         if before.frozen and not now.frozen and now.frozen_ms is not None:
-            logger.info("capture.thawed", vm_id=vm_id, frozen_ms=now.frozen_ms, overdue=now.overdue)
+            logger.info("capture.thawed", vm_id=vm_id, overdue=now.overdue, **frozen.logged)
         if now.thaw_failures and now.thaw_failures != before.thaw_failures:
             logger.warning("guest.thaw_failed", vm_id=vm_id, errors=now.thaw_failures)
         if now.verdict is not None and before.verdict is None and not self._closing.is_set():

@@ -1,6 +1,6 @@
 """What passes between a capture and its guard: one JSON object a line. Orders go to its stdin; each gets one report on its stdout.
 
-in:  {"setup": {...}} once, then {"order": "freeze" | "thaw" | "begun" | "alive" | "checked" | "over"},
+in:  {"setup": {...}} once, then {"order": "freeze" | "await" | "thaw" | "begun" | "alive" | "checked" | "over"},
      {"order": "begin", "limits": {...}}
 out: a Report, when it is ready, after each order, and when it leaves by itself
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 from seawall.agent.capture.limits import Limits
 from seawall.agent.errors import AgentError, FreezeFailed, HypervisorError, ScratchFull, VmStopped
 
+AWAIT_SECONDS = 0.2
+"""The longest for which the guard does not hear that its owner died."""
 MAX_FAILURES = 5
 MAX_FAILURE_CHARACTERS = 300
 
@@ -22,6 +24,7 @@ class Order(Enum):
     """What a capture says."""
 
     FREEZE = "freeze"  # answered at once; later reports tell how it went
+    AWAIT = "await"  # answered once that is known, or after AWAIT_SECONDS
     THAW = "thaw"
     BEGIN = "begin"  # the job is about to be asked for: it may exist from here on
     BEGUN = "begun"  # it exists
@@ -62,6 +65,8 @@ class Report:
     freeze_failure: Verdict | None = None
     overdue: bool = False  # the guard began to thaw before it was told to
     frozen_ms: int | None = None  # from before the freeze was sent until the guest said that it thawed
+    freezing_ms: int | None = None  # of these: until the guest said that it froze
+    thawing_ms: int | None = None  # from when it was first asked to thaw
     thaw_failures: tuple[str, ...] = ()
     verdict: Verdict | None = None  # why the guard ended the capture
 

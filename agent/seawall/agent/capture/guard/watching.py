@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from seawall.agent.capture.ending import end_job_at
+from seawall.agent.capture.ending import empty_scratch, end_job_at
 from seawall.agent.capture.guard.decision import Job, Phase, Step, next_step
 from seawall.agent.capture.guard.protocol import Setup
 from seawall.agent.capture.limits import (
@@ -34,9 +34,17 @@ class Watching:
     `done` is set when nothing is left to do.
     """
 
-    def __init__(self, hypervisor: Hypervisor, setup: Setup, clock: Clock, frozen: Callable[[], bool]) -> None:
-        """`frozen`: whether a guest is still to be thawed."""
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        setup: Setup,
+        clock: Clock,
+        frozen: Callable[[], bool],
+        stuck: Callable[[], AgentError | None] = lambda: None,
+    ) -> None:
+        """`frozen`: whether a guest is still to be thawed; `stuck`: why it cannot be while the job runs."""
         self._hypervisor, self._setup, self._clock, self._frozen = hypervisor, setup, clock, frozen
+        self._stuck = stuck
         self._wake = threading.Event()
         self._phase = Phase.PREPARING
         self._limits: Limits | None = None
@@ -122,6 +130,8 @@ class Watching:
     def _judged(self, phase: Phase, *, active: bool) -> AgentError | None:
         if self._limits is None or (phase is Phase.BEGINNING and not active):
             return None
+        if active and (error := self._stuck()) is not None:
+            return error
         silence = self._clock.monotonic_seconds() - self._sign_seconds
         if phase is Phase.BEGINNING:
             silence -= BEGIN_SILENCE_SECONDS
@@ -151,6 +161,7 @@ class Watching:
             end_job_at(self._hypervisor, self._setup.vm_id, self._setup.socket)
         except AgentError:
             return  # another look comes
+        empty_scratch(self._setup.scratch)
         self._wake.set()
 
 
