@@ -35,7 +35,7 @@ FreezeOption = Annotated[
     ),
 ]
 FreezeLimitOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help="The longest that the guest may be frozen: 1s to 10s.")
+    str | None, typer.Option(metavar="TIME", help="The longest that the guest may be frozen: 2s to 10s.")
 ]
 CeilingOption = Annotated[
     str | None,

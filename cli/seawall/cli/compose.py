@@ -17,8 +17,12 @@ from seawall.cli.text import iso_time, sentences
 from seawall.repository.clock import SystemClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from seawall.agent.config import AgentConfig
+    from seawall.cli.commands.controller_recover import RecoverOptions
     from seawall.controller.config import ControllerConfig
+    from seawall.controller.recovering.recovery import Recovered
 
 
 _CODES = {
@@ -119,6 +123,24 @@ def run_controller(config: "ControllerConfig") -> int:
 
     with _controller_errors():
         return run(config)
+
+
+def recover_controller(
+    config: "ControllerConfig", asked: "RecoverOptions", progress: "Callable[[Recovered], None]"
+) -> "Recovered":
+    """The catalogue from a bucket; with `plan`, what there is."""
+    from seawall.cli.rescue.errors import opening_errors
+    from seawall.cli.rescue.opening import bucket_credentials, key_and_place
+    from seawall.controller.recovering.command import RecoverCommand
+    from seawall.controller.recovering.recovery import Order
+
+    _remarks_to_stderr()
+    with opening_errors():
+        key, url = key_and_place(asked.key, asked.repository, asked.endpoint, asked.region, asked.ca_file)
+    order = Order(url, bucket_credentials(url), key.material, asked.name, asked.accept_unsafe_store)
+    with _controller_errors():
+        command = RecoverCommand(config, SystemClock())
+        return command.look(order) if asked.plan else command.run(order, progress)
 
 
 def agent_config(file: Path | None, **overrides: Any) -> "AgentConfig":

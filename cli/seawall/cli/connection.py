@@ -1,6 +1,7 @@
 """The operator's way to the controller: operator.toml, a TLS channel that trusts that controller's CA alone, a bearer token per call."""
 
 import os
+import random
 import ssl
 import stat
 import sys
@@ -28,6 +29,8 @@ ADD_REPOSITORY_SECONDS = 180  # it probes a bucket that may be far away
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 LONGEST_TOKEN = 4096
 COPY_IT = "Copy operator.toml from the controller, where `seawall controller init` wrote it, or name it with --config."
+
+_random = random.SystemRandom()
 
 CHANNEL_OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),
@@ -186,6 +189,14 @@ class Controller:
                 f"The controller at {self._config.address} did not answer in time. "
                 "What was asked may still happen: look before repeating."
             )
+        if reason == "UNIMPLEMENTED":
+            reason, message = (
+                "NEEDS_UPGRADE",
+                (
+                    f"The controller at {self._config.address} does not know this command: it is older than this command line. "
+                    "Upgrade the controller, or use the command line of its version."
+                ),
+            )
         if reason == "AMBIGUOUS":
             message += "".join(f"\n  {identity}  {what}" for identity, what in sorted(info.metadata.items()))
         return CommandError(BY_STATUS.get(code, Exit.FAILED), reason, message)
@@ -215,7 +226,8 @@ def connect(option: Path | None) -> Iterator[Controller]:
     token = grpc.metadata_call_credentials(_Bearer(config.token))
     credentials = grpc.composite_channel_credentials(transport, token)
     with ExitStack() as opened:
-        addresses = config.address.split(",")
+        # Each command begins with another one, so that all share the work; whoever is away is passed over.
+        addresses = _random.sample(found := config.address.split(","), len(found))
         options = CHANNEL_OPTIONS + (OPTIONS if len(addresses) > 1 else [])
         channels = [
             opened.enter_context(grpc.secure_channel(address, credentials, options=options)) for address in addresses

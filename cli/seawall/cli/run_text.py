@@ -5,7 +5,7 @@ from datetime import datetime
 
 from seawall.api.v1 import resources_pb2
 from seawall.cli.output import Output
-from seawall.cli.text import age, between, local, size
+from seawall.cli.text import age, between, duration, local, size
 from seawall.cli.view import word
 
 
@@ -48,6 +48,16 @@ def detail(run: resources_pb2.Run) -> str:
             return f"{canceling}waits for {run.blocked_on or progress.waiting_on}"
         return f"{canceling}{progress.phase or word(run.attempts[-1], 'state')}{share}"
     return "; ".join(warning.reason for warning in run.warnings)
+
+
+def left(progress: resources_pb2.AttemptProgress) -> str:
+    """How long it will still take, with the band where there is one; empty where nobody knows."""
+    if not progress.eta_seconds:
+        return ""
+    band = ""
+    if progress.eta_high_seconds:
+        band = f" ({duration(progress.eta_low_seconds)} to {duration(progress.eta_high_seconds)})"
+    return f"{duration(progress.eta_seconds)} left{band}"
 
 
 def print_run(output: Output, run: resources_pb2.Run) -> None:

@@ -14,8 +14,8 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.connection import Controller
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
-from seawall.cli.run_text import print_run
-from seawall.cli.text import duration, size
+from seawall.cli.run_text import left, print_run
+from seawall.cli.text import size
 from seawall.cli.view import word
 from seawall.repository.clock import SystemClock
 
@@ -179,7 +179,7 @@ def _headline(run: resources_pb2.Run) -> str:
     if progress.rate_bytes_per_second:
         parts.append(f"{size(progress.rate_bytes_per_second)}/s")
     if progress.eta_seconds:
-        parts.append(f"{duration(progress.eta_seconds)} left")
+        parts.append(left(progress))
     if progress.waiting_on:
         parts.append(f"waiting: {progress.waiting_on}")
     elif progress.bottleneck:

@@ -21,6 +21,8 @@ from seawall.controller.config import ControllerConfig
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.opening import open_database
 from seawall.controller.enrolment.enrol import Enrolment
+from seawall.controller.enrolment.nonces import Nonces
+from seawall.controller.enrolment.recover import Recovery
 from seawall.controller.enrolment.service import EnrollServicer
 from seawall.controller.enrolment.tries import WrongTries
 from seawall.controller.errors import ControllerError, Unavailable
@@ -33,19 +35,25 @@ from seawall.controller.maintenance.ledger_calls import Calls, ledger_calls
 from seawall.controller.maintenance.supervisor import Supervisor
 from seawall.controller.maintenance.verify_jobs import VerifyJobs
 from seawall.controller.maintenance.verify_schedule import Verification
+from seawall.controller.memory import keep_few_arenas
+from seawall.controller.moving.noting import MoveNotes
 from seawall.controller.policies.expiring import Expiring
 from seawall.controller.publishing.finisher import finish_intents
 from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Publisher
+from seawall.controller.records.leadership import Replica
 from seawall.controller.records.maintenance import Job, JobKind
+from seawall.controller.recovering.exporter import Exporter
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.repositories.health import StoreHealth, watch_stores
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.probing import RepositoryProber
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.closing import Closing
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.firing import Firing
+from seawall.controller.scheduler.following import follow_others
 from seawall.controller.scheduler.leading import LeaderLease, keep_lead, new_replica, wait_for_lead
 from seawall.controller.scheduler.loop import schedule
 from seawall.controller.scheduler.policy_loop import keep_policies
@@ -53,10 +61,11 @@ from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.secrets import SecretBox
 from seawall.controller.server.auth import agent_auth, operator_auth
+from seawall.controller.server.changes import after_changes
 from seawall.controller.server.drain import Drain
 from seawall.controller.server.ports import BoundPorts, Servers
 from seawall.controller.server.revocation import RevocationCheck
-from seawall.controller.server.standby import leader_only
+from seawall.controller.server.standby import leader_only, repository_of_leader
 from seawall.controller.services.admin_service import AdminServicer, EnrolPlace
 from seawall.controller.services.agent_service import AgentServicer
 from seawall.controller.services.attempts import Attempts
@@ -70,14 +79,17 @@ from seawall.controller.services.inventory import Inventories
 from seawall.controller.services.jobs import JobOrders
 from seawall.controller.services.limit_service import LimitServicer
 from seawall.controller.services.limits import LimitOrders
+from seawall.controller.services.moved import Moved, terms_of
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
 from seawall.controller.services.policy_service import PolicyServicer
+from seawall.controller.services.revoking import Revoking
 from seawall.controller.services.sessions import Sessions
 from seawall.controller.services.transfers import Transfers
-from seawall.controller.services.watching import Watching
-from seawall.controller.store import Replica
+from seawall.controller.services.watching_all import make_watches
 from seawall.controller.timings import Timings, microseconds
+from seawall.controller.vitals.readiness import Readiness
+from seawall.controller.vitals.vitals import Vitals
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.locate import open_store
 
@@ -120,6 +132,9 @@ class Application:
         self._random = random.Random()  # noqa: S311 (spreads retries; no secret)
         shared = (replica or own_replica(config)) if config.is_shared else None
         self._database = open_database(config, shared.id if shared else "")
+        database_folder = None if config.is_shared else config.paths.database.parent
+        self._vitals = Vitals(outside.clock, self._clock, self._timings, database_folder)
+        self._database.on_failed_write = self._vitals.write_failed
         self._executions = Executions(self._database, self._wakes)
         self._lease = LeaderLease(self._database, self._clock, self._timings, shared)
         self._repositories = RepositoryCatalogue(
@@ -127,7 +142,7 @@ class Application:
         )
         self._health = StoreHealth(self._repositories, outside.clock)
         self._promotion = Promotion(
-            self._database, self._repositories, self._lease, self._clock, outside.on_publish_step
+            self._database, self._repositories, self._lease, self._clock, self._timings, outside.on_publish_step
         )
         self._publisher = Publisher(self._database, self._repositories, self._lease, self._clock, self._promotion)
         self._deletions = Deletions(
@@ -136,8 +151,26 @@ class Application:
         self._supervisor = self._make_supervisor()
         self._mirror = FleetMirror()
         self._once = Once(self._database, self._clock, self._timings)
-        self._tick = Tick(self._executions, self._lease, self._clock, self._timings, self._random, self._mirror)
+        self._tick = Tick(
+            self._executions,
+            self._lease,
+            self._clock,
+            self._timings,
+            self._random,
+            self._mirror,
+            lambda: self._vitals.may_start,
+        )
+        self._exporter = Exporter(
+            self._database,
+            self._repositories,
+            self._lease,
+            self._blocking,
+            self._clock,
+            self._timings,
+            self._authority.cluster_id,
+        )
         self._servers = self._make_servers(outside.clock)
+        self._readiness = Readiness(self._servers.ready)
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_part: asyncio.Task[None] | None = None
         self.lost_lead = False
@@ -146,13 +179,15 @@ class Application:
         """Why it drains: it won the lead and cannot serve agents."""
 
     async def start(self) -> BoundPorts:
-        """Serve, lead, begin the work in the background. Where others may lead: serve operators, and lead once nobody else does.
+        """Serve, lead, begin the work in the background. Where others may lead: serve, and lead once nobody else does.
 
         Raises Unavailable/PORT_IN_USE, NOT_LEADER.
         """
         try:
             if self._lease.shared:
-                ports = BoundPorts(await self._servers.start_operator(), 0)
+                ports = await self._servers.start()
+                following = follow_others(self._database, self._wakes, self.drain, self._timings.watch_interval_seconds)
+                self._tasks = [asyncio.create_task(following)]
                 self._taking_part = asyncio.create_task(self._take_part())
             else:
                 await self._lease.acquire()
@@ -161,18 +196,18 @@ class Application:
         except ControllerError:
             self._close()
             raise
+        self._tasks.append(asyncio.create_task(self._vitals.run(self._readiness.of("vitals"), self.drain)))
         _log.info("controller.started", operator_port=ports.operator, agent_port=ports.agent, version=_version())
         return ports
 
     async def _take_part(self) -> None:
         """Stand by, lead, and end when the lead is lost: what this process then holds in memory is another one's to know."""
-        pause, drain, ready = self._timings.leader_renew_seconds, self.drain, self._servers.ready
+        timings, drain, ready = self._timings, self.drain, self._readiness.of("database")
         try:
-            if await wait_for_lead(self._lease, pause, drain, ready):
-                port = await self._servers.start_agent()
+            if await wait_for_lead(self._lease, timings.leader_look_seconds, drain, ready):
                 self._lead()
-                _log.info("controller.leads", agent_port=port)
-                self.lost_lead = await keep_lead(self._lease, pause, drain, ready)
+                _log.info("controller.leads")
+                self.lost_lead = await keep_lead(self._lease, timings.leader_renew_seconds, drain, ready)
         except ControllerError as error:
             self.failure = error
         finally:
@@ -180,7 +215,7 @@ class Application:
 
     def _lead(self) -> None:
         timings, drain = self._timings, self.drain
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(
                 schedule(self._tick, self._lease, self._wakes, drain, timings.scheduler_interval_seconds)
             ),
@@ -196,6 +231,7 @@ class Application:
             asyncio.create_task(self._expiring().run(drain)),
             asyncio.create_task(Verification(self._database, self._wakes, self._clock, timings).run(drain)),
             asyncio.create_task(self._open_repositories()),
+            asyncio.create_task(self._exporter.run(drain)),
             asyncio.create_task(watch_stores(self._health, self._database, self._blocking, drain)),
         ]
 
@@ -263,13 +299,24 @@ class Application:
             operator_listen=config.operator_listen,
             agent_listen=config.agent_listen,
             tls=certificate.current,
-            operator_interceptors=[operator_auth(self._operator_hashes), leader_only(self._lease)],
-            agent_interceptors=[agent_auth(self._authority.cluster_id, RevocationCheck(enrolment.check_agent, clock))],
+            operator_interceptors=[
+                operator_auth(self._operator_hashes),
+                leader_only(self._lease),
+                after_changes(self._exporter.nudge),
+            ],
+            agent_interceptors=[
+                agent_auth(
+                    self._authority.cluster_id,
+                    RevocationCheck(enrolment.check_agent, clock, everybody=self._enrolled),
+                ),
+                repository_of_leader(self._lease),
+            ],
             drain=self.drain,
             drain_grace_seconds=config.timings.drain_grace_seconds,
         )
         enroller = EnrollServicer(
             enrolment,
+            Recovery(enrolments, enrolment, Nonces(clock)),
             WrongTries(clock),
             ca_bundle_pem=self._authority.bundle_pem,
             agent_address=config.dialled_by_agents,
@@ -282,6 +329,9 @@ class Application:
         operator_pb2_grpc.add_AdminServiceServicer_to_server(self._admin_service(enrolments, clock), servers.operator)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(self._agent_service(enrolment), servers.agent)
         return servers
+
+    def _enrolled(self) -> frozenset[str]:
+        return self._database.read_now(lambda transaction: transaction.fleet.enrolled())
 
     def _make_supervisor(self) -> Supervisor:
         grace_us = microseconds(self._timings.collect_grace_seconds)
@@ -310,13 +360,16 @@ class Application:
             self._executions,
             Orders(self._clock, self._timings),
             self._once,
-            Watching(self._database, self._wakes, self.drain, self._timings),
+            make_watches(self._database, self._wakes, self.drain, self._clock, self._timings),
             RepositoryAdder(self._database, self._repositories, self._clock),
+            RepositoryProber(self._database, self._repositories, self._clock),
             self._health,
             self._blocking,
             Forgetting(self._database, self._once, self._deletions, reclaim, self._blocking, self._clock),
             Holding(self._wall),
             JobOrders(self._database, self._once, self._wakes, self.drain, self._box, self._clock, self._timings),
+            Moved(self._clock, terms_of(self._timings)),
+            self._vitals,
             _version(),
         )
 
@@ -328,7 +381,8 @@ class Application:
 
     def _admin_service(self, enrolments: DatabaseEnrolment, clock: Clock) -> AdminServicer:
         place = EnrolPlace(self._config.dialled_to_enrol, self._authority.root_sha256)
-        return AdminServicer(enrolments, place, self._once, self._box, clock)
+        revoking = Revoking(self._database, enrolments, self._once, clock)
+        return AdminServicer(enrolments, revoking, place, self._once, self._box, clock)
 
     def _agent_service(self, enrolment: Enrolment) -> AgentServicer:
         grants = Grants(self._database, self._repositories, self._clock, self._timings)
@@ -337,7 +391,7 @@ class Application:
         )
         return AgentServicer(
             Sessions(self._executions, self._clock, self._timings, self._random),
-            Inventories(self._executions),
+            Inventories(self._executions, MoveNotes(self._clock, terms_of(self._timings))),
             attempts,
             Transfers(self._database, self._repositories, self._clock, self._timings),
             enrolment,
@@ -405,6 +459,7 @@ def create_database(config: ControllerConfig) -> None:
 def run(config: ControllerConfig) -> int:
     """`seawall controller run`: returns the exit code. Raises ControllerError when it cannot start."""
     log_to_stderr(config.log_level)
+    keep_few_arenas()
     asyncio.run(serve(config, Outside(SystemClock())))
     return 0
 

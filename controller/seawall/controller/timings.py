@@ -76,6 +76,9 @@ class Timings:
     leader_lease_seconds: float = 15.0
     """Where several controllers share a database: one that is silent for so long leads no more, and another one takes over."""
 
+    export_seconds: float = 600.0
+    """VMs and facts of points, which change by themselves, are written into `v1/c/export` of each bucket at most so often."""
+
     agent_certificate_seconds: float = 7 * 86_400.0
     """Life of an agent's certificate."""
 
@@ -99,14 +102,38 @@ class Timings:
     remember_answers_seconds: float = field(default=24 * 3600.0, metadata=DESIGN)
     """How long a request id gets the same answer."""
 
+    move_window_seconds: float = field(default=600.0, metadata=DESIGN)
+    """At most between what a VM's old host says of its leaving and what the new one says of its arrival."""
+
+    move_settle_seconds: float = field(default=40.0, metadata=DESIGN)
+    """Afterwards: so long a host that really has the VM has time to contradict. Longer than an agent's pause between two inventories,
+    shorter than an attempt waits to be accepted."""
+
     bandwidth_seconds: float = field(default=10.0, metadata=DESIGN)
     """Between two looks at who may use how much of the bandwidth budget."""
 
     share_valid_seconds: float = field(default=120.0, metadata=DESIGN)
     """So long a host keeps its share of the bandwidth without contact; then it keeps to the floor."""
 
+    export_settle_seconds: float = field(default=2.0, metadata=DESIGN)
+    """After an operator's change, before it is exported: what comes meanwhile goes with it."""
+
+    export_look_seconds: float = field(default=60.0, metadata=DESIGN)
+    """Between two looks at whether anything is to be exported."""
+
     publish_retry_seconds: float = field(default=5.0, metadata=DESIGN)
     """Between two tries to finish a publication."""
+
+    publishing_seconds: float = field(default=7 * 86_400.0, metadata=DESIGN)
+    """A store that is away is waited for so long with a validated point; then the run fails."""
+
+    cancel_publishing_seconds: float = field(default=900.0, metadata=DESIGN)
+    """The same once the run is cancelled: a store that comes back in this time shows whether it has the point already."""
+
+    @property
+    def cancel_seconds(self) -> float:
+        """From the wish to cancel to the end of an attempt whose host goes on reporting it: the host kills its worker well before."""
+        return self.cancel_soft_seconds + self.no_progress_seconds
 
     @property
     def url_seconds(self) -> int:
@@ -115,13 +142,18 @@ class Timings:
 
     @property
     def leader_renew_seconds(self) -> float:
-        """Between two renewals of the leader's lease, and two looks of those who wait for it."""
+        """Between two renewals of the leader's lease."""
         return self.leader_lease_seconds * 2 / 15
+
+    @property
+    def leader_look_seconds(self) -> float:
+        """Between two looks of those who wait for it."""
+        return self.leader_lease_seconds * 1 / 15
 
     @property
     def leader_gone_seconds(self) -> float:
         """One that was silent for so long, and whose connections the database has lost too, leads no more: its process is gone."""
-        return self.leader_lease_seconds * 3 / 15
+        return self.leader_lease_seconds * 2 / 15
 
     @property
     def leader_deadline_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""`seawall controller`: make a controller and serve."""
+"""`seawall controller`: make a controller, serve, and rebuild one from a bucket."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,17 +6,14 @@ from typing import Annotated
 import typer
 
 from seawall.cli import compose
+from seawall.cli.commands.controller_recover import recover_catalogue
+from seawall.cli.controller_options import ConfigFile, StateDir
 from seawall.cli.session import JsonOption, answering
 
 app = typer.Typer(name="controller", no_args_is_help=True, help="The controller of a fleet.")
 
-StateDir = Annotated[
-    Path | None,
-    typer.Option(help="Keys, database and index; on a local disk.", show_default="/var/lib/seawall/controller"),
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option(help="The controller's own settings.", show_default="/etc/seawall/controller.toml")
-]
+app.command("recover")(recover_catalogue)
+
 OperatorListen = Annotated[
     str | None, typer.Option(help="Where operators and joining hosts are served.", show_default="0.0.0.0:7440")
 ]

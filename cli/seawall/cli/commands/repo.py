@@ -7,6 +7,7 @@ import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.commands.repo_jobs import check_repository, collect_garbage, heal_repository, list_jobs
+from seawall.cli.commands.repo_probe import probe_repository
 from seawall.cli.completion import repository_names
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.new_repository import NewRepository, add_repository, repository_url
@@ -129,6 +130,7 @@ def keys(repository: RepositoryArgument, config: ConfigOption = None, as_json: J
 app.command("collect")(collect_garbage)
 app.command("check")(check_repository)
 app.command("heal")(heal_repository)
+app.command("probe")(probe_repository)
 app.command("jobs")(list_jobs)
 
 

@@ -7,10 +7,12 @@ import typer
 from seawall.api.v1 import limits_pb2, operator_pb2, resources_pb2
 from seawall.cli.completion import open_run_ids, run_ids, vm_names
 from seawall.cli.connection import new_request_id
+from seawall.cli.exits import CommandError, Exit
 from seawall.cli.explain_text import print_explanation
 from seawall.cli.run_text import print_run, run_rows
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.watch import finish, follow
+from seawall.cli.watch_all import watch_all
 from seawall.repository.clock import SystemClock, datetime_of
 
 app = typer.Typer(name="run", no_args_is_help=True, help="Runs: backups and restores that were asked for.")
@@ -59,13 +61,24 @@ def explain_run(run: RunArgument, config: ConfigOption = None, as_json: JsonOpti
 
 @app.command("watch")
 def watch_run(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Runs to watch.", autocompletion=open_run_ids)],
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help="Runs to watch; none: all that are open.", autocompletion=open_run_ids),
+    ] = None,
+    vm: Annotated[str, typer.Option(help="Instead of runs: all of this VM.", autocompletion=vm_names)] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Follow runs until they are over; live bars on a terminal. Ends like `backup --wait`:
-    0 when all succeeded, 1 when one failed, 8 when one was canceled. Ctrl-C leaves the runs alone."""
+    0 when all succeeded, 1 when one failed, 8 when one was canceled. Ctrl-C leaves the runs alone.
+
+    Without RUN: everything that is under way, waits or ends, on one screen, until Ctrl-C; with --json one run a line, at each change.
+    """
     with session(config, as_json) as (controller, output):
+        if runs and vm:
+            raise CommandError(Exit.USAGE, "USAGE", "Give runs or --vm, not both.")
+        if not runs:
+            return watch_all(controller, output, vm)
         found = [controller.call(controller.backup.GetRun, operator_pb2.GetRunRequest(run=run)).run for run in runs]
         finish(output, follow(controller, output, found))
 

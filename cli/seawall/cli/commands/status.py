@@ -1,5 +1,6 @@
 """`seawall status`: one screen."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from seawall.api.v1 import operator_pb2
@@ -44,13 +45,29 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
                 "Runs",
                 f"{answer.runs_active} active, {answer.runs_waiting} waiting, {answer.runs_failed_24h} failed in 24 h",
             ),
-            ("Controller", answer.controller_version),
+            ("Controller", f"{answer.controller_version}, {_lag(answer.loop_lag_ms)}"),
+            *([("Controllers", _replicas(answer.replicas))] if answer.replicas else []),
         ),
         "",
     )
+    if answer.troubles:
+        output.line("\nTroubles of the controller", style="bold")
+        for trouble in answer.troubles:
+            output.line(f"- {trouble}")
     if answer.open_runs:
         output.line("\nOpen runs", style="bold")
         output.table(*run_rows(answer.open_runs, now), "")
     if answer.recent_failures:
         output.line("\nRecent failures", style="bold")
         output.table(*run_rows(answer.recent_failures, now), "")
+
+
+def _replicas(replicas: Iterable[operator_pb2.Replica]) -> str:
+    """Leader first."""
+    ordered = sorted(replicas, key=lambda each: (not each.leads, each.operator_address))
+    return ", ".join(f"{each.operator_address} leads" if each.leads else each.operator_address for each in ordered)
+
+
+def _lag(milliseconds: int) -> str:
+    late = f"{milliseconds / 1000:.1f} s" if milliseconds >= 1000 else f"{milliseconds} ms"
+    return f"at most {late} late in the last minute"

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2
+from seawall.cli.commands.vm_moved import moved_vm
 from seawall.cli.commands.vm_protect import ignore_vm, print_settings, protect_vm
 from seawall.cli.completion import host_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
@@ -14,6 +15,7 @@ from seawall.repository.clock import SystemClock, datetime_of
 app = typer.Typer(name="vm", no_args_is_help=True, help="Virtual machines.")
 app.command("protect")(protect_vm)
 app.command("ignore")(ignore_vm)
+app.command("moved")(moved_vm)
 
 
 @app.command("list")

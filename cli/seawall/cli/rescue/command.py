@@ -1,9 +1,6 @@
 """Carries out `seawall rescue`: opens the repository, asks the repository's rescue package, hands the answer to text or JSON."""
 
-import os
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import typer
 
@@ -13,17 +10,15 @@ from seawall.cli.output import Output
 from seawall.cli.rescue.display import showing
 from seawall.cli.rescue.errors import opening_errors, rescue_errors
 from seawall.cli.rescue.interrupt import interruptible
+from seawall.cli.rescue.opening import bucket_credentials, key_and_place
 from seawall.cli.rescue.text import print_catalogue, print_outcome, print_plan
-from seawall.cli.rescue.url import rescue_url
 from seawall.cli.rescue.view import catalogue_document, outcome_document, plan_document
 from seawall.repository.clock import SystemClock
 from seawall.repository.rescue.catalogue import find_point, read_catalogue
 from seawall.repository.rescue.interrupt import InterruptibleClock
-from seawall.repository.rescue.key_file import KeyFile, read_key_file
 from seawall.repository.rescue.opening import RescuePoint, RescueRepository, open_for_rescue, open_rescue_stores
 from seawall.repository.rescue.plan import DevicePlan, FolderPlan, plan_device, plan_folder
 from seawall.repository.rescue.restore import RescueRun
-from seawall.repository.store.location import S3Credentials, S3Location, parse_location
 
 
 def show_list(output: Output, options: RescueOptions, vm: str) -> None:
@@ -65,35 +60,6 @@ def _plan(point: RescuePoint, wanted: RestoreOptions) -> FolderPlan | DevicePlan
 
 
 def _open(options: RescueOptions, clock: InterruptibleClock, output: Output) -> RescueRepository:
-    key = _key(options, output)
-    sheet = key.material.sheet
-    place = options.repository or (sheet.repository_url if sheet else "")
-    if not place:
-        raise CommandError(
-            Exit.USAGE, "NO_REPOSITORY", "Say which: --repository URL. The key file names none, being no whole sheet."
-        )
-    with opening_errors():
-        url = rescue_url(place, options.endpoint, options.region, options.ca_file)
-        _require_ca_file(url)
-        credentials = _credentials() if url.startswith("s3:") else None
-        stores = open_rescue_stores(url, credentials, clock)
-        opened = open_for_rescue(stores.opening, key.material, reading=stores.reading)
-        opened = replace(opened, ignore_tombstones=options.ignore_tombstones)
-    for note in opened.notes:
-        output.note(note)
-    return opened
-
-
-def _require_ca_file(url: str) -> None:
-    """The sheet's URL names a file on the machine where the repository was added."""
-    location = parse_location(url)
-    if isinstance(location, S3Location) and location.ca_file and not Path(location.ca_file).is_file():
-        raise CommandError(
-            Exit.USAGE, "NO_CA_FILE", f"There is no CA file {location.ca_file} here. Name yours with --ca-file."
-        )
-
-
-def _key(options: RescueOptions, output: Output) -> KeyFile:
     if options.key is None:
         raise CommandError(
             Exit.USAGE,
@@ -101,21 +67,12 @@ def _key(options: RescueOptions, output: Output) -> KeyFile:
             "Say where the recovery key is: `seawall rescue --key FILE …`. It is never an argument.",
         )
     with opening_errors():
-        key = read_key_file(options.key)
-    for warning in key.warnings:
-        output.note(warning)
-    return key
-
-
-def _credentials() -> S3Credentials:
-    access_key = os.environ.get("AWS_ACCESS_KEY_ID", "")
-    secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY", "")
-    if access_key and secret_key:
-        return S3Credentials(access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or None)
-    if not sys.stdin.isatty():
-        raise CommandError(
-            Exit.USAGE,
-            "NO_CREDENTIALS",
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: a key that may list and read the bucket.",
-        )
-    return S3Credentials(typer.prompt("Access key", err=True), typer.prompt("Secret key", hide_input=True, err=True))
+        key, url = key_and_place(options.key, options.repository, options.endpoint, options.region, options.ca_file)
+        for warning in key.warnings:
+            output.note(warning)
+        stores = open_rescue_stores(url, bucket_credentials(url), clock)
+        opened = open_for_rescue(stores.opening, key.material, reading=stores.reading)
+        opened = replace(opened, ignore_tombstones=options.ignore_tombstones)
+    for note in opened.notes:
+        output.note(note)
+    return opened

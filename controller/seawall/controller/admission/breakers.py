@@ -3,7 +3,7 @@
 from seawall.controller.admission.breaker import after_attempt
 from seawall.controller.records.limits import Breaker, Scope, ScopeKey
 from seawall.controller.runs.machine import Execution
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 
 
 def note_end(transaction: Transaction, execution: Execution) -> None:

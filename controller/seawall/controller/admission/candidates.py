@@ -1,11 +1,10 @@
 """READY runs as placement ranks them: where each would run, how urgent it is, and what keeps it from running whatever the limits. Pure."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from seawall.controller.admission.facts import DAY_US, FleetFacts
+from seawall.controller.admission.facts import DAY_US, FleetFacts, VmFacts
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.records.limits import Measure, Scope, Service
 from seawall.controller.records.runs import Run, RunKind
@@ -20,33 +19,34 @@ class AdmissionClass(IntEnum):
     RESTORE = 0
     AD_HOC = 1
     SCHEDULED = 2
-    MAINTENANCE = 3
 
 
 class Candidate(NamedTuple):
-    """A READY run that could run. Sorts by urgency: latest first, then who asked first.
+    """A READY run. Of those with one objective it sorts by urgency at any time: oldest newest point first, then who asked first.
 
-    `earliness`: minus the age of the VM's newest point over what the objective of the policy that fired allows.
+    `newest_us`: the instant of the VM's newest point; 0 for one that was never protected, and for restores. `present` False: no host
+    reports its VM, and `host_id` may be "".
     """
 
-    earliness: float
+    newest_us: int
     created_us: int
     run_id: str
+    run: Run
     admission: AdmissionClass
+    objective_us: int
     tenant: str
     due_us: int
     host_id: str
     vm_id: str
     repository_id: str
     restore: bool
+    present: bool
 
-
-@dataclass(slots=True)
-class Ranked:
-    """Of one plan: candidates by class and tenant, unsorted; and those that cannot run, whatever is free."""
-
-    able: dict[AdmissionClass, dict[str, list[Candidate]]] = field(default_factory=dict)
-    unable: dict[str, BlockedOn] = field(default_factory=dict)
+    def lateness(self, now_us: int) -> float:
+        """Age of the newest point over what the objective allows; a restore's is 0."""
+        if self.restore:
+            return 0.0
+        return (now_us - self.newest_us) / self.objective_us if self.newest_us else NEVER_PROTECTED
 
 
 def class_of(run: Run) -> AdmissionClass:
@@ -55,54 +55,40 @@ def class_of(run: Run) -> AdmissionClass:
     return AdmissionClass.SCHEDULED if run.policy_id else AdmissionClass.AD_HOC
 
 
-def rank(runs: Iterable[Run], facts: FleetFacts) -> Ranked:
-    """Every run once. Runs thousands of times a tick: nothing is looked up twice."""
-    unreachable = {host_id: unreachable_host(facts, host_id) for host_id in facts.hosts}
-    found = Ranked()
-    for run in runs:
-        host_id, unable = _host_of(run, facts, unreachable)
-        if unable is not None:
-            found.unable[run.id] = unable
-            continue
-        admission = class_of(run)
-        candidate = Candidate(
-            -_lateness(run, facts),
-            run.created_us,
-            run.id,
-            admission,
-            run.tenant,
-            run.not_before_us,
-            host_id,
-            run.vm_id,
-            run.repository_id,
-            admission is AdmissionClass.RESTORE,
-        )
-        found.able.setdefault(admission, {}).setdefault(run.tenant, []).append(candidate)
-    return found
-
-
-def _host_of(run: Run, facts: FleetFacts, unreachable: Mapping[str, BlockedOn | None]) -> tuple[str, BlockedOn | None]:
-    """Only the host of a VM can read its disks; a restore goes where it was sent."""
+def candidate_of(run: Run, vms: Mapping[str, VmFacts], objectives_us: Mapping[str, int]) -> Candidate:
+    """Only the host of a VM can read its disks; a restore goes where it was sent. Nothing here depends on the time."""
+    admission = class_of(run)
     if run.restore is not None:
-        host_id, present = run.restore.host_id, True
+        host_id, present, newest_us, objective_us = run.restore.host_id, True, 0, DAY_US
     else:
-        vm = facts.vms.get(run.vm_id)
-        host_id, present = (vm.host_id, vm.present) if vm is not None else ("", False)
-    why = unreachable.get(host_id)
-    if why is None and not present:
-        return host_id, blocked(Scope.VM, run.vm_id, f"VM {run.vm_name} is not reported by any host")
-    if host_id not in unreachable:
-        return host_id, blocked(Scope.HOST, host_id, f"host {host_id} is not enrolled any more")
-    return host_id, why
+        vm = vms.get(run.vm_id)
+        host_id, present, newest_us = (vm.host_id, vm.present, vm.newest_us) if vm is not None else ("", False, 0)
+        objective_us = objectives_us.get(run.policy_id, DAY_US)
+    return Candidate(
+        newest_us,
+        run.created_us,
+        run.id,
+        run,
+        admission,
+        objective_us,
+        run.tenant,
+        run.not_before_us,
+        host_id,
+        run.vm_id,
+        run.repository_id,
+        admission is AdmissionClass.RESTORE,
+        present,
+    )
 
 
-def _lateness(run: Run, facts: FleetFacts) -> float:
-    if run.restore is not None:
-        return 0.0
-    vm = facts.vms.get(run.vm_id)
-    if vm is None or not vm.newest_us:
-        return NEVER_PROTECTED
-    return (facts.now_us - vm.newest_us) / facts.objectives_us.get(run.policy_id, DAY_US)
+def unable(candidate: Candidate, facts: FleetFacts, unreachable: Mapping[str, BlockedOn]) -> BlockedOn:
+    """Why it cannot run, whatever is free. For those of which `present` is False or the host is not among the reachable ones."""
+    why = unreachable.get(candidate.host_id)
+    if why is not None:
+        return why
+    if not candidate.present:
+        return blocked(Scope.VM, candidate.vm_id, f"VM {candidate.run.vm_name} is not reported by any host")
+    return blocked(Scope.HOST, candidate.host_id, f"host {candidate.host_id} is not enrolled any more")
 
 
 def unreachable_host(facts: FleetFacts, host_id: str) -> BlockedOn | None:

@@ -1,25 +1,27 @@
-"""The order in which candidates are tried: classes, then tenants by what they hold, then lateness. Pure.
+"""The order in which candidates of one class are tried: tenants by what they hold, then lateness. Pure.
 
 Deficit round robin with slots as the coin: a tenant's debt is the slots that it holds, over its weight; whoever owes least is served next
 and owes one more. The debts are facts (live attempts), so a restart or another leader goes on where the last one was.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from seawall.controller.admission.candidates import AdmissionClass, Candidate
+from seawall.controller.admission.candidates import Candidate
 from seawall.controller.admission.caps import Caps
 
 
 class Queue:
-    """Iterate over it; tell it what was placed, before the next step."""
+    """Iterate over it; tell it what was placed, before the next step. `held` grows with what is placed."""
 
     def __init__(
-        self, able: Mapping[AdmissionClass, Mapping[str, list[Candidate]]], held: Mapping[str, int], caps: Caps
+        self, able: Mapping[str, Sequence[Sequence[Candidate]]], held: dict[str, int], caps: Caps, now_us: int
     ) -> None:
+        """`able`: tenant -> its lines, each sorted."""
         self._able = able
-        self._held = dict(held)
+        self._held = held
         self._caps = caps
+        self._now_us = now_us
         self._placed = False
 
     def placed(self, candidate: Candidate) -> None:
@@ -28,13 +30,11 @@ class Queue:
             self._held[candidate.tenant] = self._held.get(candidate.tenant, 0) + 1
 
     def __iter__(self) -> Iterator[Candidate]:
-        for admission in sorted(self._able):
-            yield from self._of_class(self._able[admission])
-
-    def _of_class(self, tenants: Mapping[str, list[Candidate]]) -> Iterator[Candidate]:
         """Of tenants that owe alike, the one whose first candidate is the most urgent begins."""
-        queues = {tenant: sorted(found) for tenant, found in tenants.items()}
-        turns = [(self._debt(tenant), found[0], tenant, iter(found)) for tenant, found in queues.items()]
+        turns = [
+            (self._debt(tenant), min(self._urgency(line[0]) for line in lines), tenant, self._merged(lines))
+            for tenant, lines in self._able.items()
+        ]
         heapq.heapify(turns)
         while turns:
             _, first, tenant, rest = heapq.heappop(turns)
@@ -44,6 +44,13 @@ class Queue:
                 if self._placed:
                     heapq.heappush(turns, (self._debt(tenant), first, tenant, rest))
                     break
+
+    def _merged(self, lines: Sequence[Sequence[Candidate]]) -> Iterator[Candidate]:
+        return iter(lines[0]) if len(lines) == 1 else heapq.merge(*lines, key=self._urgency)
+
+    def _urgency(self, candidate: Candidate) -> tuple[float, int, str]:
+        """The least goes first."""
+        return -candidate.lateness(self._now_us), candidate.created_us, candidate.run_id
 
     def _debt(self, tenant: str) -> float:
         return self._held.get(tenant, 0) / self._caps.weight(tenant)

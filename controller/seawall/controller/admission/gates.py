@@ -77,12 +77,17 @@ class Gates:
         self._used = counted(facts)
         self._whole = self._gate(GLOBAL, Measure.TRANSFERRING)
 
-    def admit(self, candidate: "Candidate", *, hold: bool) -> BlockedOn | None:
-        """None: it is counted in. Else the first limit that is reached; `hold`: it keeps its place against all who come after it."""
-        restore = candidate.restore
+    def whole(self, restore: bool) -> BlockedOn | None:
+        """That all slots of this controller are taken; None: they are not."""
         if self._whole is not None and self._whole.is_full(restore):
-            # Nobody after it passes either, as restores come first: no place need be kept, and nothing else be looked at.
             return self._whole.blocked(restore)
+        return None
+
+    def admit(self, candidate: "Candidate", *, hold: bool) -> BlockedOn | None:
+        """None: it is counted in. Else the first limit that is reached; `hold`: it keeps its place against all who come after it.
+
+        Ask `whole` before."""
+        restore = candidate.restore
         alone = (candidate.vm_id, candidate.host_id)
         if alone in self._busy:
             return BlockedOn(Scope.VM, candidate.vm_id, Measure.TRANSFERRING, 1, 1, OVERLAPS)

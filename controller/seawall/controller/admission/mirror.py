@@ -1,20 +1,24 @@
 """The fleet in memory, brought up to date by what changed since the last look: a tick's cost is what is new, not what there is.
 
-A cache of the database: it starts empty, is never written back, and every placement is checked again in the transaction that makes it.
+A cache of the database: it starts empty, is never written back, and every placement is checked again in the transaction that makes it. What
+is kept is checked at each look: runs and live attempts by their versions, all of them; VMs by the number that grows with what is seen here;
+points by when they were published. Hosts, sessions, limits, breakers and policies are read anew. After ten minutes everything is.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from seawall.controller.admission.candidates import Candidate, candidate_of
 from seawall.controller.admission.caps import Caps
 from seawall.controller.admission.facts import FleetFacts, Occupied, VmFacts
+from seawall.controller.admission.lines import Lines
 from seawall.controller.admission.storage import storages_of
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.limits import ScopeKey
 from seawall.controller.records.policies import Policy
 from seawall.controller.records.runs import Attempt, AttemptState, Run, RunKind
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import SECOND_US
 
 OVERLAP_CHANGES = 16
@@ -28,11 +32,16 @@ _PREPARING = (AttemptState.ASSIGNED, AttemptState.PREPARING)
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """`ready`: READY runs that are due or past their deadline. `attempts`: the live ones."""
+    """`ready`: READY runs that are due or past their deadline; `lines`: the same, as placement tries them. `attempts`: the live ones.
+
+    `next_due_us`: when the next READY run will be due; 0: none waits for its time.
+    """
 
     ready: Sequence[Run]
+    lines: Lines
     facts: FleetFacts
     attempts: Sequence[Attempt]
+    next_due_us: int = 0
 
 
 class FleetMirror:
@@ -44,7 +53,15 @@ class FleetMirror:
 
     def _forget(self) -> None:
         self._vms: dict[str, VmFacts] = {}
+        self._changes: dict[str, int] = {}
+        self._versions: Mapping[str, int] = {}
         self._runs: dict[str, Run] = {}
+        self._candidates: dict[str, Candidate] = {}
+        self._lines = Lines()
+        self._moved: set[str] = set()
+        self._unordered = False
+        self._objectives: Mapping[str, int] = {}
+        self._attempts: dict[str, Attempt] = {}
         self._active: dict[str, Run] = {}
         self._newest: dict[str, int] = {}
         self._labels: dict[str, tuple[str, ...]] = {}
@@ -55,15 +72,25 @@ class FleetMirror:
 
     def look(self, transaction: Transaction, now_us: int) -> Sight:
         with self._lock:
-            if not self._whole_us or now_us - self._whole_us > WHOLE_US:
-                self._forget()
-                self._whole_us = now_us
-            self._read_points(transaction, now_us)
-            self._read_labels(transaction)
-            self._read_vms(transaction)
-            ready = self._read_ready(transaction, now_us)
-            attempts = transaction.runs.live_attempts()
-            return Sight(ready, self._facts(transaction, attempts, now_us), attempts)
+            try:
+                return self._looked(transaction, now_us)
+            except BaseException:
+                self._forget()  # half of a look is none
+                raise
+
+    def _looked(self, transaction: Transaction, now_us: int) -> Sight:
+        if not self._whole_us or not self._whole_us <= now_us <= self._whole_us + WHOLE_US:
+            self._forget()
+            self._whole_us = now_us
+        self._read_points(transaction, now_us)
+        self._read_labels(transaction)
+        self._read_vms(transaction)
+        self._read_ready(transaction, now_us)
+        attempts = self._read_attempts(transaction)
+        facts = self._facts(transaction, attempts, now_us)
+        self._line_up(facts.objectives_us)
+        due_us = transaction.runs.next_due_us(now_us)
+        return Sight(tuple(self._runs.values()), self._lines, facts, attempts, due_us)
 
     def _facts(self, transaction: Transaction, attempts: Sequence[Attempt], now_us: int) -> FleetFacts:
         return FleetFacts(
@@ -79,10 +106,14 @@ class FleetMirror:
         )
 
     def _read_vms(self, transaction: Transaction) -> None:
-        for vm, change in transaction.fleet.vms_since(max(self._change - OVERLAP_CHANGES, 0)):
-            self._change = max(self._change, change)
+        changes = transaction.fleet.vm_changes(max(self._change - OVERLAP_CHANGES, 0))
+        stale = [vm_id for vm_id, change in changes.items() if self._changes.get(vm_id) != change]
+        for vm in transaction.fleet.vms_of(stale):
             self._tags[vm.id] = vm.tags
             self._vms[vm.id] = self._vm(vm)
+            self._moved.add(vm.id)
+        self._changes |= changes
+        self._change = max(self._change, *changes.values()) if changes else self._change
 
     def _vm(self, vm: Vm) -> VmFacts:
         return VmFacts(
@@ -107,15 +138,13 @@ class FleetMirror:
         for label, vm_id in transaction.limits.apart():
             groups.setdefault(vm_id, []).append(label)
         before, self._labels = self._labels, {vm_id: tuple(labels) for vm_id, labels in groups.items()}
-        self._change_vms(vm_id for vm_id, _ in before.items() ^ self._labels.items())
-
-    def _change_vms(self, vm_ids: Iterable[str]) -> None:
-        for vm_id in set(vm_ids):
+        for vm_id in {vm_id for vm_id, _ in before.items() ^ self._labels.items()}:
             self._change_vm(vm_id)
 
     def _change_vm(self, vm_id: str) -> None:
         known = self._vms.get(vm_id)
         if known is not None:
+            self._moved.add(vm_id)
             self._vms[vm_id] = replace(
                 known,
                 labels=self._labels_of(vm_id),
@@ -125,15 +154,39 @@ class FleetMirror:
     def _labels_of(self, vm_id: str) -> tuple[str, ...]:
         return tuple(sorted({*self._tags.get(vm_id, ()), *self._labels.get(vm_id, ())}))
 
-    def _read_ready(self, transaction: Transaction, now_us: int) -> list[Run]:
+    def _read_ready(self, transaction: Transaction, now_us: int) -> None:
         versions = transaction.runs.ready_versions(now_us)
-        known = self._runs
-        stale = [
-            run_id for run_id, version in versions.items() if run_id not in known or known[run_id].version != version
-        ]
-        fresh = {run.id: run for run in transaction.runs.runs_of(stale)}
-        self._runs = {run_id: found for run_id in versions if (found := fresh.get(run_id) or known.get(run_id))}
-        return list(self._runs.values())
+        if versions == self._versions:
+            return
+        stale = [run_id for run_id, version in versions.items() if self._versions.get(run_id) != version]
+        for run_id in self._runs.keys() - versions.keys():
+            del self._runs[run_id]
+        self._runs |= {run.id: run for run in transaction.runs.runs_of(stale)}
+        self._versions, self._unordered = versions, True
+
+    def _line_up(self, objectives_us: Mapping[str, int]) -> None:
+        """Runs that came, went or changed, and those whose VM did, to their places."""
+        if objectives_us != self._objectives:
+            self._objectives, self._lines, self._candidates = objectives_us, Lines(), {}
+        elif not self._unordered and not self._moved:
+            return
+        gone = [known for run_id, known in self._candidates.items() if self._runs.get(run_id) is not known.run]
+        moved, self._moved = self._moved, set()
+        if moved:
+            gone += [known for known in self._candidates.values() if known.vm_id in moved]
+        for each in gone:
+            self._candidates.pop(each.run_id, None)
+        missing = [run for run_id, run in self._runs.items() if run_id not in self._candidates]
+        come = {run.id: candidate_of(run, self._vms, objectives_us) for run in missing}
+        self._candidates |= come
+        self._lines, self._unordered = self._lines.changed(gone, come.values()), False
+
+    def _read_attempts(self, transaction: Transaction) -> Sequence[Attempt]:
+        known, versions = self._attempts, transaction.runs.live_versions()
+        stale = [each for each, version in versions.items() if each not in known or known[each].version != version]
+        fresh = {attempt.id: attempt for attempt in transaction.runs.attempts_by_id(stale)}
+        self._attempts = {each: found for each in versions if (found := fresh.get(each) or known.get(each))}
+        return tuple(self._attempts.values())
 
     def _occupied(self, transaction: Transaction, attempts: Sequence[Attempt]) -> list[Occupied]:
         """Whose VM, tenant and repository a run is never changes: each is read once."""

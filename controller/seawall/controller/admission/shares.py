@@ -3,6 +3,8 @@
 Demands and shares are rows, so any controller may answer a heartbeat, and a new leader begins with the shares of the last one.
 """
 
+from collections.abc import Mapping
+
 import structlog
 
 from seawall.controller.admission.caps import Caps
@@ -12,7 +14,7 @@ from seawall.controller.records.fleet import Host
 from seawall.controller.records.limits import Measure, Scope, ScopeKey, Traffic
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.server.drain import Drain
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock
 
@@ -98,12 +100,17 @@ def changes(transaction: Transaction, since_us: int) -> dict[str, int]:
     }
 
 
-def told(transaction: Transaction, host_id: str, demand: int, rate: int, now_us: int) -> int:
-    """For a heartbeat: notes what the host would use, and returns its share; 0: no budget is set. A new host gets the floor at first."""
-    if not Caps.of(transaction.limits.limits()).shapes_bandwidth:
-        return 0
-    known = transaction.limits.traffic_of(host_id)
-    transaction.limits.report_traffic(host_id, min(demand, UNBOUNDED), min(rate, UNBOUNDED), now_us)
-    if known is None or not known.share_us:
-        return FLOOR_BYTES_PER_SECOND
-    return known.share_bytes_per_second
+def told(transaction: Transaction, reports: Mapping[str, tuple[int, int]], now_us: int) -> dict[str, int]:
+    """For heartbeats: notes what hosts would use and do (bytes per second), and returns their shares; none: no budget is set.
+
+    A new host gets the floor at first.
+    """
+    if not reports or not Caps.of(transaction.limits.limits()).shapes_bandwidth:
+        return {}
+    found = {}
+    for host_id, (demand, rate) in reports.items():
+        known = transaction.limits.traffic_of(host_id)
+        transaction.limits.report_traffic(host_id, min(demand, UNBOUNDED), min(rate, UNBOUNDED), now_us)
+        shared = known is not None and known.share_us
+        found[host_id] = known.share_bytes_per_second if known and shared else FLOOR_BYTES_PER_SECOND
+    return found

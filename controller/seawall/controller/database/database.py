@@ -8,9 +8,13 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 
 from seawall.controller.database.transaction import RowTransaction
-from seawall.controller.store import Transaction
+from seawall.controller.errors import ControllerError
+from seawall.controller.store.transaction import Transaction
 
 T = TypeVar("T")
+
+UNWRITTEN = ("DATABASE", "DATABASE_FULL", "DATABASE_UNWRITABLE", "DATABASE_DAMAGED", "DATABASE_NO_RIGHTS")
+"""Reasons with which a database does not take a write, whatever is written."""
 
 
 class Engine(Protocol):
@@ -39,6 +43,8 @@ class Database:
         self._engine = engine
         self._writer = ThreadPoolExecutor(engine.writers, thread_name_prefix="database-writer")
         self._readers = ThreadPoolExecutor(engine.readers, thread_name_prefix="database-reader")
+        self.on_failed_write: Callable[[ControllerError], None] = lambda error: None
+        """Called from writer threads when the database did not take a write (a reason of UNWRITTEN)."""
 
     async def write(self, closure: Callable[[Transaction], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, _with_roles(closure))
@@ -66,7 +72,12 @@ class Database:
         self._engine.close()
 
     def _write(self, closure: Callable[[sa.Connection], T]) -> T:
-        return self._engine.write(closure)
+        try:
+            return self._engine.write(closure)
+        except ControllerError as error:
+            if error.reason in UNWRITTEN:
+                self.on_failed_write(error)
+            raise
 
     def _read(self, closure: Callable[[sa.Connection], T]) -> T:
         return self._engine.read(closure)

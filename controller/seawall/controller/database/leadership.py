@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from seawall.controller.database.tables import gc, leader, meta, replicas
 from seawall.controller.errors import Unavailable
-from seawall.controller.store import Leader, LeaseRow, Replica
+from seawall.controller.records.leadership import Leader, LeaseRow, Replica
 
 NAME = "main"
 META = "main"

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from seawall.controller.store import SHORTEST_PREFIX
+from seawall.controller.records.ids import SHORTEST_PREFIX
 
 
 def named(

@@ -101,6 +101,11 @@ class PolicyRows:
         gone = sa.delete(due_firings).where(due_firings.c.policy_id == policy_id)
         self._connection.execute(gone.where(due_firings.c.vm_id == vm_id) if vm_id else gone)
 
+    def drop_due_of(self, policy_id: str, vm_ids: Sequence[str]) -> None:
+        for ids in in_batches(vm_ids):
+            mine = sa.and_(due_firings.c.policy_id == policy_id, due_firings.c.vm_id.in_(ids))
+            self._connection.execute(sa.delete(due_firings).where(mine))
+
     def durations_us(self, vm_ids: Sequence[str], since_us: int) -> dict[str, int]:
         found: dict[str, int] = {}
         for ids in in_batches(vm_ids):

@@ -49,6 +49,10 @@ class RepositoryRows:
             raise AlreadyExists("NAME_TAKEN", f"There is a repository named {record.name!r} already.") from error
         self._connection.execute(sa.insert(gc).values(repository_id=record.id))
 
+    def set_capabilities(self, repository_id: str, capabilities: Capabilities) -> None:
+        change = sa.update(repositories).where(repositories.c.id == repository_id)
+        self._connection.execute(change.values(capabilities=dump(capabilities)))
+
     def totals(self, repository_id: str) -> RepositoryTotals:
         points = sa.select(sa.func.count()).where(
             restore_points.c.repository_id == repository_id, restore_points.c.state == PointState.AVAILABLE.value

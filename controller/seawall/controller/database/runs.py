@@ -1,13 +1,14 @@
 """Runs, attempts and progress."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, dump_or_null, load, load_or_none, load_tuple
 from seawall.controller.database.names import named
+from seawall.controller.database.plain_rows import pairs
 from seawall.controller.database.tables import attempt_progress, attempts, runs
 from seawall.controller.errors import Aborted
 from seawall.controller.records.runs import (
@@ -28,6 +29,8 @@ from seawall.repository.batches import in_batches
 
 OPEN = (RunState.READY.value, RunState.ACTIVE.value)
 LIVE = tuple(state.value for state in LIVE_ATTEMPT_STATES)
+
+SAVE_PROGRESS = sa.update(attempt_progress).where(attempt_progress.c.attempt_id == sa.bindparam("attempt"))
 
 
 class RunRows:
@@ -64,7 +67,12 @@ class RunRows:
     def ready_versions(self, now_us: int) -> dict[str, int]:
         due = sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
         query = sa.select(runs.c.id, runs.c.version).where(runs.c.state == RunState.READY.value, due)
-        return dict(self._connection.execute(query).all())
+        return pairs(self._connection, query)
+
+    def next_due_us(self, now_us: int) -> int:
+        later = sa.and_(runs.c.state == RunState.READY.value, runs.c.not_before_us > now_us)
+        query = sa.select(sa.func.coalesce(sa.func.min(runs.c.not_before_us), 0)).where(later)
+        return int(self._connection.execute(query).scalar_one())
 
     def late(self, now_us: int) -> frozenset[str]:
         active = sa.and_(runs.c.state == RunState.ACTIVE.value, runs.c.deadline_us <= now_us)
@@ -75,6 +83,15 @@ class RunRows:
         for ids in in_batches(run_ids):
             found += self._runs(sa.select(runs).where(runs.c.id.in_(ids)))
         return found
+
+    def marks(self, ended_since_us: int) -> dict[str, int]:
+        shown = sa.or_(runs.c.state.in_(OPEN), runs.c.ended_us >= ended_since_us)
+        of_attempts = sa.func.coalesce(sa.func.sum(attempts.c.version + sa.func.coalesce(attempt_progress.c.seq, 0)), 0)
+        joined = runs.outerjoin(attempts, attempts.c.run_id == runs.c.id)
+        joined = joined.outerjoin(attempt_progress, attempt_progress.c.attempt_id == attempts.c.id)
+        query = sa.select(runs.c.id, runs.c.version + of_attempts).select_from(joined).where(shown)
+        rows = self._connection.execute(query.group_by(runs.c.id, runs.c.version).order_by(runs.c.id))
+        return {row[0]: int(row[1]) for row in rows}
 
     def counts(self, failed_since_us: int) -> RunCounts:
         failed = sa.and_(runs.c.state == RunState.FAILED.value, runs.c.ended_us >= failed_since_us)
@@ -92,7 +109,12 @@ class RunRows:
         return next(self._runs(query), None)
 
     def add_run(self, run: Run) -> None:
-        self._connection.execute(sa.insert(runs).values(**_run_values(run)))
+        self.add_runs([run])
+
+    def add_runs(self, added: Iterable[Run]) -> None:
+        rows = [_run_values(run) for run in added]
+        if rows:
+            self._connection.execute(sa.insert(runs), rows)
 
     def save_run(self, before: Run, after: Run) -> Run:
         if after == before:
@@ -112,9 +134,30 @@ class RunRows:
             found += self._attempts(sa.select(attempts).where(some).order_by(attempts.c.run_id, attempts.c.no))
         return found
 
+    def attempts_by_id(self, attempt_ids: Sequence[str]) -> Sequence[Attempt]:
+        found: list[Attempt] = []
+        for ids in in_batches(attempt_ids):
+            found += self._attempts(sa.select(attempts).where(attempts.c.id.in_(ids)))
+        return found
+
+    def live_of_hosts(self, host_ids: Sequence[str]) -> Sequence[Attempt]:
+        found: list[Attempt] = []
+        for ids in in_batches(host_ids):
+            here = sa.and_(attempts.c.state.in_(LIVE), attempts.c.host_id.in_(ids))
+            found += self._attempts(sa.select(attempts).where(here).order_by(attempts.c.id))
+        return found
+
+    def live_versions(self) -> dict[str, int]:
+        live = sa.select(attempts.c.id, attempts.c.version).where(attempts.c.state.in_(LIVE))
+        return pairs(self._connection, live.order_by(attempts.c.id))
+
     def live_attempts(self, host_id: str = "") -> Sequence[Attempt]:
         query = sa.select(attempts).where(attempts.c.state.in_(LIVE)).order_by(attempts.c.id)
         return list(self._attempts(query.where(attempts.c.host_id == host_id) if host_id else query))
+
+    def pulse(self) -> dict[str, int]:
+        counted = sa.select(attempts.c.state, sa.func.count().label("live")).where(attempts.c.state.in_(LIVE))
+        return {row.state: row.live for row in self._connection.execute(counted.group_by(attempts.c.state))}
 
     def add_attempt(self, attempt: Attempt) -> None:
         self._connection.execute(sa.insert(attempts).values(**_attempt_values(attempt)))
@@ -136,13 +179,24 @@ class RunRows:
         return found
 
     def save_progress(self, attempt_id: str, progress: Progress, now_us: int) -> None:
-        mine = attempt_progress.c.attempt_id == attempt_id
-        stored = self._connection.execute(sa.select(attempt_progress.c.seq).where(mine)).scalar_one_or_none()
-        values = {"seq": progress.seq, "body": dump(progress), "updated_us": now_us}
-        if stored is None:
-            self._connection.execute(sa.insert(attempt_progress).values(attempt_id=attempt_id, **values))
-        elif progress.seq > stored:
-            self._connection.execute(sa.update(attempt_progress).where(mine).values(**values))
+        self.save_progress_of({attempt_id: progress}, now_us)
+
+    def save_progress_of(self, reports: Mapping[str, Progress], now_us: int) -> None:
+        stored: dict[str, int] = {}
+        for ids in in_batches(reports):
+            known = sa.select(attempt_progress.c.attempt_id, attempt_progress.c.seq)
+            stored |= pairs(self._connection, known.where(attempt_progress.c.attempt_id.in_(ids)))
+        new, more = [], []
+        for attempt_id, progress in reports.items():
+            values = {"seq": progress.seq, "body": dump(progress), "updated_us": now_us}
+            if attempt_id not in stored:
+                new.append(values | {"attempt_id": attempt_id})
+            elif progress.seq > stored[attempt_id]:
+                more.append(values | {"attempt": attempt_id})
+        if new:
+            self._connection.execute(sa.insert(attempt_progress), new)
+        if more:
+            self._connection.execute(SAVE_PROGRESS, more)
 
     def _runs(self, query: sa.Select[Any]) -> Iterator[Run]:
         return (_run(row) for row in self._connection.execute(query))

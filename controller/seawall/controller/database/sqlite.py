@@ -24,6 +24,11 @@ FULL = (
     "The file system of the controller's database is full: nothing can be written down. "
     "Free space on the controller's machine (its state directory); what waits goes on by itself."
 )
+UNUSABLE = ("attempt to write a readonly database", "disk I/O error")
+UNWRITABLE = (
+    "The controller's database cannot be written ({}): its file system became read-only, as after an error of its disk, or the disk "
+    "fails. See the kernel's log of the controller's machine; what waits goes on by itself once it can be written."
+)
 SMALLEST_ROOM_BYTES = 64 * 1024
 """For the index of the write-ahead log. Without it SQLite speaks of an input or output error."""
 
@@ -109,6 +114,8 @@ def _run(engine: sa.Engine, closure: Callable[[sa.Connection], T]) -> T:
     except OperationalError as error:
         if "is full" in str(error.orig):
             raise ResourceExhausted("DATABASE_FULL", FULL) from error
+        if str(error.orig) in UNUSABLE:
+            raise Unavailable("DATABASE_UNWRITABLE", UNWRITABLE.format(error.orig)) from error
         raise Unavailable("DATABASE", f"The database did not do it: {error.orig}. Try again.") from error
     except DBAPIError as error:
         raise DataLoss(

@@ -140,6 +140,29 @@ vms = sa.Table(
     _text("tags", "[]"),
 )
 
+# A VM's way from one host to another, as the hosts and operators tell it. No keys to hosts: "" stands where nobody is known.
+vm_moves = sa.Table(
+    "vm_moves",
+    metadata,
+    _id(),
+    sa.Column("vm_id", sa.Text, sa.ForeignKey("vms.id"), nullable=False, index=True),
+    sa.Column("from_host", sa.Text, nullable=False, server_default="", index=True),
+    _text("to_host"),
+    _number("left_us"),
+    _number("taken_us"),
+    _text("rival"),
+    _number("confirmed_us"),
+)
+
+# Hosts that said in vain that they run a VM.
+vm_claims = sa.Table(
+    "vm_claims",
+    metadata,
+    sa.Column("vm_id", sa.Text, sa.ForeignKey("vms.id"), primary_key=True),
+    sa.Column("host_id", sa.Text, sa.ForeignKey("hosts.id"), primary_key=True),
+    _number("seen_us"),
+)
+
 policies = sa.Table(
     "policies",
     metadata,
@@ -251,6 +274,7 @@ sa.Index(
 )
 
 # What the scheduler asks for each few seconds, answered from the index alone.
+sa.Index("ix_runs_ended_us", runs.c.ended_us)
 sa.Index("ix_runs_waiting", runs.c.state, runs.c.not_before_us, runs.c.deadline_us, runs.c.version, runs.c.id)
 
 # One open backup of a VM into a repository, whatever asks for it twice at once.

@@ -7,8 +7,10 @@ import sqlalchemy as sa
 from seawall.controller.database.answers import AnswerRows
 from seawall.controller.database.fleet import FleetRows
 from seawall.controller.database.jobs import JobRows
+from seawall.controller.database.known import KnownRows
 from seawall.controller.database.leadership import LeadershipRows
 from seawall.controller.database.limits import LimitRows
+from seawall.controller.database.moves import MoveRows
 from seawall.controller.database.packs import PackRows
 from seawall.controller.database.pins import PinRows
 from seawall.controller.database.points import PointRows
@@ -31,6 +33,10 @@ class RowTransaction:
     @cached_property
     def fleet(self) -> FleetRows:
         return FleetRows(self._connection)
+
+    @cached_property
+    def moves(self) -> MoveRows:
+        return MoveRows(self._connection)
 
     @cached_property
     def runs(self) -> RunRows:
@@ -71,3 +77,7 @@ class RowTransaction:
     @cached_property
     def answers(self) -> AnswerRows:
         return AnswerRows(self._connection)
+
+    @cached_property
+    def known(self) -> KnownRows:
+        return KnownRows(self._connection)

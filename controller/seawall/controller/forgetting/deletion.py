@@ -14,12 +14,13 @@ import structlog
 from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondition
 from seawall.controller.forgetting.usage import pinned_by
 from seawall.controller.records.catalogue import Point, PointState
+from seawall.controller.records.leadership import Leader
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.newest import require_newest
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import told
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.store import Leader, Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.forgetting.burying import (
     TombstonePlaceTaken,

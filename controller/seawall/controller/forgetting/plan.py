@@ -7,7 +7,7 @@ from itertools import groupby
 from seawall.controller.forgetting.retention import Candidate, Policy, judge
 from seawall.controller.forgetting.usage import pinned_by
 from seawall.controller.records.catalogue import Point, PointState
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 
 ASKED = "asked for"
 LAST_OF_VM = "asked for; the VM's last point"

@@ -13,7 +13,7 @@ from seawall.controller.errors import ControllerError
 from seawall.controller.records.catalogue import Pack, Point, PointState
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.errors import RepositoryError
 

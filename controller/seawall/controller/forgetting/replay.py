@@ -7,7 +7,7 @@ import structlog
 
 from seawall.controller.records.catalogue import PointState
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectMissing

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from seawall.controller.records.maintenance import PinKind
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 
 SLICE = 500
 _PHRASES = {PinKind.PARENT: "backup run", PinKind.RESTORE: "restore run", PinKind.JOB: "job"}

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from seawall.controller.errors import ControllerError, Unavailable
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.maintenance import JobState
-from seawall.controller.store import Leader, Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.collecting.port import LedgerBusy, LedgerRefused
 from seawall.repository.forgetting.leaders import NOBODY, LeaderMark
 

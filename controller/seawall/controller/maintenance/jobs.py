@@ -11,7 +11,7 @@ from typing import Any
 from seawall.controller.errors import ControllerError, FailedPrecondition, NotFound
 from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import Clock
 
 MAINTENANCE = "maintenance"

@@ -25,7 +25,7 @@ from seawall.controller.repositories.outside import next_step
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock
 

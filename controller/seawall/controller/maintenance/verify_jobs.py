@@ -12,7 +12,7 @@ from seawall.controller.records.maintenance import Job
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.store import Store
+from seawall.controller.store.transaction import Store
 from seawall.repository.clock import Clock
 
 

@@ -11,8 +11,9 @@ from typing import Protocol, TypeVar
 from seawall.controller.maintenance.job_ledger import JobLedger, LedgerScope, told
 from seawall.controller.maintenance.verify_wire import from_damage, from_progress
 from seawall.controller.records.catalogue import Pack, PackState, Point, PointState
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.maintenance import JobState
-from seawall.controller.store import Leader, Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.checking.port import CommittedPoint, PackFacts, PointDamage, Progress, Unproven
 from seawall.repository.clock import Clock
 from seawall.repository.forgetting.leaders import LeaderMark

@@ -16,7 +16,7 @@ from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.server.drain import Drain
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.checking.schedule import DAY_SECONDS, Due, Rhythm, Standing, next_check
 from seawall.repository.clock import Clock

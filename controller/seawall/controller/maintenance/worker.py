@@ -18,7 +18,6 @@ from seawall.repository.collecting.errors import CollectionStopped
 from seawall.repository.collecting.locking import Locks
 from seawall.repository.collecting.port import LedgerRefused
 from seawall.repository.errors import RepositoryError, TemporaryError
-from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
 from seawall.repository.repository import OpenRepository, open_repository
 from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
@@ -73,7 +72,7 @@ def _opened(order: Mapping[str, Any], link: Link, clock: Clock) -> Workshop:
     bare = open_store(order["url"], credentials, clock)
     store = RetryingStore(bare, clock, RetryPolicy())
     secret, pinned = bytes.fromhex(order["wrapper_secret"]), bytes.fromhex(order["signing_public_key"])
-    repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
+    repository = open_repository(store, order["wrapper"], secret, pinned_signing_key=pinned)
     return Workshop(
         repository, link, clock, order["request"], order["settings"], bare if isinstance(bare, Locks) else None
     )

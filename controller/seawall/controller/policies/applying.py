@@ -1,11 +1,15 @@
-"""What applying a file changes, and the change itself. In one transaction: all of its policies or none."""
+"""What applying a file changes, and the change itself, which is one transaction: all of its policies or none.
+
+The plan reads the fleet and every point that retention judges, so it is made on a read. The writer's transaction decides again what is to
+be stored, which reads a few rows, and refuses when that is not what was planned.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from seawall.controller.errors import ControllerError
+from seawall.controller.errors import Aborted, ControllerError
 from seawall.controller.forgetting.plan import Scope, plan_policy
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.doubts import doubts
@@ -15,7 +19,7 @@ from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.services.naming import find_repository
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import Clock, datetime_of
 
 
@@ -39,21 +43,49 @@ class PolicyChange:
     points_to_delete: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What is stored for one policy of the file."""
+
+    kind: ChangeKind
+    before: Policy | None
+    after: Policy
+
+    def same_as(self, planned: PolicyChange) -> bool:
+        revisions = [each.revision if each is not None else 0 for each in (self.before, planned.before)]
+        repositories = (self.after.repository_id, planned.after.repository_id)
+        return self.kind is planned.kind and revisions[0] == revisions[1] and repositories[0] == repositories[1]
+
+
 def plan_changes(transaction: Transaction, specs: Sequence[PolicySpec], clock: Clock) -> list[PolicyChange]:
     """In the order given; changes nothing. Raises NotFound/REPOSITORY_UNKNOWN."""
     fleet, now_us = fleet_of(transaction), clock.now_us()
     return [_planned(transaction, spec, fleet, clock, now_us) for spec in specs]
 
 
-def carry_out(transaction: Transaction, changes: Sequence[PolicyChange]) -> None:
-    """In the transaction that planned them. Raises Aborted/CHANGED."""
-    for change in changes:
-        if change.before is None:
-            transaction.policies.add_policy(change.after)
-        elif change.kind is not ChangeKind.UNCHANGED:
-            transaction.policies.save_policy(change.before, change.after)
-            if change.after.fired_us != change.before.fired_us or not change.after.active:
-                transaction.policies.drop_due(change.after.id)
+def carry_out(transaction: Transaction, planned: Sequence[PolicyChange], clock: Clock) -> list[PolicyChange]:
+    """What was planned, as it is stored now: firings since then count. What it said of VMs and points is of the moment of the plan.
+
+    Raises Aborted/CHANGED when a policy or its repository is another one than in the plan; NotFound/REPOSITORY_UNKNOWN.
+    """
+    now_us = clock.now_us()
+    changes = []
+    for each in planned:
+        decided = _decided(transaction, each.after.spec, clock, now_us)
+        if not decided.same_as(each):
+            raise Aborted("CHANGED", f"Policy {each.after.name} was changed meanwhile; look at it, and apply again.")
+        changes.append(replace(each, before=decided.before, after=decided.after))
+        _store(transaction, decided)
+    return changes
+
+
+def _store(transaction: Transaction, decided: _Decided) -> None:
+    if decided.before is None:
+        transaction.policies.add_policy(decided.after)
+    elif decided.kind is not ChangeKind.UNCHANGED:
+        transaction.policies.save_policy(decided.before, decided.after)
+        if decided.after.fired_us != decided.before.fired_us or not decided.after.active:
+            transaction.policies.drop_due(decided.after.id)
 
 
 def warnings_of(
@@ -65,21 +97,24 @@ def warnings_of(
 
 
 def _planned(transaction: Transaction, spec: PolicySpec, fleet: Fleet, clock: Clock, now_us: int) -> PolicyChange:
-    rules, before = CompiledSpec(spec), transaction.policies.policy_named(spec.name)
-    repository_id = _repository_id(transaction, spec)
-    kind = _kind(before, spec, repository_id)
-    after = _after(kind, before, spec, repository_id, clock, now_us)
-    protected = fleet.of(rules)
+    rules, decided = CompiledSpec(spec), _decided(transaction, spec, clock, now_us)
+    before, protected = decided.before, fleet.of(rules)
     live = before if before is not None and not before.deleted_us else None
     return PolicyChange(
-        kind,
+        decided.kind,
         before,
-        after,
+        decided.after,
         tuple(difference(document_of(live.spec) if live else "", document_of(spec))),
         tuple(warnings_of(transaction, rules, fleet, datetime_of(now_us), protected)),
         len(protected),
-        _points_to_delete(transaction, after, now_us),
+        _points_to_delete(transaction, decided.after, now_us),
     )
+
+
+def _decided(transaction: Transaction, spec: PolicySpec, clock: Clock, now_us: int) -> _Decided:
+    before, repository_id = transaction.policies.policy_named(spec.name), _repository_id(transaction, spec)
+    kind = _kind(before, spec, repository_id)
+    return _Decided(kind, before, _after(kind, before, spec, repository_id, clock, now_us))
 
 
 def _repository_id(transaction: Transaction, spec: PolicySpec) -> str:

@@ -128,7 +128,8 @@ def _change(begin: datetime, end: datetime, zone: ZoneInfo) -> datetime | None:
 
 
 def _halved(same: datetime, other: datetime, offset: timedelta, zone: ZoneInfo) -> datetime:
+    # Whole seconds would not do: between 1 and 2 s, as when `same` has a fraction, half of them is none.
     while other - same > timedelta(seconds=1):
-        middle = same + timedelta(seconds=int((other - same).total_seconds()) // 2)
+        middle = same + (other - same) / 2
         same, other = (middle, other) if _offset(middle, zone) == offset else (same, middle)
     return other.replace(microsecond=0)

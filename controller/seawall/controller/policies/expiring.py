@@ -17,7 +17,7 @@ from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.wakes import ENDED, RETENTION, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import SECOND_US
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock

@@ -9,7 +9,7 @@ from seawall.controller.policies.compiled import Compiled, share_of
 from seawall.controller.policies.protection import Fleet
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.fleet import Vm
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
 
 

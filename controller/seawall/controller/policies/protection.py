@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.selection import Seen, seen
 from seawall.controller.records.fleet import Vm
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 
 PAGE = 1000
-MOST_HOSTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class Fleet:
 
 
 def fleet_of(transaction: Transaction) -> Fleet:
-    hosts = _host_names(transaction)
+    hosts = transaction.fleet.host_names()
     ignored = transaction.settings.ignored()
     vms = {vm.id: vm for vm in _every(transaction) if _may_be_protected(vm, ignored)}
     return Fleet(vms, [seen(vm, hosts) for vm in vms.values()])
@@ -39,7 +38,7 @@ def protectors(transaction: Transaction, vms: Sequence[Vm]) -> dict[str, tuple[s
 
 def _selecting(transaction: Transaction) -> Callable[[Vm], tuple[str, ...]]:
     """Names of the policies that select a VM, by name."""
-    hosts = _host_names(transaction)
+    hosts = transaction.fleet.host_names()
     rules = [CompiledSpec(policy.spec) for policy in transaction.policies.policies() if policy.active]
 
     def names(vm: Vm) -> tuple[str, ...]:
@@ -51,10 +50,6 @@ def _selecting(transaction: Transaction) -> Callable[[Vm], tuple[str, ...]]:
 
 def _may_be_protected(vm: Vm, ignored: Collection[str]) -> bool:
     return vm.present and vm.id not in ignored
-
-
-def _host_names(transaction: Transaction) -> dict[str, str]:
-    return {host.id: host.name for host in transaction.fleet.hosts(limit=MOST_HOSTS)}
 
 
 def _every(transaction: Transaction) -> Iterator[Vm]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.protection import Fleet, fleet_of
 from seawall.controller.records.policies import Policy
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import structlog
 
 from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondition
+from seawall.controller.publishing.handin import decoded_refmap
+from seawall.controller.publishing.second_look import DataCollected, packs_that_lost
 from seawall.controller.publishing.waiting import held_up
 from seawall.controller.records.catalogue import Intent, Point, PointState
 from seawall.controller.records.runs import Failure, FailureKind, RunState
@@ -17,10 +19,13 @@ from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.newest import require_newest
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import STORE_TROUBLES, told
-from seawall.controller.runs.machine import Execution, give_up_publication, succeed
+from seawall.controller.runs.events import Committed, Event, Moment, Unpublishable
+from seawall.controller.runs.machine import Execution
 from seawall.controller.scheduler.executions import Change, load
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.store import Points, Store, Transaction
+from seawall.controller.store.points import Points
+from seawall.controller.store.transaction import Store, Transaction
+from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectExists
 from seawall.repository.format.layout import manifest_name, refmap_name
@@ -55,13 +60,18 @@ class Promotion:
         repositories: RepositoryCatalogue,
         lease: LeaderLease,
         clock: Clock,
+        timings: Timings,
         on_step: OnStep = lambda step: None,
     ) -> None:
         self._store = store
         self._repositories = repositories
         self._lease = lease
         self._clock = clock
+        self._timings = timings
         self.on_step = on_step
+
+    def moment(self) -> Moment:
+        return Moment(self._clock.now_us(), self._timings)
 
     def finish(self, point_id: str) -> None:
         """Carry a PUBLISHING point through, with the bytes of its intent. An AVAILABLE one is done.
@@ -77,7 +87,7 @@ class Promotion:
         try:
             with told():
                 self._promote(self._repositories.open(point.repository_id), point, point.intent)
-        except PlaceTaken as error:
+        except (PlaceTaken, DataCollected) as error:
             self._give_up(point, error)
             raise
         except ControllerError as error:
@@ -85,11 +95,7 @@ class Promotion:
                 self._held_up(point, error)
             raise
         now_us = self._clock.now_us()
-        self._settle(
-            point,
-            lambda points: points.make_available(point.id, now_us),
-            lambda before: succeed(before, point.warnings, now_us),
-        )
+        self._settle(point, Committed(point.warnings), lambda points: points.make_available(point.id, now_us))
         self.on_step("available")
         _log.info("point.published", point_id=point.id, run_id=point.id, vm_id=point.vm_id, host=point.host_id)
 
@@ -105,12 +111,23 @@ class Promotion:
 
     def _promote(self, repository: OpenedRepository, point: Point, intent: Intent) -> None:
         """Steps 2 and 3, and a look that nobody else leads: what such a one collects may be what the point needs."""
+        self._look_again(point, intent)
         names = (point.tenant, point.vm_id, point.id)
         self._put(repository, refmap_name(*names), intent.refmap)
         self.on_step("refmap")
         self._put(repository, manifest_name(*names), intent.manifest)
         self.on_step("manifest")
         require_newest(repository)
+
+    def _look_again(self, point: Point, intent: Intent) -> None:
+        """Only after a roll-back: until then whatever it names is kept for it. Raises DataCollected."""
+        if self._store.read_now(lambda transaction: transaction.leadership.db_epoch()) == point.db_epoch:
+            return
+        slots = decoded_refmap(intent.refmap, point.tenant)
+        packs = self._store.read_now(lambda transaction: transaction.packs.packs(point.repository_id, list(slots)))
+        lost = packs_that_lost(slots, packs)
+        if lost:
+            raise DataCollected(point.id, lost)
 
     def _put(self, repository: OpenedRepository, name: str, body: bytes) -> None:
         leader = self._lease.current
@@ -121,47 +138,41 @@ class Promotion:
             if repository.store.get(name) != body:
                 raise PlaceTaken(name) from error
 
-    def _give_up(self, point: Point, error: PlaceTaken) -> None:
-        now_us = self._clock.now_us()
-        failure = Failure(error.reason, str(error), PLACE_TAKEN_NEXT_STEP, FailureKind.PERMANENT)
-        self._settle(
-            point,
-            lambda points: points.give_up(point.id),
-            lambda before: give_up_publication(before, failure, now_us),
-        )
-        _log.error("point.place_taken", point_id=point.id, run_id=point.id, vm_id=point.vm_id, error=str(error))
+    def _give_up(self, point: Point, error: PlaceTaken | DataCollected) -> None:
+        next_step = PLACE_TAKEN_NEXT_STEP if isinstance(error, PlaceTaken) else "Back the VM up again."
+        self._settle(point, Unpublishable(Failure(error.reason, str(error), next_step, FailureKind.PERMANENT)))
+        _log.error("point.unpublishable", point_id=point.id, run_id=point.id, vm_id=point.vm_id, error=str(error))
 
     def _held_up(self, point: Point, error: ControllerError) -> None:
         """In one transaction, as the run may be cancelled meanwhile. Nothing is written where nothing is new."""
-        now_us, leader = self._clock.now_us(), self._lease.current
+        moment, leader = self.moment(), self._lease.current
 
         def closure(transaction: Transaction) -> Execution | None:
             transaction.leadership.check(leader)
             stored = transaction.points.point(point.id)
             before = load(transaction, point.attempt_id)
-            after = held_up(before, point, error, now_us)
-            if stored is None or stored.state is not PointState.PUBLISHING or after == before:
+            if stored is None or stored.state is not PointState.PUBLISHING:
                 return None
-            if after.run.state is RunState.FAILED:
-                transaction.points.give_up(point.id)
-            return Change(transaction, set()).save(before, after)
+            after = Change(transaction).take(before, held_up(before.run, point, error), moment).after
+            return None if after == before else after
 
         changed = self._store.write_now(closure)
         if changed is not None:
             event = "point.given_up" if changed.run.state is RunState.FAILED else "point.held_up"
             _log.warning(event, point_id=point.id, vm_id=point.vm_id, reason=error.reason, error=str(error))
 
-    def _settle(self, point: Point, end: Callable[[Points], None], after: Callable[[Execution], Execution]) -> None:
-        """The end of point and run in one transaction. Whoever comes second finds it done."""
-        leader = self._lease.current
+    def _settle(self, point: Point, event: Event, mark: Callable[[Points], None] = lambda points: None) -> None:
+        """The end of point and run in one transaction. Whoever comes second finds it done. Raises why where it was given up meanwhile."""
+        moment, leader = self.moment(), self._lease.current
 
-        def closure(transaction: Transaction) -> None:
+        def closure(transaction: Transaction) -> PointState | None:
             transaction.leadership.check(leader)
             stored = transaction.points.point(point.id)
             if stored is None or stored.state is not PointState.PUBLISHING:
-                return
-            end(transaction.points)
-            before = load(transaction, point.attempt_id)
-            Change(transaction, set()).save(before, after(before))
+                return stored.state if stored is not None else None
+            mark(transaction.points)
+            Change(transaction).take(load(transaction, point.attempt_id), event, moment)
+            return None
 
-        self._store.write_now(closure)
+        if self._store.write_now(closure) is PointState.FAILED and isinstance(event, Committed):
+            raise self._why_failed(point)

@@ -17,10 +17,11 @@ from seawall.controller.records.catalogue import Intent, PackState, Point, Point
 from seawall.controller.records.runs import Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.controller.runs.machine import Execution, handing_in, publish
+from seawall.controller.runs.events import Validated
+from seawall.controller.runs.machine import Execution, handing_in
 from seawall.controller.scheduler.executions import Change, load_owned
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.clock import Clock
 from seawall.repository.format.root_object import Statement
@@ -160,12 +161,12 @@ class Publisher:
         before = _owned(transaction, key)
         if _repeated(before, hand_in):  # the same hand-in, validated at the same time
             return ()
-        after = publish(before, hand_in.root_hash, hand_in.refmap_hash)
+        handing_in(before)
         packs = transaction.packs.packs(point.repository_id, list(slots))
         missing = missing_slots(slots, replace(facts, packs=packs))
         if missing:
             return missing
-        Change(transaction, set()).save(before, after)
+        Change(transaction).take(before, Validated(hand_in.root_hash, hand_in.refmap_hash), self._promotion.moment())
         transaction.points.add_point(replace(point, seq=seq))
         return ()
 

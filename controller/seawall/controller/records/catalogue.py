@@ -171,6 +171,8 @@ class Capabilities:
     checks_content_md5: bool
     presigned_requires_condition: bool
     warnings: tuple[str, ...]
+    takes_bare_put: bool = False
+    """A presigned PUT without a Content-MD5 is taken. False too where nobody asked yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,3 +66,11 @@ class Vm:
     def disks_without(self, excluded: Collection[str]) -> list[VmDisk]:
         """What a backup holds that leaves these out."""
         return [disk for disk in self.disks if disk.is_captured and disk.disk not in excluded]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an inventory changed. `taken`: ids of VMs that were another host's until now. `changed`: anything but when it was seen."""
+
+    taken: tuple[str, ...]
+    changed: bool

@@ -16,8 +16,8 @@ from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.creation import Creations
 from seawall.controller.repositories.credentials import seal_credentials
 from seawall.controller.repositories.outside import told_adding
-from seawall.controller.store import Store as Database
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Store as Database
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.errors import (
@@ -79,7 +79,7 @@ class RepositoryAdder:
             if known is not None:
                 return known
             self._refuse_strangers(bare)
-            capabilities = _probe(bare, addition)
+            capabilities = probed(bare, addition.url, addition.accept_unsafe_store)
             creation = self._creations.begin(bare.url, chunk_bytes, addition.recovery_public_key)
         repository = self._creations.carry_out(
             creation, self._catalogue.store_of(addition.url, addition.credentials), bare
@@ -136,7 +136,7 @@ class RepositoryAdder:
             signing_public_key_hex=repository.config.signing_public_key.hex(),
             chunk_nominal_bytes=repository.config.chunk_nominal_bytes,
             wrappers=tuple(wrappers),
-            capabilities=_capabilities(capabilities),
+            capabilities=capabilities_of(capabilities),
             secret_id=repository_id if addition.credentials else "",
             created_us=self._clock.now_us(),
         )
@@ -174,27 +174,28 @@ def _check(addition: Addition) -> int:
     return size
 
 
-def _probe(bare: Store, addition: Addition) -> StoreCapabilities:
-    """Raises FailedPrecondition/STORE_UNSAFE."""
-    location = parse_location(addition.url)
+def probed(bare: Store, url: str, accept_unsafe_store: bool) -> StoreCapabilities:
+    """`bare`: the store without retries. Raises FailedPrecondition/STORE_UNSAFE."""
+    location = parse_location(url)
     ca_file = location.ca_file if isinstance(location, S3Location) else None
     with PresignedClient(ca_file=Path(ca_file) if ca_file else None) as transfer:
         try:
             found = probe(bare, transfer)
         except StoreUnfit as error:
             raise FailedPrecondition("STORE_UNSAFE", f"{error}.", {"url": bare.url}) from error
-    if not found.create_only and not addition.accept_unsafe_store:
+    if not found.create_only and not accept_unsafe_store:
         raise FailedPrecondition(
             "STORE_UNSAFE", f"{' '.join(found.warnings)} Or accept it: --accept-unsafe-store.", {"url": bare.url}
         )
     return found
 
 
-def _capabilities(found: StoreCapabilities) -> Capabilities:
+def capabilities_of(found: StoreCapabilities) -> Capabilities:
     return Capabilities(
         conditional_put=found.create_only,
         conditional_put_atomic=found.create_only_atomic,
         checks_content_md5=found.md5_checked,
         presigned_requires_condition=found.signed_condition,
         warnings=found.warnings,
+        takes_bare_put=found.bare_put,
     )

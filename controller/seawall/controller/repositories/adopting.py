@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from seawall.controller.publishing.handin import MOST_DISKS, members_of
 from seawall.controller.records.catalogue import Pack, PackState, Point, PointDisk, PointState
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.runs import (
     Attempt,
     AttemptState,
@@ -25,7 +26,7 @@ from seawall.controller.records.runs import (
     RunWarning,
 )
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.store import Leader, Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
@@ -41,12 +42,15 @@ from seawall.repository.repository import OpenRepository
 
 _log = structlog.get_logger()
 
-_UNREADABLE = (ObjectMissing, IntegrityError, WrongKey, RefmapInvalid, FormatUnsupported)
+UNREADABLE = (ObjectMissing, IntegrityError, WrongKey, RefmapInvalid, FormatUnsupported)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A committed point as the bucket shows it. `packs`: those that it names, as their tables say."""
+    """A committed point as the bucket shows it. `packs`: those that it names, as their tables say.
+
+    `host_id`: who took it, where an export says so.
+    """
 
     name: PointName
     statement: Statement
@@ -54,6 +58,7 @@ class Found:
     root: Root
     refmap: Refmap
     packs: Mapping[bytes, Pack]
+    host_id: str = ""
 
 
 def unknown_points(
@@ -87,14 +92,14 @@ def _read(repository: OpenRepository, repository_id: str, name: PointName) -> Fo
             return None
         manifest, statement, root_object = repository.read_manifest_object(*names)
         root, refmap = repository.open_root(root_object), repository.refmap_of(statement)
-        packs = {each: _pack(repository, repository_id, name.tenant, each) for each in refmap.slots()}
-    except _UNREADABLE as error:
+        packs = {each: pack_as_stored(repository, repository_id, name.tenant, each) for each in refmap.slots()}
+    except UNREADABLE as error:
         _log.error("point.not_adopted", point_id=name.point_id, vm_id=name.vm_id, error=str(error))
         return None
     return Found(name, statement, blake3(manifest).digest(), root, refmap, packs)
 
 
-def _pack(repository: OpenRepository, repository_id: str, tenant: str, pack_id: bytes) -> Pack:
+def pack_as_stored(repository: OpenRepository, repository_id: str, tenant: str, pack_id: bytes) -> Pack:
     """Its newest generation; the slots that this lacks are condemned ones that compaction dropped. Raises ObjectMissing, IntegrityError."""
     generations = stored_generations(repository.store, tenant, pack_id)
     if not generations:
@@ -174,7 +179,7 @@ def _attempted(transaction: Transaction, repository_id: str, point: Found, now_u
             done = replace(before, state=AttemptState.SUCCEEDED, ended_us=before.ended_us or now_us)
             transaction.runs.save_run(run, replace(run, state=RunState.SUCCEEDED, ended_us=run.ended_us or now_us))
             return transaction.runs.save_attempt(before, done)
-    host_id = _host_of(transaction, point.name.vm_id)
+    host_id = point.host_id or _host_of(transaction, point.name.vm_id)
     if not host_id:
         return None
     attempt = _made(point, host_id, transaction.leadership.db_epoch(), now_us, uuid7(clock))

@@ -21,10 +21,11 @@ from seawall.controller.repositories.replay import catch_up
 from seawall.controller.repositories.stored_packs import stored_packs
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import Secret, SecretBox
-from seawall.controller.store import Store as Database
+from seawall.controller.store.transaction import Store as Database
 from seawall.repository.clock import Clock
+from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.errors import ObjectExists
-from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, leader_mark, newest_leader
+from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, leader_mark, leads
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
 from seawall.repository.format.layout import EPOCHS_PREFIX
 from seawall.repository.repository import OpenRepository, open_repository
@@ -103,6 +104,17 @@ class RepositoryCatalogue:
         """The store alone: for the probe."""
         return self._open_store(url, credentials, self._clock)
 
+    def bare_store_of_repository(self, record: RepositoryRecord) -> Store:
+        """The same of one that was added. Raises DataLoss/WRONG_KEK, SECRET_DAMAGED."""
+        return self.bare_store_of(record.url, self._credentials(record))
+
+    def learnt(self, record: RepositoryRecord) -> None:
+        """Its store was probed anew: what is asked of the opened one from now on counts from this."""
+        with self._lock:
+            opened = self._opened.get(record.id)
+            if opened is not None:
+                opened.record = record
+
     def begin_close(self) -> None:
         """Long work stops at its next step."""
         self._closing.set()
@@ -124,8 +136,8 @@ class RepositoryCatalogue:
         store = self.store_of(record.url, self._credentials(record))
         pinned = bytes.fromhex(record.signing_public_key_hex)
         secret = self.keys.wrapper_secret.reveal()
-        repository = open_repository(store, CONTROLLER_WRAPPER, secret, pinned_signing_key=pinned)
-        mark = self._announce(repository)
+        repository = open_repository(store, self._wrapper_of(record), secret, pinned_signing_key=pinned)
+        mark = self.announce(repository)
         catch_up(self._database, self._lease, self._clock, repository, record.id, mark)
         replay_tombstones(self._database, self._lease, self._clock, repository, record.id, mark)
         opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)), mark)
@@ -144,6 +156,7 @@ class RepositoryCatalogue:
         return {
             "url": record.url,
             "credentials": keys,
+            "wrapper": self._wrapper_of(record),
             "wrapper_secret": self.keys.wrapper_secret.reveal().hex(),
             "signing_public_key": record.signing_public_key_hex,
         }
@@ -159,13 +172,18 @@ class RepositoryCatalogue:
             found = self._credentials(record)
         return None if found is None else {"access_key": found.access_key, "secret_key": found.secret_key}
 
+    def _wrapper_of(self, record: RepositoryRecord) -> str:
+        """The name under which this controller's key opens it: of a recovered one another than its first controller's."""
+        ours = public_key_of(self.keys.wrapper_secret.reveal()).hex()
+        return next((each.name for each in record.wrappers if each.public_key_hex == ours), CONTROLLER_WRAPPER)
+
     def _credentials(self, record: RepositoryRecord) -> S3Credentials | None:
         if not record.secret_id:
             return None
         sealed = self._database.read_now(lambda transaction: transaction.repositories.secret(record.secret_id))
         return None if sealed is None else open_credentials(self.keys.box, record.id, sealed)
 
-    def _announce(self, repository: OpenRepository) -> LeaderMark:
+    def announce(self, repository: OpenRepository) -> LeaderMark:
         """Tell the bucket who leads. A number there as high as ours: the database is older than the bucket, or another has a copy of it.
 
         Looked at once more afterwards, as two may announce one number at one moment: both rise. The greater too, as a log says no more
@@ -180,16 +198,14 @@ class RepositoryCatalogue:
             # Announced before by this very process: an opening that broke off later is tried again.
             with suppress(ObjectExists):
                 repository.store.put(mine.name, b"")
-            lesser = (mark for mark in self._others(repository) if mark < mine)
-            if newest_leader(repository.store) == mine and all(mark.epoch < mine.epoch for mark in lesser):
+            if leads(mine, list(_marks(repository))):
                 return mine
         raise Unavailable(
             "NOT_LEADER", f"Other controllers begin to use {repository.store.url} all the time: only one may."
         )
 
     def _others(self, repository: OpenRepository) -> Iterator[LeaderMark]:
-        marks = (leader_mark(info.name) for info in repository.store.list(EPOCHS_PREFIX))
-        return (mark for mark in marks if mark is not None and mark.holder != self._name)
+        return (mark for mark in _marks(repository) if mark.holder != self._name)
 
     def _rebuild(self, opened: OpenedRepository) -> None:
         """The index is a cache: the database says what is right."""
@@ -201,3 +217,9 @@ class RepositoryCatalogue:
         lost = reindex(opened, lambda: stored_packs(self._database, opened.record.id), go_on)
         if lost:
             _log.info("index.rebuilt", repository=opened.record.name, packs=lost)
+
+
+def _marks(repository: OpenRepository) -> Iterator[LeaderMark]:
+    """Of all who announced themselves in this bucket."""
+    marks = (leader_mark(info.name) for info in repository.store.list(EPOCHS_PREFIX))
+    return (mark for mark in marks if mark is not None)

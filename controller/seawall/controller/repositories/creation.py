@@ -12,7 +12,7 @@ from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.repositories.catalogue import Keys
 from seawall.controller.repositories.outside import told_adding
 from seawall.controller.secrets import Secret, SecretBox
-from seawall.controller.store import Store as Database
+from seawall.controller.store.transaction import Store as Database
 from seawall.repository.clock import Clock
 from seawall.repository.crypto.keys import RepositorySecrets, new_secrets
 from seawall.repository.crypto.sealing import public_key_of

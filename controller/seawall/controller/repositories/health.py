@@ -11,7 +11,7 @@ from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.outside import next_step, told
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
-from seawall.controller.store import Store as Database
+from seawall.controller.store.transaction import Store as Database
 from seawall.repository.clock import Clock, datetime_of
 from seawall.repository.format.layout import config_name
 

@@ -18,6 +18,7 @@ from seawall.repository.format.root_object import Statement
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.generations import stored_generations
 from seawall.repository.repository import OpenRepository
+from seawall.repository.store.location import is_protected, parse_location
 from seawall.repository.store.port import Store
 
 _log = structlog.get_logger()
@@ -110,6 +111,11 @@ class OpenedRepository:
         """
         able = self.record.capabilities
         return self.store.url.startswith("file:") or (able.conditional_put_atomic and able.presigned_requires_condition)
+
+    @property
+    def packs_without_md5(self) -> bool:
+        """Whether writers may spare a pack's MD5: it is named by its hash, read back soon, and altered by nothing on its way."""
+        return self.record.capabilities.takes_bare_put and is_protected(parse_location(self.record.url))
 
     def verified(self, pack: Pack) -> None:
         """It was read whole and proven: from now on it answers every host."""

@@ -9,7 +9,7 @@ from seawall.controller.records.catalogue import PackState
 from seawall.controller.repositories.adopting import adopt_point, tell_adopted, unknown_points
 from seawall.controller.repositories.stock import taken_stock
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.clock import Clock
 from seawall.repository.collecting.trimming import trimmed_to
@@ -82,9 +82,12 @@ def doomed_slots(logs: Iterable[LaterLog]) -> dict[bytes, SlotSet]:
     return doomed
 
 
-def later_logs(database: Store, repository: OpenRepository, repository_id: str) -> list[LaterLog]:
+def later_logs(
+    database: Store, repository: OpenRepository, repository_id: str, *, from_the_first: bool = False
+) -> list[LaterLog]:
     """By number. One of a leader older than the last that opened the repository on this database was not there then: whoever wrote it
-    saw a later leader, and deleted nothing (rule 5). It is void. Raises IntegrityError naming the one that is damaged.
+    saw a later leader, and deleted nothing (rule 5). It is void. `from_the_first`: whatever the database has reached.
+    Raises IntegrityError naming the one that is damaged.
     """
     reached, opened = database.read_now(
         lambda transaction: (
@@ -92,6 +95,7 @@ def later_logs(database: Store, repository: OpenRepository, repository_id: str) 
             transaction.leadership.opened_epoch(repository_id),
         )
     )
+    reached = -1 if from_the_first else reached
     found = {info.name: parse_condemned_name(info.name) for info in repository.store.list(CONDEMNED_PREFIX)}
     later = sorted((number, name) for name, number in found.items() if number is not None and number[0] > reached)
     for number, name in later:

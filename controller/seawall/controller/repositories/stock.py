@@ -12,7 +12,7 @@ import structlog
 
 from seawall.controller.records.catalogue import Pack
 from seawall.controller.repositories.stored_packs import stored_packs
-from seawall.controller.store import Store
+from seawall.controller.store.transaction import Store
 from seawall.repository.clock import Clock
 from seawall.repository.errors import IntegrityError, ObjectMissing
 from seawall.repository.format.layout import packs_prefix, parse_pack_name

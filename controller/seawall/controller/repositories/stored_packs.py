@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from seawall.controller.records.catalogue import Pack, PackState
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 
 PAGE = 5000
 

@@ -1,27 +1,22 @@
-"""The state machine of runs and attempts: each function takes a run with its attempt and an event, and returns both as they are after it.
+"""The state machine of runs and attempts: an event in; run, attempt and instructions out. The one place that decides about them.
 
     Run:     READY -> ACTIVE -> SUCCEEDED | SUCCEEDED_WITH_WARNINGS | FAILED | CANCELED;  ACTIVE -> READY to try again
     Attempt: ASSIGNED -> PREPARING -> TRANSFERRING -> PUBLISHING -> SUCCEEDED
              ASSIGNED -> EXPIRED;  any but PUBLISHING -> FAILED | CANCELED;  PREPARING, TRANSFERRING <-> LOST -> ABANDONED
 
-Nothing here reads a clock, a database or a random number. An event that may not happen raises FailedPrecondition (FENCED, CANCELED).
+Nothing here reads a clock, a database or a random number. An event that may not happen raises FailedPrecondition (FENCED, CANCELED). Runs
+without an attempt: `ready.py`; how long a state may last: `deadlines.py`; whether a failed one is tried again: `retry.py`.
 """
 
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from seawall.controller.errors import FailedPrecondition
-from seawall.controller.records.runs import (
-    Attempt,
-    AttemptState,
-    Failure,
-    FailureKind,
-    Run,
-    RunKind,
-    RunState,
-    RunWarning,
-)
-from seawall.controller.runs.retry import AGENT_RESTARTED, after_failure
-from seawall.controller.timings import Timings, microseconds
+from seawall.controller.records.runs import Attempt, AttemptState, Failure, Run, RunKind, RunState
+from seawall.controller.runs import deadlines, events, failures
+from seawall.controller.runs.events import Event, Moment
+from seawall.controller.runs.instructions import Instruction
+from seawall.controller.runs.retry import after_expiry, after_failure
 
 WORKING = (AttemptState.PREPARING, AttemptState.TRANSFERRING)
 
@@ -41,6 +36,14 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What an event made of them, and what else is to be done in the same transaction."""
+
+    after: Execution
+    instructions: frozenset[Instruction] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What the host of an attempt should be doing: an entry of its desired set."""
 
@@ -48,8 +51,14 @@ class Wanted:
     cancel: bool
 
 
+def step(before: Execution, event: Event, moment: Moment) -> Step:
+    """Raises FailedPrecondition/FENCED, CANCELED."""
+    after = _after(before, event, moment)
+    return Step(after, _instructions(before, event, after))
+
+
 def wanted(execution: Execution) -> Wanted | None:
-    """The entry in the host's desired set, None when there is none. Its host's generation grows when this changes."""
+    """The entry in the host's desired set, None when there is none."""
     if not execution.current or execution.attempt.state is AttemptState.PUBLISHING:
         return None
     return Wanted(execution.attempt.id, execution.run.cancel_us > 0)
@@ -65,111 +74,6 @@ def fence(execution: Execution) -> None:
         )
 
 
-def assign(run: Run, attempt_id: str, host_id: str, db_epoch: int, now_us: int, timings: Timings) -> Execution:
-    """A READY run gets its next attempt, for one host."""
-    attempt = Attempt(
-        id=attempt_id,
-        run_id=run.id,
-        no=run.attempt_count + 1,
-        host_id=host_id,
-        db_epoch=db_epoch,
-        state=AttemptState.ASSIGNED,
-        created_us=now_us,
-        phase_deadline_us=now_us + microseconds(timings.assigned_seconds),
-    )
-    active = replace(
-        run, state=RunState.ACTIVE, current_attempt=attempt_id, attempt_count=attempt.no, blocked_on="", failure=None
-    )
-    return Execution(active, attempt)
-
-
-def accept(execution: Execution, session_id: str, now_us: int, timings: Timings) -> Execution:
-    """The agent takes the attempt. Repeatable by the same session until the hand-in."""
-    fence(execution)
-    attempt = execution.attempt
-    if attempt.state is AttemptState.ASSIGNED:
-        deadline = now_us + microseconds(timings.preparing_seconds)
-        accepted = replace(attempt, state=AttemptState.PREPARING, session_id=session_id, phase_deadline_us=deadline)
-        return replace(execution, attempt=accepted)
-    if attempt.session_id != session_id or attempt.state is AttemptState.PUBLISHING:
-        raise FailedPrecondition("FENCED", f"Attempt {attempt.id} was taken already.")
-    return execution
-
-
-def report(execution: Execution, phase: AttemptState, moved: bool, now_us: int, timings: Timings) -> Execution:
-    """A heartbeat names the attempt. `phase` is what its worker says; `moved`: it got further since the last report.
-
-    A LOST attempt comes back. Phases never go backwards, and a worker cannot report itself past TRANSFERRING.
-    """
-    execution = _found(execution, now_us, timings)
-    attempt = execution.attempt
-    if attempt.state not in WORKING:
-        return execution
-    if attempt.state is AttemptState.PREPARING and phase is AttemptState.TRANSFERRING:
-        return _phase(execution, AttemptState.TRANSFERRING, now_us, timings)
-    if attempt.state is AttemptState.TRANSFERRING and moved:
-        return _phase(execution, AttemptState.TRANSFERRING, now_us, timings)
-    return execution
-
-
-def lose(execution: Execution, now_us: int, timings: Timings) -> Execution:
-    """The host's lease ran out. Nothing starts elsewhere: only this host can read the disks."""
-    attempt = execution.attempt
-    if not execution.current or attempt.state not in WORKING:
-        return execution
-    deadline = now_us + microseconds(timings.reattach_grace_seconds)
-    lost = replace(attempt, state=AttemptState.LOST, lost_from=attempt.state, phase_deadline_us=deadline)
-    return replace(execution, attempt=lost)
-
-
-def fail(
-    execution: Execution, failure: Failure, canceled: bool, now_us: int, timings: Timings, jitter: float
-) -> Execution:
-    """The agent reports that the attempt ended without success. A repeated report changes nothing."""
-    if execution.attempt.state in (AttemptState.FAILED, AttemptState.CANCELED):
-        return execution
-    fence(execution)
-    if execution.attempt.state is AttemptState.PUBLISHING:
-        raise FailedPrecondition(
-            "FENCED", f"Attempt {execution.attempt.id} was handed in; its point is being committed."
-        )
-    if canceled and execution.run.cancel_us:
-        return _end(execution, AttemptState.CANCELED, failure, now_us, timings, jitter)
-    return _end(execution, AttemptState.FAILED, failure, now_us, timings, jitter)
-
-
-def restarted(execution: Execution, now_us: int, timings: Timings, jitter: float) -> Execution:
-    """The agent opened a new session and does not run this attempt any more."""
-    if not execution.current or execution.attempt.state not in (*WORKING, AttemptState.LOST):
-        return execution
-    failure = Failure(
-        AGENT_RESTARTED,
-        "The agent was restarted and its worker is gone.",
-        "Nothing: it is tried again.",
-        FailureKind.TRANSIENT,
-    )
-    return _end(execution, AttemptState.FAILED, failure, now_us, timings, jitter)
-
-
-def adopt(execution: Execution, session_id: str, now_us: int, timings: Timings) -> Execution:
-    """The agent opened a new session and its worker for this attempt still runs: the new session owns it."""
-    execution = _found(execution, now_us, timings)
-    return replace(execution, attempt=replace(execution.attempt, session_id=session_id))
-
-
-def cancel(execution: Execution, now_us: int, timings: Timings) -> Execution:
-    """An operator wants the run to stop. An attempt that nobody took ends at once; else the agent is asked."""
-    asked = replace(execution, run=replace(execution.run, cancel_us=execution.run.cancel_us or now_us))
-    if asked.attempt.state is not AttemptState.ASSIGNED:
-        return asked
-    return _end(asked, AttemptState.CANCELED, _canceled(), now_us, timings, 0.0)
-
-
-def cancel_waiting(run: Run, now_us: int) -> Run:
-    """An operator wants a READY run to stop: nothing runs, so it is over."""
-    return replace(run, state=RunState.CANCELED, cancel_us=now_us, ended_us=now_us, blocked_on="")
-
-
 def handing_in(execution: Execution) -> None:
     """Raises FENCED or CANCELED unless the attempt may hand in now."""
     fence(execution)
@@ -181,151 +85,265 @@ def handing_in(execution: Execution) -> None:
         raise FailedPrecondition("FENCED", f"Attempt {execution.attempt.id} was handed in already.")
 
 
-def publish(execution: Execution, root_hash: bytes, refmap_hash: bytes) -> Execution:
-    """Validated: from here the controller finishes it, whatever becomes of the host."""
+def may_change(attempt: Attempt, db_epoch: int, host_online: bool, now_us: int) -> bool:
+    """Whether TimePassed may do anything to it: False spares the scheduler a closer look. Its run's own deadline aside."""
+    if attempt.state is AttemptState.PUBLISHING:
+        return 0 < attempt.phase_deadline_us <= now_us
+    return (
+        attempt.state is AttemptState.LOST
+        or attempt.db_epoch != db_epoch
+        or attempt.phase_deadline_us <= now_us
+        or not host_online
+    )
+
+
+def _after(before: Execution, event: Event, moment: Moment) -> Execution:
+    match event:
+        case events.Accepted():
+            return _accepted(before, event, moment)
+        case events.Reported():
+            return _reported(before, event, moment)
+        case events.Greeted():
+            return _greeted(before, event, moment)
+        case events.AgentFailed():
+            return _failed(before, event, moment)
+        case events.CancelAsked():
+            return _asked_to_stop(before, event, moment)
+        case events.Validated():
+            return _validated(before, event, moment)
+        case events.RestoreHandedIn():
+            return _restored(before, event, moment)
+        case events.Committed():
+            return _committed(before, event, moment)
+        case events.Unpublishable():
+            return _given_up(before, event.failure, moment)
+        case events.HeldUp():
+            return _held_up(before, event, moment)
+        case events.TimePassed():
+            return _later(before, event, moment)
+    assert_never(event)
+
+
+def _instructions(before: Execution, event: Event, after: Execution) -> frozenset[Instruction]:
+    done: set[Instruction] = set()
+    if wanted(before) != wanted(after):
+        done.add(Instruction.WAKE_HOST)
+    if before.attempt.state.live and not after.attempt.state.live:
+        done.add(Instruction.COUNT_END)
+        if before.attempt.state is AttemptState.PUBLISHING and after.attempt.state is not AttemptState.SUCCEEDED:
+            done.add(Instruction.DROP_POINT)
+    if after.run.state.over and not before.run.state.over:
+        done.add(Instruction.TELL_WATCHERS)
+    if isinstance(event, events.Greeted | events.Reported):
+        done |= _answer(event, after)
+    return frozenset(done)
+
+
+def _answer(event: events.Greeted | events.Reported, after: Execution) -> set[Instruction]:
+    """What the agent is told of an attempt that it names."""
+    if not after.current or (isinstance(event, events.Reported) and after.attempt.db_epoch != event.db_epoch):
+        return {Instruction.ANSWER_FORGET}
+    if after.run.cancel_us and after.attempt.state is not AttemptState.PUBLISHING:
+        return {Instruction.ANSWER_CANCEL}
+    return set()
+
+
+def _accepted(execution: Execution, event: events.Accepted, moment: Moment) -> Execution:
+    """Repeatable by the same session until the hand-in."""
+    fence(execution)
+    attempt = execution.attempt
+    if attempt.state is AttemptState.ASSIGNED:
+        taken = replace(attempt, session_id=event.session_id, parent_point_id=event.parent_point_id)
+        return _phase(replace(execution, attempt=taken), AttemptState.PREPARING, moment)
+    if attempt.session_id != event.session_id or attempt.state is AttemptState.PUBLISHING:
+        raise FailedPrecondition("FENCED", f"Attempt {attempt.id} was taken already.")
+    return replace(execution, attempt=replace(attempt, parent_point_id=event.parent_point_id))
+
+
+def _reported(execution: Execution, event: events.Reported, moment: Moment) -> Execution:
+    """A LOST attempt comes back. Phases never go backwards, and a worker cannot report itself past TRANSFERRING."""
+    if not execution.current or execution.attempt.db_epoch != event.db_epoch:
+        return execution
+    execution = _found(execution, moment)
+    attempt = execution.attempt
+    if attempt.state is AttemptState.PREPARING and event.phase is AttemptState.TRANSFERRING:
+        return _phase(execution, AttemptState.TRANSFERRING, moment)
+    guard = deadlines.ATTEMPTS[AttemptState.TRANSFERRING]
+    moves = event.moved and deadlines.worth_moving(attempt.phase_deadline_us, guard, moment)
+    if attempt.state is AttemptState.TRANSFERRING and moves:
+        return _phase(execution, AttemptState.TRANSFERRING, moment)
+    return execution
+
+
+def _greeted(execution: Execution, event: events.Greeted, moment: Moment) -> Execution:
+    """What runs on is the new session's; what does not is over. What nobody took, and what is the controller's by now, stays."""
+    if not execution.current or execution.attempt.state not in (*WORKING, AttemptState.LOST):
+        return execution
+    if not event.runs:
+        return _end(execution, AttemptState.FAILED, failures.restarted(), moment)
+    execution = _found(execution, moment)
+    return replace(execution, attempt=replace(execution.attempt, session_id=event.session_id))
+
+
+def _failed(execution: Execution, event: events.AgentFailed, moment: Moment) -> Execution:
+    """A repeated report changes nothing."""
+    if execution.attempt.state in (AttemptState.FAILED, AttemptState.CANCELED):
+        return execution
+    fence(execution)
+    if execution.attempt.state is AttemptState.PUBLISHING:
+        raise FailedPrecondition(
+            "FENCED", f"Attempt {execution.attempt.id} was handed in; its point is being committed."
+        )
+    canceled = event.canceled and execution.run.cancel_us
+    return _end(execution, AttemptState.CANCELED if canceled else AttemptState.FAILED, event.failure, moment)
+
+
+def _asked_to_stop(execution: Execution, event: events.CancelAsked, moment: Moment) -> Execution:
+    """An attempt that nobody took ends at once; else its agent is asked. One that is being published is committed where the store
+    answers, which no end of a window is to spoil.
+    """
+    run, attempt = execution.run, execution.attempt
+    if run.state.over or run.cancel_us or not execution.current:
+        return execution
+    if event.told is not None and attempt.state is AttemptState.PUBLISHING:
+        return execution
+    warnings = run.warnings if event.told is None else (*run.warnings, event.told)
+    asked = replace(execution, run=replace(run, cancel_us=moment.now_us, warnings=warnings))
+    if attempt.state is AttemptState.ASSIGNED:
+        return _end(asked, AttemptState.CANCELED, failures.canceled(), moment)
+    if attempt.state is AttemptState.LOST:
+        return asked
+    publishing = attempt.state is AttemptState.PUBLISHING
+    guard = deadlines.PUBLISHING_ASKED_TO_STOP if publishing else deadlines.ASKED_TO_STOP
+    limited = replace(attempt, phase_deadline_us=deadlines.deadline_us(guard, moment))
+    return replace(asked, attempt=limited)
+
+
+def _validated(execution: Execution, event: events.Validated, moment: Moment) -> Execution:
     handing_in(execution)
-    attempt = replace(
-        execution.attempt,
-        state=AttemptState.PUBLISHING,
-        lost_from=None,
-        phase_deadline_us=0,
-        root_hash=root_hash,
-        refmap_hash=refmap_hash,
-    )
-    return replace(execution, attempt=attempt)
+    _of_kind(execution, RunKind.BACKUP)
+    handed = replace(execution.attempt, root_hash=event.root_hash, refmap_hash=event.refmap_hash)
+    return _phase(replace(execution, attempt=handed), AttemptState.PUBLISHING, moment)
 
 
-def succeed(execution: Execution, warnings: tuple[RunWarning, ...], now_us: int) -> Execution:
-    """The point is committed, or the restore is complete."""
-    state = RunState.SUCCEEDED_WITH_WARNINGS if warnings else RunState.SUCCEEDED
-    run = replace(execution.run, state=state, warnings=warnings, ended_us=now_us, failure=None, blocked_on="")
-    attempt = replace(
-        execution.attempt, state=AttemptState.SUCCEEDED, ended_us=now_us, phase_deadline_us=0, lost_from=None
-    )
-    return Execution(run, attempt)
-
-
-def give_up_publication(execution: Execution, failure: Failure, now_us: int) -> Execution:
-    """The point's place is taken. The run fails even if it was asked to stop: somebody has to look at the bucket."""
-    run = replace(execution.run, state=RunState.FAILED, failure=failure, ended_us=now_us, blocked_on="")
-    return Execution(run, replace(execution.attempt, state=AttemptState.FAILED, failure=failure, ended_us=now_us))
-
-
-def finish_restore(execution: Execution, warnings: tuple[RunWarning, ...], vm_id: str, now_us: int) -> Execution:
-    """The agent hands in a restore. A second hand-in changes nothing."""
+def _restored(execution: Execution, event: events.RestoreHandedIn, moment: Moment) -> Execution:
+    """A second hand-in changes nothing."""
     if execution.attempt.state is AttemptState.SUCCEEDED:
         return execution
     handing_in(execution)
-    done = succeed(execution, warnings, now_us)
-    return replace(done, run=replace(done.run, restored_vm_id=vm_id))
+    _of_kind(execution, RunKind.RESTORE)
+    done = _committed(execution, events.Committed(event.warnings), moment)
+    return replace(done, run=replace(done.run, restored_vm_id=event.vm_id))
 
 
-def fence_off(execution: Execution, now_us: int, timings: Timings, jitter: float) -> Execution:
-    """The database was rolled back after the attempt began: nothing that it reports counts. What was validated goes on."""
-    if not execution.current or execution.attempt.state is AttemptState.PUBLISHING:
-        return execution
-    failure = Failure(
-        "DATABASE_ROLLED_BACK",
-        "The controller's database was replaced by an older copy while the attempt ran.",
-        "Nothing: it is tried again.",
-        FailureKind.CONFLICT,
-    )
-    return _end(execution, AttemptState.ABANDONED, failure, now_us, timings, jitter)
+def _of_kind(execution: Execution, kind: RunKind) -> None:
+    if execution.run.kind is not kind:
+        raise FailedPrecondition("FENCED", f"Run {execution.run.id} is no {kind.lower()}.")
 
 
-def overdue_waiting(run: Run, now_us: int) -> Run:
-    """A READY run that found no place until its deadline is over."""
-    if run.state is not RunState.READY or now_us < run.deadline_us:
-        return run
-    message = f"The run could not be carried out in time: {run.blocked_on}."
-    failure = Failure("RUN_TOO_LATE", message, "Remove what it waited for, then start it again.", FailureKind.PERMANENT)
-    return replace(run, state=RunState.FAILED, failure=failure, ended_us=now_us, blocked_on="")
-
-
-def overdue(execution: Execution, now_us: int, timings: Timings, jitter: float, seen_elsewhere: bool) -> Execution:
-    """What the passing of time does. `seen_elsewhere`: another host reports the VM, so a lost attempt cannot come back."""
-    run, attempt = execution.run, execution.attempt
-    if not execution.current or attempt.state is AttemptState.PUBLISHING:
-        return execution
-    if attempt.state is AttemptState.LOST and seen_elsewhere and run.kind is RunKind.BACKUP:
-        return _end(execution, AttemptState.ABANDONED, _moved(), now_us, timings, jitter)
-    if now_us >= run.deadline_us:
-        return _end(execution, AttemptState.ABANDONED, _too_long(timings), now_us, timings, jitter)
-    if now_us < attempt.phase_deadline_us:
-        return execution
-    if attempt.state is AttemptState.ASSIGNED:
-        return _expire(execution, now_us, timings)
-    if attempt.state is AttemptState.LOST:
-        return _end(execution, AttemptState.ABANDONED, _host_lost(timings), now_us, timings, jitter)
-    return _end(execution, AttemptState.FAILED, _stuck(attempt.state), now_us, timings, jitter)
-
-
-def _found(execution: Execution, now_us: int, timings: Timings) -> Execution:
-    attempt = execution.attempt
-    if attempt.state is not AttemptState.LOST or attempt.lost_from is None:
-        return execution
-    return _phase(execution, attempt.lost_from, now_us, timings)
-
-
-def _phase(execution: Execution, state: AttemptState, now_us: int, timings: Timings) -> Execution:
-    limit = timings.preparing_seconds if state is AttemptState.PREPARING else timings.no_progress_seconds
-    attempt = replace(execution.attempt, state=state, lost_from=None, phase_deadline_us=now_us + microseconds(limit))
-    return replace(execution, attempt=attempt)
-
-
-def _expire(execution: Execution, now_us: int, timings: Timings) -> Execution:
-    attempt = replace(execution.attempt, state=AttemptState.EXPIRED, ended_us=now_us, phase_deadline_us=0)
+def _committed(execution: Execution, event: events.Committed, moment: Moment) -> Execution:
+    """The point lies in the bucket, or the restore is complete: that is so, whatever was wished for or decided before."""
+    state = RunState.SUCCEEDED_WITH_WARNINGS if event.warnings else RunState.SUCCEEDED
     run = replace(
         execution.run,
-        state=RunState.READY,
-        not_before_us=now_us + microseconds(timings.expired_backoff_seconds),
-        blocked_on="the host did not take its last attempt in time",
+        state=state,
+        warnings=event.warnings,
+        ended_us=moment.now_us,
+        failure=None,
+        blocked_on="",
+    )
+    attempt = replace(
+        execution.attempt, state=AttemptState.SUCCEEDED, ended_us=moment.now_us, phase_deadline_us=0, lost_from=None
     )
     return Execution(run, attempt)
 
 
-def _end(
-    execution: Execution, state: AttemptState, failure: Failure, now_us: int, timings: Timings, jitter: float
-) -> Execution:
+def _held_up(execution: Execution, event: events.HeldUp, moment: Moment) -> Execution:
+    """A store that is away is waited for until the deadline; one that refuses for good until the run is cancelled or its time is over."""
+    run = execution.run
+    if not execution.current or execution.attempt.state is not AttemptState.PUBLISHING:
+        return execution
+    if event.for_good and (run.cancel_us or moment.now_us >= run.deadline_us):
+        return _given_up(execution, event.failure, moment)
+    return replace(execution, run=replace(run, blocked_on=event.waits))
+
+
+def _given_up(execution: Execution, failure: Failure, moment: Moment) -> Execution:
+    """The run fails even if it was asked to stop: somebody has to look at the bucket."""
+    run = replace(execution.run, state=RunState.FAILED, failure=failure, ended_us=moment.now_us, blocked_on="")
     attempt = replace(
-        execution.attempt, state=state, failure=failure, ended_us=now_us, phase_deadline_us=0, lost_from=None
+        execution.attempt, state=AttemptState.FAILED, failure=failure, ended_us=moment.now_us, phase_deadline_us=0
     )
-    return Execution(after_failure(execution.run, failure, now_us, timings, jitter), attempt)
+    return Execution(run, attempt)
 
 
-def _canceled() -> Failure:
-    return Failure("CANCELED", "An operator canceled the run.", "", FailureKind.PERMANENT)
+def _later(execution: Execution, event: events.TimePassed, moment: Moment) -> Execution:
+    """What was validated before a roll-back goes on; else nothing that an attempt of before reports counts."""
+    attempt = execution.attempt
+    if not execution.current:
+        return execution
+    if attempt.state is AttemptState.PUBLISHING:
+        late = 0 < attempt.phase_deadline_us <= moment.now_us and not event.grace
+        return _given_up(execution, failures.not_published(execution.run.blocked_on), moment) if late else execution
+    if attempt.db_epoch != event.db_epoch:
+        return _end(execution, AttemptState.ABANDONED, failures.rolled_back(), moment)
+    if event.grace:
+        return execution
+    if attempt.state in WORKING and not event.host_online:
+        execution = _lost(execution, moment)
+    elif attempt.state is AttemptState.LOST and event.seen_elsewhere and execution.run.kind is RunKind.BACKUP:
+        return _end(execution, AttemptState.ABANDONED, failures.moved(), moment)
+    return _overdue(execution, moment)
 
 
-def _moved() -> Failure:
-    return Failure(
-        "VM_MOVED",
-        "The host was lost and another host reports the VM.",
-        "Nothing: it is tried there.",
-        FailureKind.CONFLICT,
+def _lost(execution: Execution, moment: Moment) -> Execution:
+    """The host's lease ran out. Nothing starts elsewhere: only this host can read the disks."""
+    return _phase(
+        replace(execution, attempt=replace(execution.attempt, lost_from=execution.attempt.state)),
+        AttemptState.LOST,
+        moment,
     )
 
 
-def _too_long(timings: Timings) -> Failure:
-    message = f"The run was not done after {timings.max_run_seconds / 3600:g} h."
-    return Failure(
-        "RUN_TOO_LONG", message, "Look at the rate and the bottleneck of its attempts.", FailureKind.PERMANENT
+def _overdue(execution: Execution, moment: Moment) -> Execution:
+    run, attempt = execution.run, execution.attempt
+    if moment.now_us >= run.deadline_us:
+        return _end(execution, AttemptState.ABANDONED, failures.too_long(moment.timings), moment)
+    if moment.now_us < attempt.phase_deadline_us:
+        return execution
+    if attempt.state is AttemptState.ASSIGNED:
+        return _expired(execution, moment)
+    if attempt.state is AttemptState.LOST:
+        return _end(execution, AttemptState.ABANDONED, failures.host_lost(moment.timings), moment)
+    failure = failures.not_stopped(moment.timings) if run.cancel_us else failures.stuck(attempt.state)
+    return _end(execution, AttemptState.FAILED, failure, moment)
+
+
+def _found(execution: Execution, moment: Moment) -> Execution:
+    attempt = execution.attempt
+    if attempt.state is not AttemptState.LOST or attempt.lost_from is None:
+        return execution
+    back = replace(attempt, phase_deadline_us=0, lost_from=None)
+    return _phase(replace(execution, attempt=back), attempt.lost_from, moment)
+
+
+def _phase(execution: Execution, state: AttemptState, moment: Moment) -> Execution:
+    """In `state` from now on, with its deadline. A worker that was asked to stop gets no more time for going on."""
+    attempt = execution.attempt
+    until_us = deadlines.deadline_us(deadlines.ATTEMPTS[state], moment)
+    if execution.run.cancel_us and state in WORKING:
+        until_us = attempt.phase_deadline_us or deadlines.deadline_us(deadlines.ASKED_TO_STOP, moment)
+    lost_from = attempt.lost_from if state is AttemptState.LOST else None
+    return replace(execution, attempt=replace(attempt, state=state, lost_from=lost_from, phase_deadline_us=until_us))
+
+
+def _expired(execution: Execution, moment: Moment) -> Execution:
+    attempt = replace(execution.attempt, state=AttemptState.EXPIRED, ended_us=moment.now_us, phase_deadline_us=0)
+    return Execution(after_expiry(execution.run, moment.now_us, moment.timings), attempt)
+
+
+def _end(execution: Execution, state: AttemptState, failure: Failure, moment: Moment) -> Execution:
+    attempt = replace(
+        execution.attempt, state=state, failure=failure, ended_us=moment.now_us, phase_deadline_us=0, lost_from=None
     )
-
-
-def _host_lost(timings: Timings) -> Failure:
-    message = f"The host was out of contact for more than {timings.reattach_grace_seconds:g} s after its lease ended."
-    return Failure("HOST_LOST", message, "Check the host and its agent.", FailureKind.TRANSIENT)
-
-
-def _stuck(state: AttemptState) -> Failure:
-    if state is AttemptState.PREPARING:
-        return Failure(
-            "PREPARE_TIMEOUT",
-            "The attempt did not begin to transfer in time.",
-            "See the agent's log.",
-            FailureKind.TRANSIENT,
-        )
-    return Failure(
-        "NO_PROGRESS", "No byte moved for too long.", "Check the store and the VM's disks.", FailureKind.TRANSIENT
-    )
+    return Execution(after_failure(execution.run, failure, moment.now_us, moment.timings, moment.jitter), attempt)

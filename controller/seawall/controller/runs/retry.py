@@ -27,6 +27,15 @@ def after_failure(run: Run, failure: Failure, now_us: int, timings: Timings, jit
     return _tried(run, failure, now_us, timings, jitter)
 
 
+def after_expiry(run: Run, now_us: int, timings: Timings) -> Run:
+    """The run after an attempt that nobody took: nothing was done, so nothing is counted. Its own deadline ends it some day."""
+    if run.cancel_us:
+        return replace(run, state=RunState.CANCELED, ended_us=now_us, blocked_on="")
+    not_before_us = now_us + microseconds(timings.expired_backoff_seconds)
+    waits = "the host did not take its last attempt in time"
+    return replace(run, state=RunState.READY, not_before_us=not_before_us, blocked_on=waits)
+
+
 def _tried(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
     tries = run.tries + 1
     if tries >= timings.most_tries:

@@ -3,7 +3,6 @@
 What did not begin waits for the next window, or is over when that comes too late; what runs goes on, or is canceled, as the policy says.
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -13,8 +12,8 @@ from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.decision import closed
 from seawall.controller.records.policies import WindowEnd
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunState, RunWarning
-from seawall.controller.runs.machine import cancel
-from seawall.controller.runs.making import due_at
+from seawall.controller.runs import ready
+from seawall.controller.runs.events import CancelAsked, Moment
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
@@ -88,53 +87,47 @@ class Closing:
 
     async def _one(self, compiled: Compiled, run_id: str, now: datetime) -> None:
         found = await self._executions.store.read(lambda transaction: transaction.runs.run(run_id))
-        if found is None or self._after(compiled, found, now) == found:
+        if found is None or closing(compiled, found, now) is Close.NOTHING:
             return
-        leader = self._lease.current
+        leader, moment = self._lease.current, Moment(self._clock.now_us(), self._timings)
 
         def closure(change: Change) -> Close:
             change.transaction.leadership.check(leader)
             run = change.transaction.runs.run(run_id)
             if run is None or run.state.over:
                 return Close.NOTHING
-            after = self._after(compiled, run, now)
-            execution = change.of_run(run) if run.state is RunState.ACTIVE else None
-            if execution is not None and after.cancel_us and not run.cancel_us:
-                change.save(execution, cancel(replace(execution, run=after), self._clock.now_us(), self._timings))
-            elif execution is None:
-                change.transaction.runs.save_run(run, after)
-            return closing(compiled, run, now)
+            what = closing(compiled, run, now)
+            return what if self._close_one(change, compiled, run, what, now, moment) else Close.NOTHING
 
         done = await self._executions.change(closure)
-        _log.info("policy.window_closed", policy=compiled.policy.name, run_id=run_id, outcome=done.value)
+        if done is not Close.NOTHING:
+            _log.info("policy.window_closed", policy=compiled.policy.name, run_id=run_id, outcome=done.value)
 
-    def _after(self, compiled: Compiled, run: Run, now: datetime) -> Run:
-        """The run as it is once the window has closed on it."""
-        what, now_us = closing(compiled, run, now), self._clock.now_us()
-        if what is Close.WAIT:
-            return self._later(compiled, run, now, now_us)
-        if what is Close.GIVE_UP:
-            return _given_up(compiled, run, now_us)
+    def _close_one(
+        self, change: Change, compiled: Compiled, run: Run, what: Close, now: datetime, moment: Moment
+    ) -> bool:
+        """Whether it changed anything."""
         if what is Close.CANCEL:
             told = RunWarning("WINDOW_ENDED", f"The window of policy {compiled.policy.name} ended while it ran.")
-            return replace(run, cancel_us=now_us, warnings=(*run.warnings, told))
-        return run
+            execution = change.of_run(run)
+            return execution is not None and change.take(execution, CancelAsked(told), moment).after != execution
+        after = run
+        if what is Close.WAIT:
+            after = self._later(compiled, run, now, moment)
+        elif what is Close.GIVE_UP:
+            next_step = "Back the VM up by hand, or give the policy a longer window or catch_up."
+            failure = Failure("WINDOW_ENDED", closed(compiled), next_step, FailureKind.PERMANENT)
+            after = ready.shut_out(run, failure, moment)
+        return change.save_ready(run, after) != run
 
-    def _later(self, compiled: Compiled, run: Run, now: datetime, now_us: int) -> Run:
+    def _later(self, compiled: Compiled, run: Run, now: datetime, moment: Moment) -> Run:
+        """The run as it waits for the next window."""
         stretch = compiled.rules.windows.next_open(now)
-        if stretch is None or run.not_before_us >= now_us + (stretch.start - now) // _MICROSECOND - SECOND_US:
+        if stretch is None or run.not_before_us >= moment.now_us + (stretch.start - now) // _MICROSECOND - SECOND_US:
             return run  # it waits for it already
         opening = compiled.opening_after(run.vm_id, now, compiled.rules.spread_from(datetime_of(run.nominal_us)))
-        start_us = now_us + (opening - now) // _MICROSECOND
-        return due_at(run, start_us, _waits(compiled, opening), self._timings)
-
-
-def _given_up(compiled: Compiled, run: Run, now_us: int) -> Run:
-    """One that never began was missed; one that was tried failed."""
-    state = RunState.FAILED if run.attempt_count else RunState.MISSED
-    next_step = "Back the VM up by hand, or give the policy a longer window or catch_up."
-    failure = Failure("WINDOW_ENDED", closed(compiled), next_step, FailureKind.PERMANENT)
-    return replace(run, state=state, failure=failure, ended_us=now_us, blocked_on="")
+        start_us = moment.now_us + (opening - now) // _MICROSECOND
+        return ready.postponed(run, start_us, _waits(compiled, opening), moment)
 
 
 def _waits(compiled: Compiled, opening: datetime) -> str:

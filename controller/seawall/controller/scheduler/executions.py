@@ -1,4 +1,4 @@
-"""The shell around the state machine: reads a run with an attempt, stores what the machine made of them, wakes their host."""
+"""The shell around the state machine: reads a run with an attempt, stores what the machine made of them, does what it says."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,19 +6,22 @@ from typing import TypeVar
 from seawall.controller.admission.breakers import note_end
 from seawall.controller.errors import FailedPrecondition, NotFound, PermissionDenied
 from seawall.controller.records.runs import Run
-from seawall.controller.runs.machine import Execution, wanted
+from seawall.controller.runs import ready
+from seawall.controller.runs.events import Event, Moment
+from seawall.controller.runs.instructions import Instruction
+from seawall.controller.runs.machine import Execution, Step, step
 from seawall.controller.scheduler.wakes import ENDED, SCHEDULER, Wakes
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 
 T = TypeVar("T")
 
 
 class Change:
-    """One transaction in which executions move. Generations of their hosts grow where their desired sets change."""
+    """One transaction in which executions move. `woken` gathers who is told once it is committed; some tell nobody."""
 
-    def __init__(self, transaction: Transaction, woken: set[str]) -> None:
+    def __init__(self, transaction: Transaction, woken: set[str] | None = None) -> None:
         self.transaction = transaction
-        self._woken = woken
+        self._woken = set() if woken is None else woken
 
     def load(self, attempt_id: str) -> Execution:
         return load(self.transaction, attempt_id)
@@ -27,25 +30,40 @@ class Change:
         """The run with its present attempt."""
         return self.load(run.current_attempt) if run.current_attempt else None
 
-    def save(self, before: Execution, after: Execution) -> Execution:
+    def take(self, before: Execution, event: Event, moment: Moment) -> Step:
+        """The machine's step, stored and carried out; run and attempt as they are now. Raises what the machine raises."""
+        made = step(before, event, moment)
         saved = Execution(
-            self.transaction.runs.save_run(before.run, after.run),
-            self.transaction.runs.save_attempt(before.attempt, after.attempt),
+            self.transaction.runs.save_run(before.run, made.after.run),
+            self.transaction.runs.save_attempt(before.attempt, made.after.attempt),
         )
-        if wanted(before) != wanted(saved):
-            self._wake(after.attempt.host_id)
-        if before.attempt.state.live and not saved.attempt.state.live:
-            note_end(self.transaction, saved)
-        if saved.run.state.over:
+        self._carry_out(saved, made.instructions)
+        return Step(saved, made.instructions)
+
+    def start(self, before: Run, attempt_id: str, host_id: str, db_epoch: int, moment: Moment) -> Execution:
+        """A READY run's next attempt."""
+        run, attempt = ready.assigned(before, attempt_id, host_id, db_epoch, moment)
+        saved = self.transaction.runs.save_run(before, run)
+        self.transaction.runs.add_attempt(attempt)
+        self._wake(host_id)
+        return Execution(saved, attempt)
+
+    def save_ready(self, before: Run, after: Run) -> Run:
+        """What was decided about a run without an attempt."""
+        saved = self.transaction.runs.save_run(before, after)
+        if saved.state.over:
             self._woken.add(ENDED)
         return saved
 
-    def start(self, before: Run, after: Execution) -> Execution:
-        """Stores a first sight of an attempt, just assigned."""
-        run = self.transaction.runs.save_run(before, after.run)
-        self.transaction.runs.add_attempt(after.attempt)
-        self._wake(after.attempt.host_id)
-        return Execution(run, after.attempt)
+    def _carry_out(self, saved: Execution, instructions: frozenset[Instruction]) -> None:
+        if Instruction.WAKE_HOST in instructions:
+            self._wake(saved.attempt.host_id)
+        if Instruction.COUNT_END in instructions:
+            note_end(self.transaction, saved)
+        if Instruction.TELL_WATCHERS in instructions:
+            self._woken.add(ENDED)
+        if Instruction.DROP_POINT in instructions:
+            self.transaction.points.give_up(saved.run.point_id)
 
     def _wake(self, host_id: str) -> None:
         self.transaction.fleet.bump_generation(host_id)

@@ -5,6 +5,8 @@ What is due comes from the wall clock, as people mean it; what is done about it 
 runs makes that harmless. Several nominal times since then become one, the last.
 """
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -12,17 +14,17 @@ import structlog
 
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.decision import Decision, Standing, What, fire
-from seawall.controller.policies.protection import fleet_of
+from seawall.controller.policies.protection import Fleet, fleet_of
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import DueFiring, Policy
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunKind, RunState
-from seawall.controller.records.settings import NOTHING_SAID
+from seawall.controller.records.settings import NO_SETTINGS, NOTHING_SAID, VmSettings
 from seawall.controller.runs.making import due_at, ready_run
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.settings.resolve import resolve
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock, datetime_of
@@ -69,6 +71,8 @@ class Firing:
         self._timings = timings
         self._compiled: dict[str, Compiled] = {}
         self._next: dict[str, _Next] = {}
+        self._fleet: Fleet | None = None
+        """Of the present look alone: all policies that are due in it are fired by one reading of the inventories."""
 
     async def run_once(self) -> None:
         """Raises Unavailable/NOT_LEADER."""
@@ -76,12 +80,14 @@ class Firing:
         policies = await self._executions.store.read(lambda transaction: transaction.policies.policies())
         active = [policy for policy in policies if policy.active]
         self._next = {policy.id: self._next[policy.id] for policy in active if policy.id in self._next}
+        self._fleet = None
         for policy in active:
             try:
                 await self._look(self._of(policy), now)
             except (ValueError, LookupError):
                 # What was checked when it was applied, with the zones of then: the other policies go on.
                 _log.exception("policy.unreadable", policy=policy.name, revision=policy.revision)
+        self._fleet = None
         await self._waiting(now)
 
     def next_due(self) -> datetime | None:
@@ -113,7 +119,9 @@ class Firing:
 
     async def _fire(self, compiled: Compiled, nominal: datetime, now: datetime) -> None:
         spread = compiled.rules.spread_from(nominal)
-        vms = await self._executions.store.read(lambda transaction: fleet_of(transaction).of(compiled.rules))
+        if self._fleet is None:
+            self._fleet = await self._executions.store.read(fleet_of)
+        vms = await asyncio.to_thread(self._fleet.of, compiled.rules)
         excluded = compiled.rules.spec.capture.exclude_disks or ()
         ids = [vm.id for vm in vms if vm.disks_without(excluded)]
         for some in in_batches(ids, SLICE):
@@ -157,34 +165,37 @@ class Firing:
             if not _unchanged(change.transaction, due.compiled.policy):
                 return  # the next look fires it as it is now
             standings = _standings(change.transaction, due)
-            for decision in fire(due.compiled, due.nominal, standings, now, spread=spread):
-                self._apply(change.transaction, due, decision, now)
+            decisions = fire(due.compiled, due.nominal, standings, now, spread=spread)
+            self._apply(change.transaction, due, decisions, now)
 
         await self._executions.change(closure)
 
-    def _apply(self, transaction: Transaction, due: _Due, decision: Decision, now: datetime) -> None:
-        policy, nominal_us = due.compiled.policy, _us(due.nominal)
-        if decision.what is What.WAIT:
-            transaction.policies.put_due(DueFiring(policy.id, decision.vm_id, nominal_us))
-            return
-        transaction.policies.drop_due(policy.id, decision.vm_id)
-        vm = transaction.fleet.vm(decision.vm_id)
-        if vm is None or decision.what is What.NOTHING:
-            return
-        run = self._run(transaction, policy, vm, nominal_us)
-        if decision.start is None:
-            run = _ended(run, decision)
-        elif decision.start > now:
-            start_us = run.created_us + _us(decision.start) - _us(now)
-            run = due_at(run, start_us, _waits_until(due.compiled, decision.start), self._timings)
-        transaction.runs.add_run(run)
+    def _apply(self, transaction: Transaction, due: _Due, decisions: Sequence[Decision], now: datetime) -> None:
+        policy = due.compiled.policy
+        decided = {decision.vm_id: decision for decision in decisions if decision.what is not What.WAIT}
+        for decision in decisions:
+            if decision.what is What.WAIT:
+                transaction.policies.put_due(DueFiring(policy.id, decision.vm_id, _us(due.nominal)))
+        transaction.policies.drop_due_of(policy.id, list(decided))
+        begun = [vm_id for vm_id, decision in decided.items() if decision.what is not What.NOTHING]
+        settings = transaction.settings.of_vms(begun)
+        transaction.runs.add_runs(
+            self._run(due, vm, settings.get(vm.id, NO_SETTINGS), decided[vm.id], now)
+            for vm in transaction.fleet.vms_of(begun)
+        )
 
-    def _run(self, transaction: Transaction, policy: Policy, vm: Vm, nominal_us: int) -> Run:
+    def _run(self, due: _Due, vm: Vm, settings: VmSettings, decision: Decision, now: datetime) -> Run:
+        policy = due.compiled.policy
         ids = (vm.id, vm.name, DEFAULT_TENANT, policy.repository_id)
-        run = ready_run(RunKind.BACKUP, *ids, clock=self._clock, timings=self._timings)
-        said = transaction.settings.of_vm(vm.id).capture
-        spec = resolve(NOTHING_SAID, said, policy.spec.capture, policy.name)
-        return replace(run, point_id=run.id, backup=spec, policy_id=policy.id, nominal_us=nominal_us)
+        made = ready_run(RunKind.BACKUP, *ids, clock=self._clock, timings=self._timings)
+        spec = resolve(NOTHING_SAID, settings.capture, policy.spec.capture, policy.name)
+        run = replace(made, point_id=made.id, backup=spec, policy_id=policy.id, nominal_us=_us(due.nominal))
+        if decision.start is None:
+            return _ended(run, decision)
+        if decision.start > now:
+            start_us = run.created_us + _us(decision.start) - _us(now)
+            return due_at(run, start_us, _waits_until(due.compiled, decision.start), self._timings)
+        return run
 
 
 def _standings(transaction: Transaction, due: _Due) -> list[Standing]:

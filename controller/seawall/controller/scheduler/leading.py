@@ -17,8 +17,9 @@ from dataclasses import replace
 import structlog
 
 from seawall.controller.errors import ControllerError, Unavailable
+from seawall.controller.records.leadership import Leader, LeaseRow, Replica
 from seawall.controller.server.drain import Drain
-from seawall.controller.store import Leader, LeaseRow, Replica, Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock
 

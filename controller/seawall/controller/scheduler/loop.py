@@ -1,4 +1,4 @@
-"""The leader's loop: a tick when something changed, and every few seconds anyway."""
+"""The leader's loop: a tick when something changed, when the next run is due, and every few seconds anyway."""
 
 import asyncio
 
@@ -11,6 +11,8 @@ from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.server.drain import Drain
 
 DEBOUNCE_SECONDS = 0.1
+PAUSE_PER_LOOK = 3.0
+"""Looks take a quarter of the time at most, however large the fleet is and however much changes."""
 
 _log = structlog.get_logger()
 
@@ -28,6 +30,7 @@ async def schedule(tick: Tick, lease: LeaderLease, wakes: Wakes, drain: Drain, i
         except Exception:
             # The top of the loop: whatever it was, the next tick reads everything anew.
             _log.exception("scheduler.tick_failed")
-        await drain.first(wakes.changed(seen, SCHEDULER), interval_seconds)
+        await drain.first(wakes.changed(seen, SCHEDULER), tick.pause_seconds(interval_seconds))
         # One look is enough for all that comes within a moment.
-        await drain.first(asyncio.sleep(DEBOUNCE_SECONDS), DEBOUNCE_SECONDS)
+        rest = min(interval_seconds, max(DEBOUNCE_SECONDS, PAUSE_PER_LOOK * tick.took_seconds))
+        await drain.first(asyncio.sleep(rest), rest)

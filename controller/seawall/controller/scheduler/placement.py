@@ -1,20 +1,24 @@
 """Which READY run starts where, and what each other one waits for. Pure: facts in, plan out.
 
-Order: class (restores, then what an operator asked for, then what a policy fired, then maintenance); within a class the tenant that holds
-least for its weight; within a tenant the run that is latest for its objective. Nothing looks at a VM's size, so no large one starves.
+Order: class (restores, then what an operator asked for, then what a policy fired); within a class the tenant that holds least for its
+weight; within a tenant the run that is latest for its objective. Nothing looks at a VM's size, so no large one starves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from seawall.controller.admission.candidates import rank
+from seawall.controller.admission.candidates import AdmissionClass, Candidate, unable, unreachable_host
 from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.fairness import Queue
 from seawall.controller.admission.gates import BlockedOn, Gates
+from seawall.controller.admission.lines import Lines, lines_of
 from seawall.controller.records.runs import Run
 
 HOLD_AFTER_US = 15 * 60 * 1_000_000
 """A run that waits for so long on limits keeps its place in all of them: else one that needs two scarce things might never find both."""
+
+Able = Mapping[AdmissionClass, Mapping[str, Sequence[Sequence[Candidate]]]]
+"""Class -> tenant -> its lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +35,64 @@ class Plan:
     waiting: Mapping[str, BlockedOn]
 
 
-def plan(ready: Sequence[Run], facts: FleetFacts) -> Plan:
+def plan(ready: Iterable[Run], facts: FleetFacts) -> Plan:
     """Deterministic: the same facts, whatever the order of the runs, give the same plan."""
-    ranked, gates = rank(ready, facts), Gates(facts)
-    runs = {run.id: run for run in ready}
+    return plan_lines(lines_of(ready, facts), facts)
+
+
+def plan_lines(lines: Lines, facts: FleetFacts) -> Plan:
+    """The same, of runs that stand in line already: as `lines_of` these facts would put them."""
+    able, waiting = _sorted_out(lines, facts)
+    gates, held = Gates(facts), dict(facts.held_by_tenant)
     placements: list[Placement] = []
-    waiting = ranked.unable
     long_ago_us = facts.now_us - HOLD_AFTER_US
-    queue = Queue(ranked.able, facts.held_by_tenant, facts.caps)
-    for candidate in queue:
-        blocked = gates.admit(candidate, hold=candidate.restore or candidate.due_us <= long_ago_us)
-        if blocked is None:
-            placements.append(Placement(runs[candidate.run_id], candidate.host_id))
-            queue.placed(candidate)
-        else:
-            waiting[candidate.run_id] = blocked
+    for admission in sorted(able):
+        queue = Queue(able[admission], held, facts.caps, facts.now_us)
+        for candidate in queue:
+            full = gates.whole(candidate.restore)
+            if full is not None:
+                # Nobody after it passes either, as restores come first: nothing else need be looked at.
+                _tell_the_rest(able[admission], placements, waiting, full)
+                break
+            blocked = gates.admit(candidate, hold=candidate.restore or candidate.due_us <= long_ago_us)
+            if blocked is None:
+                placements.append(Placement(candidate.run, candidate.host_id))
+                queue.placed(candidate)
+            else:
+                waiting[candidate.run_id] = blocked
     return Plan(tuple(placements), waiting)
 
 
-def why_waiting(run: Run, ready: Iterable[Run], facts: FleetFacts) -> BlockedOn | None:
+def why_waiting(run: Run, lines: Lines, facts: FleetFacts) -> BlockedOn | None:
     """What one run waits for now; None: it would start."""
-    return plan(list(ready), facts).waiting.get(run.id)
+    return plan_lines(lines, facts).waiting.get(run.id)
+
+
+def _sorted_out(lines: Lines, facts: FleetFacts) -> tuple[Able, dict[str, BlockedOn]]:
+    """Those that could run, and why the others could not, whatever is free."""
+    unreachable = {host_id: why for host_id in facts.hosts if (why := unreachable_host(facts, host_id)) is not None}
+    reachable = facts.hosts.keys() - unreachable.keys()
+    able: dict[AdmissionClass, dict[str, list[Sequence[Candidate]]]] = {}
+    waiting: dict[str, BlockedOn] = {}
+    for key, line in lines.of.items():
+        fit = [each for each in line if each.present and each.host_id in reachable]
+        if fit:
+            able.setdefault(key.admission, {}).setdefault(key.tenant, []).append(fit)
+        if len(fit) < len(line):
+            others = (each for each in line if not (each.present and each.host_id in reachable))
+            waiting |= {each.run_id: unable(each, facts, unreachable) for each in others}
+    return able, waiting
+
+
+def _tell_the_rest(
+    tenants: Mapping[str, Sequence[Sequence[Candidate]]],
+    placements: Sequence[Placement],
+    waiting: dict[str, BlockedOn],
+    full: BlockedOn,
+) -> None:
+    """All of the class that were neither placed nor told."""
+    placed = {placement.run.id for placement in placements}
+    for lines in tenants.values():
+        for line in lines:
+            rest = [each.run_id for each in line if each.run_id not in waiting and each.run_id not in placed]
+            waiting.update(dict.fromkeys(rest, full))

@@ -3,24 +3,27 @@ changed, however large the fleet is (admission/mirror.py)."""
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import structlog
 
 from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.gates import BlockedOn
+from seawall.controller.admission.lines import Lines
 from seawall.controller.admission.mirror import FleetMirror, Sight
 from seawall.controller.records.fleet import Session
 from seawall.controller.records.limits import Service
 from seawall.controller.records.runs import Attempt, AttemptState, Run, RunState
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.runs.machine import Execution, assign, fence_off, lose, overdue, overdue_waiting
+from seawall.controller.runs import ready as waiting_runs
+from seawall.controller.runs.events import Moment, TimePassed
+from seawall.controller.runs.machine import Execution, may_change, step
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
-from seawall.controller.scheduler.placement import Placement, plan
-from seawall.controller.store import Transaction
+from seawall.controller.scheduler.placement import Placement, plan_lines
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import SECOND_US, Timings, microseconds
 from seawall.repository.batches import in_batches
 
@@ -30,15 +33,6 @@ MOST_TOLD = 200
 """Sentences of runs that wait, written in one tick; the others follow in the next ones."""
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Around:
-    """What decides about a live attempt besides itself."""
-
-    db_epoch: int
-    session: Session | None
-    seen_elsewhere: bool
 
 
 class Tick:
@@ -52,24 +46,46 @@ class Tick:
         timings: Timings,
         rng: random.Random,
         mirror: FleetMirror | None = None,
+        may_start: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_start`: whether the database takes what a start has to write down."""
         self._executions = executions
         self._lease = lease
         self._clock = clock
         self._timings = timings
         self._random = rng
         self._mirror = mirror or FleetMirror()
+        self._may_start = may_start
         self._looked_us = self._awake_us = clock.started_us
+        self._next_due_us = 0
+        self.took_seconds = 0.0
+        """The last `run_once`."""
 
     async def run_once(self) -> None:
+        begun, self._next_due_us = self._clock.monotonic_seconds(), 0
+        try:
+            await self._step()
+        finally:
+            self.took_seconds = self._clock.monotonic_seconds() - begun
+
+    async def _step(self) -> None:
         now_us = self._clock.now_us()
         sight, overdue_ids = await self._look(now_us)
         for attempt_id in overdue_ids:
             await self._settle(attempt_id, now_us)
         if overdue_ids:
             sight, _ = await self._look(now_us)
-        await self._end_waiting(sight.ready, now_us)
-        await self._place([run for run in sight.ready if now_us < run.deadline_us], sight.facts, now_us)
+        late = [run.id for run in sight.ready if now_us >= run.deadline_us]
+        await self._end_waiting(late, now_us)
+        if self._may_start():
+            await self._place(sight.lines.without(late) if late else sight.lines, sight.facts, now_us)
+        self._next_due_us = sight.next_due_us
+
+    def pause_seconds(self, longest: float) -> float:
+        """Until the next regular look: when the next waiting run is due, as the last look saw it, or after the longest pause."""
+        if not self._next_due_us:
+            return longest
+        return min(longest, max(0.0, (self._next_due_us - self._clock.now_us()) / SECOND_US))
 
     def notice_a_gap(self) -> None:
         """Before each regular step. A controller that was stopped is like one that starts: what seems late had nobody to tell."""
@@ -95,71 +111,68 @@ class Tick:
         changed = []
         for attempt in sight.attempts:
             session = sessions.get(attempt.host_id)
-            if not (attempt.run_id in late or _suspect(attempt, session, db_epoch, now_us)):
+            online = _online(session, now_us)
+            if not (attempt.run_id in late or may_change(attempt, db_epoch, online, now_us)):
                 continue
             run = transaction.runs.run(attempt.run_id)
             if run is not None:
                 execution = Execution(run, attempt)
-                around = _Around(db_epoch, session, _elsewhere(transaction, execution))
-                if self._after(execution, around, now_us, 0.0).attempt != attempt:
+                event = self._passed(transaction, execution, db_epoch, online, now_us)
+                if step(execution, event, Moment(now_us, self._timings)).after.attempt != attempt:
                     changed.append(attempt.id)
         return changed
 
     async def _settle(self, attempt_id: str, now_us: int) -> None:
-        leader, jitter = self._lease.current, self._random.random()
+        leader, moment = self._lease.current, Moment(now_us, self._timings, self._random.random())
 
         def closure(change: Change) -> Execution:
             transaction = change.transaction
             transaction.leadership.check(leader)
             before = change.load(attempt_id)
-            session = transaction.fleet.session(before.attempt.host_id)
-            around = _Around(transaction.leadership.db_epoch(), session, _elsewhere(transaction, before))
-            return change.save(before, self._after(before, around, now_us, jitter))
+            online = _online(transaction.fleet.session(before.attempt.host_id), now_us)
+            event = self._passed(transaction, before, transaction.leadership.db_epoch(), online, now_us)
+            return change.take(before, event, moment).after
 
         after = await self._executions.change(closure)
         _log.info("attempt.overdue", attempt_id=attempt_id, run_id=after.run.id, state=after.attempt.state.value)
 
-    def _after(self, execution: Execution, around: _Around, now_us: int, jitter: float) -> Execution:
+    def _passed(
+        self, transaction: Transaction, execution: Execution, db_epoch: int, online: bool, now_us: int
+    ) -> TimePassed:
         """After a start of the controller, or a long stop, nothing expires for a while: the hosts could not reach it."""
-        if execution.attempt.db_epoch != around.db_epoch:
-            return fence_off(execution, now_us, self._timings, jitter)
-        if self._starting(now_us):
-            return execution
-        lost_before = execution.attempt.state is AttemptState.LOST
-        if around.session is None or around.session.lease_until_us <= now_us:
-            execution = lose(execution, now_us, self._timings)
-        return overdue(execution, now_us, self._timings, jitter, lost_before and around.seen_elsewhere)
+        return TimePassed(db_epoch, online, _elsewhere(transaction, execution), grace=self._starting(now_us))
 
-    async def _end_waiting(self, ready: Sequence[Run], now_us: int) -> None:
+    async def _end_waiting(self, late: Sequence[str], now_us: int) -> None:
         """Runs that found no place in time. Not soon after a start: their hosts could not reach this controller."""
-        late = [run.id for run in ready if now_us >= run.deadline_us]
         if self._starting(now_us) or not late:
             return
-        leader = self._lease.current
+        leader, moment = self._lease.current, Moment(now_us, self._timings)
 
         def closure(change: Change) -> None:
             change.transaction.leadership.check(leader)
             for run in change.transaction.runs.runs_of(late):
-                change.transaction.runs.save_run(run, overdue_waiting(run, now_us))
+                change.save_ready(run, waiting_runs.overdue(run, moment))
 
         await self._executions.change(closure)
 
     def _starting(self, now_us: int) -> bool:
         return now_us < self._awake_us + microseconds(self._timings.failover_grace_seconds)
 
-    async def _place(self, ready: Sequence[Run], facts: FleetFacts, now_us: int) -> None:
-        # Tens of milliseconds for a large fleet: agents are answered meanwhile.
-        made = await asyncio.to_thread(plan, ready, facts)
+    async def _place(self, lines: Lines, facts: FleetFacts, now_us: int) -> None:
+        # Ten milliseconds and more for a large fleet: agents are answered meanwhile.
+        made = await asyncio.to_thread(plan_lines, lines, facts)
         for some in in_batches(made.placements, MOST_STARTED):
             await self._start(some, now_us)
-        sentences = {run.id: run.blocked_on for run in ready}
-        untold = [run_id for run_id, why in made.waiting.items() if sentences[run_id] != why.sentence][:MOST_TOLD]
-        if untold:
-            told = {run_id: made.waiting[run_id] for run_id in untold}
-            await self._executions.change(lambda change: _tell(change, told), schedule=len(untold) == MOST_TOLD)
+        waiting = made.waiting
+        every = (each.run for line in lines.of.values() for each in line)
+        untold = (run.id for run in every if run.id in waiting and waiting[run.id].sentence != run.blocked_on)
+        told = {run_id: waiting[run_id] for run_id in islice(untold, MOST_TOLD)}
+        if told:
+            await self._executions.change(lambda change: _tell(change, told), schedule=len(told) == MOST_TOLD)
 
     async def _start(self, placements: Sequence[Placement], now_us: int) -> None:
         leader, attempt_ids = self._lease.current, [uuid7(self._clock) for _ in placements]
+        moment = Moment(now_us, self._timings)
 
         def closure(change: Change) -> list[Attempt]:
             change.transaction.leadership.check(leader)
@@ -168,8 +181,7 @@ class Tick:
             for placement, attempt_id in zip(placements, attempt_ids, strict=True):
                 run = _still(change.transaction, placement, now_us)
                 if run is not None:
-                    execution = assign(run, attempt_id, placement.host_id, epoch, now_us, self._timings)
-                    begun.append(change.start(run, execution).attempt)
+                    begun.append(change.start(run, attempt_id, placement.host_id, epoch, moment).attempt)
             return begun
 
         for attempt in await self._executions.change(closure):
@@ -182,17 +194,8 @@ class Tick:
             )
 
 
-def _suspect(attempt: Attempt, session: Session | None, db_epoch: int, now_us: int) -> bool:
-    """Whether time may change the attempt: what is not suspect is not looked at closer. The machine decides."""
-    if attempt.state is AttemptState.PUBLISHING:
-        return False
-    return (
-        attempt.state is AttemptState.LOST
-        or attempt.db_epoch != db_epoch
-        or attempt.phase_deadline_us <= now_us
-        or session is None
-        or session.lease_until_us <= now_us
-    )
+def _online(session: Session | None, now_us: int) -> bool:
+    return session is not None and session.lease_until_us > now_us
 
 
 def _still(transaction: Transaction, placement: Placement, now_us: int) -> Run | None:
@@ -212,8 +215,7 @@ def _still(transaction: Transaction, placement: Placement, now_us: int) -> Run |
 
 def _tell(change: Change, waiting: Mapping[str, BlockedOn]) -> None:
     for run in change.transaction.runs.runs_of(list(waiting)):
-        if run.state is RunState.READY:
-            change.transaction.runs.save_run(run, replace(run, blocked_on=waiting[run.id].sentence))
+        change.save_ready(run, waiting_runs.told_why(run, waiting[run.id].sentence))
 
 
 def _elsewhere(transaction: Transaction, execution: Execution) -> bool:

@@ -40,7 +40,6 @@ OPTIONS: list[tuple[str, int]] = [
 class BoundPorts:
     operator: int
     agent: int
-    """0: not open, as another controller leads. Agents that are given several addresses find the leader's, the only open one."""
 
 
 class Servers:
@@ -75,19 +74,6 @@ class Servers:
         await self.agent.start()
         await self.ready(True)
         return ports
-
-    async def start_operator(self) -> int:
-        """This one alone; its port. Raises Unavailable/PORT_IN_USE."""
-        port = self._bind_operator()
-        await self.operator.start()
-        await self.ready(True)
-        return port
-
-    async def start_agent(self) -> int:
-        """The other one, later; its port. Raises Unavailable/PORT_IN_USE."""
-        port = self._bind_agent()
-        await self.agent.start()
-        return port
 
     async def ready(self, ready: bool) -> None:
         """What health says. After `stop` it stays NOT_SERVING."""

@@ -1,4 +1,4 @@
-"""What a controller that does not lead answers: reads of the database, and hosts that enrol. For the rest it names the leader."""
+"""What a controller that does not lead answers: what asks the database alone, and hosts that enrol. For the rest it names the leader."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +13,9 @@ EVERYWHERE = ("/seawall.api.v1.EnrollService/", "/grpc.health.v1.Health/")
 READS = ("Get", "List", "Watch", "Explain", "Preview")
 """Beginnings of methods that change nothing and ask nobody but the database."""
 
+OF_THE_LEADER = ("AcceptAttempt", "Lookup", "SealPack", "PackStored", "SealHandIn", "GetReadUrls", "CompleteAttempt")
+"""What a worker asks of an open repository: its index, its keys, the order of publications. All else that agents ask is in the database."""
+
 
 def leader_only(lease: LeaderLease) -> Interceptor:
     """Raises Unavailable/NOT_LEADER with the leader's addresses."""
@@ -20,6 +23,18 @@ def leader_only(lease: LeaderLease) -> Interceptor:
     @asynccontextmanager
     async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
         if not method.startswith(EVERYWHERE) and not method.rpartition("/")[2].startswith(READS):
+            lease.require()
+        yield
+
+    return AroundInterceptor(around)
+
+
+def repository_of_leader(lease: LeaderLease) -> Interceptor:
+    """For the agent port. Raises Unavailable/NOT_LEADER with the leader's addresses: the worker goes there."""
+
+    @asynccontextmanager
+    async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
+        if method.rpartition("/")[2] in OF_THE_LEADER:
             lease.require()
         yield
 

@@ -28,10 +28,12 @@ from seawall.controller.services.convert_agent import (
     read_url,
 )
 from seawall.controller.services.convert_fleet import vm_of
+from seawall.controller.services.convert_moves import departures_of
 from seawall.controller.services.convert_runs import failure_of, progress_of, warnings_of
 from seawall.controller.services.convert_time import duration, seconds_of, timestamp
+from seawall.controller.services.heartbeats import Traffic
 from seawall.controller.services.inventory import Inventories
-from seawall.controller.services.sessions import Desired, Greeting, Sessions, Traffic
+from seawall.controller.services.sessions import Desired, Greeting, Sessions
 from seawall.controller.services.transfers import Transfers
 from seawall.controller.text import printable
 from seawall.controller.timings import Timings
@@ -212,7 +214,10 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             raise InvalidArgument("TOO_MANY_VMS", f"At most {MOST_VMS} VMs a page.")
         agent_id, now_us = agent_id_of(context), self._clock.now_us()
         vms = [vm_of(each, agent_id, now_us) for each in request.vms]
-        await self._inventories.report(agent_id, request.session_id, request.revision, request.page, request.last, vms)
+        left_us = departures_of(request.departures, now_us)
+        await self._inventories.report(
+            agent_id, request.session_id, request.revision, request.page, request.last, vms, left_us
+        )
         return agent_pb2.ReportInventoryResponse()
 
     async def RenewCertificate(

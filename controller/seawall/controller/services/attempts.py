@@ -1,21 +1,21 @@
 """The life of an attempt as its agent drives it: accept, fail, complete. No wire types here."""
 
 import random
-from dataclasses import replace
 
 import structlog
 
 from seawall.controller.publishing.handin import HandIn
 from seawall.controller.publishing.publisher import AttemptKey, Completion, Publisher
 from seawall.controller.records.runs import Failure, Progress, RunKind, RunWarning
-from seawall.controller.runs.machine import Execution, accept, fail, finish_restore
+from seawall.controller.runs.events import Accepted, AgentFailed, Moment, RestoreHandedIn
+from seawall.controller.runs.machine import Execution, step
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions, load_owned
 from seawall.controller.scheduler.wakes import ENDED
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.grants import BackupAccess, Grants, RestoreAccess
 from seawall.controller.services.sessions import require_session
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 
 _log = structlog.get_logger()
@@ -55,16 +55,14 @@ class Attempts:
 
     def _acceptable(self, transaction: Transaction, key: AttemptKey, session_id: str) -> Execution:
         before = owned(transaction, key, session_id)
-        accept(before, session_id, self._clock.now_us(), self._timings)
+        step(before, Accepted(session_id), self._now())
         return before
 
     async def _accepted(self, key: AttemptKey, session_id: str, parent_point_id: str) -> None:
-        now_us = self._clock.now_us()
+        moment = self._now()
 
         def closure(change: Change) -> None:
-            before = owned(change.transaction, key, session_id)
-            after = accept(before, session_id, now_us, self._timings)
-            change.save(before, replace(after, attempt=replace(after.attempt, parent_point_id=parent_point_id)))
+            change.take(owned(change.transaction, key, session_id), Accepted(session_id, parent_point_id), moment)
 
         await self._executions.change(closure)
         _log.info("attempt.accepted", attempt_id=key.attempt_id, host=key.host_id, parent=parent_point_id)
@@ -72,13 +70,13 @@ class Attempts:
     async def fail(
         self, key: AttemptKey, session_id: str, failure: Failure, canceled: bool, progress: Progress | None
     ) -> None:
-        now_us, jitter = self._clock.now_us(), self._random.random()
+        moment = self._now()
 
         def closure(change: Change) -> Execution:
             before = owned(change.transaction, key, session_id)
-            after = change.save(before, fail(before, failure, canceled, now_us, self._timings, jitter))
-            _keep(change.transaction, key.attempt_id, progress, now_us)
-            return after
+            made = change.take(before, AgentFailed(failure, canceled), moment)
+            _keep(change.transaction, key.attempt_id, progress, moment.now_us)
+            return made.after
 
         after = await self._executions.change(closure)
         _log.info(
@@ -110,18 +108,21 @@ class Attempts:
         self, key: AttemptKey, session_id: str, warnings: tuple[RunWarning, ...], vm_id: str, progress: Progress | None
     ) -> str:
         """The id of the point that was restored."""
-        now_us = self._clock.now_us()
+        moment = self._now()
 
         def closure(change: Change) -> Execution:
             before = owned(change.transaction, key, session_id)
-            twin = _twin(change.transaction, vm_id, key.host_id, now_us)
-            after = change.save(before, finish_restore(before, (*warnings, *twin), vm_id, now_us))
-            _keep(change.transaction, key.attempt_id, progress, now_us)
-            return after
+            twin = _twin(change.transaction, vm_id, key.host_id, moment.now_us)
+            made = change.take(before, RestoreHandedIn((*warnings, *twin), vm_id), moment)
+            _keep(change.transaction, key.attempt_id, progress, moment.now_us)
+            return made.after
 
         after = await self._executions.change(closure)
         _log.info("restore.done", run_id=after.run.id, attempt_id=key.attempt_id, host=key.host_id, vm_id=vm_id)
         return after.run.point_id
+
+    def _now(self) -> Moment:
+        return Moment(self._clock.now_us(), self._timings, self._random.random())
 
 
 def owned(transaction: Transaction, key: AttemptKey, session_id: str) -> Execution:

@@ -10,16 +10,19 @@ from seawall.api.v1 import operator_pb2, operator_pb2_grpc, resources_pb2
 from seawall.controller.policies.protection import all_page, unprotected_page
 from seawall.controller.repositories.add import Addition, RepositoryAdder
 from seawall.controller.repositories.health import StoreHealth
+from seawall.controller.repositories.probing import RepositoryProber
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.wakes import ENDED, RETENTION
 from seawall.controller.services.blocking import Blocking
-from seawall.controller.services.convert_catalogue import point_message, repository_message
+from seawall.controller.services.convert_catalogue import point_message, probed_message, repository_message
 from seawall.controller.services.convert_fleet import host_message, vm_message
+from seawall.controller.services.convert_moves import moved_message
 from seawall.controller.services.convert_runs import restore_of, run_message
 from seawall.controller.services.convert_settings import command_of, settings_of
 from seawall.controller.services.forgetting import Forgetting
 from seawall.controller.services.holding import Holding
 from seawall.controller.services.jobs import JobOrders
+from seawall.controller.services.moved import Moved
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
@@ -34,8 +37,9 @@ from seawall.controller.services.views import (
     run_views,
     vm_views,
 )
-from seawall.controller.services.watching import Watching
-from seawall.controller.store import Transaction
+from seawall.controller.services.watching_all import Watches
+from seawall.controller.store.transaction import Transaction
+from seawall.controller.vitals.vitals import Vitals
 from seawall.repository.store.location import S3Credentials
 
 Context = aio.ServicerContext[Any, Any]
@@ -50,32 +54,41 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         executions: Executions,
         orders: Orders,
         once: Once,
-        watching: Watching,
+        watches: Watches,
         adder: RepositoryAdder,
+        prober: RepositoryProber,
         health: StoreHealth,
         blocking: Blocking,
         forgetting: Forgetting,
         holding: Holding,
         jobs: JobOrders,
+        moved: Moved,
+        vitals: Vitals,
         version: str,
     ) -> None:
         self._executions = executions
         self._orders = orders
         self._once = once
-        self._watching = watching
+        self._watches = watches
         self._adder = adder
+        self._prober = prober
         self._health = health
         self._blocking = blocking
         self._forgetting = forgetting
         self._holding = holding
         self._jobs = jobs
+        self._moved = moved
+        self._vitals = vitals
         self._version = version
 
     async def GetStatus(
         self, request: operator_pb2.GetStatusRequest, context: Context
     ) -> operator_pb2.GetStatusResponse:
         now_us = self._orders.clock.now_us()
-        return await self._read(lambda transaction: status_message(transaction, now_us, self._version))
+        answer = await self._read(lambda transaction: status_message(transaction, now_us, self._version))
+        answer.troubles.extend(self._vitals.sentences())
+        answer.loop_lag_ms = round(self._vitals.loop_lag_seconds * 1000)
+        return answer
 
     async def ListHosts(
         self, request: operator_pb2.ListHostsRequest, context: Context
@@ -128,6 +141,28 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
 
         return await self._read(closure)
 
+    async def ConfirmMove(
+        self, request: operator_pb2.ConfirmMoveRequest, context: Context
+    ) -> operator_pb2.ConfirmMoveResponse:
+        vm_id = request.vm
+        if not request.plan_only:
+            vm_id = await self._executions.change(
+                lambda change: self._once.within(
+                    change.transaction,
+                    "ConfirmMove",
+                    request.request_id,
+                    lambda: self._moved.confirm(change.transaction, request.vm, request.host),
+                )
+            )
+
+        def closure(transaction: Transaction) -> operator_pb2.ConfirmMoveResponse:
+            vm = self._moved.found(transaction, vm_id, request.host)
+            (view,) = vm_views(transaction, [vm])
+            standings = self._moved.standings(transaction, vm)
+            return moved_message(view, standings, self._moved.claimed_by(transaction, vm))
+
+        return await self._read(closure)
+
     async def StartBackup(
         self, request: operator_pb2.StartBackupRequest, context: Context
     ) -> operator_pb2.StartBackupResponse:
@@ -172,7 +207,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
 
     async def GetRun(self, request: operator_pb2.GetRunRequest, context: Context) -> operator_pb2.GetRunResponse:
         def closure(transaction: Transaction) -> operator_pb2.GetRunResponse:
-            (view,) = run_views(transaction, [find_run(transaction, request.run)])
+            (view,) = run_views(transaction, [find_run(transaction, request.run)], self._watches.history)
             return operator_pb2.GetRunResponse(run=run_message(view))
 
         return await self._read(closure)
@@ -191,7 +226,12 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     async def WatchRuns(
         self, request: operator_pb2.WatchRunsRequest, context: Context
     ) -> AsyncIterator[operator_pb2.WatchRunsResponse]:
-        async for view in self._watching.watch(request.runs):
+        if request.all:
+            async for told in self._watches.every.watch(request.vm, request.resume_token):
+                run = run_message(told.view) if told.view else None
+                yield operator_pb2.WatchRunsResponse(run=run, snapshot=told.snapshot, resume_token=told.resume_token)
+            return
+        async for view in self._watches.named.watch(request.runs):
             yield operator_pb2.WatchRunsResponse(run=run_message(view))
 
     async def ListPoints(
@@ -315,6 +355,13 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
                 repository=self._repository(transaction, request.repository)
             )
         )
+
+    async def ProbeRepository(
+        self, request: operator_pb2.ProbeRepositoryRequest, context: Context
+    ) -> operator_pb2.ProbeRepositoryResponse:
+        record = await self._read(lambda transaction: find_repository(transaction, request.repository))
+        found = None if request.plan_only else await self._blocking.run(lambda: self._prober.probe(record))
+        return await self._read(lambda transaction: probed_message(self._repository(transaction, record.id), found))
 
     async def _read(self, closure: Callable[[Transaction], T]) -> T:
         return await self._executions.store.read(closure)

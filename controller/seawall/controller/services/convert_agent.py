@@ -74,6 +74,7 @@ def _backup_grant(access: BackupAccess) -> agent_pb2.BackupGrant:
         scratch_ends=access.scratch_ends,
         group_id=access.spec.group_id,
         group_vm_ids=access.spec.group,
+        packs_without_md5=opened.packs_without_md5,
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from seawall.api.v1 import resources_pb2
+from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.records.catalogue import PointDisk
 from seawall.controller.records.policies import Hold
 from seawall.controller.records.runs import ReadMethod
@@ -10,6 +10,7 @@ from seawall.controller.services.convert_runs import READ_METHOD, read_method_of
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import PointView, RepositoryView
 from seawall.controller.text import printable, sentence
+from seawall.repository.store.survey import WOULD_DO, Survey
 
 
 def point_message(view: PointView) -> resources_pb2.Point:
@@ -105,6 +106,7 @@ def repository_message(view: RepositoryView, trouble: str) -> resources_pb2.Repo
             checks_content_md5=found.checks_content_md5,
             presigned_requires_condition=found.presigned_requires_condition,
             warnings=found.warnings,
+            takes_bare_put=found.takes_bare_put,
         ),
         created_at=timestamp(record.created_us),
         point_count=view.totals.points,
@@ -112,4 +114,27 @@ def repository_message(view: RepositoryView, trouble: str) -> resources_pb2.Repo
         stored_bytes=view.totals.stored_bytes,
         chunk_size=f"{record.chunk_nominal_bytes // 1024}KiB",
         trouble=printable(trouble),
+    )
+
+
+def probed_message(repository: resources_pb2.Repository, found: Survey | None) -> operator_pb2.ProbeRepositoryResponse:
+    """None: nothing was tried, only told."""
+    if found is None:
+        return operator_pb2.ProbeRepositoryResponse(repository=repository, would_do=WOULD_DO)
+    return operator_pb2.ProbeRepositoryResponse(
+        repository=repository,
+        answers=[
+            operator_pb2.StoreAnswer(question=one.question, good=one.good, says=printable(one.says))
+            for one in found.answers
+        ],
+        speeds=[
+            operator_pb2.StoreSpeed(
+                request=one.request,
+                size_bytes=one.size_bytes,
+                count=one.count,
+                median_ms=one.median_ms,
+                slowest_ms=one.slowest_ms,
+            )
+            for one in found.speeds
+        ],
     )

@@ -10,7 +10,7 @@ from seawall.controller.forgetting.retention import Policy
 from seawall.controller.services.convert_catalogue import point_message
 from seawall.controller.services.paging import LARGEST_BYTES
 from seawall.controller.services.views import point_views
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 
 _KEEP = {True: resources_pb2.VERDICT_KIND_KEEP, False: resources_pb2.VERDICT_KIND_DELETE}
 

@@ -18,6 +18,7 @@ from seawall.controller.records.runs import (
     RestoreSpec,
     RunWarning,
 )
+from seawall.controller.runs.eta import EtaBand
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import RunView
 from seawall.controller.text import printable, sentence
@@ -65,11 +66,11 @@ def _attempt(attempt: Attempt, view: RunView) -> resources_pb2.Attempt:
         failure=_failure(attempt.failure),
         created_at=timestamp(attempt.created_us),
         ended_at=timestamp(attempt.ended_us),
-        progress=_progress(attempt.id, view.progress.get(attempt.id)),
+        progress=_progress(attempt.id, view.progress.get(attempt.id), view.bands.get(attempt.id)),
     )
 
 
-def _progress(attempt_id: str, progress: Progress | None) -> resources_pb2.AttemptProgress | None:
+def _progress(attempt_id: str, progress: Progress | None, band: EtaBand | None) -> resources_pb2.AttemptProgress | None:
     if progress is None:
         return None
     return resources_pb2.AttemptProgress(
@@ -85,6 +86,8 @@ def _progress(attempt_id: str, progress: Progress | None) -> resources_pb2.Attem
         notes=progress.notes,
         held_back_ms=progress.held_back_ms,
         frozen_ms=progress.frozen_ms,
+        eta_low_seconds=band.low if band else 0,
+        eta_high_seconds=band.high if band else 0,
     )
 
 

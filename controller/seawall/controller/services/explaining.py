@@ -2,7 +2,7 @@
 
 from seawall.api.v1 import limits_pb2
 from seawall.controller.admission.advice import read_sentences, to_go_faster, to_start
-from seawall.controller.admission.candidates import AdmissionClass, class_of, rank
+from seawall.controller.admission.candidates import AdmissionClass, Candidate, class_of
 from seawall.controller.admission.facts import FleetFacts, Occupied
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.admission.mirror import FleetMirror, Sight
@@ -14,14 +14,13 @@ from seawall.controller.services.convert_limits import blocked_message, holder_m
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.naming import find_run
 from seawall.controller.services.views import RunView, run_views
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.clock import Clock
 
 CLASSES = {
     AdmissionClass.RESTORE: "restore",
     AdmissionClass.AD_HOC: "ad hoc",
     AdmissionClass.SCHEDULED: "scheduled",
-    AdmissionClass.MAINTENANCE: "maintenance",
 }
 MOST_HOLDERS = 100
 
@@ -55,7 +54,7 @@ class Explaining:
             # A pause after a failure, or a policy's spread: nothing of admission is waited for yet.
             answer.blocked_on.sentence = run.blocked_on
             return answer
-        blocked = why_waiting(run, sight.ready, sight.facts)
+        blocked = why_waiting(run, sight.lines, sight.facts)
         if blocked is None:
             return answer
         holders = _holders(sight.facts, blocked)
@@ -103,12 +102,14 @@ def _holders(facts: FleetFacts, blocked: BlockedOn) -> list[Occupied]:
 
 def _place_in_line(run: Run, sight: Sight) -> tuple[int, float]:
     """(how many candidates come before it, its lateness). Turns among tenants are left out of account."""
-    ranked = rank(sight.ready, sight.facts).able
-    everybody = sorted(
-        (admission, candidate) for admission, some in ranked.items() for found in some.values() for candidate in found
-    )
-    for position, (_, candidate) in enumerate(everybody):
-        if candidate.run_id == run.id:
-            lateness = -candidate.earliness
-            return position, lateness if lateness != float("inf") else 0.0
-    return 0, 0.0
+    now_us = sight.facts.now_us
+
+    def urgency(candidate: Candidate) -> tuple[int, float, int, str]:
+        return candidate.admission, -candidate.lateness(now_us), candidate.created_us, candidate.run_id
+
+    everybody = [each for line in sight.lines.of.values() for each in line]
+    own = next((each for each in everybody if each.run_id == run.id), None)
+    if own is None:
+        return 0, 0.0
+    lateness, mine = own.lateness(now_us), urgency(own)
+    return sum(urgency(each) < mine for each in everybody), lateness if lateness != float("inf") else 0.0

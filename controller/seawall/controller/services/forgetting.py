@@ -14,7 +14,7 @@ from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.convert_forgetting import fitted, policy_of, reclaim_message, verdict_messages
 from seawall.controller.services.naming import find_point, find_repository, find_vm
 from seawall.controller.services.once import Once
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.clock import Clock
 
 MOST_POINTS = 1000

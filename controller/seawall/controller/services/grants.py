@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from seawall.controller.errors import DataLoss, FailedPrecondition, NotFound
+from seawall.controller.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
+from seawall.controller.moving.belief import Belief
 from seawall.controller.publishing.unusable import MOST_BYTES, doubtful_packs, unusable_slots, wire_bytes
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.maintenance import Pin, PinKind
@@ -13,7 +14,8 @@ from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.controller.store import Store, Transaction
+from seawall.controller.services.moved import Moved, terms_of
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
@@ -72,6 +74,7 @@ class Grants:
         self._repositories = repositories
         self._clock = clock
         self._timings = timings
+        self._moved = Moved(clock, terms_of(timings))
 
     def backup(self, run: Run, host_id: str) -> BackupAccess:
         repository = self._repositories.open(run.repository_id)
@@ -102,12 +105,19 @@ class Grants:
 
     def _parent(self, repository: OpenedRepository, run: Run, host_id: str) -> tuple[PointAccess | None, str]:
         """The newest point, or none and why. Without one the backup reads everything, and Lookup spares the upload."""
-        newest, host_name = self._store.read_now(lambda transaction: _newest(transaction, run))
-        if newest is None:
+        found = self._store.read_now(lambda transaction: self._newest(transaction, run, host_id))
+        if found is None:
             return None, "This VM has no earlier point in this repository."
-        if newest.host_id != host_id:
+        newest, host_name, standing = found
+        if standing.doubt:
             return None, (
-                f"Its newest point was taken on host {host_name}, and packs of another host count only once they are verified."
+                f"Its newest point was taken on host {host_name}, and {standing.doubt}. If it did move, `seawall vm moved {run.vm_name}` "
+                f"lets its backups go on from there."
+            )
+        if standing.settles_us:
+            raise Unavailable(
+                "MOVE_SETTLING",
+                f"VM {run.vm_name} has just moved from host {host_name}; its backup begins once no other host says that it runs it.",
             )
         try:
             self._pin(run, newest, PinKind.PARENT)
@@ -117,6 +127,14 @@ class Grants:
         except _UNREADABLE as error:
             _log.error("point.unreadable", point_id=newest.id, error=str(error))
             return None, f"Its newest point cannot be read: {error}"
+
+    def _newest(self, transaction: Transaction, run: Run, host_id: str) -> tuple[Point, str, Belief] | None:
+        """The newest point of the run's VM, the name of the host that took it, and whether this one may go on from it."""
+        newest = transaction.points.newest(run.vm_id, run.repository_id)
+        if newest is None:
+            return None
+        host = transaction.fleet.host(newest.host_id)
+        return newest, host.name if host else "", self._moved.standing(transaction, newest, host_id)
 
     def _bad_slots(
         self, repository: OpenedRepository, run: Run, point_id: str, host_id: str
@@ -154,10 +172,3 @@ def _scratch_ends(transaction: Transaction, run_id: str) -> int:
     """What the next attempt makes its plan from."""
     failures = (attempt.failure for attempt in transaction.runs.attempts_of([run_id]))
     return sum(failure is not None and failure.reason == SCRATCH_FULL for failure in failures)
-
-
-def _newest(transaction: Transaction, run: Run) -> tuple[Point | None, str]:
-    """The newest point of the run's VM, and the name of the host that took it."""
-    newest = transaction.points.newest(run.vm_id, run.repository_id)
-    host = transaction.fleet.host(newest.host_id) if newest else None
-    return newest, host.name if host else ""

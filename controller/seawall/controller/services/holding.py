@@ -7,7 +7,7 @@ from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.records.catalogue import PointState
 from seawall.controller.records.policies import Hold
 from seawall.controller.services.naming import find_point
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.text import SENTENCE_LENGTH, printable
 from seawall.repository.clock import Clock
 

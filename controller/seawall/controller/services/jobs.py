@@ -16,7 +16,7 @@ from seawall.controller.services.convert_jobs import job_kind_of, job_message
 from seawall.controller.services.naming import find_job, find_repository
 from seawall.controller.services.once import Once
 from seawall.controller.services.paging import cut, fit, page_size, start_of
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.store.location import LocationInvalid, S3Credentials, parse_location

@@ -20,7 +20,7 @@ from seawall.controller.services.convert_limits import SERVICES, holder_message,
 from seawall.controller.services.naming import find_host, find_repository, find_vm
 from seawall.controller.services.once import Once
 from seawall.controller.services.views import host_views
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import NAME_LENGTH, printable
 from seawall.repository.clock import Clock
 

@@ -7,9 +7,10 @@ from typing import Protocol, TypeVar
 from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.records.catalogue import Point, RepositoryRecord
 from seawall.controller.records.fleet import Host, Vm
+from seawall.controller.records.ids import SHORTEST_PREFIX
 from seawall.controller.records.maintenance import Job
 from seawall.controller.records.runs import Run
-from seawall.controller.store import SHORTEST_PREFIX, Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.text import printable
 
 LONGEST_QUOTED = 80

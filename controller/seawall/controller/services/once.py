@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from seawall.controller.errors import InvalidArgument
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock
 
@@ -35,12 +35,16 @@ class Once:
 
         Raises InvalidArgument/BAD_REQUEST_ID, REQUEST_ID_REUSED.
         """
-        known = transaction.answers.answer(PRINCIPAL, _checked(request_id), method)
+        known = self.known(transaction, method, request_id)
         if known is not None:
             return known
         answer = act()
         self._remember(transaction, method, request_id, answer)
         return answer
+
+    def known(self, transaction: Transaction, method: str, request_id: str) -> str | None:
+        """The answer that was given before. Raises InvalidArgument/BAD_REQUEST_ID, REQUEST_ID_REUSED."""
+        return transaction.answers.answer(PRINCIPAL, _checked(request_id), method)
 
     async def around(self, method: str, request_id: str, act: Callable[[], Awaitable[str]]) -> str:
         """For mutations that reach further. Requests of one id wait for each other; after a crash in between, `act` meets its own work."""

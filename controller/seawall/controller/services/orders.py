@@ -12,15 +12,16 @@ from seawall.controller.records.maintenance import Pin, PinKind
 from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKind, RunState
 from seawall.controller.records.settings import CaptureSettings, VmSettings
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.runs.machine import cancel, cancel_waiting
-from seawall.controller.runs.making import WAITS, ready_run
+from seawall.controller.runs import ready
+from seawall.controller.runs.events import CancelAsked, Moment
+from seawall.controller.runs.making import ready_run
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change
 from seawall.controller.services.grouping import as_one_of, check_group, check_room, refuse_open
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.settings.bounds import check, merged
 from seawall.controller.settings.resolve import resolve
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.crypto.keys import DEFAULT_TENANT
 
@@ -72,21 +73,11 @@ class Orders:
                 raise refuse_open(vm, opened.id)
             spec = as_one_of(spec, *group)
         if opened is not None:
-            self._bring_forward(change, opened)
+            change.save_ready(opened, ready.brought_forward(opened, self._now()))
             return opened.id
         run = self._run(RunKind.BACKUP, vm.id, vm.name, DEFAULT_TENANT, repository.id)
         change.transaction.runs.add_run(replace(run, point_id=run.id, backup=spec))
         return run.id
-
-    def _bring_forward(self, change: Change, run: Run) -> None:
-        """A policy's backup that waits for its place in the spread begins now, whatever its windows say: somebody wants it."""
-        now_us = self.clock.now_us()
-        if not run.policy_id or run.state is not RunState.READY or run.backup is None:
-            return
-        after = replace(run, backup=replace(run.backup, asked=True))
-        if not run.attempt_count and run.not_before_us > now_us:
-            after = replace(after, not_before_us=now_us, blocked_on=WAITS)
-        change.transaction.runs.save_run(run, after)
 
     def protect(self, change: Change, text: str, said: VmSettings, unset: Sequence[str]) -> str:
         """The VM's id. Runs that exist keep what they began with. Raises NotFound/VM_UNKNOWN; InvalidArgument/BAD_SETTING, DISK_UNKNOWN."""
@@ -116,13 +107,15 @@ class Orders:
         run = find_run(change.transaction, text)
         if run.state.over:
             raise FailedPrecondition("RUN_OVER", f"Run {run.id} is over: {run.state.replace('_', ' ').lower()}.")
-        now_us = self.clock.now_us()
         execution = change.of_run(run) if run.state is RunState.ACTIVE else None
         if execution is None:
-            change.transaction.runs.save_run(run, cancel_waiting(run, now_us))
+            change.save_ready(run, ready.canceled(run, self._now()))
         else:
-            change.save(execution, cancel(execution, now_us, self.timings))
+            change.take(execution, CancelAsked(), self._now())
         return run.id
+
+    def _now(self) -> Moment:
+        return Moment(self.clock.now_us(), self.timings)
 
     def _run(self, kind: RunKind, vm_id: str, vm_name: str, tenant: str, repository_id: str) -> Run:
         return ready_run(kind, vm_id, vm_name, tenant, repository_id, clock=self.clock, timings=self.timings)

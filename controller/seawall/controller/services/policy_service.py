@@ -2,15 +2,16 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from grpc import aio
 
 from seawall.api.v1 import policy_pb2, policy_pb2_grpc
-from seawall.controller.errors import InvalidArgument, NotFound
+from seawall.controller.errors import Aborted, InvalidArgument, NotFound
 from seawall.controller.forgetting.plan import Scope, plan_policy
-from seawall.controller.policies.applying import carry_out, plan_changes, warnings_of
+from seawall.controller.policies.applying import PolicyChange, carry_out, plan_changes, warnings_of
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.forecast import firings, forecasts
@@ -30,13 +31,14 @@ from seawall.controller.services.convert_policies import (
 )
 from seawall.controller.services.naming import find_repository, quoted
 from seawall.controller.services.once import Once
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.text import printable
 from seawall.repository.clock import Clock, datetime_of
 
 Context = aio.ServicerContext[Any, Any]
 SHOWN_FIRINGS, MOST_FIRINGS = 5, 100
 NOT_APPLIED = "not applied"
+MOST_TRIES = 3
 
 
 class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
@@ -57,18 +59,39 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
             planned = await self._store.read(lambda transaction: plan_changes(transaction, specs, self._clock))
             return policy_pb2.ApplyPoliciesResponse(changes=[change_message(change) for change in planned])
 
-        def apply(transaction: Transaction) -> str:
-            changes = plan_changes(transaction, specs, self._clock)
-            carry_out(transaction, changes)
-            return _remembered([change_message(change) for change in changes])
-
-        answer = await self._executions.change(
-            lambda change: self._once.within(
-                change.transaction, "ApplyPolicies", request.request_id, lambda: apply(change.transaction)
-            )
-        )
+        answer = await self._applied(specs, request.request_id)
         self._executions.wakes.notify((POLICIES, RETENTION, ENDED))
         return policy_pb2.ApplyPoliciesResponse(changes=_recalled(answer))
+
+    async def _applied(self, specs: Sequence[PolicySpec], request_id: str) -> str:
+        """Planned on a read, as that looks at the whole fleet and every point; written only as it was planned, else planned again."""
+
+        def plan(transaction: Transaction) -> tuple[str | None, list[PolicyChange]]:
+            known = self._once.known(transaction, "ApplyPolicies", request_id)
+            return known, [] if known is not None else plan_changes(transaction, specs, self._clock)
+
+        tries = 0
+        while True:
+            known, planned = await self._store.read(plan)
+            if known is not None:
+                return known
+            try:
+                return await self._carried_out(planned, request_id)
+            except Aborted:
+                tries += 1
+                if tries == MOST_TRIES:
+                    raise
+
+    async def _carried_out(self, planned: Sequence[PolicyChange], request_id: str) -> str:
+        def apply(transaction: Transaction) -> str:
+            changes = carry_out(transaction, planned, self._clock)
+            return _remembered([change_message(change) for change in changes])
+
+        return await self._executions.change(
+            lambda change: self._once.within(
+                change.transaction, "ApplyPolicies", request_id, lambda: apply(change.transaction)
+            )
+        )
 
     async def ListPolicies(
         self, request: policy_pb2.ListPoliciesRequest, context: Context

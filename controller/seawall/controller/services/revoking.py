@@ -11,7 +11,7 @@ from seawall.controller.services.convert_fleet import host_message
 from seawall.controller.services.naming import find_host
 from seawall.controller.services.once import Once
 from seawall.controller.services.views import host_views
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.clock import Clock
 
 _log = structlog.get_logger()

@@ -1,19 +1,23 @@
 """Sessions of agents: Hello, the lease, the desired set. No wire types here."""
 
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
-from seawall.controller.admission.shares import told
-from seawall.controller.errors import FailedPrecondition
+from seawall.controller.errors import ControllerError
 from seawall.controller.records.fleet import Session
-from seawall.controller.records.runs import Attempt, AttemptState, Progress, Run
+from seawall.controller.records.runs import Progress
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.runs.machine import Execution, adopt, report, restarted, wanted
+from seawall.controller.runs.events import Greeted, Moment
+from seawall.controller.runs.instructions import Instruction
+from seawall.controller.runs.machine import Execution, wanted
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
-from seawall.controller.store import Transaction
+from seawall.controller.services.gathering import Gathering
+from seawall.controller.services.heartbeats import MOST, Beat, Said, Traffic, beat_together, session_unknown
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings, microseconds
 
 _log = structlog.get_logger()
@@ -44,25 +48,6 @@ class Desired:
     executions: tuple[Execution, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """The answer to a heartbeat."""
-
-    generation: int
-    unknown: tuple[str, ...]
-    cancel: tuple[str, ...]
-    bytes_per_second: int = 0
-    """The host's share of the bandwidth; 0: no limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What the host's workers would use of the network to the stores, and what they do; bytes per second."""
-
-    demand: int = 0
-    rate: int = 0
-
-
 class Sessions:
     """Belongs to one event loop."""
 
@@ -72,10 +57,13 @@ class Sessions:
         self._clock = clock
         self._timings = timings
         self._random = rng
+        self._beats = Gathering(self._beat, MOST)
+        self._polls = Gathering(self._poll, MOST)
 
     async def hello(self, agent_id: str, greeting: Greeting) -> Welcome:
         """Ends the agent's older session, and its attempts that run no more."""
-        now_us, jitter, session_id = self._clock.now_us(), self._random.random(), uuid7(self._clock)
+        moment, session_id = self._now(), uuid7(self._clock)
+        now_us = moment.now_us
         lease_until_us = now_us + microseconds(self._timings.lease_ttl_seconds)
 
         def closure(change: Change) -> tuple[str, ...]:
@@ -84,100 +72,64 @@ class Sessions:
             name = greeting.host_name or (host.name if host else agent_id)
             fleet.describe_host(agent_id, name, greeting.agent_version, greeting.hypervisor_version)
             fleet.open_session(Session(agent_id, session_id, greeting.boot_id, lease_until_us, now_us))
+            going_on = set()
             for attempt in change.transaction.runs.live_attempts(agent_id):
-                self._reconcile(change, attempt, session_id, greeting, now_us, jitter)
-            return tuple(each for each in greeting.attempts if not _goes_on(change.transaction, each, agent_id))
+                event = Greeted(session_id, runs=greeting.attempts.get(attempt.id, False))
+                if Instruction.ANSWER_FORGET not in change.take(change.load(attempt.id), event, moment).instructions:
+                    going_on.add(attempt.id)
+            return tuple(each for each in greeting.attempts if each not in going_on)
 
         abandoned = await self._executions.change(closure)
         _log.info("session.opened", host=agent_id, session_id=session_id, abandoned=abandoned)
         return Welcome(session_id, abandoned)
 
-    def _reconcile(
-        self, change: Change, attempt: Attempt, session_id: str, greeting: Greeting, now_us: int, jitter: float
-    ) -> None:
-        before = change.load(attempt.id)
-        if attempt.state is AttemptState.ASSIGNED or attempt.state is AttemptState.PUBLISHING:
-            return
-        if greeting.attempts.get(attempt.id, False):
-            change.save(before, adopt(before, session_id, now_us, self._timings))
-        else:
-            change.save(before, restarted(before, now_us, self._timings, jitter))
-
     async def poll(self, agent_id: str, session_id: str) -> Desired:
         """Raises FailedPrecondition/SESSION_UNKNOWN."""
+        return await self._polls((agent_id, session_id))
 
-        def closure(transaction: Transaction) -> Desired:
-            require_session(transaction, agent_id, session_id)
-            host = transaction.fleet.host(agent_id)
-            live = transaction.runs.live_attempts(agent_id)
-            found = [Execution(run, each) for each in live if (run := transaction.runs.run(each.run_id)) is not None]
-            due = tuple(each for each in found if wanted(each) is not None)
-            return Desired(host.generation if host else 0, due)
-
-        return await self._store.read(closure)
+    async def _poll(self, some: Sequence[tuple[str, str]]) -> Sequence[Desired | ControllerError]:
+        return await self._store.read(lambda transaction: desired_of(transaction, some))
 
     async def heartbeat(
         self, agent_id: str, session_id: str, reports: dict[str, Progress], traffic: Traffic | None = None
     ) -> Beat:
         """Renews the lease, stores what moved. Raises FailedPrecondition/SESSION_UNKNOWN."""
-        now_us = self._clock.now_us()
-        lease_until_us = now_us + microseconds(self._timings.lease_ttl_seconds)
+        return await self._beats(Said(agent_id, session_id, reports, traffic))
 
-        def closure(change: Change) -> Beat:
-            require_session(change.transaction, agent_id, session_id)
-            change.transaction.fleet.renew_session(agent_id, session_id, lease_until_us, now_us)
-            beat = self._reported(change, agent_id, reports, now_us)
-            share = told(change.transaction, agent_id, traffic.demand, traffic.rate, now_us) if traffic else 0
-            return replace(beat, bytes_per_second=share)
-
+    async def _beat(self, some: Sequence[Said]) -> Sequence[Beat | ControllerError]:
+        moment = self._now()
+        lease_until_us = moment.now_us + microseconds(self._timings.lease_ttl_seconds)
         # Progress starts nothing; what the lease of a host that was away allows comes with the next regular look.
-        return await self._executions.change(closure, schedule=False)
+        return await self._executions.change(
+            lambda change: beat_together(change, some, moment, lease_until_us), schedule=False
+        )
 
-    def _reported(self, change: Change, agent_id: str, reports: dict[str, Progress], now_us: int) -> Beat:
-        unknown: list[str] = []
-        cancel: list[str] = []
-        db_epoch = change.transaction.leadership.db_epoch()
-        for attempt_id, progress in reports.items():
-            attempt = change.transaction.runs.attempt(attempt_id)
-            before = change.load(attempt_id) if attempt and attempt.host_id == agent_id else None
-            if before is None or not before.current or before.attempt.db_epoch != db_epoch:
-                unknown.append(attempt_id)
-                continue
-            self._progress(change, before, progress, now_us)
-            if before.run.cancel_us and before.attempt.state is not AttemptState.PUBLISHING:
-                cancel.append(attempt_id)
-        host = change.transaction.fleet.host(agent_id)
-        return Beat(host.generation if host else 0, tuple(unknown), tuple(cancel))
+    def _now(self) -> Moment:
+        return Moment(self._clock.now_us(), self._timings, self._random.random())
 
-    def _progress(self, change: Change, before: Execution, progress: Progress, now_us: int) -> None:
-        runs = change.transaction.runs
-        known = runs.progress_of([before.attempt.id]).get(before.attempt.id)
-        if known is not None and progress.seq <= known.seq:
-            change.save(before, report(before, progress.state, False, now_us, self._timings))
-            return
-        change.save(before, report(before, progress.state, _moved(known, progress), now_us, self._timings))
-        runs.save_progress(before.attempt.id, progress, now_us)
+
+def desired_of(transaction: Transaction, some: Sequence[tuple[str, str]]) -> list[Desired | ControllerError]:
+    """For each (agent id, session id) its desired set; FailedPrecondition/SESSION_UNKNOWN for one of another session."""
+    ids = [agent_id for agent_id, _ in some]
+    sessions = {session.agent_id: session.session_id for session in transaction.fleet.sessions_of(ids)}
+    generations = transaction.fleet.generations_of(ids)
+    live = transaction.runs.live_of_hosts(ids)
+    runs = {run.id: run for run in transaction.runs.runs_of([each.run_id for each in live])} if live else {}
+    due: dict[str, list[Execution]] = {}
+    for each in live:
+        execution = Execution(runs[each.run_id], each)
+        if wanted(execution) is not None:
+            due.setdefault(each.host_id, []).append(execution)
+    return [
+        Desired(generations.get(agent_id, 0), tuple(due.get(agent_id, ())))
+        if sessions.get(agent_id) == session_id
+        else session_unknown()
+        for agent_id, session_id in some
+    ]
 
 
 def require_session(transaction: Transaction, agent_id: str, session_id: str) -> None:
     """Raises FailedPrecondition/SESSION_UNKNOWN."""
     session = transaction.fleet.session(agent_id)
     if session is None or session.session_id != session_id:
-        raise FailedPrecondition("SESSION_UNKNOWN", "This session is over or unknown; call Hello again.")
-
-
-def _goes_on(transaction: Transaction, attempt_id: str, agent_id: str) -> bool:
-    """A journalled attempt that is not over: of this host, current, live."""
-    attempt = transaction.runs.attempt(attempt_id)
-    run: Run | None = transaction.runs.run(attempt.run_id) if attempt else None
-    if attempt is None or run is None or attempt.host_id != agent_id:
-        return False
-    return Execution(run, attempt).current
-
-
-def _moved(before: Progress | None, after: Progress) -> bool:
-    return before is None or _bytes(after) > _bytes(before) or after.phase != before.phase
-
-
-def _bytes(progress: Progress) -> int:
-    return sum(disk.read_bytes + disk.stored_bytes for disk in progress.disks)
+        raise session_unknown()

@@ -4,12 +4,14 @@ from seawall.api.v1 import operator_pb2
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import host_views, run_views
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 
 DAY_US = 24 * 3600 * 1_000_000
 FAILURES_SHOWN = 5
 RUNS_SHOWN = 20
 MOST_HOSTS = 100_000
+SILENT_US = 30 * 1_000_000
+"""A controller that did not report for so long is not shown."""
 
 
 def status_message(transaction: Transaction, now_us: int, version: str) -> operator_pb2.GetStatusResponse:
@@ -35,4 +37,20 @@ def status_message(transaction: Transaction, now_us: int, version: str) -> opera
         recent_failures=[run_message(view) for view in run_views(transaction, failed)],
         open_runs=[run_message(view) for view in run_views(transaction, opened)],
         controller_version=version,
+        replicas=_replicas(transaction, now_us),
     )
+
+
+def _replicas(transaction: Transaction, now_us: int) -> list[operator_pb2.Replica]:
+    """Those that share the database; times are by each one's own clock."""
+    holder = transaction.leadership.lease().holder
+    return [
+        operator_pb2.Replica(
+            operator_address=each.operator_address,
+            agent_address=each.agent_address,
+            version=each.version,
+            leads=each.id == holder,
+            seen_at=timestamp(each.seen_us),
+        )
+        for each in transaction.leadership.replicas(now_us - SILENT_US)
+    ]

@@ -22,7 +22,7 @@ from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import META_GENERATIONS, OpenedRepository
 from seawall.controller.runs.machine import Execution, fence
 from seawall.controller.services.attempts import owned
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing
@@ -73,10 +73,15 @@ class Transfers:
     def seal_pack(
         self, key: AttemptKey, session_id: str, pack_id: bytes, length_bytes: int, md5: bytes, meta: bool
     ) -> Sealed:
-        """Reserve the id, sign its PUTs. Raises AlreadyExists/PACK_FOREIGN, FailedPrecondition/PACK_VOID, InvalidArgument/BAD_PACK."""
-        if len(pack_id) != ID_BYTES or len(md5) != 16 or not 0 < length_bytes <= LONGEST_PACK_BYTES:
+        """Reserve the id, sign its PUTs. `md5` is b"" where the grant allowed it.
+
+        Raises AlreadyExists/PACK_FOREIGN, FailedPrecondition/PACK_VOID, InvalidArgument/BAD_PACK.
+        """
+        if len(pack_id) != ID_BYTES or len(md5) not in (0, 16) or not 0 < length_bytes <= LONGEST_PACK_BYTES:
             raise InvalidArgument("BAD_PACK", "A pack has an id and an MD5 of 16 bytes and at most 256 MiB.")
         execution, repository = self._writing(key, session_id)
+        if not md5 and not repository.packs_without_md5:
+            raise InvalidArgument("BAD_PACK", "A pack for this repository needs its MD5.")
         tenant = execution.run.tenant
         wanted = Pack(
             pack_id, repository.record.id, tenant, key.host_id, key.attempt_id, PackState.OPEN, meta, length_bytes

@@ -1,7 +1,7 @@
 """What one screen needs of several tables, read in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from seawall.controller.admission.breaker import FAILURES, probe_us
 from seawall.controller.policies.protection import protectors
@@ -9,9 +9,11 @@ from seawall.controller.records.catalogue import Point, RepositoryRecord, Reposi
 from seawall.controller.records.fleet import Host, Session, Vm
 from seawall.controller.records.limits import Scope, ScopeKey
 from seawall.controller.records.policies import Hold
-from seawall.controller.records.runs import Attempt, Progress, Run
+from seawall.controller.records.runs import Attempt, Progress, Run, RunState
 from seawall.controller.records.settings import NO_SETTINGS, VmSettings
-from seawall.controller.store import Transaction
+from seawall.controller.runs.eta import EtaBand, eta_band
+from seawall.controller.services.run_history import RunHistory
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
 
 
@@ -25,6 +27,8 @@ class RunView:
     host_names: Mapping[str, str]
     repository_name: str
     policy_name: str = ""
+    bands: Mapping[str, EtaBand] = field(default_factory=dict)
+    """Of the attempts that are under way, where the caller brought a history."""
 
     @property
     def mark(self) -> tuple[int, ...]:
@@ -68,13 +72,13 @@ class RepositoryView:
     trouble: str = ""
 
 
-def run_views(transaction: Transaction, runs: Sequence[Run]) -> list[RunView]:
+def run_views(transaction: Transaction, runs: Sequence[Run], history: RunHistory | None = None) -> list[RunView]:
     attempts: dict[str, list[Attempt]] = {run.id: [] for run in runs}
     for attempt in transaction.runs.attempts_of(list(attempts)):
         attempts[attempt.run_id].append(attempt)
     every = [attempt for some in attempts.values() for attempt in some]
     progress = transaction.runs.progress_of([attempt.id for attempt in every])
-    hosts = _host_names(transaction, {attempt.host_id for attempt in every})
+    hosts = transaction.fleet.host_names()
     repositories, policies = _repository_names(transaction), _policy_names(transaction, {run.policy_id for run in runs})
     return [
         RunView(
@@ -84,16 +88,27 @@ def run_views(transaction: Transaction, runs: Sequence[Run]) -> list[RunView]:
             hosts,
             repositories.get(run.repository_id, ""),
             policies.get(run.policy_id, ""),
+            _bands(transaction, run, progress.get(run.current_attempt), history),
         )
         for run in runs
     ]
 
 
+def _bands(
+    transaction: Transaction, run: Run, progress: Progress | None, history: RunHistory | None
+) -> dict[str, EtaBand]:
+    if history is None or progress is None or run.state is not RunState.ACTIVE:
+        return {}
+    band = eta_band(progress, history.rates(transaction, run))
+    return {run.current_attempt: band} if band else {}
+
+
 def host_views(transaction: Transaction, hosts: Sequence[Host], now_us: int) -> list[HostView]:
     counts = transaction.fleet.vm_counts()
+    sessions = {session.agent_id: session for session in transaction.fleet.sessions_of([host.id for host in hosts])}
     views = []
     for host in hosts:
-        session = transaction.fleet.session(host.id)
+        session = sessions.get(host.id)
         online = session is not None and session.lease_until_us > now_us and not host.revoked
         views.append(HostView(host, session, counts.get(host.id, 0), online))
     return views
@@ -101,7 +116,7 @@ def host_views(transaction: Transaction, hosts: Sequence[Host], now_us: int) -> 
 
 def vm_views(transaction: Transaction, vms: Sequence[Vm]) -> list[VmView]:
     newest = transaction.points.newest_of_vms([vm.id for vm in vms])
-    names = _host_names(transaction, {vm.host_id for vm in vms})
+    names = transaction.fleet.host_names()
     settings = transaction.settings.of_vms([vm.id for vm in vms])
     policies = protectors(transaction, vms)
     return [
@@ -119,7 +134,7 @@ def vm_views(transaction: Transaction, vms: Sequence[Vm]) -> list[VmView]:
 def point_views(transaction: Transaction, points: Sequence[Point]) -> list[PointView]:
     repositories = _repository_names(transaction)
     policies = _policy_names(transaction, {point.policy_id for point in points})
-    hosts = _host_names(transaction, {point.host_id for point in points})
+    hosts = transaction.fleet.host_names()
     holds = transaction.policies.holds_of([point.id for point in points])
     return [
         PointView(
@@ -148,11 +163,6 @@ def _failing(transaction: Transaction, record: RepositoryRecord) -> str:
     when = f"{datetime_of(probe_us(breaker)):%H:%M:%S} UTC"
     last = f"{breaker.reason}: {breaker.message}"
     return f"{breaker.failures} attempts failed in a row, so runs wait; the next one tries from {when} on. The last one: {last}"
-
-
-def _host_names(transaction: Transaction, host_ids: set[str]) -> dict[str, str]:
-    found = (transaction.fleet.host(host_id) for host_id in host_ids)
-    return {host.id: host.name for host in found if host is not None}
 
 
 def _repository_names(transaction: Transaction) -> dict[str, str]:

@@ -6,8 +6,9 @@ from seawall.controller.errors import InvalidArgument
 from seawall.controller.scheduler.wakes import ENDED, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.naming import find_run
+from seawall.controller.services.run_history import RunHistory
 from seawall.controller.services.views import RunView, run_views
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 
 MOST_RUNS = 1000
@@ -16,8 +17,9 @@ MOST_RUNS = 1000
 class Watching:
     """Belongs to one event loop. Reads state, never messages: a slow watcher misses steps in between, never the end."""
 
-    def __init__(self, store: Store, wakes: Wakes, drain: Drain, timings: Timings) -> None:
+    def __init__(self, store: Store, history: RunHistory, wakes: Wakes, drain: Drain, timings: Timings) -> None:
         self._store = store
+        self._history = history
         self._wakes = wakes
         self._drain = drain
         self._timings = timings
@@ -30,7 +32,7 @@ class Watching:
         shown: dict[str, tuple[int, ...]] = {}
         while True:
             seen, ended = self._wakes.seen(), self._wakes.seen(ENDED)
-            views = await self._store.read(lambda transaction: _views(transaction, run_ids))
+            views = await self._store.read(lambda transaction: _views(transaction, run_ids, self._history))
             for view in views:
                 if shown.get(view.run.id) != view.mark:
                     shown[view.run.id] = view.mark
@@ -46,6 +48,6 @@ def _ids(transaction: Transaction, texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(find_run(transaction, text).id for text in texts))
 
 
-def _views(transaction: Transaction, run_ids: Sequence[str]) -> list[RunView]:
+def _views(transaction: Transaction, run_ids: Sequence[str], history: RunHistory) -> list[RunView]:
     found = (transaction.runs.run(run_id) for run_id in run_ids)
-    return run_views(transaction, [run for run in found if run is not None])
+    return run_views(transaction, [run for run in found if run is not None], history)

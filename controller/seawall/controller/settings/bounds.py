@@ -6,8 +6,11 @@ from dataclasses import fields, replace
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.settings import NO_SETTINGS, CaptureSettings, VmSettings
 
-FREEZE_LIMIT_MS = (1000, 10_000)
-"""A guest agent needs a moment; no guest stands longer than ten seconds, whatever dies."""
+FREEZE_LIMIT_MS = (2000, 10_000)
+"""libvirt counts the time of a guest's agent in whole seconds, one for the freeze and one for the thaw: a shorter limit could not be kept.
+No guest stands longer than ten seconds, whatever dies.
+"""
+WHOLE_SECONDS = "; a shorter one could not be kept, as libvirt counts a guest agent's time in whole seconds"
 LONGEST_CEILING_MS = 10_000
 SLOWEST_BYTES_PER_SECOND = 1_000_000
 """Slower, and a run of any size ends at its deadline."""
@@ -22,7 +25,7 @@ UNSETTABLE = (*(field.name for field in fields(CaptureSettings)), "ignored")
 
 def check(settings: CaptureSettings) -> None:
     """Raises InvalidArgument/BAD_SETTING."""
-    _within("freeze limit", settings.freeze_limit_ms, *FREEZE_LIMIT_MS, "ms", zero=False)
+    _within("freeze limit", settings.freeze_limit_ms, *FREEZE_LIMIT_MS, "ms", zero=False, why=WHOLE_SECONDS)
     _within("latency ceiling", settings.latency_ceiling_ms, 1, LONGEST_CEILING_MS, "ms")
     _within("limit", settings.bytes_per_second, SLOWEST_BYTES_PER_SECOND, MOST_BYTES_PER_SECOND, "bytes a second")
     _within("IOPS limit", settings.iops, 1, 1_000_000, "requests a second")
@@ -52,7 +55,12 @@ def merged(before: VmSettings, said: VmSettings, unset: Collection[str]) -> VmSe
     return VmSettings(replace(kept, **new), *ignored)
 
 
-def _within(what: str, value: int | None, least: int, most: int, unit: str, *, zero: bool = True) -> None:
+def _within(
+    what: str, value: int | None, least: int, most: int, unit: str, *, zero: bool = True, why: str = ""
+) -> None:
     if value is None or (zero and value == 0) or least <= value <= most:
         return
-    raise InvalidArgument("BAD_SETTING", f"The {what} must lie between {least:,} and {most:,} {unit}, not {value:,}.")
+    raise InvalidArgument(
+        "BAD_SETTING",
+        f"The {what} must lie between {least:,} and {most:,} {unit}, not {value:,}{why if value < least else ''}.",
+    )

@@ -1,0 +1,77 @@
+"""The store's port: policies, what they are to do next, and holds."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from seawall.controller.records.policies import DueFiring, Hold, Policy, PolicySpec
+
+
+class Policies(Protocol):
+    """Policies, what is due because of them, and holds."""
+
+    def policies(self, *, deleted: bool = False) -> Sequence[Policy]:
+        """By name. `deleted`: those too."""
+
+    def policy(self, policy_id: str) -> Policy | None: ...
+
+    def policy_named(self, name: str) -> Policy | None:
+        """Also a deleted one: names are never given to two."""
+
+    def revision(self, policy_id: str, revision: int) -> PolicySpec | None:
+        """As it was applied."""
+
+    def add_policy(self, policy: Policy) -> None:
+        """With its first revision."""
+
+    def save_policy(self, before: Policy, after: Policy) -> None:
+        """Compares the revision; a new one is kept beside the old ones. The name stays. Raises Aborted/CHANGED."""
+
+    def mark_fired(self, policy_id: str, fired_us: int) -> None: ...
+
+    def fired(self, policy_id: str, nominal_us: int) -> frozenset[str]:
+        """Ids of VMs that have a run, of whatever state, for this nominal time."""
+
+    def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
+        """VM id -> (run id, policy id or "") of its open backup into the repository."""
+
+    def skipped_since(self, policy_id: str, vm_ids: Sequence[str], run_ids: Sequence[str]) -> frozenset[str]:
+        """Those VMs of which the policy skipped a firing since their run (the one at the same place) was made."""
+
+    def open_runs(self, policy_id: str) -> Sequence[str]:
+        """Ids, oldest first."""
+
+    def due(self, policy_id: str = "") -> Sequence[DueFiring]:
+        """Oldest first."""
+
+    def put_due(self, firing: DueFiring) -> None:
+        """In place of an older one of the same policy and VM."""
+
+    def drop_due(self, policy_id: str, vm_id: str = "") -> None:
+        """That of one VM, or all of the policy."""
+
+    def drop_due_of(self, policy_id: str, vm_ids: Sequence[str]) -> None:
+        """Those of these VMs."""
+
+    def durations_us(self, vm_ids: Sequence[str], since_us: int) -> dict[str, int]:
+        """VM id -> from order to end of its last good backup, of those that ended since."""
+
+    def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
+        """(VM id, repository id) of the policy's AVAILABLE points that were published since."""
+
+    def newest_us(self, policy_id: str) -> dict[str, int]:
+        """VM id -> the instant of its newest AVAILABLE point of the policy."""
+
+    def point_ids(self, policy_id: str, vm_id: str = "") -> Sequence[str]:
+        """PUBLISHING and AVAILABLE points of the policy, oldest first."""
+
+    def hold(self, hold: Hold) -> None:
+        """In place of an older one of the same point."""
+
+    def release(self, point_id: str) -> bool:
+        """False: there was none."""
+
+    def drop_holds(self, now_us: int) -> int:
+        """Those that are over; how many."""
+
+    def holds_of(self, point_ids: Collection[str]) -> dict[str, Hold]:
+        """Point id -> its hold. One that is over counts until `drop_holds`."""
