@@ -58,8 +58,8 @@ bench-profile: $(SETUP) ## where the worker's time goes in a full backup, into t
 bench-guest: $(SETUP) ## what a backup costs the guest, into build/bench/guest.json (root; ROUNDS=3)
 	ROUNDS="$(ROUNDS)" $(PYTHON) -m tests.benchmarks.guest
 
-bench-controller: $(SETUP) ## the scheduler's tick over 20,000 VMs, into build/bench/controller.json
-	PYTHONPATH=tests:. $(PYTHON) -m tests.benchmarks.controller.tick
+bench-controller: $(SETUP) ## what a large fleet costs the controller, into build/bench/controller.json (root; ENGINES=sqlite,postgresql, AGENTS=1000)
+	ENGINES="$(ENGINES)" AGENTS="$(AGENTS)" $(PYTHON) -m tests.benchmarks.controller
 
 bench-pipeline: $(SETUP) ## the data pipeline alone, in memory
 	$(PYTHON) tests/benchmarks/pipeline.py
@@ -69,6 +69,12 @@ bench-repository: $(SETUP) ## the repository's numbers beside zstd and restic (r
 
 faults: $(SETUP) ## random faults on the real code, then planted mutants, into build/faults.json (ROUNDS=300 SEED=1; SEED=1/48 replays one)
 	$(PYTHON) -m tests.faults --rounds $(or $(ROUNDS),300) --seed $(or $(SEED),1)
+
+simulate: $(SETUP) ## a simulated fleet under random faults, then planted mutants, into build/simulation.json (SEEDS=20 SEED=1; SEEDS=1 SEED=48 replays one)
+	$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),20) --seed $(or $(SEED),1)
+
+soak: $(SETUP) ## random operations on real guests under random faults, into build/soak.json (root; ROUNDS=20 SEED=1; SEED=1/12 replays one; MINUTES=)
+	$(PYTHON) -m tests.soak --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(MINUTES),--minutes $(MINUTES))
 
 concurrency: $(SETUP) ## 16 writers into one repository while it is collected and checked, into build/concurrency.json
 	$(BIN)/pytest -q -m slow tests/concurrency
@@ -92,4 +98,4 @@ lock: $(SETUP) ## renew requirements/dev.txt (needs uv)
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-guest bench-controller bench-pipeline bench-repository concurrency faults fuzz demo demo-down lock clean
+.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-guest bench-controller bench-pipeline bench-repository simulate soak concurrency faults fuzz demo demo-down lock clean

@@ -14,6 +14,8 @@ PACKAGES=(
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils
   # the controller's other database, for tests
   postgresql-15
+  # the model checker of the lease (tests/model/lease.pml)
+  spin
   # the laboratory: namespaces and network
   util-linux iproute2 procps diffutils
   # the laboratory's guest: a disk that boots

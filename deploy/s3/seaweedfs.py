@@ -185,25 +185,6 @@ def find_weed() -> str:
     return found
 
 
-def free_ports(address: str = "127.0.0.1") -> int:
-    """The first of PORTS ports in a row that nobody uses now. Somebody may take one before the server does: start it at once."""
-    while True:
-        with socket.socket() as chosen:
-            chosen.bind((address, 0))
-            first: int = chosen.getsockname()[1]
-        if first + PORTS <= 65536 and all(_is_free(address, port) for port in range(first, first + PORTS)):
-            return first
-
-
-def _is_free(address: str, port: int) -> bool:
-    with socket.socket() as tried:
-        try:
-            tried.bind((address, port))
-        except OSError:
-            return False
-        return True
-
-
 def _write_private(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.write_text(text)

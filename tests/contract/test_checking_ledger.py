@@ -15,8 +15,9 @@ from seawall.controller.maintenance.verify_calls import verify_calls
 from seawall.controller.maintenance.verify_ledger import VerifyLedger
 from seawall.controller.maintenance.verify_piped import PipedVerifyLedger
 from seawall.controller.records.catalogue import Pack, PackState, Point, PointState
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.maintenance import Job, JobKind, JobState
-from seawall.controller.store import Leader, Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.checking.port import CommittedPoint, Ledger, PackFacts, PointDamage, Progress
 from seawall.repository.collecting.port import LedgerRefused
 from seawall.repository.format.layout import PointName

@@ -12,9 +12,10 @@ from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.maintenance.job_ledger import LedgerScope
 from seawall.controller.maintenance.ledger import StoreLedger
 from seawall.controller.records.catalogue import Pack, PackState, PointState
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.records.runs import AttemptState, RunState
-from seawall.controller.store import Leader, Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.collecting.port import (
     Arrivals,
     Condemned,

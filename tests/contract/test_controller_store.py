@@ -26,6 +26,8 @@ from seawall.controller.errors import (
     Unavailable,
 )
 from seawall.controller.records.catalogue import PackState, PointState, PointTotals
+from seawall.controller.records.fleet import News
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.runs import (
     AttemptState,
     DiskProgress,
@@ -35,7 +37,7 @@ from seawall.controller.records.runs import (
     RunState,
     RunWarning,
 )
-from seawall.controller.store import Leader, Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.format.slot_set import SlotSet
 from support.controller_databases import SCHEMAS, open_engine
 from support.controller_records import (
@@ -218,8 +220,8 @@ def test_hosts_and_sessions(store: Store) -> None:
         transaction.fleet.bump_generation("alpha")
         transaction.fleet.open_session(a_session(session_id="old"))
         transaction.fleet.open_session(a_session())
-        transaction.fleet.renew_session("alpha", "old", 1, 1)
-        transaction.fleet.renew_session("alpha", "session", NOW + 5, NOW + 1)
+        transaction.fleet.renew_sessions([("alpha", "old"), ("gone", "session")], 1, 1)
+        transaction.fleet.renew_sessions([("alpha", "session")], NOW + 5, NOW + 1)
 
     store.write_now(change)
     alpha = store.read_now(lambda transaction: transaction.fleet.host("alpha"))
@@ -266,10 +268,10 @@ def test_who_takes_over_the_vm_of_another_host(store: Store) -> None:
             transaction.fleet.open_session(a_session("alpha", lease_until_us=owner_lease_us))
             transaction.fleet.replace_inventory("beta", 1, [])
             transaction.fleet.replace_inventory("alpha", 1, [a_vm()])
-            moved = transaction.fleet.replace_inventory("beta", 1, [a_vm(host_id="beta", state=claimed_state)])
+            news = transaction.fleet.replace_inventory("beta", 1, [a_vm(host_id="beta", state=claimed_state)])
             vm = transaction.fleet.vm("vm-1")
             assert vm is not None
-            assert moved == (["vm-1"] if vm.host_id == "beta" else [])
+            assert news == (News(("vm-1",), True) if vm.host_id == "beta" else News((), False))
             return [vm.host_id]
 
         (owner,) = store.write_now(closure)

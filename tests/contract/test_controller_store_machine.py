@@ -15,8 +15,9 @@ from seawall.controller.database.database import Database
 from seawall.controller.database.postgresql import PostgresqlDatabase
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Aborted, AlreadyExists, ControllerError, Unavailable
+from seawall.controller.records.leadership import Leader, Replica
 from seawall.controller.records.runs import Run, RunState
-from seawall.controller.store import Leader, Replica, Transaction
+from seawall.controller.store.transaction import Transaction
 from support.controller_databases import ENGINES
 from support.controller_records import NOW, a_repository, a_run
 from support.postgresql import TEMPLATE, PostgresServer

@@ -18,7 +18,7 @@ from seawall.controller.maintenance.jobs import begun, cancel_job, start_job
 from seawall.controller.records.catalogue import PackState, PointState
 from seawall.controller.records.maintenance import Job, JobKind, JobState, Pin, PinKind
 from seawall.controller.records.runs import AttemptState, RunState
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.format.slot_set import SlotSet
 from support.controller_clock import ManualClock
 from support.controller_databases import SCHEMAS, open_engine

@@ -14,7 +14,7 @@ from seawall.controller.records.catalogue import Point, PointState
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import DueFiring, Hold
 from seawall.controller.records.runs import AttemptState, Run, RunState
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from support.controller_databases import ENGINES, open_engine
 from support.controller_records import HOUR, NOW, a_point, a_repository, a_run, a_vm, an_execution
 from support.enrolled_hosts import add_hosts

@@ -9,7 +9,7 @@ import pytest
 
 from seawall.controller.database.database import Database
 from seawall.controller.errors import InvalidArgument
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from support.controller_databases import ENGINES, open_engine
 from support.controller_records import a_repository, a_run
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deploy.free_ports import free_ports
 from deploy.s3.juicefs_gateway import JuiceFSGateway
-from deploy.s3.seaweedfs import free_ports
+from deploy.s3.seaweedfs import PORTS
 from deploy.s3.swift import SwiftS3
 
 from seawall.repository.errors import ObjectExists
@@ -56,7 +57,7 @@ OVERWRITES = (
 def hostile(request: pytest.FixtureRequest) -> Iterator[Hostile]:
     user = {"swift": "test:tester", "juicefs": "testuser"}[request.param]
     with tempfile.TemporaryDirectory(prefix="seawall-hostile-") as directory:
-        place = (Path(directory) / "server", "127.0.0.1", free_ports(), user, SECRET)
+        place = (Path(directory) / "server", "127.0.0.1", free_ports(PORTS), user, SECRET)
         server = SwiftS3(*place) if request.param == "swift" else JuiceFSGateway(*place)
         server.start()
         try:

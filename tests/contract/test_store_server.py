@@ -16,8 +16,9 @@ from seawall.repository.store.retry import RetryingStore
 STARTER = """
 import sys, time
 from pathlib import Path
-from deploy.s3.seaweedfs import SeaweedFS, free_ports
-server = SeaweedFS(Path(sys.argv[1]), "127.0.0.1", free_ports(), "tester", "secret")
+from deploy.free_ports import free_ports
+from deploy.s3.seaweedfs import PORTS, SeaweedFS
+server = SeaweedFS(Path(sys.argv[1]), "127.0.0.1", free_ports(PORTS), "tester", "secret")
 server.start()
 print(server.pid, server.endpoint, flush=True)
 sys.stdin.read()

@@ -20,6 +20,7 @@ from seawall.repository.store.port import SignedPut, Store, StoredAs
 from seawall.repository.store.presigned import PresignedClient
 from seawall.repository.store.probe import PROBE_PREFIX, probe
 from seawall.repository.store.retry import RetryingTransfer
+from seawall.repository.store.signed_headers import ANY_CONTENT
 from support.store_clock import SkippingClock
 
 NAME = "v1/p/default/3f/3fa0.0"
@@ -73,6 +74,22 @@ def test_a_signed_header_cannot_be_left_out(store: Store, client: PresignedClien
     with pytest.raises(StoreRefused):
         client.put(replace(target, headers=bare), b"body")
     assert list(store.list("")) == []
+
+
+def test_a_put_that_was_signed_without_an_md5_takes_any_body_of_its_length_once(
+    store: Store, client: PresignedClient
+) -> None:
+    target = store.sign_put(NAME, 4, ANY_CONTENT, expires_seconds=60)
+    assert "Content-MD5" not in target.headers
+    for wrong in (b"short"[:3], b"longer"):
+        with pytest.raises(StoreRefused):
+            client.put(target, wrong)
+    without = {key: value for key, value in target.headers.items() if key != "If-None-Match"}
+    with pytest.raises(StoreRefused):
+        client.put(replace(target, headers=without), b"body")
+    assert client.put(target, b"body") is StoredAs.NEW
+    assert client.put(target, b"ydob") is StoredAs.EXISTS
+    assert store.get(NAME) == b"body"
 
 
 def test_a_put_signature_opens_no_other_name_and_reads_nothing(s3_store: Store, client: PresignedClient) -> None:

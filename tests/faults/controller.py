@@ -61,7 +61,7 @@ class Controller:
         self.repositories = RepositoryCatalogue(
             self.database, keys, paths, self.lease, clock, lambda url, credentials, clock: line
         )
-        self.promotion = Promotion(self.database, self.repositories, self.lease, steady, self.step)
+        self.promotion = Promotion(self.database, self.repositories, self.lease, steady, TIMINGS, self.step)
         self.publisher = Publisher(self.database, self.repositories, self.lease, steady, self.promotion)
         self.deletions = Deletions(self.database, self.repositories, self.lease, steady, self.step)
         self.transfers = Transfers(self.database, self.repositories, steady, TIMINGS)

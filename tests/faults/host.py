@@ -21,15 +21,17 @@ from seawall.controller.records.runs import (
     RunKind,
     RunState,
 )
-from seawall.controller.runs.machine import Execution, cancel, fail
+from seawall.controller.runs.events import AgentFailed, CancelAsked, Moment
+from seawall.controller.runs.machine import Execution, step
 from seawall.controller.services.grants import BackupAccess
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.errors import ObjectExists
 from seawall.repository.format.layout import hand_in_name, pack_name
 from seawall.repository.format.pack import SealedPack
 from seawall.repository.format.record import Codec, Locator
 from seawall.repository.reading.point import PointReader
 from seawall.repository.reading.store_packs import StorePackReader
+from seawall.repository.store.signed_headers import md5_of
 from seawall.repository.writing.facts import DiskToWrite, PointFacts, WriteSettings, WrittenPoint
 from seawall.repository.writing.point import PointWriter
 from support.controller_records import HOUR, a_failure
@@ -134,9 +136,9 @@ def give_up(controller: Controller, attempted: Attempted) -> None:
         attempt = transaction.runs.attempt(attempted.key.attempt_id)
         if run is None or attempt is None or not attempt.state.live or attempt.state is AttemptState.PUBLISHING:
             return
-        now_us = controller.clock.now_us()
-        before = Execution(run, attempt)
-        after = fail(cancel(before, now_us, TIMINGS), a_failure(), True, now_us, TIMINGS, 0.0)
+        moment = Moment(controller.clock.now_us(), TIMINGS)
+        asked = step(Execution(run, attempt), CancelAsked(), moment).after
+        after = step(asked, AgentFailed(a_failure(), canceled=True), moment).after
         transaction.runs.save_run(run, after.run)
         transaction.runs.save_attempt(attempt, after.attempt)
 
@@ -236,7 +238,7 @@ class HostPacks:
     def store_pack(self, pack: SealedPack) -> None:
         with self._lock:
             key, transfers = self._attempted.key, self._controller.transfers
-            sealed = transfers.seal_pack(key, SESSION, pack.pack_id, len(pack.body), pack.md5, pack.meta)
+            sealed = transfers.seal_pack(key, SESSION, pack.pack_id, len(pack.body), md5_of(pack.body), pack.meta)
             if sealed.already_stored:
                 return
             self._attempted.on_step("sealed")

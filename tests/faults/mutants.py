@@ -19,7 +19,7 @@ from seawall.controller.maintenance.ledger import StoreLedger
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, missing_slots
 from seawall.controller.records.catalogue import Pack, PackState, Point, PointState
 from seawall.controller.services.grants import Grants
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.collecting.compact import compacted_pack, whole_tail
 from seawall.repository.collecting.live import LiveSlots
 from seawall.repository.collecting.plan import Report
@@ -197,8 +197,10 @@ def _leads_by_number() -> AbstractContextManager[Any]:
     stack = ExitStack()
     for user in ("seawall.controller.repositories.newest", "seawall.repository.collecting.announce"):
         stack.enter_context(patch(f"{user}.newest_leader", newest))
-    opening = "seawall.controller.repositories.catalogue.newest_leader"
-    stack.enter_context(patch(opening, lambda store: _Agreeing()))
+    opening = "seawall.controller.repositories.catalogue.leads"
+    stack.enter_context(
+        patch(opening, lambda mine, marks: all(mark.epoch < mine.epoch for mark in marks if mark < mine))
+    )
     return stack
 
 

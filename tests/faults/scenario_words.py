@@ -155,7 +155,7 @@ def unreported_pack(world: World) -> Unreported:
     name = pack_name(TENANT, opened[0].id, 0)
     body = world.bucket.store.get(name)
     return Unreported(
-        SealedPack(opened[0].id, body, bytes(16), world.repository.read_tail(TENANT, opened[0].id, 0).table, False),
+        SealedPack(opened[0].id, body, world.repository.read_tail(TENANT, opened[0].id, 0).table, False),
         name,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from seawall.controller.errors import ControllerError
 from seawall.controller.records.runs import RestoreSpec, Run, RunKind, RunState
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.format.layout import (
     PackName,
     parse_pack_name,

@@ -98,14 +98,15 @@ async def test_what_is_said_of_a_vm_rides_in_its_runs(host: AgentHost, operator:
     assert run["settings"] == [
         "Freeze of the guest: never (vm protect).",
         "Guest latency: reading is held back above twice what the guest's requests take when nothing is read (the default).",
-        "Reading: at most 1 MB/s and at most 500 requests a second (vm protect).",
+        "Reading: at most 1 MB/s (vm protect), at most 500 requests a second (the backup command).",
+        "Left out: no disk that can be read (the default).",
         "Scratch: at most 5 GiB (vm protect).",
     ]
     (attempt,) = run["attempts"]
     assert attempt["progress"]["held_back_ms"] > 1500
     assert any("for the limit of 1.0 MB/s and 500 requests a second" in note for note in attempt["progress"]["notes"])
     (free,) = (await operator.done("backup", "web", "--wait", "--limit", "none", "--json")).json["runs"]
-    assert free["settings"][2] == "Reading: no limit (the backup command)."
+    assert free["settings"][2] == "Reading: no limit (the backup command; of requests: the default)."
     assert free["attempts"][0]["progress"]["held_back_ms"] < 500
     told = (await operator.done("run", "show", run["run_id"])).out
     assert "settings    Freeze of the guest: never (vm protect)." in told and "note        Reading waited" in told
@@ -118,6 +119,7 @@ async def test_settings_are_unset_one_by_one_and_refused_with_a_reason(host: Age
     for words, reason in (
         (["--limit", "10KB/s"], "BAD_SETTING"),
         (["--freeze-limit", "60s"], "BAD_SETTING"),
+        (["--freeze-limit", "1.9s"], "BAD_SETTING"),
         (["--exclude-disk", "vdq"], "DISK_UNKNOWN"),
         (["--limit", "fast"], "BAD_AMOUNT"),
         ([], "NOTHING_SAID"),

@@ -155,6 +155,14 @@ def test_repositories(made: Made) -> None:
     shown = made.seawall("repo", "show", "main")
     assert completed(made, made.root / "state" / "operator.toml", "seawall repo show ma") == ("main\n", "")
     assert folder.as_uri() in shown.out
+    there = sorted(folder.rglob("*"))
+    planned = made.seawall("repo", "probe", "main", "--plan")
+    assert planned.code == 0 and "would" in planned.out and sorted(folder.rglob("*")) == there
+    probed = made.seawall("repo", "probe", "main", "--json").json
+    answers = {each["question"]: each["good"] for each in probed["answers"]}
+    assert answers["conditional_put"] and answers["lost_answer"] and not answers["signed_condition"]
+    assert probed["repository"]["capabilities"]["takes_bare_put"] is True
+    assert made.seawall("repo", "probe", "nobody", "--json").reason == "REPOSITORY_UNKNOWN"
     keys = made.seawall("repo", "keys", "main", "--json").json
     assert {each["name"] for each in keys["wrappers"]} == {"controller", "recovery"}
     assert keys["signing_public_key"] in text

@@ -90,7 +90,7 @@ def test_bars_on_a_terminal(scene: Scene) -> None:
         attempt, grant = scene.accepted()
         scene.transferring(attempt)
         shown = terminal.wait_for(r"vda .*1\.0 MiB of 2\.0 MiB")
-        assert "reading, 3.0 MiB/s, 1:15 left, bound by store" in shown
+        assert "reading, 3.0 MiB/s, 1:15 left (38.0 s to 2:30), bound by store" in shown
         assert "new 1.0 MiB  stored 512.0 KiB  by full" in shown
         scene.complete(attempt, grant)
         assert terminal.end() == 0
@@ -171,3 +171,33 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_all_runs_on_one_screen_until_ctrl_c(scene: Scene) -> None:
+    with scene.seawall.terminal("run", "watch") as terminal:
+        terminal.wait_for("0 runs under way, 0 waiting")
+        scene.controller.start_backup("db-1")
+        attempt, grant = scene.accepted()
+        scene.transferring(attempt)
+        terminal.wait_for(r"db-1 +alpha .*3\.0 MiB/s .*bound by store")
+        scene.complete(attempt, grant)
+        terminal.wait_for("succeeded +db-1")
+        terminal.interrupt()
+        assert terminal.end() == 130
+
+
+def test_all_runs_for_scripts_one_a_line(scene: Scene) -> None:
+    run_id = scene.controller.start_backup("db-1").run_id
+    states: list[str] = []
+    with scene.seawall.background("run", "watch", "--json") as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        scene.complete(*scene.accepted())
+        while not states or states[-1] != "succeeded":
+            run = json.loads(process.stdout.readline())
+            assert run["run_id"] == first["run_id"] == run_id
+            states.append(run["state"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    refused = scene.seawall("run", "watch", run_id, "--vm", "db-1")
+    assert refused.code == 2 and "not both" in refused.err

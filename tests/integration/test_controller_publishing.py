@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -22,12 +22,14 @@ from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Completion, Publisher
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.repositories.health import StoreHealth
+from seawall.controller.repositories.stored_packs import stored_packs
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import SecretBox
 from seawall.controller.services.convert_agent import attempt_key, hand_in_of
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.format.layout import manifest_name
+from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.store.folder import FolderStore
 from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
@@ -112,7 +114,8 @@ def publisher(
     catalogue = RepositoryCatalogue(database, keys, config.paths, lease, clock, opened)
     try:
         asyncio.run(lease.acquire())
-        yield Publisher(database, catalogue, lease, clock, Promotion(database, catalogue, lease, clock, on_step)), lease
+        promotion = Promotion(database, catalogue, lease, clock, BRISK, on_step)
+        yield Publisher(database, catalogue, lease, clock, promotion), lease
     finally:
         database.close()
 
@@ -297,6 +300,31 @@ def test_an_older_database_is_fenced_by_the_buckets_epochs(handed_in: HandedIn) 
         assert reason(lambda: complete(one, handed_in, handed_in.request), ControllerError) == "FENCED"
         assert lease.current.epoch > 900
     assert objects(handed_in, "v1/m/") == {}
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_an_older_database_publishes_only_what_is_still_there(handed_in: HandedIn, collected: bool) -> None:
+    """Put back to the moment of the intent, on a bucket from which what the point names may have been collected since."""
+
+    def die(step: str) -> None:
+        if step == "intent":
+            raise Died
+
+    with publisher(handed_in.config, die) as (dying, _), pytest.raises(Died):
+        complete(dying, handed_in, handed_in.request)
+    with catalogue_of(handed_in.config) as (database, _):
+        (record,) = database.read_now(lambda transaction: transaction.repositories.repositories())
+        database.write_now(lambda transaction: transaction.leadership.raise_db_epoch())
+        if collected:
+            pack = next(stored_packs(database, record.id))
+            gone = replace(pack, condemned=SlotSet.of((0,)), condemned_us=1)
+            database.write_now(lambda transaction: transaction.packs.save_pack(pack, gone))
+    expected = resources_pb2.RUN_STATE_FAILED if collected else resources_pb2.RUN_STATE_SUCCEEDED
+    with running(handed_in.config) as controller:
+        run = controller.watch(handed_in.run_id, lambda each: each.state == expected)
+        assert run.failure.reason == ("POINT_DATA_COLLECTED" if collected else "")
+        points = controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
+        assert len(points) == len(objects(handed_in, "v1/m/")) == (0 if collected else 1)
 
 
 def test_two_hand_ins_at_once_end_in_one_point(handed_in: HandedIn) -> None:

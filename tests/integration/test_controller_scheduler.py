@@ -12,15 +12,18 @@ import pytest
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
-from seawall.controller.errors import Unavailable
+from seawall.controller.errors import FailedPrecondition, Unavailable
+from seawall.controller.moving.noting import MoveNotes
 from seawall.controller.records.runs import Attempt, AttemptState, Progress, Run, RunState
-from seawall.controller.runs.machine import accept
+from seawall.controller.runs.events import Accepted, Moment
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
+from seawall.controller.services.heartbeats import Beat
 from seawall.controller.services.inventory import Inventories
+from seawall.controller.services.moved import terms_of
 from seawall.controller.services.sessions import Greeting, Sessions
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
@@ -64,11 +67,8 @@ class World:
         await self.tick.run_once()
         attempt = self.attempts()[-1]
 
-        await self.executions.change(
-            lambda change: change.save(
-                before := change.load(attempt.id), accept(before, session_id, self.steady.now_us(), TIMING)
-            )
-        )
+        moment = Moment(self.steady.now_us(), TIMING)
+        await self.executions.change(lambda change: change.take(change.load(attempt.id), Accepted(session_id), moment))
         return attempt.id, session_id
 
     async def pass_time(self, seconds: float) -> None:
@@ -160,7 +160,8 @@ async def test_a_vm_that_shows_up_elsewhere_is_backed_up_there(world: World) -> 
     vms = [a_vm(host_id="beta")]
     # alpha still stands as the one that runs it until it is known to be gone from there.
     world.database.write_now(lambda transaction: transaction.fleet.replace_inventory("alpha", 2, []))
-    await Inventories(world.executions).report("beta", session.session_id, 1, 0, True, vms)
+    notes = MoveNotes(world.steady, terms_of(TIMING))
+    await Inventories(world.executions, notes).report("beta", session.session_id, 1, 0, True, vms, {})
     await world.tick.run_once()
     assert (world.attempts()[0].state, world.run().requeues) == (AttemptState.ABANDONED, 1)
     await world.sessions.heartbeat("beta", session.session_id, {})
@@ -216,6 +217,25 @@ async def test_no_progress_fails_the_attempt_and_progress_keeps_it(world: World)
     assert failure.reason == "NO_PROGRESS"
 
 
+async def test_of_many_heartbeats_at_once_each_gets_its_own_answer(world: World) -> None:
+    attempt_id, session_id = await world.accepted()
+    world.clock.advance(60)
+    beats = await asyncio.gather(
+        *(world.sessions.heartbeat("alpha", session_id, {attempt_id: a_progress(seq)}) for seq in (1, 3, 2)),
+        world.sessions.heartbeat("alpha", "another session", {attempt_id: a_progress(9)}),
+        world.sessions.heartbeat("alpha", session_id, {"unknown": a_progress(1)}),
+        return_exceptions=True,
+    )
+    assert isinstance(beats[3], FailedPrecondition)
+    assert beats[3].reason == "SESSION_UNKNOWN"
+    assert [beat.unknown for beat in beats if isinstance(beat, Beat)] == [(), (), (), ("unknown",)]
+    stored = world.database.read_now(lambda transaction: transaction.runs.progress_of([attempt_id]))
+    assert stored[attempt_id].seq == 3
+    session = world.database.read_now(lambda transaction: transaction.fleet.session("alpha"))
+    assert session is not None
+    assert session.last_seen_us == world.clock.now_us()
+
+
 async def test_a_former_leader_starts_nothing(world: World) -> None:
     await world.hello()
     held = world.lease.current
@@ -261,3 +281,15 @@ async def test_heartbeats_wake_watchers_and_not_the_scheduler(world: World) -> N
     await asyncio.wait_for(waiting, 1)
     assert wakes.seen(SCHEDULER) == scheduler
     await wakes.changed(anything)
+
+
+async def test_the_next_look_is_when_the_next_run_is_due(world: World) -> None:
+    await world.hello()
+    run = world.run()
+    later = replace(run, not_before_us=world.steady.now_us() + 2_000_000)
+    world.database.write_now(lambda transaction: transaction.runs.save_run(run, later))
+    await world.tick.run_once()
+    assert (world.run().state, world.tick.pause_seconds(5.0)) == (RunState.READY, 2.0)
+    assert world.tick.pause_seconds(1.0) == 1.0
+    await world.pass_time(2.0)
+    assert (world.run().state, world.tick.pause_seconds(5.0)) == (RunState.ACTIVE, 5.0)

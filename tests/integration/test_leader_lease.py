@@ -12,7 +12,7 @@ from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Unavailable
 from seawall.controller.scheduler.leading import LeaderLease, keep_lead, new_replica, wait_for_lead
 from seawall.controller.server.drain import Drain
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from support.controller_clock import START_US, ManualClock
 

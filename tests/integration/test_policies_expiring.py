@@ -19,7 +19,7 @@ from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.services.blocking import Blocking
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
 from support.controller_records import NOW, a_point, a_repository, a_run, an_execution

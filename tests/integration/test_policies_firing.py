@@ -16,12 +16,14 @@ from seawall.controller.policies.applying import carry_out, plan_changes
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.standing import standings
 from seawall.controller.records.policies import PolicySpec
-from seawall.controller.records.runs import FreezePolicy, RunState
+from seawall.controller.records.runs import AttemptState, FreezePolicy, Run, RunState
 from seawall.controller.records.settings import NOTHING_SAID
+from seawall.controller.runs import ready
+from seawall.controller.runs.events import Moment
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change
 from seawall.controller.services.orders import Orders
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
 from support.controller_records import a_run
@@ -226,6 +228,17 @@ def test_windows_hold_starts_back_and_close_on_what_waits(leader: FiringLeader) 
     assert run.state is RunState.MISSED and run.failure is not None and run.failure.reason == "WINDOW_ENDED"
 
 
+def begin(leader: FiringLeader, run: Run) -> None:
+    """A host works on it."""
+    active, attempt = ready.assigned(run, "attempt-1", "alpha", 1, Moment(run.not_before_us, Timings()))
+
+    def closure(transaction: Transaction) -> None:
+        transaction.runs.save_run(run, active)
+        transaction.runs.add_attempt(replace(attempt, state=AttemptState.PREPARING))
+
+    leader.database.write_now(closure)
+
+
 @pytest.mark.parametrize(
     ("end", "canceled"), [("no_new_starts", (0, 0)), ("cancel", (1, 1)), ("{finish_current: 1h}", (0, 1))]
 )
@@ -234,8 +247,7 @@ def test_what_runs_when_a_window_ends(leader: FiringLeader, end: str, canceled: 
     leader.advance(15 * HOUR)
     leader.look()
     (run,) = leader.runs("vm-1")
-    active = replace(run, state=RunState.ACTIVE)
-    leader.database.write_now(lambda transaction: transaction.runs.save_run(run, active))
+    begin(leader, run)
     seen = []
     for _ in range(2):
         leader.advance(HOUR)
@@ -307,7 +319,7 @@ def test_another_calendar_does_not_catch_up_what_it_never_had(leader: FiringLead
 
 def apply(leader: FiringLeader, spec: PolicySpec) -> None:
     def closure(transaction: Transaction) -> None:
-        carry_out(transaction, plan_changes(transaction, [spec], leader.wall))
+        carry_out(transaction, plan_changes(transaction, [spec], leader.wall), leader.wall)
 
     leader.database.write_now(closure)
 

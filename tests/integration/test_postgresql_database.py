@@ -20,7 +20,7 @@ from seawall.controller.database.postgresql_address import Address, parse_addres
 from seawall.controller.database.tables import metadata
 from seawall.controller.errors import ControllerError, FailedPrecondition, Unavailable
 from seawall.controller.initialise import initialise
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import SystemClock
 from support.postgresql import PostgresServer, own_server
 from support.postgresql_proxy import Break, BreakingLine, breaking_line

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from seawall.controller.operator_access import OperatorAccess
 from support.postgresql import PostgresServer
@@ -49,6 +48,10 @@ async def test_the_leader_dies_in_the_middle_of_a_backup(pair: Replicas) -> None
         (run,) = (await pair.asked("backup", "vm-0"))["runs"]
         await pair.until(transferring, "run", "show", run["run_id"])
         leader = await pair.led()
+        shown = (await pair.asked("status"))["replicas"]
+        assert {each["operator_address"]: each["leads"] for each in shown} == {
+            each.config.operator_listen: each is leader for each in pair.members
+        }
         leader.end(signal.SIGKILL)
         host.slow(False)
         assert (await pair.asked("vm", "list"))["vms"], "the other one answers reads at once"
@@ -149,28 +152,17 @@ async def test_a_database_that_is_away_is_waited_for(own_postgres: PostgresServe
     ):
         own_postgres.stop()
         for each in made.members:
-            while await asyncio.to_thread(health, each) != health_pb2.HealthCheckResponse.NOT_SERVING:
+            while await asyncio.to_thread(each.health) != health_pb2.HealthCheckResponse.NOT_SERVING:
                 await asyncio.sleep(0.05)
         refused = await made.seawall("vm", "list", "--json")
         assert refused.reason == "DATABASE"
         await asyncio.sleep(2 * LEASE_SECONDS)
         own_postgres.start()
         for each in made.members:
-            while await asyncio.to_thread(health, each) != health_pb2.HealthCheckResponse.SERVING:
+            while await asyncio.to_thread(each.health) != health_pb2.HealthCheckResponse.SERVING:
                 await asyncio.sleep(0.05)
         await asyncio.wait_for(made.led(), 60)
         (run,) = (await made.until(lambda _: True, "backup", "vm-0"))["runs"]
         assert (await made.until(over, "run", "show", run["run_id"]))["state"] == "succeeded"
         assert await restored_whole(made, host, run["run_id"])
         assert all(each.process is not None and each.process.poll() is None for each in made.members)
-
-
-def health(member: ReplicaProcess) -> int:
-    """What the operator port says; UNKNOWN while there is none."""
-    access = (member.config.paths.root_certificate).read_bytes()
-    with grpc.secure_channel(member.config.operator_listen, grpc.ssl_channel_credentials(access)) as channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-        except grpc.RpcError:
-            return int(health_pb2.HealthCheckResponse.UNKNOWN)
-        return int(answer.status)

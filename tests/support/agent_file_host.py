@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from seawall.agent.capture.frozen_time import FrozenTime
 from seawall.agent.capture.names import checkpoint_name, places
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.config import AgentConfig
@@ -101,7 +102,7 @@ class FileCapture:
             shutil.copy(image, self._marks / self._name / image.name)
         self.instant_us = clock.now_us()
         self.guest_frozen = False
-        self.frozen_ms = 0
+        self.frozen = FrozenTime()
         self.resumed_from = ""
         self.warnings: Sequence[tuple[str, str]] = ()
         self.members: Mapping[str, bytes] = {"domain.xml": (self._vm / "domain.xml").read_bytes()}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seawall.agent.errors import HypervisorError, VmNotFound
+from seawall.agent.errors import CheckpointBroken, HypervisorError, VmNotFound
 from seawall.agent.hypervisor.port import (
     BackupDisk,
     Capabilities,
@@ -58,13 +58,27 @@ class MemoryHypervisor:
     def firmware(self, arch: str, machine: str) -> FirmwareOffer:
         return FirmwareOffer(uefi=False, loaders=(), emulated_tpm=False)
 
-    def begin_backup(self, vm_id: str, disks: Sequence[BackupDisk], socket: Path, checkpoint: str | None) -> None:
+    def disk_targets(self, vm_id: str) -> Sequence[str]:
+        return [disk.target for disk in self.domain(vm_id).disks]
+
+    def begin_backup(
+        self,
+        vm_id: str,
+        disks: Sequence[BackupDisk],
+        socket: Path,
+        checkpoint: str | None,
+        targets: Sequence[str] | None = None,
+    ) -> None:
         self.domain(vm_id)
         if vm_id in self.jobs:
             raise HypervisorError(f"VM {vm_id} has a job already")
         self.jobs[vm_id] = socket
         if checkpoint is not None:
             self.marks.setdefault(vm_id, []).append(checkpoint)
+
+    def create_checkpoint(self, vm_id: str, name: str, disks: Sequence[BackupDisk], targets: Sequence[str]) -> None:
+        self.domain(vm_id)
+        self.marks.setdefault(vm_id, []).append(name)
 
     def end_backup(self, vm_id: str) -> None:
         if vm_id in self.stuck_jobs:
@@ -102,6 +116,9 @@ class MemoryHypervisor:
     def checkpoint_xml(self, vm_id: str, name: str) -> str:
         return next(info.xml for info in self.checkpoints(vm_id) if info.name == name)
 
+    def redefine_checkpoint(self, vm_id: str, name: str, targets: Sequence[str]) -> None:
+        raise CheckpointBroken(f"VM {vm_id} has no bitmap {name}", disk=targets[0])
+
     def delete_checkpoint(self, vm_id: str, name: str) -> None:
         if name in self.marks.get(vm_id, []):
             self.marks[vm_id].remove(name)
@@ -116,6 +133,12 @@ class MemoryHypervisor:
         self.domain(vm_id)
         if vm_id in self.silent_guests:
             raise HypervisorError("the guest agent does not answer")
+
+    def wake_agent(self, vm_id: str, timeout_seconds: int) -> bool:
+        raise HypervisorError("no guest agent")
+
+    def press_thaw_keys(self, vm_id: str) -> None:
+        self.domain(vm_id)
 
     def agent_socket(self, vm_id: str) -> Path | None:
         self.domain(vm_id)

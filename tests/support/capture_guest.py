@@ -13,13 +13,24 @@ class Guest:
         self, *, freezes: bool = True, thaw_failures: int = 0, hears: bool = True, reason: str | None = None
     ) -> None:
         self.freezes, self.thaw_failures, self.hears, self.reason = freezes, thaw_failures, hears, reason
-        self.state = "running"
+        self.state, self.has_keys, self.keys_pressed = "running", True, 0
+        self.woken, self.asked = threading.Event(), threading.Event()
         self.frozen = threading.Event()
         self.thawed = threading.Event()
         self.may_freeze = threading.Event()
         self.may_freeze.set()
 
+    def wake_agent(self, vm_id: str, timeout_seconds: int) -> bool:
+        self.woken.set()
+        if not self.hears:
+            raise FreezeFailed("no answer", may_be_frozen=False)
+        return self.has_keys
+
+    def press_thaw_keys(self, vm_id: str) -> None:
+        self.keys_pressed += 1
+
     def freeze(self, vm_id: str, timeout_seconds: int) -> int:
+        self.asked.set()
         self.may_freeze.wait(20)
         if not self.freezes:
             raise FreezeFailed("no answer", may_be_frozen=self.hears)

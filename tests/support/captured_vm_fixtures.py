@@ -4,10 +4,12 @@ A test module asks for them by `pytest_plugins = ["support.libvirt_fixtures", "s
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from seawall.agent.capture.settings import CaptureSettings
+from seawall.agent.errors import VmNotFound
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
 from support.captured_vm import Vm
 from support.libvirt_host import LibvirtHost
@@ -24,5 +26,6 @@ def settings(host: LibvirtHost) -> CaptureSettings:
 def vm(host: LibvirtHost, hypervisor: LibvirtHypervisor, request: pytest.FixtureRequest) -> Iterator[Vm]:
     vm = Vm(host, hypervisor, request.node.name.removeprefix("test_"))
     yield vm
-    hypervisor.stop(vm.vm_id)
-    hypervisor.undefine(vm.vm_id)
+    with suppress(VmNotFound):  # it moved away
+        hypervisor.stop(vm.vm_id)
+        hypervisor.undefine(vm.vm_id)

@@ -14,7 +14,7 @@ from seawall.controller.maintenance.jobs import MAINTENANCE, cancel_job, job, st
 from seawall.controller.maintenance.process import MODULE
 from seawall.controller.records.catalogue import PointState
 from seawall.controller.records.maintenance import Job, JobKind
-from seawall.controller.store import Transaction
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import SystemClock
 from seawall.repository.reading.restore import restore_disk
 from seawall.repository.store.port import Store
@@ -112,8 +112,10 @@ class TestedVm:
         return run.run_id
 
 
-def report_vms(agent: ScriptedAgent, vms: Mapping[str, tuple[str, int]], revision: int = 1) -> None:
-    """VM id -> (name, bytes of its disk vda)."""
+def report_vms(
+    agent: ScriptedAgent, vms: Mapping[str, tuple[str, int]], revision: int = 1, left: Mapping[str, int] | None = None
+) -> None:
+    """VM id -> (name, bytes of its disk vda). `left`: VMs that migrated away -> milliseconds ago."""
     messages = [
         resources_pb2.Vm(
             vm_id=vm_id,
@@ -125,8 +127,11 @@ def report_vms(agent: ScriptedAgent, vms: Mapping[str, tuple[str, int]], revisio
         )
         for vm_id, (name, size) in vms.items()
     ]
+    departures = [agent_pb2.VmDeparture(vm_id=vm_id, milliseconds_ago=ago) for vm_id, ago in (left or {}).items()]
     agent.stub.ReportInventory(
-        agent_pb2.ReportInventoryRequest(session_id=agent.session_id, revision=revision, last=True, vms=messages)
+        agent_pb2.ReportInventoryRequest(
+            session_id=agent.session_id, revision=revision, last=True, vms=messages, departures=departures
+        )
     )
 
 

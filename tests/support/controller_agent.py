@@ -1,6 +1,5 @@
 """A scripted agent: enrols, says hello, and drives attempts step by step with the real point writer and reader."""
 
-import hashlib
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from seawall.repository.reading.point import PointReader
 from seawall.repository.reading.tables import table_by_suffix
 from seawall.repository.store.port import SignedPut
 from seawall.repository.store.presigned import PresignedClient
+from seawall.repository.store.signed_headers import md5_of
 from seawall.repository.writing.facts import DiskToWrite, PointFacts, WriteSettings, WrittenPoint
 from seawall.repository.writing.point import PointWriter
 from support.controller_application import Controller
@@ -181,7 +181,7 @@ class ScriptedAgent:
                     attempt=attempt,
                     what=what,
                     length_bytes=len(body),
-                    content_md5=hashlib.md5(body, usedforsecurity=False).digest(),
+                    content_md5=md5_of(body),
                     content_hash=blake3(body).digest(),
                 )
             )
@@ -287,7 +287,7 @@ def seal(agent: ScriptedAgent, attempt: agent_pb2.AttemptRef, pack: SealedPack) 
             attempt=attempt,
             pack_id=pack.pack_id,
             length_bytes=len(pack.body),
-            content_md5=pack.md5,
+            content_md5=md5_of(pack.body),
             meta=pack.meta,
         )
     )

@@ -1,7 +1,6 @@
 """A whole controller on loopback, in a thread with its own event loop: real ports, certificates, SQLite and store."""
 
 import asyncio
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import grpc
+from deploy.free_ports import free_ports
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -47,9 +47,7 @@ RECOVERY_KEY = public_key_of(new_secret())
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)
 
 
 def reason_of(error: grpc.RpcError) -> str:

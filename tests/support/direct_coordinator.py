@@ -41,7 +41,7 @@ class DirectCoordinator:
         with self._lock:
             if self.fail_store_after is not None and len(self.packs) >= self.fail_store_after:
                 raise self.fault
-            self.packs.append(SealedPack(pack.pack_id, b"", pack.md5, pack.table, pack.meta))
+            self.packs.append(SealedPack(pack.pack_id, b"", pack.table, pack.meta))
         for generation in (0, 1) if pack.meta else (0,):
             try:
                 self.store.put(self.name(pack.pack_id, generation), memoryview(pack.body))

@@ -6,8 +6,8 @@
  * Console (first serial port): READY; TICK n gap_ms four times a second (the longest wait of the file since the last one); HOOK freeze|thaw;
  *           AGENT pid; LATENCY ...; DONE command; FAILED what.
  * Commands (second serial port, a line each): mark | report | hold | go | rate N | agent start|stop|cont|kill | hook N (seconds that each
- *           hook takes) | span N (MiB of vdb that are written to) | off.
- * As `init freeze` and `init thaw` it is the agent's own hook.
+ *           hook takes) | span N (MiB of vdb that are written to) | sysrq N (what the keyboard may order) | off.
+ * As `init freeze` and `init thaw` it is the agent's own hook, where the initramfs has no /etc/qemu/fsfreeze-hook.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -148,6 +148,8 @@ static void mark(void) {
 
 static pid_t agent;
 
+static const char *hook_option(void) { return access("/etc/qemu/fsfreeze-hook", X_OK) ? "-F/init" : "-F/etc/qemu/fsfreeze-hook"; }
+
 static void start_agent(void) {
   char channel[300] = "";
   DIR *devices = opendir("/dev");
@@ -160,7 +162,7 @@ static void start_agent(void) {
   }
   agent = fork();
   if (agent == 0) {
-    execl("/qemu-ga", "qemu-ga", "-m", "virtio-serial", "-p", channel, "-t", "/run", "-f", "/run/qga.pid", "-F/init", "-l", "/run/qga.log", (char *)NULL);
+    execl("/qemu-ga", "qemu-ga", "-m", "virtio-serial", "-p", channel, "-t", "/run", "-f", "/run/qga.pid", hook_option(), "-l", "/run/qga.log", (char *)NULL);
     _exit(1);
   }
   printf("AGENT %d\n", agent);
@@ -175,6 +177,12 @@ static void stop_agent(int number) {
   }
 }
 
+static void write_to(const char *path, const char *text) {
+  int file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  if (file < 0 || write(file, text, strlen(text)) < 0) say_failed(path);
+  if (file >= 0) close(file);
+}
+
 static void obey(const char *line) {
   if (strcmp(line, "mark") == 0) mark();
   else if (strcmp(line, "report") == 0) report();
@@ -186,11 +194,9 @@ static void obey(const char *line) {
   else if (strcmp(line, "agent stop") == 0) stop_agent(SIGSTOP);
   else if (strcmp(line, "agent cont") == 0) stop_agent(SIGCONT);
   else if (strcmp(line, "agent kill") == 0) stop_agent(SIGKILL);
-  else if (strncmp(line, "hook ", 5) == 0) {
-    int file = open("/run/hook", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (file < 0 || write(file, line + 5, strlen(line + 5)) < 0) say_failed("hook");
-    if (file >= 0) close(file);
-  } else if (strcmp(line, "off") == 0) {
+  else if (strncmp(line, "hook ", 5) == 0) write_to("/run/hook", line + 5);
+  else if (strncmp(line, "sysrq ", 6) == 0) write_to("/proc/sys/kernel/sysrq", line + 6);
+  else if (strcmp(line, "off") == 0) {
     sync();
     reboot(RB_POWER_OFF);
   } else line = "unknown";
@@ -209,7 +215,7 @@ static int hook(const char *what) {
 
 int main(int words, char **word) {
   if (getpid() != 1) return words > 1 ? hook(word[1]) : 2;
-  static const char *const places[] = {"/sys", "/run", "/data", "/tmp", "/var", "/var/run"};
+  static const char *const places[] = {"/sys", "/run", "/data", "/tmp", "/var", "/var/run", "/var/log"};
   for (size_t at = 0; at < sizeof places / sizeof *places; at++) mkdir(places[at], 0755);
   mount("proc", "/proc", "proc", 0, NULL);
   mount("sys", "/sys", "sysfs", 0, NULL);

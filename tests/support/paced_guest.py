@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from deploy.lab.guest_image import find_kernel, make_initrd, run_tool
 from deploy.lab.laboratory import BUILD
@@ -18,6 +19,8 @@ from deploy.lab.waiting import LabFailed, wait_for
 MIB = 1 << 20
 WRITE_BYTES = 4096
 DATA_MIB = 64
+HOOK = "etc/qemu/fsfreeze-hook"
+TOOLS = ("fsfreeze", "sync", "sleep", "date", "dirname", "cat", "rm", "timeout")
 _DOMAIN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
 <cmdline>console=ttyS0 quiet loglevel=3 panic=1 tsc=unstable no_timer_check</cmdline></os><features><acpi/></features>
@@ -61,13 +64,26 @@ def places(writes: range, disk_bytes: int) -> Iterator[int]:
 
 def agent_files() -> Mapping[str, Path]:
     """Debian's qemu-ga and the libraries that it needs, by their places in the guest. Raises LabFailed."""
-    places = (BUILD / "guest-agent/usr/sbin/qemu-ga", Path("/usr/sbin/qemu-ga"))
-    program = next((place for place in places if place.exists()), None)
-    if program is None:
-        raise LabFailed("no qemu-ga: run deploy/install/system.sh")
+    program = _first(BUILD / "guest-agent/usr/sbin/qemu-ga", Path("/usr/sbin/qemu-ga"))
+    return {"qemu-ga": program, **_libraries(program)}
+
+
+def _shell_files() -> Mapping[str, Path]:
+    """Debian's shell and what scripts of its hooks call."""
+    found = {f"bin/{name}": Path(str(shutil.which(name))).resolve() for name in TOOLS} | {"bin/sh": Path("/bin/dash")}
+    return {name: file for program in found.values() for name, file in _libraries(program).items()} | found
+
+
+def _libraries(program: Path) -> Mapping[str, Path]:
     listed = subprocess.run(["ldd", program], check=True, capture_output=True, text=True).stdout
-    libraries = [Path(path) for path in re.findall(r"(/\S+) \(0x", listed)]
-    return {"qemu-ga": program} | {str(path).lstrip("/"): path.resolve() for path in libraries}
+    return {path.lstrip("/"): Path(path).resolve() for path in re.findall(r"(/\S+) \(0x", listed)}
+
+
+def _first(*places: Path) -> Path:
+    for place in places:
+        if place.exists():
+            return place
+    raise LabFailed(f"no {places[0].name}: run deploy/install/system.sh")
 
 
 def _output(*words: str) -> str:
@@ -86,9 +102,14 @@ class PacedGuest:
         *,
         channel: bool = True,
         disk_mib: int = 0,
+        hooks: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
-        """`disk_mib`: size of vdb, none for 0. `virsh` takes a command line's words."""
+        """`disk_mib`: size of vdb, none for 0. `virsh` takes a command line's words.
+
+        `hooks`: scripts by their names in fsfreeze-hook.d, called by Debian's own hook; none: the guest's program is the hook.
+        """
         self.name, self.virsh, self._folder, self._inside = name, virsh, folder, inside
+        self._hooks = hooks
         self.console = folder / f"{name}.console"
         self._told = 0
         targets = ["vda", *(["vdb"] if disk_mib else [])]
@@ -209,13 +230,23 @@ class PacedGuest:
         run_tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(disk))
         return raw.unlink()
 
+    def _files(self) -> dict[str, Path]:
+        files = dict(agent_files())
+        if self._hooks:
+            files |= {
+                HOOK: _first(BUILD / "guest-agent" / HOOK, Path("/") / HOOK),
+                "bin/sh": Path("/bin/busybox").resolve(),
+            }
+            files |= {f"{HOOK}.d/{name}": script for name, script in self._hooks.items()}
+        return files
+
     def _make_initrd(self) -> str:
         work = self._folder / f"{self.name}.work"
         work.mkdir()
         program = work / "init"
         source = Path(__file__).with_suffix(".c")
         run_tool("gcc", "-O2", "-std=c11", "-Wall", "-Wextra", "-static", "-pthread", "-o", str(program), str(source))
-        initrd = make_initrd(work, program, find_kernel(BUILD / "kernel"), more_files=agent_files())
+        initrd = make_initrd(work, program, find_kernel(BUILD / "kernel"), more_files=self._files())
         shutil.move(initrd, self._folder / f"{self.name}.initrd")
         shutil.rmtree(work)
         return f"{self._inside}/{self.name}.initrd"

@@ -35,18 +35,21 @@ from seawall.repository.format.canonical import to_canonical
 from seawall.repository.format.condemn_log import CondemnLog, open_condemn_log, sign_condemn_log
 from seawall.repository.format.config import parse_config
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
+from seawall.repository.format.export import open_export, seal_export
 from seawall.repository.format.header import CONFIG, KEYS, MANIFEST, TOMBSTONE
 from seawall.repository.format.keyfile import KeyNames, open_key_object
 from seawall.repository.format.layout import (
     HandInKind,
     condemned_name,
     epoch_name,
+    export_name,
     hand_in_name,
     key_name,
     manifest_name,
     pack_name,
     parse_condemned_name,
     parse_epoch_name,
+    parse_export_name,
     parse_hand_in_name,
     parse_key_name,
     parse_pack_name,
@@ -214,6 +217,16 @@ CONDEMN_LOG = sign_condemn_log(
         samples.LINEAGE, 7, 3, {b"\xaa" * 16: SlotSet.of([1, 2, 900]), b"\xbb" * 16: SlotSet.of(range(5, 900, 3))}
     ),
     samples.SECRETS.signing_secret_key,
+)
+
+
+EXPORT_BODY = seal_export(
+    b'{"repository_id":"r"}',
+    lineage_id=samples.LINEAGE,
+    epoch=3,
+    number=7,
+    exported_us=5,
+    repository_secret_key=samples.SECRETS.repository_secret_key,
 )
 
 
@@ -386,6 +399,7 @@ def _name(body: bytes) -> None:
         parse_epoch_name(name),
         parse_condemned_name(name),
     )
+    export = parse_export_name(name)
     if pack is not None:
         assert pack_name(pack.tenant, pack.pack_id, pack.generation) == name
     if key is not None:
@@ -400,7 +414,9 @@ def _name(body: bytes) -> None:
         assert epoch_name(*epoch) == name
     if condemned is not None:
         assert condemned_name(*condemned) == name
-    parsed = [found for found in (pack, key, point, hand_in, epoch, condemned) if found is not None]
+    if export is not None:
+        assert export_name(*export) == name
+    parsed = [found for found in (pack, key, point, hand_in, epoch, condemned, export) if found is not None]
     assert len(parsed) <= 1 and (is_name(name) or not parsed)
 
 
@@ -459,6 +475,10 @@ TARGETS: dict[str, Target] = {
     "condemn log": Target(
         (CONDEMN_LOG,),
         _only_seed(lambda body: open_condemn_log(body, samples.SECRETS.signing_public_key), CONDEMN_LOG),
+    ),
+    "export": Target(
+        (EXPORT_BODY,),
+        _only_seed(lambda body: open_export(body, samples.SECRETS.repository_secret_key), EXPORT_BODY),
     ),
     "condemn log, signed": Target((CONDEMN_LOG[:-SIGNATURE_BYTES],), _one_encoding(_inner_condemn_log)),
     "leaf": Target((GOLDEN["leaf"],), _one_encoding(lambda body: encode_leaf(decode_leaf(body)))),

@@ -8,7 +8,7 @@ from pathlib import Path
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.records.policies import Policy
-from seawall.controller.store import Store
+from seawall.controller.store.transaction import Store
 from support.controller_records import NOW, a_repository, a_vm
 from support.enrolled_hosts import add_hosts
 

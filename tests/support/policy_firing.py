@@ -13,7 +13,7 @@ from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.firing import Firing
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.wakes import Wakes
-from seawall.controller.store import Store, Transaction
+from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
 

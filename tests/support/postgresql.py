@@ -6,7 +6,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from deploy.free_ports import free_ports
 
 from seawall.controller.database.postgresql import PostgresqlDatabase
 from seawall.controller.database.postgresql_address import Address, parse_address
@@ -44,7 +44,7 @@ class PostgresServer:
     def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
         """`directory`: not there yet, or one that `initialise` or a base backup filled."""
         self.directory = directory
-        self.port = _free_port()
+        self.port = free_ports(1)
         self.settings = COMMON | (settings or {})
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -212,10 +212,3 @@ def _as_user() -> dict[str, Any]:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

@@ -14,10 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psycopg
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.join import join_host
+from seawall.agent.supervisor.supervisor import Supervisor
 from seawall.controller.config import ControllerConfig, load_config
 from seawall.controller.database.opening import check_new
 from seawall.controller.database.postgresql_address import Address
@@ -32,8 +35,7 @@ from support.postgresql import PR_SET_PDEATHSIG, PostgresServer
 
 LEASE_SECONDS = 3.0
 LONGEST_WAIT = 120.0
-TIMINGS = f"""[timings]
-leader_lease_seconds = {LEASE_SECONDS}
+TIMINGS = """[timings]
 heartbeat_seconds = 0.5
 lease_ttl_seconds = 60
 failover_grace_seconds = 0
@@ -70,6 +72,21 @@ class ReplicaProcess:
         code = self.process.wait(60)
         self.process = None
         return code
+
+    def health(self) -> int:
+        """What the operator port says; UNKNOWN while there is none."""
+        root = self.config.paths.root_certificate.read_bytes()
+        with grpc.secure_channel(self.config.operator_listen, grpc.ssl_channel_credentials(root)) as channel:
+            try:
+                answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+            except grpc.RpcError:
+                return int(health_pb2.HealthCheckResponse.UNKNOWN)
+            return int(answer.status)
+
+    async def serves(self) -> None:
+        """Returns once it does."""
+        while await asyncio.to_thread(self.health) != health_pb2.HealthCheckResponse.SERVING:
+            await asyncio.sleep(0.05)
 
     @property
     def log(self) -> str:
@@ -136,16 +153,20 @@ def lease_row_of(server: Callable[[], PostgresServer], address: Address) -> Call
 
 @asynccontextmanager
 async def replicas(
-    folder: Path, database: str, lease_row: Callable[[], tuple[str, str]], count: int = 2
+    folder: Path,
+    database: str,
+    lease_row: Callable[[], tuple[str, str]],
+    count: int = 2,
+    lease_seconds: float = LEASE_SECONDS,
 ) -> AsyncIterator[Replicas]:
     """Made, running, with a repository in a folder. Killed at the end."""
     ports = [(free_port(), free_port()) for _ in range(count)]
-    first = _configured(folder, 0, ports, database)
+    first = _configured(folder, 0, ports, database, lease_seconds)
     check_new(first.config)
     initialise(first.config, SystemClock())
     members = [first]
     for number in range(1, count):
-        other = _configured(folder, number, ports, database)
+        other = _configured(folder, number, ports, database, lease_seconds)
         shutil.copytree(first.config.state_dir, other.config.state_dir, ignore=shutil.ignore_patterns("lock", "index"))
         (other.config.state_dir / "index").mkdir(mode=0o700)
         members.append(other)
@@ -171,6 +192,13 @@ class FileHost:
     vm_id: str
     host: AgentHost
     folder: Path
+    supervisor: Supervisor | None = None
+
+    @property
+    def answered_us(self) -> int:
+        """When its last heartbeat was answered, by its clock."""
+        assert self.supervisor is not None
+        return self.supervisor.health().last_heartbeat_us
 
     @property
     def image(self) -> Path:
@@ -187,12 +215,16 @@ class FileHost:
 
 
 @asynccontextmanager
-async def file_hosts(made: Replicas, count: int, image_bytes: int = 600_000) -> AsyncIterator[Sequence[FileHost]]:
-    """Joined by tokens, running, their VMs (vm-0, vm-1, …) known."""
+async def file_hosts(
+    made: Replicas, count: int, image_bytes: int = 600_000, **timing: float
+) -> AsyncIterator[Sequence[FileHost]]:
+    """Joined by tokens, running, their VMs (vm-0, vm-1, …) known. `timing`: of their supervisors, where it is not to be quick."""
     hosts = [await _joined(made, number, image_bytes) for number in range(count)]
+    for each in hosts:
+        each.host = each.host.with_timing(**timing)
     async with AsyncExitStack() as running:
         for each in hosts:
-            await running.enter_async_context(each.host.running())
+            each.supervisor = await running.enter_async_context(each.host.running())
         await made.until(lambda answer: len(answer["vms"]) == count, "vm", "list")
         yield hosts
 
@@ -218,7 +250,9 @@ async def _joined(made: Replicas, number: int, image_bytes: int) -> FileHost:
     return FileHost(config.host_name, vm_id, host, folder)
 
 
-def _configured(folder: Path, number: int, ports: Sequence[tuple[int, int]], database: str) -> ReplicaProcess:
+def _configured(
+    folder: Path, number: int, ports: Sequence[tuple[int, int]], database: str, lease_seconds: float
+) -> ReplicaProcess:
     """This one's addresses stand first in what it advertises."""
     order = [ports[number], *(each for each in ports if each != ports[number])]
     operators, agents = (",".join(f"127.0.0.1:{each[kind]}" for each in order) for kind in (0, 1))
@@ -226,7 +260,8 @@ def _configured(folder: Path, number: int, ports: Sequence[tuple[int, int]], dat
     file.write_text(
         f'state_dir = "{folder / f"state-{number}"}"\ndatabase = "{database}"\n'
         f'operator_listen = "127.0.0.1:{ports[number][0]}"\nagent_listen = "127.0.0.1:{ports[number][1]}"\n'
-        f'enrol_address = "{operators}"\noperator_address = "{operators}"\nagent_address = "{agents}"\n{TIMINGS}'
+        f'enrol_address = "{operators}"\noperator_address = "{operators}"\nagent_address = "{agents}"\n'
+        f"{TIMINGS}leader_lease_seconds = {lease_seconds}\n"
     )
     return ReplicaProcess(load_config(file), file)
 

@@ -268,6 +268,15 @@ class ScriptedController(agent_pb2_grpc.AgentServiceServicer, enroll_pb2_grpc.En
         await self._maybe_lose("Enroll", context)
         return self.enrolled[key]
 
+    async def BeginRecovery(
+        self, request: enroll_pb2.BeginRecoveryRequest, context: Context
+    ) -> enroll_pb2.BeginRecoveryResponse:
+        """Recovery is tried with the real controller alone."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this controller recovers nobody")
+
+    async def Recover(self, request: enroll_pb2.RecoverRequest, context: Context) -> enroll_pb2.RecoverResponse:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this controller recovers nobody")
+
     async def RenewCertificate(
         self, request: wire.RenewCertificateRequest, context: Context
     ) -> wire.RenewCertificateResponse:

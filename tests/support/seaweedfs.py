@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploy.s3.seaweedfs import SeaweedFailed, SeaweedFS, free_ports
+from deploy.free_ports import free_ports
+from deploy.s3.seaweedfs import PORTS, SeaweedFailed, SeaweedFS
 
 from seawall.repository.store.locate import create_place, open_store
 from seawall.repository.store.location import S3Credentials
@@ -58,7 +59,7 @@ def _start(directory: Path, credentials: S3Credentials) -> SeaweedFS:
     """Others on this machine take ports too: between choosing and using them, one may be gone."""
     for attempt in range(_TRIES):
         place = directory / str(attempt)
-        server = SeaweedFS(place, _ADDRESS, free_ports(), credentials.access_key, credentials.secret_key)
+        server = SeaweedFS(place, _ADDRESS, free_ports(PORTS), credentials.access_key, credentials.secret_key)
         try:
             server.start()
         except SeaweedFailed:

@@ -1,17 +1,23 @@
 """Who gets a certificate, without gRPC."""
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from seawall.api.join_token import parse_join_token
+from seawall.api.recovery_proof import recovery_proof
 from seawall.controller.certificates.authority import CertificateAuthority, new_key
 from seawall.controller.config import ControllerConfig
 from seawall.controller.enrolment.enrol import Application, Enrolment
+from seawall.controller.enrolment.nonces import Nonces
 from seawall.controller.enrolment.tokens import CreatedToken, create_join_token
 from seawall.controller.enrolment.tries import ALLOWED, MAX_CALLERS, WINDOW_SECONDS, WrongTries, caller_of
 from seawall.controller.errors import ControllerError, InvalidArgument, ResourceExhausted, Unauthenticated
@@ -211,3 +217,53 @@ async def test_a_yes_is_remembered_for_seconds_and_a_no_never() -> None:
     revoked.clear()
     await remembered("a")
     assert asked == ["a"] * 4
+
+
+async def test_a_thousand_agents_cost_one_look_and_who_is_not_in_it_is_asked_for_by_name() -> None:
+    clock, looks, asked, enrolled = ManualClock(), [], [], {"a", "b"}
+
+    def check(agent_id: str) -> None:
+        asked.append(agent_id)
+        if agent_id not in enrolled:
+            raise Unauthenticated("AGENT_REVOKED", "revoked")
+
+    def everybody() -> frozenset[str]:
+        looks.append(clock.now_us())
+        return frozenset(enrolled)
+
+    remembered = RevocationCheck(check, clock, remember_seconds=5, everybody=everybody)
+    await asyncio.gather(*(remembered(each) for each in ("a", "b", "a", "b")))
+    assert (len(looks), asked) == (1, [])
+    enrolled.add("late")
+    await remembered("late")
+    assert (len(looks), asked) == (1, ["late"])
+    enrolled.remove("a")
+    clock.advance(4.9)
+    await remembered("a")
+    clock.advance(0.1)
+    with pytest.raises(Unauthenticated):
+        await remembered("a")
+    await remembered("b")
+    assert (len(looks), asked) == (2, ["late", "a"])
+
+
+def test_a_nonce_is_good_for_a_minute_for_its_agent_and_its_controller(registry: Registry) -> None:
+    nonces, agent = Nonces(registry.clock), str(uuid.uuid4())
+    nonce = nonces.make(agent)
+    assert nonce != nonces.make(agent)
+    nonces.check(agent, nonce)
+    for other, shown in ((str(uuid.uuid4()), nonce), (agent, nonce[:-1]), (agent, b""), (agent, bytes(56))):
+        assert reason(partial(nonces.check, other, shown), Unauthenticated) == "NONCE_OVER"
+    assert reason(lambda: Nonces(registry.clock).check(agent, nonce), Unauthenticated) == "NONCE_OVER"
+    registry.clock.advance(59.9)
+    nonces.check(agent, nonce)
+    registry.clock.advance(0.2)
+    assert reason(lambda: nonces.check(agent, nonce), Unauthenticated) == "NONCE_OVER"
+
+
+@given(
+    st.lists(st.binary(max_size=80), min_size=3, max_size=3), st.lists(st.binary(max_size=80), min_size=3, max_size=3)
+)
+def test_two_recoveries_are_never_signed_alike(one: list[bytes], two: list[bytes]) -> None:
+    assume(one != two)
+    assert recovery_proof(one[0].hex(), one[1], one[2]) != recovery_proof(two[0].hex(), two[1], two[2])

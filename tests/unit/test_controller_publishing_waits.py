@@ -9,7 +9,9 @@ from seawall.controller.publishing.finisher import Patience
 from seawall.controller.publishing.waiting import held_up
 from seawall.controller.records.catalogue import Point, PointState
 from seawall.controller.records.runs import Attempt, AttemptState, Run, RunKind, RunState
-from seawall.controller.runs.machine import Execution
+from seawall.controller.runs.events import Moment
+from seawall.controller.runs.machine import Execution, step
+from seawall.controller.timings import Timings
 
 SECOND = 1_000_000
 BEGAN = 1_795_000_000 * SECOND
@@ -30,16 +32,22 @@ POINT = Point(
     parent_point_id="", state=PointState.PUBLISHING, db_epoch=1, instant_us=BEGAN, guest_frozen=True, disks=(),
     warnings=(), manifest_hash=b"", created_us=BEGAN,
 )  # fmt: skip
+
+
+def waited(before: Execution, error: ControllerError, now_us: int) -> Execution:
+    return step(before, held_up(before.run, POINT, error), Moment(now_us, Timings())).after
+
+
 SINCE = "since 2026-11-18 11:06:40 UTC"
 
 
 @pytest.mark.parametrize("error", [AWAY, GONE])
 def test_it_is_said_what_is_waited_for(error: ControllerError) -> None:
-    after = held_up(Execution(RUN, ATTEMPT), POINT, error, BEGAN + 9 * SECOND)
+    after = waited(Execution(RUN, ATTEMPT), error, BEGAN + 9 * SECOND)
     assert after.attempt == ATTEMPT and after.run.state is RunState.ACTIVE
     assert SINCE in after.run.blocked_on and error.reason in after.run.blocked_on
     assert ("seawall run cancel r1" in after.run.blocked_on) == (error is GONE)
-    again = held_up(after, POINT, error, BEGAN + 99 * SECOND)
+    again = waited(after, error, BEGAN + 99 * SECOND)
     assert again == after, "nothing new, nothing to write"
 
 
@@ -54,7 +62,7 @@ def test_it_is_said_what_is_waited_for(error: ControllerError) -> None:
     ids=["gone, cancelled", "gone, late", "away, cancelled", "away, late"],
 )
 def test_it_is_given_up_only_where_the_store_refuses_for_good(error: ControllerError, run: Run, given_up: bool) -> None:
-    after = held_up(Execution(run, ATTEMPT), POINT, error, BEGAN + 9 * SECOND)
+    after = waited(Execution(run, ATTEMPT), error, BEGAN + 9 * SECOND)
     assert (after.run.state is RunState.FAILED) == given_up
     assert (after.attempt.state is AttemptState.FAILED) == given_up
     if given_up:

@@ -27,7 +27,7 @@ ALL_SAID = CaptureSettings(
 def test_where_nobody_said_anything_the_defaults_hold() -> None:
     spec = resolve(NOTHING_SAID, NOTHING_SAID)
     assert replace(spec, chosen=()) == BackupSpec(FreezePolicy.TRY, ())
-    assert len(spec.chosen) == 3 and all(sentence.endswith("(the default).") for sentence in spec.chosen)
+    assert len(spec.chosen) == 5 and all(sentence.endswith("(the default).") for sentence in spec.chosen)
 
 
 def test_each_setting_is_the_first_that_was_said_and_says_whose_it_is() -> None:
@@ -40,11 +40,20 @@ def test_each_setting_is_the_first_that_was_said_and_says_whose_it_is() -> None:
     assert (spec.freeze, spec.bytes_per_second, spec.exclude_disks) == (FreezePolicy.REQUIRE, 0, ())
     assert (spec.latency_ceiling_ms, spec.iops, spec.scratch_quota_bytes) == (20, 200, 1 << 30)
     assert spec.chosen == (
-        "Freeze of the guest: require, at most 3 s (vm protect).",
+        "Freeze of the guest: require (vm protect), at most 3 s (policy gold).",
         "Guest latency: reading is held back above 20 ms (policy gold).",
-        "Reading: at most 200 requests a second (the backup command).",
+        "Reading: at most 200 requests a second (policy gold).",
+        "Left out: no disk that can be read (vm protect).",
         "Scratch: at most 1 GiB (policy gold).",
     )
+
+
+def test_whoever_asked_for_no_limit_is_named() -> None:
+    spec = resolve(CaptureSettings(bytes_per_second=0, freeze=FreezePolicy.NEVER), NOTHING_SAID)
+    assert "Reading: no limit (the backup command; of requests: the default)." in spec.chosen
+    assert "Freeze of the guest: never (the backup command)." in spec.chosen
+    spec = resolve(CaptureSettings(iops=7), CaptureSettings(bytes_per_second=50_000_000))
+    assert "Reading: at most 50 MB/s (vm protect), at most 7 requests a second (the backup command)." in spec.chosen
 
 
 def test_what_was_resolved_survives_the_database_and_an_older_row_too() -> None:
@@ -91,7 +100,7 @@ def test_what_is_said_replaces_and_what_is_unset_goes() -> None:
     "said",
     [
         CaptureSettings(freeze_limit_ms=0),
-        CaptureSettings(freeze_limit_ms=999),
+        CaptureSettings(freeze_limit_ms=1999),
         CaptureSettings(freeze_limit_ms=10_001),
         CaptureSettings(latency_ceiling_ms=10_001),
         CaptureSettings(bytes_per_second=1000),

@@ -36,3 +36,22 @@ def test_packs_are_shared_where_nobody_can_replace_them(
     opened.verified(a_pack(1, verified_us=1))
     assert (opened.shares_packs, bool(told)) == (shared, shared)
     opened.index.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "taken", "spared"),
+    [
+        ("s3://bucket/prefix", True, True),
+        ("s3://bucket/prefix?endpoint=https://s3.example:9000", True, True),
+        ("s3://bucket/prefix?endpoint=http://s3.example:9000", True, False),
+        ("s3://bucket/prefix?endpoint=https://s3.example:9000", False, False),
+        ("file:///srv/backups", True, True),
+    ],
+)
+def test_a_packs_md5_is_spared_where_the_store_takes_that_and_nothing_alters_bytes_unseen(
+    tmp_path: Path, url: str, taken: bool, spared: bool
+) -> None:
+    record = replace(a_repository(), url=url, capabilities=replace(STRONG, takes_bare_put=taken))
+    opened = OpenedRepository(record, RescueWorld(MemoryStore(url)).repository, ChunkIndex.open(tmp_path))
+    assert opened.packs_without_md5 is spared
+    opened.index.close()

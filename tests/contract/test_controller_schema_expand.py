@@ -1,0 +1,114 @@
+"""Upgrading controllers one after another: the schema of today takes all that the oldest code writes which `WORKS_SINCE` promises to serve.
+
+Both engines, with the real migrations: a database is made at that revision, filled as its code would, brought to the newest one, and then
+written to as the old code goes on doing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from seawall.controller.database.migrate import NEWEST, SCRIPTS, WORKS_SINCE
+from seawall.controller.database.sqlite_engines import writer_engine
+from support.controller_databases import ENGINES
+from support.postgresql import PostgresServer
+
+OWN = ("alembic_version",)
+
+
+@contextmanager
+def engine_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """An empty database."""
+    if kind == "sqlite":
+        engine = writer_engine(tmp_path / "controller.sqlite")
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        engine = sa.create_engine(server.new_database().url.replace("postgresql://", "postgresql+psycopg://"))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def upgrade(engine: sa.Engine, revision: str) -> None:
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(SCRIPTS))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, revision)
+
+
+def reflected(engine: sa.Engine) -> sa.MetaData:
+    metadata = sa.MetaData()
+    metadata.reflect(engine)
+    return metadata
+
+
+def filled(tables: sa.MetaData, number: int) -> Callable[[sa.Connection], None]:
+    """One row in each table, all of its columns given, as code does that knows these columns and no others."""
+
+    def value(column: sa.Column[Any]) -> Any:
+        if column.foreign_keys:
+            (key,) = column.foreign_keys
+            return value(key.column)
+        kind = column.type.python_type
+        return {str: f"{column.table.name}-{number}", bytes: f"{column.name}-{number}".encode(), int: number}[kind]
+
+    def write(connection: sa.Connection) -> None:
+        for table in tables.sorted_tables:
+            if table.name not in OWN:
+                row = {column.name: value(column) for column in table.columns}
+                connection.execute(sa.insert(table).values(**row))
+
+    return write
+
+
+def unique(tables: sa.MetaData) -> set[tuple[str, tuple[str, ...]]]:
+    """(table, columns) of all that must be unique."""
+    found = set()
+    for table in tables.tables.values():
+        found |= {
+            (table.name, tuple(sorted(each.name for each in index.columns))) for index in table.indexes if index.unique
+        }
+        for constraint in table.constraints:
+            if isinstance(constraint, sa.UniqueConstraint | sa.PrimaryKeyConstraint):
+                found.add((table.name, tuple(sorted(each.name for each in constraint.columns))))
+    return found
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_old_code_goes_on_writing_into_the_new_schema(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with engine_of(kind, request, tmp_path) as engine:
+        upgrade(engine, WORKS_SINCE)
+        old = reflected(engine)
+        with engine.begin() as connection:
+            filled(old, 1)(connection)
+        upgrade(engine, NEWEST)
+        new = reflected(engine)
+        with engine.begin() as connection:
+            filled(old, 2)(connection)
+            for table in old.sorted_tables:
+                if table.name not in OWN:
+                    rows = connection.execute(sa.select(*table.columns)).all()
+                    assert len(rows) == 2, f"{table.name}: rows of before were lost"
+        for name, table in old.tables.items():
+            for column in table.columns:
+                now = new.tables[name].columns[column.name]
+                assert now.type.python_type is column.type.python_type, f"{name}.{column.name} became another type"
+        shared = {(name, columns) for name, columns in unique(new) if name in old.tables}
+        assert shared <= unique(old), "a new rule on an old table refuses what old code writes"
+
+
+def test_works_since_is_a_revision_that_is_there() -> None:
+    names = {path.name[1:5] for path in (SCRIPTS / "versions").glob("m*.py")}
+    assert {WORKS_SINCE, NEWEST} <= names
+    assert max(names) == NEWEST
+    assert WORKS_SINCE <= NEWEST

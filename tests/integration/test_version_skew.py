@@ -1,0 +1,68 @@
+"""Old and new ones side by side: an agent that speaks another protocol, a command line that is newer than its controller."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from seawall.api.v1 import agent_pb2, operator_pb2, operator_pb2_grpc
+from seawall.controller.services.agent_service import PROTOCOL
+from support.controller_agent import enrolled
+from support.controller_application import Controller, configured, reason_of, running
+from support.controller_shell import shell
+from support.operator_words import Operator
+
+
+def hosts(controller: Controller) -> str:
+    return str(controller.backups.ListHosts(operator_pb2.ListHostsRequest()).hosts)
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, PROTOCOL - 1), (PROTOCOL + 1, PROTOCOL + 3)])
+def test_an_agent_of_another_protocol_is_told_which_to_upgrade(tmp_path: Path, least: int, most: int) -> None:
+    """And nothing that it says is taken: its host stays as it was, its session goes on."""
+    with running(configured(tmp_path / "state")) as controller:
+        alpha = enrolled(controller, "alpha")
+        alpha.inventory({"vda": 1 << 20})
+        before, session_id = hosts(controller), alpha.session_id
+        request = agent_pb2.HelloRequest(
+            protocol_min=least, protocol_max=most, agent_version="other", boot_id="b", host_name="renamed"
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            alpha.stub.Hello(request)
+        assert reason_of(caught.value) == "NEEDS_UPGRADE"
+        said = caught.value.details() or ""
+        assert f"protocols {least} to {most}" in said and "upgrade the older one" in said
+        after = hosts(controller)
+        assert "renamed" not in after and "other" not in after
+        assert after.count("alpha") == before.count("alpha")
+        alpha.session_id = session_id
+        alpha.beat()
+
+
+class OlderController(operator_pb2_grpc.BackupServiceServicer):
+    """It knows one command, and says less in its answer than a newer one."""
+
+    async def GetStatus(
+        self, request: operator_pb2.GetStatusRequest, context: object
+    ) -> operator_pb2.GetStatusResponse:
+        return operator_pb2.GetStatusResponse(controller_version="0.0.9")
+
+
+async def test_a_command_that_an_older_controller_does_not_know(tmp_path: Path) -> None:
+    async with shell(tmp_path / "state") as made:
+        servicer = OlderController()  # type: ignore[abstract]  # the rest it does not know
+        operator_pb2_grpc.add_BackupServiceServicer_to_server(servicer, made.servers.operator)
+        await made.start()
+        assert made.ports is not None
+        text = made.config.operator_toml.read_text()
+        toml = tmp_path / "operator.toml"
+        toml.write_text(text.replace(made.config.dialled_by_operators, f"127.0.0.1:{made.ports.operator}"))
+        toml.chmod(0o600)
+        operator = replace(Operator(toml))
+        status = await asyncio.to_thread(operator, "status")
+        assert status.code == 0 and "0.0.9" in status.out
+        code, reason, message = await asyncio.to_thread(operator.refused, "limit", "list")
+        assert code != 0 and reason == "NEEDS_UPGRADE"
+        assert "Upgrade the controller" in message
