@@ -175,7 +175,7 @@ def test_the_job_of_a_killed_worker_is_ended(vm: Vm, workers: list[Worker], held
         vm.write(2)
     worker.send(signal.SIGKILL)
     if held:  # what it asked for comes after its death
-        vm.host.virsh("backup-begin", vm.name, str(backup_xml(worker)))
+        vm.host.virsh("backup-begin", vm.name, str(backup_xml(worker)), "--reuse-external")
     await_true(lambda: not vm.has_job(), "the job is ended", SOON)
     vm.write(3)
     await_true(lambda: guards(worker.places) == [], "the guard has left", SOON)
@@ -202,7 +202,7 @@ def backup_xml(worker: Worker) -> Path:
     path = worker.vm.host.folder / "late.xml"
     path.write_text(
         f"""<domainbackup mode='pull'><server transport='unix' socket='{worker.places.socket}'/><disks>
-<disk name='vda' type='file'><scratch file='{worker.places.scratch_file("vda")}'/></disk></disks></domainbackup>"""
+<disk name='vda' type='file'><driver type='qcow2'/><scratch file='{worker.places.scratch_file("vda")}'/></disk></disks></domainbackup>"""
     )
     return path
 

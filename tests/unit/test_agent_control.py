@@ -4,16 +4,18 @@ import hashlib
 import io
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
+from deploy.free_ports import free_ports
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.client import ControllerClient
 from seawall.agent.control.coordinator import AgentCoordinator
-from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotEnrolled
+from seawall.agent.control.errors import ControllerRefused, ControllerSilent, NotEnrolled, SessionUnknown
 from seawall.agent.control.identity import load_identity, save_identity
 from seawall.agent.control.messages import (
     TRANSFERRING,
@@ -27,10 +29,12 @@ from seawall.agent.control.messages import (
     SealedTargets,
 )
 from seawall.agent.control.retry import Retry
-from seawall.agent.errors import Canceled, ControllerUnreachable, FailureKind, Fenced, VmBusy
+from seawall.agent.errors import AgentError, Canceled, ControllerUnreachable, FailureKind, Fenced, VmBusy
 from seawall.agent.supervisor.attempt_log import AttemptLog, prune_logs
-from seawall.agent.supervisor.renewal import renewal_due_us
-from seawall.agent.supervisor.timing import Backoff
+from seawall.agent.supervisor.link import Link
+from seawall.agent.supervisor.renewal import Renewal, renewal_due_us
+from seawall.agent.supervisor.state import SupervisorState
+from seawall.agent.supervisor.timing import Backoff, Timing
 from seawall.agent.worker.failure import failure_of
 from seawall.agent.worker.meter import Meter
 from seawall.agent.worker.pipe import (
@@ -260,6 +264,26 @@ def test_a_pack_goes_without_its_md5_where_it_may_and_with_it_once_it_was_refuse
     assert client.stored == [b"i" * 16]
 
 
+class StricterClient(SigningClient):
+    """Of a controller that learnt since the grant that its store wants an MD5."""
+
+    def seal_pack(self, pack_id: bytes, length_bytes: int, md5: bytes, *, meta: bool) -> SealedTargets:
+        targets = super().seal_pack(pack_id, length_bytes, md5, meta=meta)
+        if not md5:
+            raise ControllerRefused("A pack for this repository needs its MD5.", reason="BAD_PACK")
+        return targets
+
+
+def test_a_store_that_was_probed_anew_costs_no_backup_its_packs() -> None:
+    client = StricterClient()
+    coordinator = AgentCoordinator(cast(ControllerClient, client), RefusingStore(0), StepClock())
+    coordinator.spare_md5(True)
+    for name in (b"i" * 16, b"j" * 16):
+        coordinator.store_pack(SealedPack(name, b"body", np.empty(0, dtype=TABLE_ENTRY), False))
+    assert client.md5s == [b"", hashlib.md5(b"body").digest(), hashlib.md5(b"body").digest()]
+    assert client.stored == [b"i" * 16, b"j" * 16]
+
+
 def test_the_first_reason_to_stop_wins() -> None:
     stop = StopFlag()
     stop.check()
@@ -306,6 +330,23 @@ def test_renewal_is_due_at_half_of_the_life_give_or_take_a_tenth() -> None:
     start, end = (moment.timestamp() * 1e6 for moment in identity.lifetime())
     assert renewal_due_us(identity, 0.0) == pytest.approx((start + end) / 2, abs=2e6)
     assert renewal_due_us(identity, 1.0) - renewal_due_us(identity, -1.0) == pytest.approx((end - start) / 5, abs=2e6)
+
+
+@pytest.mark.parametrize(("age", "raised"), [(6, ControllerSilent), (8, SessionUnknown)])
+async def test_a_certificate_that_ended_in_a_long_silence_ends_the_session(
+    tmp_path: Path, age: int, raised: type[AgentError]
+) -> None:
+    """What a session's loops cannot mend a new one does: it begins with the recovery."""
+    address = f"127.0.0.1:{free_ports(1)}"
+    identity = Authority().identity(address, age=timedelta(days=age), life=timedelta(days=7))
+    link = Link(identity, (), Timing(call=5.0))
+    config = AgentConfig(state_dir=tmp_path, run_dir=tmp_path, scratch_dir=tmp_path)
+    renewal = Renewal(link, SupervisorState(identity), config, Timing(), SystemClock())
+    try:
+        with pytest.raises(raised):
+            await renewal.step()
+    finally:
+        await link.close()
 
 
 def test_the_end_of_a_long_log_is_kept_within_the_bound(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from seawall.agent.capture.ending import set_mark
 from seawall.agent.capture.freeze import GuestFreeze
 from seawall.agent.capture.guard import freezing
 from seawall.agent.capture.guard.freezing import Freezing
@@ -50,7 +51,9 @@ class Freezer:
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Path:
-    return tmp_path / "frozen"
+    folder = tmp_path / "captures" / "a2"
+    folder.mkdir(parents=True)
+    return folder / "frozen"
 
 
 def test_thaws_when_left(mark: Path) -> None:
@@ -259,6 +262,35 @@ def test_the_kernel_is_asked_by_its_keyboard_when_the_agent_does_not_thaw(
         pass
     await_true(lambda: not freezer.report().frozen, "the guest is thawed", 20)
     assert guest.keys_pressed == pressed
+
+
+def test_the_keyboard_is_not_used_more_often_when_the_first_refusal_comes_late(
+    mark: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(freezing, "AGENT_SECONDS", 0.0)
+    freezer = Freezer(guest := Guest(thaw_failures=6), mark)
+    with GuestFreeze(freezer, "require", 60):
+        pass
+    await_true(lambda: not freezer.report().frozen, "the guest is thawed", 20)
+    assert guest.keys_pressed == freezing.MOST_KEYS
+
+
+def test_nobody_freezes_a_guest_that_an_earlier_attempt_still_thaws(mark: Path) -> None:
+    """That thaw would come in the midst of this freeze, and the point be called frozen all the same."""
+    earlier, other = mark.parent.parent / "a1", mark.parent.parent / "a0"
+    for folder, vm_id in ((earlier, "vm"), (other, "another")):
+        folder.mkdir()
+        set_mark(folder / "frozen", vm_id)
+    freezer = Freezer(guest := Guest(), mark)
+    with pytest.raises(FreezeFailed, match="earlier attempt"):
+        freezer.freeze()
+    assert not guest.asked.is_set() and not mark.exists() and (earlier / "frozen").exists()
+    (earlier / "frozen").unlink()
+    with GuestFreeze(freezer, "require", 60) as freeze:
+        assert guest.frozen.is_set()
+    assert freeze.frozen
+    freezer.await_thawed()
 
 
 def test_the_job_must_end_when_the_agent_is_gone_and_time_is_up(mark: Path) -> None:

@@ -75,6 +75,12 @@ def set_mark(mark: Path, vm_id: str) -> None:
         os.close(descriptor)
 
 
+def is_marked_elsewhere(mark: Path, vm_id: str) -> bool:
+    """Whether an earlier attempt's mark names the VM: whoever thaws it for that one would do so in the midst of another freeze."""
+    others = (one for one in mark.parent.parent.glob(f"*/{mark.name}") if one != mark)
+    return any(_read(one) == vm_id for one in others)
+
+
 def _read(mark: Path) -> str | None:
     """None: there is none."""
     try:

@@ -281,12 +281,15 @@ class LibvirtCapture:
         return begin
 
     def _without_broken(self, plan: CapturePlan, error: CheckpointBroken) -> CapturePlan:
-        """Demote the disk; once nothing reads from the broken checkpoint, delete it: it would break every later backup."""
+        """Demote the disk; once nothing reads from the broken checkpoint, delete it: it would break every later backup.
+
+        In a group at once: another attempt begins anew, and would meet the same bitmap without end.
+        """
         base = plan.base or ""
         target = error.disk if any(one.disk.target == error.disk and one.how == "bitmap" for one in plan.disks) else ""
         logger.warning("capture.bitmap_lost", vm_id=self._request.vm_id, disk=target or "all", error=str(error))
         plan = demote(plan, target, broken_why(base))
-        if plan.base is None:
+        if plan.base is None or self._group is not None:
             with suppress(AgentError):  # what stays is left to delete_older_checkpoints and the sweep
                 self._hypervisor.delete_checkpoint(self._request.vm_id, base)
         return plan

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.agent.control.client import ControllerClient
+from seawall.agent.control.errors import ControllerRefused
 from seawall.agent.control.messages import PutTarget, ReadUrl
 from seawall.repository.clock import Clock
 from seawall.repository.errors import IntegrityError, ObjectMissing, StoreRefused
@@ -21,6 +22,8 @@ SIGNATURES = 3
 URL_MARGIN_US = 60_000_000
 """A URL this close to its end is not used for a new request."""
 URLS_PER_CALL = 256
+MD5_NEEDED = "BAD_PACK"
+"""The controller's reason: its store was probed anew since the grant, and packs may no longer go without."""
 NO_GENERATION = (1 << 32) - 1
 """No pack gets so far: asks for whatever generation is the present one."""
 
@@ -35,7 +38,7 @@ class AgentCoordinator:
         self._without_md5 = False
 
     def spare_md5(self, allowed: bool) -> None:
-        """What the grant says: packs may go without their MD5. One that is refused so is sent with it."""
+        """What the grant says: packs may go without their MD5. One that is refused so is sent with it, and all that follow."""
         self._without_md5 = allowed
 
     @property
@@ -49,15 +52,26 @@ class AgentCoordinator:
 
     def store_pack(self, pack: SealedPack) -> None:
         """Sign, PUT to each target, report. Raises the client's errors and the store's."""
-        spared = [ANY_CONTENT] if self._without_md5 else []
+        spared = self._without_md5
 
         def sign() -> tuple[PutTarget, ...]:
-            md5 = spared.pop() if spared else md5_of(pack.body)
-            return self._client.seal_pack(pack.pack_id, len(pack.body), md5, meta=pack.meta).targets
+            nonlocal spared
+            if spared:
+                spared = False
+                try:
+                    return self._sealed(pack, ANY_CONTENT)
+                except ControllerRefused as refused:
+                    if refused.reason != MD5_NEEDED:
+                        raise
+            self._without_md5 = False
+            return self._sealed(pack, md5_of(pack.body))
 
         targets = self._sign_and_put(sign, pack.body)
         if targets:
             self._client.pack_stored(pack.pack_id)
+
+    def _sealed(self, pack: SealedPack, md5: bytes) -> tuple[PutTarget, ...]:
+        return self._client.seal_pack(pack.pack_id, len(pack.body), md5, meta=pack.meta).targets
 
     def put_signed(self, sign: Callable[[], PutTarget], body: bytes) -> None:
         """One object under v1/a/: signed by the call given, again when the URL died meanwhile."""

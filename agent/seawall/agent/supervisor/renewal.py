@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from seawall.agent.config import AgentConfig
+from seawall.agent.control.errors import ControllerSilent, SessionUnknown
 from seawall.agent.control.identity import PENDING_KEY, Identity, kept_key, save_identity, signing_request
 from seawall.agent.supervisor.link import Link
 from seawall.agent.supervisor.state import SupervisorState
@@ -40,10 +41,17 @@ class Renewal:
         self._spread = _random.uniform(-1.0, 1.0)
 
     async def step(self) -> float:
+        """Raises SessionUnknown once the certificate ended and the controller does not answer."""
         wait = timedelta(microseconds=renewal_due_us(self._state.identity, self._spread) - self._clock.now_us())
         if wait.total_seconds() > 0:
             return min(wait.total_seconds(), self._timing.renewal_check)
-        await self._renew()
+        try:
+            await self._renew()
+        except ControllerSilent as error:
+            if self._state.identity.expired(self._clock.now_us()):
+                # No handshake succeeds any more, and no other loop ends the session: a new one begins with the recovery.
+                raise SessionUnknown("the certificate of this host ended while the controller was away") from error
+            raise
         return self._timing.renewal_check
 
     async def _renew(self) -> None:

@@ -5,7 +5,6 @@ A checkpoint is journalled before libvirt makes it, and counts once its point is
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
 
 import structlog
 
@@ -133,7 +132,7 @@ def _request(task: Task, grant: BackupGrant, parent: _Parent, plan: ScratchPlan)
 
 def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str, pacing: Pacing) -> None:
     """Write and hand in until the controller has everything. On return the point is committed."""
-    disks = continued(capture.disks, _parent_reader(task, grant, parent), Random())  # noqa: S311  # a sample, no secret
+    disks = continued(capture.disks, _parent_reader(task, grant, parent), grant.run_id)
     bad = set(grant.bad)
     progress: dict[str, WrittenDisk] = {}
     for _ in range(ROUNDS):

@@ -30,9 +30,12 @@ WHY = (
 _log = structlog.get_logger("seawall.agent.worker")
 
 
-def continued(disks: Sequence[CapturedDisk], parent: PointReader | None, rng: Random) -> list[CapturedDisk]:
-    """The disks, those compared whose bitmap is of something else. Raises what the sources and the parent's pack reader raise."""
-    return [_continued(disk, parent, rng) for disk in disks]
+def continued(disks: Sequence[CapturedDisk], parent: PointReader | None, run_id: str) -> list[CapturedDisk]:
+    """The disks, those compared whose bitmap is of something else. Raises what the sources and the parent's pack reader raise.
+
+    The attempts of one run look at the same places: one that goes on with another's instant must find what that one found.
+    """
+    return [_continued(disk, parent, Random(f"{run_id} {disk.target}")) for disk in disks]  # noqa: S311  # a sample, no secret
 
 
 def _continued(disk: CapturedDisk, parent: PointReader | None, rng: Random) -> CapturedDisk:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from seawall.agent.capture.ending import set_mark, thaw
+from seawall.agent.capture.ending import is_marked_elsewhere, set_mark, thaw
 from seawall.agent.capture.guard.protocol import MAX_FAILURES, Report, Verdict, verdict_of
 from seawall.agent.errors import AgentError, FreezeFailed
 from seawall.agent.hypervisor.guest_agent import thaw_directly
@@ -47,6 +47,7 @@ class Freezing:
         self._hypervisor, self._vm_id, self._mark, self._agent = hypervisor, vm_id, mark, agent
         self._limit_seconds, self._clock = limit_seconds, clock
         self._has_keys = self._agent_gone = False
+        self._pressed = 0
         self._changed = threading.Condition()
         self._asked_seconds = 0.0
         self._wanted = False
@@ -105,6 +106,8 @@ class Freezing:
         may_be_frozen, answer_seconds = True, max(1, int(self._limit_seconds / 2))
         try:
             self._has_keys = self._hypervisor.wake_agent(self._vm_id, answer_seconds)
+            if is_marked_elsewhere(self._mark, self._vm_id):
+                raise FreezeFailed("The guest has not answered an earlier attempt's thaw yet.", may_be_frozen=False)
             self._begin_time()
             set_mark(self._mark, self._vm_id)
             self._hypervisor.freeze(self._vm_id, answer_seconds)
@@ -142,7 +145,7 @@ class Freezing:
                 self._changed.wait(left_seconds)
 
     def _thaw(self) -> None:
-        pause_seconds, tries = AGAIN_SECONDS, 0
+        pause_seconds, tries, self._pressed = AGAIN_SECONDS, 0, 0
         begun_seconds = self._clock.monotonic_seconds()
         while failure := self._try():
             tries += 1
@@ -176,7 +179,8 @@ class Freezing:
     def _press_keys(self, tries: int) -> None:
         """The agent may be dead for good: the kernel can thaw without it, where it takes orders from a keyboard."""
         late = self._clock.monotonic_seconds() - self._asked_seconds >= AGENT_SECONDS
-        if self._has_keys and tries <= MOST_KEYS + 1 and (late or tries > 1):
+        if self._has_keys and self._pressed < MOST_KEYS and (late or tries > 1):
+            self._pressed += 1
             with suppress(AgentError):
                 self._hypervisor.press_thaw_keys(self._vm_id)
 
