@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.errors import StoreRefused
 from seawall.repository.store.folder import FolderStore
 from seawall.repository.store.port import Store
 from seawall.repository.store.presigned import PresignedClient
@@ -89,3 +90,32 @@ def test_a_clock_that_is_wrong_is_named(s3_store: Store, client: PresignedClient
     found = survey_of(s3_store, client, LateClock(behind_us))
     (said,) = [answer.says for answer in found.answers if answer.question == "clock"]
     assert "clock" in not_good(found) and f"s {word} the controller's" in said
+
+
+class SilentBucket:
+    """Its policy lets these keys put, read, list and remove, and ask nothing of the bucket itself."""
+
+    def versioned(self) -> bool:
+        raise StoreRefused("AccessDenied")
+
+    def lock_period_us(self) -> int:
+        raise StoreRefused("AccessDenied")
+
+    def takes_parts(self, name: str) -> bool:
+        return False
+
+
+def test_keys_that_may_not_ask_of_the_bucket_hide_nothing_else(tmp_path: Path, client: PresignedClient) -> None:
+    found = survey(FolderStore(tmp_path), client, SystemClock(), SilentBucket())
+    said = {answer.question: answer.says for answer in found.answers}
+    assert said.keys() == COMMON | {"versioning", "object_lock", "multipart"}
+    assert "Unknown" in said["versioning"] and "Unknown" in said["object_lock"]
+
+
+def test_what_a_probe_that_was_killed_left_goes_with_a_later_one(tmp_path: Path, client: PresignedClient) -> None:
+    store = FolderStore(tmp_path)
+    store.put(f"{PROBE_PREFIX}0123/4567", b"left")
+    survey_of(store, client)
+    assert [info.name for info in store.list(PROBE_PREFIX)] == [f"{PROBE_PREFIX}0123/4567"], "it may be another's"
+    survey_of(store, client, LateClock(-2 * 86_400_000_000))
+    assert list(store.list(PROBE_PREFIX)) == []

@@ -38,7 +38,10 @@ def say_hello_and_leave(port: int) -> None:
 Client = Callable[[int], None]
 
 
-@pytest.mark.parametrize("client", [connect_alone, break_the_handshake_off, say_hello_and_leave])
+_SLOW = [pytest.param(client, marks=pytest.mark.slow) for client in (connect_alone, break_the_handshake_off)]
+
+
+@pytest.mark.parametrize("client", [say_hello_and_leave, *_SLOW])
 def test_whoever_hangs_up_harms_nobody(client: Client, tmp_path: Path) -> None:
     home = UpHome(tmp_path)
     with home.up() as life:

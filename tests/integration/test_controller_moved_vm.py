@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -232,3 +233,42 @@ def test_an_operator_says_it_on_the_command_line(
     assert granted(controller, beta)[1].HasField("parent")
     report_vms(beta, {}, revision=9)
     assert seawall("vm", "moved", "web", "--yes", "--json").reason == "VM_GONE"
+
+
+@pytest.mark.parametrize("exported", [True, False], ids=["exported", "not exported"])
+def test_a_point_that_an_older_database_lacks_is_not_the_claimants(tmp_path: Path, exported: bool) -> None:
+    """Whoever says first that it runs the VM, after an old copy was put back, is given its backups and no parent. The export knows whose
+    the point was.
+    """
+    config, bucket = configured(tmp_path / "state"), tmp_path / "bucket"
+    often = replace(QUICK, export_seconds=0.1, export_look_seconds=0.1, export_settle_seconds=0.05)
+    with running(config, QUICK) as controller:
+        controller.add_folder(bucket)
+        alpha, beta = enrolled(controller, "alpha"), enrolled(controller, "beta")
+    kept = shutil.copytree(config.state_dir, tmp_path / "kept")
+    with running(config, often if exported else QUICK) as controller:
+        alpha.hello()
+        report_vms(alpha, WEB)
+        disk = ModelDisk(SIZE)
+        disk.write(0, random.Random(1).randbytes(MIB))
+        point_id = TestedVm(alpha, VM_ID, "web", disk).backup(controller)
+        for number in range(2 if exported else 0):  # the second was begun after the first was written
+            known = set(bucket.glob("v1/c/export/*"))
+            report_vms(alpha, WEB | {str(uuid.uuid4()): (f"vm{number}", SIZE)}, revision=2 + number)
+            deadline = time.monotonic() + 30
+            while set(bucket.glob("v1/c/export/*")) <= known:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+    if not exported:
+        shutil.rmtree(bucket / "v1/c/export")
+    shutil.rmtree(config.state_dir)
+    shutil.copytree(kept, config.state_dir)
+    with running(config, QUICK) as controller:
+        for host, reads in ((beta, False), (alpha, exported)):
+            host.hello()
+            report_vms(host, WEB)
+            attempt, grant = granted(controller, host)
+            assert grant.HasField("parent") == reads and bool(grant.no_parent_reason) != reads
+            assert not reads or grant.parent.point_id == point_id
+            host.fail(attempt, resources_pb2.Failure(reason="TEST", kind=resources_pb2.FAILURE_KIND_PERMANENT))
+            report_vms(host, {}, revision=2)

@@ -302,6 +302,15 @@ def test_an_older_database_is_fenced_by_the_buckets_epochs(handed_in: HandedIn) 
     assert objects(handed_in, "v1/m/") == {}
 
 
+def test_a_mark_that_no_controller_made_spoils_one_bucket_alone(handed_in: HandedIn) -> None:
+    """The epoch is that of all repositories, and its digits in names have an end."""
+    FolderStore(handed_in.bucket).put("v1/c/epoch/999999999999-00000000-0000-4000-8000-000000000000", b"")
+    with publisher(handed_in.config) as (one, lease):
+        with pytest.raises(DataLoss, match="999999999999"):
+            complete(one, handed_in, handed_in.request)
+        assert lease.current.epoch < 900
+
+
 @pytest.mark.parametrize("collected", [False, True])
 def test_an_older_database_publishes_only_what_is_still_there(handed_in: HandedIn, collected: bool) -> None:
     """Put back to the moment of the intent, on a bucket from which what the point names may have been collected since."""

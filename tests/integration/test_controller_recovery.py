@@ -347,6 +347,12 @@ def test_what_was_condemned_and_lies_there_still_is_named_by_nobody(world: World
     assert (found.adopted.points, found.adopted.refused) == (2, {})
     after = condemned(world.config)
     assert after == {pack_id: before[pack_id] for pack_id in after}
+    with sqlite3.connect(world.config.paths.database) as connection:
+        waiting = connection.execute("SELECT id FROM packs WHERE condemned_us > 0").fetchall()
+    connection.close()
+    assert {row[0] for row in waiting} == {pack_id for pack_id, (slots, _) in after.items() if slots}, (
+        "collected some day"
+    )
     with running(world.config, QUICK) as controller:
         agent.hello()
         report_vms(agent, VMS, revision=3)

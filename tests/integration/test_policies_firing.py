@@ -219,22 +219,22 @@ def test_windows_hold_starts_back_and_close_on_what_waits(leader: FiringLeader) 
     (run,) = leader.runs("vm-1")
     assert (run.not_before_us - leader.clock.now_us()) / 1_000_000 == 22.5 * HOUR
     assert "waits for the window of policy nightly (Wed 05:00 UTC)" in run.blocked_on
-    before = leader.runs()
-    leader.look()
-    assert leader.runs() == before
+    before, store = leader.runs(), leader.store
+    leader.look(dies_after=0)
+    assert leader.runs() == before and leader.store is store, "it waits for that window already: nothing is written"
     leader.advance(24 * HOUR)  # Wednesday 06:30: the next window is days away
     leader.look()
     (run, *_) = leader.runs("vm-1")
     assert run.state is RunState.MISSED and run.failure is not None and run.failure.reason == "WINDOW_ENDED"
 
 
-def begin(leader: FiringLeader, run: Run) -> None:
+def begin(leader: FiringLeader, run: Run, state: AttemptState = AttemptState.PREPARING) -> None:
     """A host works on it."""
     active, attempt = ready.assigned(run, "attempt-1", "alpha", 1, Moment(run.not_before_us, Timings()))
 
     def closure(transaction: Transaction) -> None:
         transaction.runs.save_run(run, active)
-        transaction.runs.add_attempt(replace(attempt, state=AttemptState.PREPARING))
+        transaction.runs.add_attempt(replace(attempt, state=state))
 
     leader.database.write_now(closure)
 
@@ -254,6 +254,18 @@ def test_what_runs_when_a_window_ends(leader: FiringLeader, end: str, canceled: 
         leader.look()
         seen.append(int(leader.runs("vm-1")[0].cancel_us > 0))
     assert tuple(seen) == canceled
+
+
+def test_a_point_that_waits_for_its_store_is_left_alone_when_its_window_ends(leader: FiringLeader) -> None:
+    nightly(leader, "windows: {from: 03:00, to: 04:00}\nwindow_end: cancel")
+    leader.advance(15 * HOUR)
+    leader.look()
+    begin(leader, leader.runs("vm-1")[0], AttemptState.PUBLISHING)
+    leader.end(leader.runs("vm-2")[0])
+    leader.advance(HOUR)
+    before, store = leader.runs(), leader.store
+    leader.look(dies_after=0)
+    assert leader.runs() == before and leader.store is store
 
 
 def test_the_windows_of_a_deleted_policy_hold_for_what_it_began(leader: FiringLeader) -> None:

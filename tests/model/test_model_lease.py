@@ -87,7 +87,7 @@ def test_each_variant_is_tried() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_whole_model_holds_with_more_attempts_and_roll_backs(tmp_path: Path) -> None:
+def test_the_whole_model_holds_with_more_copies_and_roll_backs(tmp_path: Path) -> None:
     """Tens of millions of states, a few gigabytes of memory: a bit for each (-DBITSTATE) would miss some."""
     program = verifier(tmp_path, ATTEMPTS=3, COPIES=2, ROLLBACKS=3)
     found = verified(program, "WHOLE", tmp_path)

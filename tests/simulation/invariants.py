@@ -27,8 +27,6 @@ class Invariants:
         """Holder -> when it took the lead."""
         self._waited: set[tuple[str, str, int]] = set()
         self.published = 0
-        self.kept_to = 0
-        """Shares of the bandwidth that were looked at."""
 
     def committed(self, committed: Committed) -> None:
         now = self._world.now
@@ -65,12 +63,6 @@ class Invariants:
                 self.shadow.unset_limit(scope, key, measure, now)
             elif call.name == "set_service":
                 self.shadow.service[call.given[0]] = call.given[1]
-            elif call.name == "save_shares":
-                self._shares(call.given[0])
-
-    def _shares(self, shares: dict[str, int]) -> None:
-        """At most the budget, and the floor of each."""
-        self.kept_to += len(shares)
 
     def _new_run(self, run: Run, committed: Committed) -> None:
         if run.id in self.shadow.runs:

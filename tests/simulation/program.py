@@ -136,10 +136,10 @@ def _caught(template: Template, mutant: Mutant, size: Size) -> bool:
 
 
 def first_catch(template: Template, mutant: Mutant, size: Size, seeds: int = MOST_SEEDS) -> Outcome | None:
-    """The first of a few seeds in which something is wrong with the mutant."""
+    """The first of a few seeds in which something is wrong with the mutant, and nothing without it under the same faults."""
     for seed in range(1, seeds + 1):
         with mutant.patch():
             outcome = play(template, str(seed), size, often=mutant.often, impatient=True)
-        if outcome.problems:
+        if outcome.problems and not play(template, str(seed), size, often=mutant.often).problems:
             return outcome
     return None

@@ -29,7 +29,6 @@ SEEN = (
     (PointRows, "begin_delete"),
     (LimitRows, "set_limit"),
     (LimitRows, "unset_limit"),
-    (LimitRows, "save_shares"),
     (FleetRows, "set_service"),
     (PolicyRows, "put_due"),
     (LeadershipRows, "take"),

@@ -119,6 +119,8 @@ def _wrong_runs(evidence: Evidence) -> Iterator[str]:
     made = {run.point_id for run in backups if run.state in GOOD and not run.deleted}
     yield from (f"point {one} is gone" for one in sorted(made - evidence.points_there))
     yield from (f"point {one} is there, of no run that succeeded" for one in sorted(evidence.points_there - made))
+    looked_at = {look.point_id for look in evidence.points if look.disks}
+    yield from (f"point {one} was never compared" for one in sorted(made & evidence.points_there - looked_at))
 
 
 def _tells(run: RunLook) -> bool:

@@ -115,6 +115,8 @@ def main(arguments: list[str]) -> int:
         return 0
     report = Soak(chosen.seed, chosen.rounds, chosen.minutes).run()
     print(json.dumps(report.as_json(), indent=2))
+    if not report.points:
+        print("WRONG: no point was compared")
     for sentence in report.late:
         print(f"WRONG: {sentence}")
     return 0 if report.good else 1

@@ -32,7 +32,13 @@ class Report:
 
     @property
     def good(self) -> bool:
-        return bool(self.outcomes) and not self.late and not any(one.findings.all for one in self.outcomes)
+        """Where no point at all was compared nothing is: every backup may have failed, each for a reason that it told."""
+        return self.points > 0 and not self.late and not any(one.findings.all for one in self.outcomes)
+
+    @property
+    def points(self) -> int:
+        """That were restored and compared."""
+        return sum(len(one.played.evidence.points) for one in self.outcomes)
 
     def as_json(self) -> dict[str, Any]:
         found = [one.findings for one in self.outcomes]
@@ -43,7 +49,7 @@ class Report:
         return {
             "rounds": len(self.outcomes),
             "seed": self.seed,
-            "points": sum(len(one.played.evidence.points) for one in self.outcomes),
+            "points": self.points,
             "wrong_bytes": sum(one.wrong_bytes for one in found) + self.late_wrong_bytes,
             "wrong_points": [sentence for one in found for sentence in one.wrong_points] + self.late,
             "guest_write_errors": sum(len(one.write_errors) for one in found),

@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from .drawing import draw_round
 from .evidence import ConsoleLine, DiskVerdict, Evidence, GuestLook, Interval, Known, PointLook, RunLook
 from .judge import FREEZE_LIMIT_MS, STALL_LIMIT_MS, Findings, judge
+from .report import Outcome, Report
+from .rounds import Played
 
 LENGTH = 64 << 20
 KNOWN = Known({"vda": "a1", "vdb": "b2"}, {"a1": frozenset({LENGTH}), "b2": frozenset({LENGTH})}, {"a1": 10, "b2": 12})
@@ -91,6 +94,11 @@ LIES: dict[str, tuple[Evidence, Callable[[Findings], object], str]] = {
     "a guest that stopped writing": (guest_said(*ticks(0, 5)), lambda found: found.freezes, "wrote nothing"),
     "a leftover": (replace(GOOD, leftovers=("alpha: job of vm",)), lambda found: found.leftovers, "job of vm"),
     "a lost point": (replace(GOOD, points_there=frozenset()), lambda found: found.broken, "p1 is gone"),
+    "a point that nobody compared": (
+        replace(GOOD, points=()),
+        lambda found: found.broken,
+        "p1 was never compared",
+    ),
     "a point of no run": (
         replace(GOOD, points_there=frozenset({"p1", "p2"})),
         lambda found: found.broken,
@@ -122,6 +130,17 @@ def test_each_lie_is_found(name: str) -> None:
     assert any(sentence in each for each in found.all), found
     assert where(found), "it is found by its own name"
     assert len(found.all) == 1, found.all
+
+
+def test_rounds_that_made_no_point_prove_nothing() -> None:
+    told = RunLook(
+        "r1", "backup", "failed", {"reason": "STORE_FULL", "message": "no room is left", "next_step": "room"}
+    )
+    nothing = replace(GOOD, points=(), runs=(told,), points_there=frozenset())
+    assert judge(nothing).all == ()
+    outcomes = [Outcome(draw_round("1/0"), judge(one), Played(one, [], {}), 1.0) for one in (nothing, GOOD)]
+    assert not Report("1").good and not Report("1", outcomes[:1]).good
+    assert Report("1", outcomes).good
 
 
 def test_what_a_fault_explains_is_no_lie() -> None:

@@ -111,6 +111,14 @@ def test_packs_below_what_cannot_be_read_are_looked_at_too(checked: CheckedWorld
     assert found(checked, CheckRequest(read_data_percent=100)) == set()
 
 
+def test_one_byte_of_a_packs_end_is_damage_and_no_newer_seawall(checked: CheckedWorld) -> None:
+    """The version in the footer's header, which is read before the footer's own hash."""
+    pack = checked.data_pack()
+    body = checked.store.get(checked.name(pack))
+    checked.replace(checked.name(pack), body[:-120] + b"\x02" + body[-119:])
+    assert {(reason, name) for reason, name, _ in found(checked)} == {(Reason.PACK_DAMAGED, checked.name(pack))}
+
+
 def test_a_false_manifest_shuts_nobody_elses_chunks(checked: CheckedWorld) -> None:
     """A hostile agent commits a point that names a victim's slots for other chunks. The pack's bytes prove who is right."""
     index = checked.world.coordinator.index

@@ -18,6 +18,8 @@ from seawall.controller.certificates.authority import CertificateAuthority, new_
 from seawall.controller.config import ControllerConfig
 from seawall.controller.enrolment.enrol import Application, Enrolment
 from seawall.controller.enrolment.nonces import Nonces
+from seawall.controller.enrolment.port import AgentRecord
+from seawall.controller.enrolment.recover import Recovery, RecoveryClaim
 from seawall.controller.enrolment.tokens import CreatedToken, create_join_token
 from seawall.controller.enrolment.tries import ALLOWED, MAX_CALLERS, WINDOW_SECONDS, WrongTries, caller_of
 from seawall.controller.errors import ControllerError, InvalidArgument, ResourceExhausted, Unauthenticated
@@ -259,6 +261,16 @@ def test_a_nonce_is_good_for_a_minute_for_its_agent_and_its_controller(registry:
     nonces.check(agent, nonce)
     registry.clock.advance(0.2)
     assert reason(lambda: nonces.check(agent, nonce), Unauthenticated) == "NONCE_OVER"
+
+
+def test_who_stands_for_hosts_that_nobody_knows_does_not_recover(registry: Registry) -> None:
+    """A recovered catalogue has such a host: no certificate was ever given out to it."""
+    nonces, agent = Nonces(registry.clock), str(uuid.uuid4())
+    token_id = registry.token().token.token_id
+    registry.store.enrol(AgentRecord(agent, token_id, bytes(32), "unknown", b"", 0, 0))
+    claim = RecoveryClaim(agent, nonces.make(agent), b"", b"")
+    recovery = Recovery(registry.store, registry.enrolment, nonces)
+    assert reason(lambda: recovery.recover(claim), Unauthenticated) == "RECOVERY_REFUSED"
 
 
 @given(

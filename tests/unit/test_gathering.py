@@ -64,7 +64,14 @@ async def test_one_that_breaks_the_transaction_breaks_its_own_alone() -> None:
     answers = await writer.asked([1, 2, 13, 3])
     assert (answers[0], answers[1], answers[3]) == (2, 4, 6)
     assert isinstance(answers[2], InvalidArgument)
-    assert writer.transactions == [[1], [2, 13, 3], [2], [13], [3]]
+    assert writer.transactions == [[1], [2, 13, 3], [2], [13, 3], [13], [3]]
+
+
+async def test_one_that_breaks_transactions_again_and_again_costs_the_others_little() -> None:
+    writer = Writer(most=200)
+    answers = await writer.asked([1, *range(100, 250), 13])
+    assert [each for each in answers if isinstance(each, InvalidArgument)] == answers[-1:]
+    assert len(writer.transactions) <= 2 + 2 * 8, "halved, not one by one"
 
 
 async def test_a_database_that_is_away_is_asked_once_for_all() -> None:

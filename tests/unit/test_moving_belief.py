@@ -54,6 +54,21 @@ def test_anything_else_is_not(moves: tuple[Move, ...], word: str) -> None:
     assert not verdict.believed and word in verdict.doubt
 
 
+def test_an_arrival_by_a_clock_that_is_ahead_is_not_overlooked() -> None:
+    """Else an older migration to the same host would speak for it."""
+    again = Move("2", "vm", "alpha", "beta", taken_us=LATER_US + 5 * SECOND)
+    assert "has not said" in judged(MIGRATED, again).doubt
+
+
+def test_the_old_host_contradicts_until_it_has_said_that_the_vm_left() -> None:
+    """Taken while the old host was away for a moment; what leaves it minutes later leaves for elsewhere."""
+    taken = replace(MIGRATED, left_us=0)
+    minutes_us = taken.taken_us + 300 * SECOND
+    assert contradicted(taken, "alpha", minutes_us, TERMS)
+    assert not contradicted(taken, "gamma", minutes_us, TERMS)
+    assert not contradicted(MIGRATED, "alpha", minutes_us, TERMS), "it may have come back and left again"
+
+
 def test_nobody_is_believed_before_others_had_time_to_contradict() -> None:
     until_us = MIGRATED.taken_us + TERMS.settle_us
     assert judged(MIGRATED, now_us=until_us - 1) == Belief(settles_us=until_us)

@@ -88,8 +88,16 @@ def test_one_that_does_not_open_is_passed_over(repository: OpenRepository) -> No
 
 
 def test_few_are_kept(repository: OpenRepository) -> None:
-    for number in range(KEPT + 5):
-        put_export(repository, 1, number + 1, b"x", 1)
-    assert trim_exports(repository.store) == 5
+    names = [put_export(repository, 1, number + 1, b"x", 1) for number in range(KEPT + 5)]
+    assert trim_exports(repository.store, names[-1]) == 5
     assert export_numbers(repository.store) == [(1, number) for number in range(KEPT + 5, 5, -1)]
-    assert trim_exports(repository.store) == 0
+    assert trim_exports(repository.store, names[-1]) == 0
+
+
+def test_rubbish_under_greater_names_costs_no_export(repository: OpenRepository) -> None:
+    for number in range(KEPT + 2):
+        repository.store.put(export_name(999, number), b"rubbish")
+    name = put_export(repository, 1, 1, b"the only one", 1)
+    assert trim_exports(repository.store, name) == 0
+    found = newest_export(repository)
+    assert found is not None and found.document == b"the only one"

@@ -71,9 +71,14 @@ def put_export(repository: OpenRepository, epoch: int, number: int, document: by
     return name
 
 
-def trim_exports(store: Store) -> int:
-    """Removes all but the newest ones; how many. What the store will not let go stays until the next time."""
-    spent = export_numbers(store)[KEPT:]
+def trim_exports(store: Store, written: str) -> int:
+    """Removes what is older than the newest ones up to `written`, the caller's last; how many. Whatever has a greater name counts for
+    nothing: it may be rubbish, and is no reason to remove an export that opens. What the store will not let go stays until the next time.
+    """
+    newest = parse_export_name(written)
+    if newest is None:
+        raise ValueError(f"{written} is no export")
+    spent = [number for number in export_numbers(store) if number <= newest][KEPT:]
     gone = 0
     for number in spent:
         try:

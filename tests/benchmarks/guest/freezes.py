@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from deploy.lab.laboratory import Laboratory
+from deploy.lab.waiting import LabFailed
 
 from support.paced_guest import PacedGuest
 
@@ -22,7 +23,7 @@ def frozen_times(laboratory: Laboratory, guest: PacedGuest, host: str, count: in
     told = {"vm_id": guest.vm_id, "run_dir": RUN_DIR, "scratch_dir": SCRATCH_DIR, "count": count}
     command = [sys.executable, freezing.__file__, json.dumps(told)]
     output = laboratory.hosts[host].run(command, timeout_seconds=count * SECONDS_EACH).stdout
-    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    lines = whole([json.loads(line) for line in output.splitlines() if line.startswith("{")], count)
     guest.assert_never_failed()
     kinds = ("frozen_ms", "freezing_ms", "snapshot_ms", "thawing_ms", "begin_ms")
     parts = {kind: sorted(line[kind] for line in lines) for kind in kinds}
@@ -32,6 +33,14 @@ def frozen_times(laboratory: Laboratory, guest: PacedGuest, host: str, count: in
         "freezes": {"count": len(lines), **{kind: _summary(values) for kind, values in parts.items()}},
         "freezes_ms": parts["frozen_ms"],
     }
+
+
+def whole(lines: list[dict[str, float]], count: int) -> list[dict[str, float]]:
+    """The lines themselves. Raises LabFailed where a freeze is missing, or had not ended when it was written down: that says 0 ms."""
+    ended = sum(1 for line in lines if line["frozen"] and line["frozen_ms"] > 0)
+    if ended != count:
+        raise LabFailed(f"{ended} of {count} freezes were measured to their end")
+    return lines
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

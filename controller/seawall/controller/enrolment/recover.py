@@ -51,6 +51,8 @@ class Recovery:
 
 
 def _is_signed(agent: AgentRecord, claim: RecoveryClaim) -> bool:
+    if not agent.certificate_pem:  # stands for hosts that nobody knows (a recovered catalogue)
+        return False
     key = x509.load_pem_x509_certificate(agent.certificate_pem).public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         return False

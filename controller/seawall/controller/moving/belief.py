@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from seawall.controller.records.moves import Move
 
+_ANY_TIME = 1 << 63
 LONGEST_WAY = 16
 """Moves between two points. Whoever moves more often is read as if it were new."""
 
@@ -42,7 +43,7 @@ def belief(moves: Sequence[Move], from_host: str, to_host: str, since_us: int, n
 
     Way by way back from the present host to that of the point: each must be believed.
     """
-    host, settles_us, later_us = to_host, 0, now_us
+    host, settles_us, later_us = to_host, 0, _ANY_TIME  # another controller's clock may be ahead
     for _ in range(LONGEST_WAY):
         if host == from_host:
             return Belief(settles_us=settles_us)
@@ -62,10 +63,12 @@ _CONFIRMED_BEFORE = "it was confirmed there before that point was taken elsewher
 
 
 def contradicted(move: Move, host_id: str, at_us: int, terms: Terms) -> bool:
-    """Whether a host that says at this time that it runs the VM speaks against the move."""
-    return (
-        bool(move.to_host) and host_id != move.to_host and at_us <= max(move.left_us, move.taken_us) + terms.settle_us
-    )
+    """Whether a host that says at this time that it runs the VM speaks against the move. The old host does until it said that the VM left:
+    what leaves it later goes elsewhere.
+    """
+    in_time = at_us <= max(move.left_us, move.taken_us) + terms.settle_us
+    old = host_id == move.from_host and not move.left_us
+    return bool(move.to_host) and host_id != move.to_host and (in_time or old)
 
 
 def is_news(moves: Sequence[Move], host_id: str, left_us: int) -> bool:

@@ -155,7 +155,9 @@ class Adoption:
             return replace(row, condemned=(row.condemned - named) | found.condemned)
         doomed = self._doomed.get(pack_id, NO_SLOTS)
         every = SlotSet.first(found.slots)
-        return replace(found, condemned=found.condemned | ((every - (every - doomed)) - named))
+        waiting = (every - (every - doomed)) - named - found.condemned
+        condemned_us = self._clock.now_us() if waiting else 0  # they lie there still: collection drops them
+        return replace(found, condemned=found.condemned | waiting, condemned_us=condemned_us)
 
     def _adopt(self, batch: list[Found]) -> None:
         leader = self._lease.current

@@ -127,7 +127,7 @@ class Exporter:
         name = self._put(opened, written, document)
         written.document_hash = digest
         _log.info("export.written", repository=opened.record.name, name=name, bytes=len(document))
-        trim_exports(opened.store)
+        trim_exports(opened.store, name)
 
     def _put(self, opened: OpenedRepository, written: _Written, document: bytes) -> str:
         """Under the next free number: one may be taken by a try of before whose answer was lost."""

@@ -26,11 +26,15 @@ from seawall.controller.records.runs import (
     RunWarning,
 )
 from seawall.controller.records.uuid7 import uuid7
+from seawall.controller.recovering.exporting import export_of
+from seawall.controller.recovering.packing import unpack_points
+from seawall.controller.recovering.putting_back import nobody
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
+from seawall.repository.exports import newest_export
 from seawall.repository.forgetting.tombstones import read_tombstone
 from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, parse_point_name
 from seawall.repository.format.manifest import Root
@@ -76,7 +80,20 @@ def unknown_points(
             point = _read(repository, repository_id, name)
             if point is not None and _whole(point, doomed):
                 found.append(point)
+    hosts = _hosts(repository) if found else {}
+    found = [replace(each, host_id=hosts.get(each.name.point_id, "")) for each in found]
     return sorted(found, key=lambda each: each.statement.published_us)
+
+
+def _hosts(repository: OpenRepository) -> dict[str, str]:
+    """Point id -> who took it, as the newest export says. Raises what the store raises."""
+    newest = newest_export(repository)
+    try:
+        facts = unpack_points(export_of(newest.document).points) if newest else {}
+    except (IntegrityError, ValueError) as error:
+        _log.warning("export.not_understood", error=str(error))
+        return {}
+    return {point_id: each.host_id for point_id, each in facts.items()}
 
 
 def _unknown(database: Store, names: Iterable[PointName]) -> list[PointName]:
@@ -144,8 +161,6 @@ def adopt_point(transaction: Transaction, leader: Leader, clock: Clock, reposito
     if void or any(not _usable(pack, named[pack.id]) for pack in known.values()):
         return False
     attempt = _attempted(transaction, repository_id, point, clock.now_us(), clock)
-    if attempt is None:
-        return False
     for pack in point.packs.values():
         _store(transaction, known.get(pack.id), replace(pack, host_id=attempt.host_id, attempt_id=attempt.id))
     transaction.points.add_point(_row(repository_id, point, attempt, seq))
@@ -170,8 +185,10 @@ def _store(transaction: Transaction, known: Pack | None, pack: Pack) -> None:
         transaction.packs.save_pack(known, replace(pack, host_id=known.host_id, attempt_id=known.attempt_id))
 
 
-def _attempted(transaction: Transaction, repository_id: str, point: Found, now_us: int, clock: Clock) -> Attempt | None:
-    """The attempt that made it, and its run, over. None: no host is known that could have."""
+def _attempted(transaction: Transaction, repository_id: str, point: Found, now_us: int, clock: Clock) -> Attempt:
+    """The attempt that made it, and its run, over. Where neither database nor export say whose it is, it is nobody's: the host that has the
+    VM now merely says so, and whoever took a point may read it (moving/belief.py).
+    """
     run = transaction.runs.run(point.name.point_id)
     if run is not None and run.current_attempt:
         before = transaction.runs.attempt(run.current_attempt)
@@ -179,9 +196,7 @@ def _attempted(transaction: Transaction, repository_id: str, point: Found, now_u
             done = replace(before, state=AttemptState.SUCCEEDED, ended_us=before.ended_us or now_us)
             transaction.runs.save_run(run, replace(run, state=RunState.SUCCEEDED, ended_us=run.ended_us or now_us))
             return transaction.runs.save_attempt(before, done)
-    host_id = point.host_id or _host_of(transaction, point.name.vm_id)
-    if not host_id:
-        return None
+    host_id = point.host_id if point.host_id and transaction.fleet.host(point.host_id) else nobody(transaction)
     attempt = _made(point, host_id, transaction.leadership.db_epoch(), now_us, uuid7(clock))
     if run is None:
         transaction.runs.add_run(_run(repository_id, point, attempt.id, now_us))
@@ -190,15 +205,6 @@ def _attempted(transaction: Transaction, repository_id: str, point: Found, now_u
         transaction.runs.save_run(run, ended)
     transaction.runs.add_attempt(attempt)
     return attempt
-
-
-def _host_of(transaction: Transaction, vm_id: str) -> str:
-    """The host that has the VM, else any: the bucket does not say who took a point."""
-    vm = transaction.fleet.vm(vm_id)
-    if vm is not None:
-        return vm.host_id
-    hosts = transaction.fleet.hosts(limit=1)
-    return hosts[0].id if hosts else ""
 
 
 def _made(point: Found, host_id: str, db_epoch: int, now_us: int, attempt_id: str) -> Attempt:

@@ -24,7 +24,7 @@ from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.store.transaction import Store as Database
 from seawall.repository.clock import Clock
 from seawall.repository.crypto.sealing import public_key_of
-from seawall.repository.errors import ObjectExists
+from seawall.repository.errors import IntegrityError, ObjectExists
 from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, leader_mark, leads
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
 from seawall.repository.format.layout import EPOCHS_PREFIX
@@ -37,6 +37,8 @@ from seawall.repository.store.retry import RetryingStore, RetryPolicy
 RETRIES = RetryPolicy(deadline_seconds=8.0, last_bound_seconds=2.0)
 OPENING_WAIT_SECONDS = 2.0
 
+_FARTHEST_RISE = 1_000_000_000
+"""A mark so far ahead of the database is no controller's. The epoch is that of all repositories: one bucket could use up all numbers."""
 _MOST_RISES = 5
 """Others that announce themselves at the same moment."""
 
@@ -188,10 +190,12 @@ class RepositoryCatalogue:
 
         Looked at once more afterwards, as two may announce one number at one moment: both rise. The greater too, as a log says no more
         of its writer than that number: one that the lesser still writes, and never carries out, would be taken for ours (`later_logs`).
-        Raises Unavailable/NOT_LEADER.
+        Raises Unavailable/NOT_LEADER; IntegrityError naming a mark that no controller made.
         """
         for _ in range(_MOST_RISES):
             highest = max(self._others(repository), default=NOBODY)
+            if highest.epoch > self._lease.current.epoch + _FARTHEST_RISE:
+                raise IntegrityError(f"{highest.name}: no controller led so often; remove it")
             if highest.epoch >= self._lease.current.epoch:
                 self._lease.rise_above(highest.epoch)
             mine = LeaderMark(self._lease.current.epoch, self._name)

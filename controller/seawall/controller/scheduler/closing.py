@@ -14,9 +14,11 @@ from seawall.controller.records.policies import WindowEnd
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunState, RunWarning
 from seawall.controller.runs import ready
 from seawall.controller.runs.events import CancelAsked, Moment
+from seawall.controller.runs.machine import Execution, step
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import SECOND_US, Timings
 from seawall.repository.clock import Clock, datetime_of
 
@@ -86,10 +88,15 @@ class Closing:
             await self._one(compiled, run_id, now)
 
     async def _one(self, compiled: Compiled, run_id: str, now: datetime) -> None:
-        found = await self._executions.store.read(lambda transaction: transaction.runs.run(run_id))
-        if found is None or closing(compiled, found, now) is Close.NOTHING:
+        moment = Moment(self._clock.now_us(), self._timings)
+
+        def concerned(transaction: Transaction) -> bool:
+            return self._concerned(transaction, compiled, run_id, now, moment)
+
+        # Runs wait for a window all day: to write at each look, changing nothing, would keep the database busy.
+        if not await self._executions.store.read(concerned):
             return
-        leader, moment = self._lease.current, Moment(self._clock.now_us(), self._timings)
+        leader = self._lease.current
 
         def closure(change: Change) -> Close:
             change.transaction.leadership.check(leader)
@@ -103,22 +110,38 @@ class Closing:
         if done is not Close.NOTHING:
             _log.info("policy.window_closed", policy=compiled.policy.name, run_id=run_id, outcome=done.value)
 
+    def _concerned(
+        self, transaction: Transaction, compiled: Compiled, run_id: str, now: datetime, moment: Moment
+    ) -> bool:
+        """Whether the close changes anything for the run, as it is now."""
+        run = transaction.runs.run(run_id)
+        if run is None or run.state.over:
+            return False
+        what = closing(compiled, run, now)
+        if what is not Close.CANCEL:
+            return self._after(compiled, run, what, now, moment) != run
+        attempt = transaction.runs.attempt(run.current_attempt)
+        before = Execution(run, attempt) if attempt is not None else None
+        return before is not None and step(before, _cancel(compiled), moment).after != before
+
     def _close_one(
         self, change: Change, compiled: Compiled, run: Run, what: Close, now: datetime, moment: Moment
     ) -> bool:
         """Whether it changed anything."""
         if what is Close.CANCEL:
-            told = RunWarning("WINDOW_ENDED", f"The window of policy {compiled.policy.name} ended while it ran.")
             execution = change.of_run(run)
-            return execution is not None and change.take(execution, CancelAsked(told), moment).after != execution
-        after = run
+            return execution is not None and change.take(execution, _cancel(compiled), moment).after != execution
+        return change.save_ready(run, self._after(compiled, run, what, now, moment)) != run
+
+    def _after(self, compiled: Compiled, run: Run, what: Close, now: datetime, moment: Moment) -> Run:
+        """A run that no attempt works on, once the window has closed on it."""
         if what is Close.WAIT:
-            after = self._later(compiled, run, now, moment)
-        elif what is Close.GIVE_UP:
+            return self._later(compiled, run, now, moment)
+        if what is Close.GIVE_UP:
             next_step = "Back the VM up by hand, or give the policy a longer window or catch_up."
             failure = Failure("WINDOW_ENDED", closed(compiled), next_step, FailureKind.PERMANENT)
-            after = ready.shut_out(run, failure, moment)
-        return change.save_ready(run, after) != run
+            return ready.shut_out(run, failure, moment)
+        return run
 
     def _later(self, compiled: Compiled, run: Run, now: datetime, moment: Moment) -> Run:
         """The run as it waits for the next window."""
@@ -128,6 +151,10 @@ class Closing:
         opening = compiled.opening_after(run.vm_id, now, compiled.rules.spread_from(datetime_of(run.nominal_us)))
         start_us = moment.now_us + (opening - now) // _MICROSECOND
         return ready.postponed(run, start_us, _waits(compiled, opening), moment)
+
+
+def _cancel(compiled: Compiled) -> CancelAsked:
+    return CancelAsked(RunWarning("WINDOW_ENDED", f"The window of policy {compiled.policy.name} ended while it ran."))
 
 
 def _waits(compiled: Compiled, opening: datetime) -> str:

@@ -91,5 +91,5 @@ class Moved:
 def _elsewhere(vm: Vm, name: str, wanted: Host) -> str:
     return (
         f"Host {name} reports VM {vm.name}, not {wanted.name}. See that {wanted.name} runs it and {name} does not; a host that must not be "
-        f"believed is shut out by `seawall agent revoke`."
+        f"believed is shut out by `seawall host revoke`."
     )

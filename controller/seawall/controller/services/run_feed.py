@@ -1,6 +1,7 @@
 """One look at the runs for all who watch them: at most one a second, and none while nobody watches."""
 
 import asyncio
+import math
 import secrets
 
 from seawall.controller.errors import InvalidArgument
@@ -12,6 +13,8 @@ from seawall.repository.clock import Clock
 
 ENDED_SECONDS = 900.0
 """For so long after its end a run is still told to who comes back with a token."""
+MOST_APART_SECONDS = ENDED_SECONDS / 2
+"""When nobody watched for longer, runs may have ended unseen and be told no more: nobody goes on from a token of before."""
 UNWOKEN_SECONDS = 5.0
 """Progress that another controller of the database stored wakes nobody here."""
 
@@ -27,6 +30,7 @@ class RunFeed:
         self._name = secrets.token_hex(8)
         self._lock = asyncio.Lock()
         self._looked = 0.0
+        self._read = -math.inf
         self._seen = -1
         self.changes = RunChanges()
 
@@ -35,16 +39,23 @@ class RunFeed:
 
         Raises Unavailable/DATABASE.
         """
+        came = self._clock.monotonic_seconds()
         async with self._lock:
             now = self._clock.monotonic_seconds()
+            # Where something happens all the time, whoever waited would else look again, a second after the one before it.
+            if came < self._read:
+                return
             if self._seen == self._wakes.seen() and now - self._looked < UNWOKEN_SECONDS:
                 return
             if self._seen >= 0:
                 await asyncio.sleep(max(0.0, self._looked + self._timings.watch_interval_seconds - now))
             seen, self._looked = self._wakes.seen(), self._clock.monotonic_seconds()
             since_us = self._clock.now_us() - microseconds(ENDED_SECONDS)
-            self.changes.look(await self._store.read(lambda transaction: transaction.runs.marks(since_us)))
-            self._seen = seen
+            marks = await self._store.read(lambda transaction: transaction.runs.marks(since_us))
+            if self._looked - self._read > MOST_APART_SECONDS:
+                self.changes.forget()
+            self.changes.look(marks)
+            self._seen, self._read = seen, self._looked
 
     def token(self, number: int) -> str:
         return f"{self._name}.{number}"

@@ -10,7 +10,10 @@ FULL = "DATABASE_FULL"
 
 
 def trouble_of_room(folder: Path) -> Trouble | None:
-    found = os.statvfs(folder)
+    try:
+        found = os.statvfs(folder)
+    except OSError:  # its disk fails, or it is not there: whether it can be written is what writes say
+        return None
     free = found.f_bavail * found.f_frsize
     if free >= LOW_BYTES:
         return None

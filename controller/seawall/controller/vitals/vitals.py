@@ -67,7 +67,11 @@ class Vitals:
         while not drain.started:
             due = self._clock.monotonic_seconds() + LOOK_SECONDS
             await drain.first(asyncio.sleep(LOOK_SECONDS), LOOK_SECONDS)
-            self._look(due)
+            try:
+                self._look(due)
+            except Exception:
+                # The top of the loop: without it what is said now would be said for ever.
+                _log.exception("vitals.look_failed")
             if self.ready != told:
                 told = self.ready
                 _log.warning("controller.ready" if told else "controller.not_ready", troubles=self.sentences())

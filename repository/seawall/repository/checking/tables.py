@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.repository.checking.port import Ledger, PackFacts
-from seawall.repository.errors import IntegrityError, ObjectMissing, StoreRefused
+from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, StoreRefused
 from seawall.repository.format.record import Locator
 from seawall.repository.repository import OpenRepository
 
@@ -50,7 +50,7 @@ class Tables:
         self._bytes = 0
 
     def of(self, pack_id: bytes) -> PackTable:
-        """Raises StoreUnavailable, BucketMissing, FormatUnsupported."""
+        """Raises StoreUnavailable, BucketMissing."""
         found = self._kept.get(pack_id)
         if found is not None:
             self._kept.move_to_end(pack_id)
@@ -69,7 +69,10 @@ class Tables:
         for generation in facts.generations:
             try:
                 return PackTable(facts, self._repository.read_table(facts.tenant, pack_id, generation))
-            except UNREADABLE:
+            except (
+                *UNREADABLE,
+                FormatUnsupported,
+            ):  # one damaged byte looks like a newer version: the whole pack tells which
                 continue
         now = self._facts(pack_id)
         if now is not None and now.generation != facts.generation:  # compacted meanwhile

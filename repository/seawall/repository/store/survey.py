@@ -5,7 +5,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
@@ -28,6 +28,7 @@ WOULD_DO = (
     f"put and read {LARGE_COUNT} objects of {LARGE_BYTES >> 20} MiB there, and remove them",
     "ask whether the bucket keeps versions and locks what is put into it",
     "begin one upload in parts and give it up",
+    "remove what a probe that was cut off over a day ago has left there",
 )
 """For a dry run."""
 
@@ -79,6 +80,7 @@ def survey(store: Store, transfer: SignedTransfer, clock: Clock, bucket: Bucket 
 
     Raises StoreUnfit where the store loses or alters what it took; what the store's calls raise.
     """
+    _remove_leftovers(store, clock)
     found = probe(store, transfer)
     look = _Look(store, transfer, clock, f"{PROBE_PREFIX}{secrets.token_hex(8)}/")
     answers = [*_promises(found), look.run(_lost_answer), look.run(_clocks_agree)]
@@ -89,6 +91,14 @@ def survey(store: Store, transfer: SignedTransfer, clock: Clock, bucket: Bucket 
         *look.speeds(LARGE_BYTES, LARGE_COUNT),
     ]
     return Survey(found, tuple(answers), tuple(speeds))
+
+
+def _remove_leftovers(store: Store, clock: Clock) -> None:
+    """Of a probe whose controller was killed. What is younger may be another's that runs now."""
+    old_us = clock.now_us() - _DAY_US
+    for name in [info.name for info in store.list(PROBE_PREFIX) if info.modified_us < old_us]:
+        with suppress(StoreRefused):
+            store.delete(name)
 
 
 def _promises(found: StoreCapabilities) -> Iterator[Answer]:
@@ -210,7 +220,11 @@ def _clocks_agree(look: _Look, name: str) -> Answer:
 
 
 def _versions(bucket: Bucket) -> Answer:
-    if bucket.versioned():
+    try:
+        versioned = bucket.versioned()
+    except StoreRefused:
+        return Answer("versioning", True, "Unknown: these keys may not ask whether the bucket keeps versions.")
+    if versioned:
         return Answer(
             "versioning",
             True,
@@ -220,7 +234,12 @@ def _versions(bucket: Bucket) -> Answer:
 
 
 def _locks(bucket: Bucket) -> Answer:
-    days = bucket.lock_period_us() // _DAY_US
+    try:
+        days = bucket.lock_period_us() // _DAY_US
+    except StoreRefused:
+        return Answer(
+            "object_lock", True, "Unknown: these keys may not ask whether the bucket locks what is put into it."
+        )
     if days:
         return Answer(
             "object_lock",
