@@ -28,10 +28,14 @@ $(SETUP): $(VENV)/requirements.stamp pyproject.toml proto/generate.py $(PROTOS)
 proto: $(VENV)/requirements.stamp ## generate the stubs beside the .proto files
 	$(PYTHON) proto/generate.py
 
-lint: $(SETUP) ## ruff and buf
+proto-baseline: $(SETUP) ## remember the wire as it is now: what later changes must stay compatible with (at a release)
+	$(BIN)/buf build proto --exclude-source-info -o proto/baseline.binpb
+
+lint: $(SETUP) ## ruff and buf, which also compares the wire with proto/baseline.binpb
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/baseline.binpb
 
 types: $(SETUP) ## mypy, strict, sources and tests
 	$(BIN)/mypy
@@ -98,4 +102,4 @@ lock: $(SETUP) ## renew requirements/dev.txt (needs uv)
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup proto lint types contracts check test test-slow bench bench-profile bench-guest bench-controller bench-pipeline bench-repository simulate soak concurrency faults fuzz demo demo-down lock clean
+.PHONY: help setup proto proto-baseline lint types contracts check test test-slow bench bench-profile bench-guest bench-controller bench-pipeline bench-repository simulate soak concurrency faults fuzz demo demo-down lock clean
