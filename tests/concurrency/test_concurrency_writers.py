@@ -28,6 +28,7 @@ def check(outcome: Outcome, plan: Plan) -> None:
     assert outcome.clones_stored_bytes == 0
 
 
+@pytest.mark.slow
 def test_a_few_writers_share_a_repository(tmp_path: Path) -> None:
     check(run(tmp_path, FEW), FEW)
 

@@ -13,6 +13,7 @@ import pytest
 
 from support.cli_up import Life, UpHome
 
+LEAST, MOST_SECONDS = 100, 60
 SECONDS = 4
 """With one new TLS configuration a handshake grpcio 1.85 died within the first second of this, each time."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
@@ -46,19 +47,20 @@ def test_whoever_hangs_up_harms_nobody(client: Client, tmp_path: Path) -> None:
     home = UpHome(tmp_path)
     with home.up() as life:
         operator = int(life.document["address"].rpartition(":")[2])
-        assert storm(client, (operator, operator + 1)) > 100
+        assert storm(client, (operator, operator + 1)) >= LEAST
         answer = home.seawall("status", "--json")
         assert answer.code == 0, answer
         assert runs_as_before(life), life.told
 
 
 def storm(client: Client, ports: tuple[int, ...]) -> int:
-    """How often six threads did it."""
-    end = time.monotonic() + SECONDS
+    """How often six threads did it: for some seconds, and on a slow machine until it was often enough."""
+    begun = time.monotonic()
+    end, latest = begun + SECONDS, begun + MOST_SECONDS
     done = [0] * 6
 
     def strike(number: int) -> None:
-        while time.monotonic() < end:
+        while (now := time.monotonic()) < end or (sum(done) < LEAST and now < latest):
             with suppress(OSError):
                 client(ports[number % len(ports)])
                 done[number] += 1

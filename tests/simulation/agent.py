@@ -45,6 +45,8 @@ class SimulatedHost:
         self._directory = directory
         self._pids = NO_PROCESS
         self._supervisor: Supervisor | None = None
+        self.stopping = False
+        """Told to end in an orderly way, and to be ended and begun again by whoever told it."""
 
     @property
     def up(self) -> bool:
@@ -64,6 +66,7 @@ class SimulatedHost:
 
     def start(self) -> None:
         """The agent, as after a boot."""
+        self.stopping = False
         self.process = Process(self.name, self.world.loop)
         _hosts[self.process] = self
         self.process.spawn(self._run())
@@ -85,6 +88,7 @@ class SimulatedHost:
 
     def stop(self) -> None:
         """In an orderly way."""
+        self.stopping = True
         if self._supervisor is not None:
             self._supervisor.stop()
 

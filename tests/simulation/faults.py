@@ -67,6 +67,9 @@ class Faults:
         world.bucket.cut.clear()
         world.bucket.trouble = 0.0
         world.database.away_until = 0.0
+        for host in world.hosts:
+            if host.stopping:  # its next start was among what was cancelled
+                host.kill()
         for machine in world.machines:
             machine.process.stopped_until = 0.0
             machine.clock.skew_us = 0

@@ -16,7 +16,7 @@ from seawall.controller.records.runs import AttemptState
 from seawall.controller.scheduler.tick import Tick
 from seawall.repository.format.layout import MANIFESTS_PREFIX
 
-MOST_SEEDS = 6
+MOST_SEEDS = 20
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,10 @@ class Operator:
                 self._world.note(f"run {run_id} was canceled by the operator")
 
     async def _delete(self) -> None:
-        point_id = self._point()
+        """Every other time one that was held just before, so that the refusal is tried."""
+        if self._rng.random() < 0.5:
+            await self._hold()
+        point_id = self._one(sorted(self._world.held)) or self._point()
         if point_id:
             request = operator_pb2.DeletePointsRequest(request_id=self._new_id(), points=[point_id])
             if await self.ask(self.backups.DeletePoints, request) is not None:
