@@ -1,5 +1,6 @@
 """A VM under a libvirt of our own, its captures, and the points that they would have become."""
 
+from copy import copy
 from pathlib import Path
 
 from seawall.agent.capture.names import places
@@ -33,6 +34,12 @@ class Vm:
         disks = disk_xml(self.qcow2, "vda", "qcow2") + disk_xml(self.raw, "vdb", "raw")
         self.vm_id = hypervisor.define(domain_xml(name, disks))
         hypervisor.start(self.vm_id)
+
+    def at(self, host: LibvirtHost, hypervisor: LibvirtHypervisor) -> "Vm":
+        """The same VM, as a host has it that it moved to."""
+        moved = copy(self)
+        moved.host, moved.hypervisor = host, hypervisor
+        return moved
 
     def io(self, target: str, command: str) -> None:
         self.host.qemu_io(self.name, target, command)

@@ -20,7 +20,6 @@ MIB = 1 << 20
 WRITE_BYTES = 4096
 DATA_MIB = 64
 HOOK = "etc/qemu/fsfreeze-hook"
-TOOLS = ("fsfreeze", "sync", "sleep", "date", "dirname", "cat", "rm", "timeout")
 _DOMAIN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>256</memory><vcpu>1</vcpu>
 <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
 <cmdline>console=ttyS0 quiet loglevel=3 panic=1 tsc=unstable no_timer_check</cmdline></os><features><acpi/></features>
@@ -66,12 +65,6 @@ def agent_files() -> Mapping[str, Path]:
     """Debian's qemu-ga and the libraries that it needs, by their places in the guest. Raises LabFailed."""
     program = _first(BUILD / "guest-agent/usr/sbin/qemu-ga", Path("/usr/sbin/qemu-ga"))
     return {"qemu-ga": program, **_libraries(program)}
-
-
-def _shell_files() -> Mapping[str, Path]:
-    """Debian's shell and what scripts of its hooks call."""
-    found = {f"bin/{name}": Path(str(shutil.which(name))).resolve() for name in TOOLS} | {"bin/sh": Path("/bin/dash")}
-    return {name: file for program in found.values() for name, file in _libraries(program).items()} | found
 
 
 def _libraries(program: Path) -> Mapping[str, Path]:

@@ -63,10 +63,7 @@ def test_a_migration_is_waited_for_and_the_backup_goes_on_there(
     assert vm.hypervisor.domain(vm.vm_id).state == "shut off"
     with pytest.raises(VmMigrating):
         capture(vm, settings, "a3", first)
-    arrived = Vm.__new__(Vm)
-    arrived.host, arrived.hypervisor, arrived.name, arrived.vm_id = elsewhere, there, vm.name, vm.vm_id
-    arrived.qcow2, arrived.raw = vm.qcow2, vm.raw
-    truth = arrived.truth()
+    truth = vm.at(elsewhere, there).truth()
     request = CaptureRequest(vm.vm_id, "a4", "agent-2", REPOSITORY, "never", first, ())
     with open_capture(request, there, replace(settings, hypervisor=elsewhere.uri), SystemClock()) as taken:
         assert [one.how for one in taken.disks] == ["bitmap", "compare"]

@@ -34,10 +34,7 @@ class There:
 
     def arrived(self, vm: Vm) -> Vm:
         """The same VM, as this host has it."""
-        found = Vm.__new__(Vm)
-        found.host, found.hypervisor, found.name, found.vm_id = self.host, self.hypervisor, vm.name, vm.vm_id
-        found.qcow2, found.raw = vm.qcow2, vm.raw
-        return found
+        return vm.at(self.host, self.hypervisor)
 
     def capture(self, vm: Vm, attempt: str, parent: Root | None) -> Capture:
         request = CaptureRequest(vm.vm_id, attempt, "agent-2", REPOSITORY, "never", parent, ())
@@ -61,10 +58,14 @@ def there(elsewhere: LibvirtHost, settings: CaptureSettings, vm: Vm) -> Iterator
 
 
 def migrate(vm: Vm, there: There, *flags: str) -> Vm:
-    way = [vm.name, there.host.uri, "--migrateuri", f"unix://{vm.host.folder}/{vm.vm_id[:8]}.sock"]
+    send(vm, there.host, *flags)
+    return there.arrived(vm)
+
+
+def send(vm: Vm, to: LibvirtHost, *flags: str) -> None:
+    way = [vm.name, to.uri, "--migrateuri", f"unix://{vm.host.folder}/{vm.vm_id[:8]}.sock"]
     command = ["virsh", "-c", vm.host.uri, "migrate", "--live", "--persistent", "--unsafe", *flags, *way]
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-    return there.arrived(vm)
 
 
 def move_cold(vm: Vm, there: There) -> Vm:
@@ -115,9 +116,7 @@ def test_it_goes_there_and_back(vm: Vm, settings: CaptureSettings, there: There)
         taken.keep_checkpoint()
         taken.delete_older_checkpoints()
         second = root_of(moved, list(taken.disks), taken.checkpoint)
-    way = [vm.name, vm.host.uri, "--migrateuri", f"unix://{vm.host.folder}/back.sock", "--undefinesource"]
-    command = ["virsh", "-c", there.host.uri, "migrate", "--live", "--persistent", "--unsafe", *way]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    send(moved, vm.host, "--undefinesource")
     vm.io("vda", "write -P 8 3M 1M")
     third, contents = committed(vm, settings, "b3", second)
     assert [one.how for one in third.disks] == ["bitmap", "compare"] and contents == vm.truth()

@@ -44,6 +44,13 @@ def raises_started(taken: Capture) -> bool:
     return False
 
 
+def define(vm: Vm, definition: str) -> None:
+    """The VM, which is off, is this one from now on."""
+    path = vm.host.folder / "defined.xml"
+    path.write_text(definition)
+    vm.host.virsh("define", str(path))
+
+
 def test_bitmaps_go_on_over_points_of_a_vm_that_is_off(vm: Vm, settings: CaptureSettings) -> None:
     """running → off → off by bitmap, each compared whole. Both points of the VM that is off keep the first's checkpoint.
 
@@ -131,9 +138,7 @@ def test_an_image_that_its_definition_lays_upon_another_file_than_its_header_doe
         f"<source file='{vm.qcow2}'/>",
         f"<source file='{top}'/><backingStore type='file'><format type='raw'/><source file='{lower[1]}'/><backingStore/></backingStore>",
     )
-    path = vm.host.folder / "laid.xml"
-    path.write_text(definition)
-    vm.host.virsh("define", str(path))
+    define(vm, definition)
     vm.hypervisor.start(vm.vm_id)
     with capture(vm, settings, "l1") as taken:
         assert content(taken.disks[0]) == bytes([2]) * QCOW2_BYTES
@@ -149,9 +154,7 @@ def test_an_image_whose_data_are_in_another_file_is_not_opened(vm: Vm, settings:
     data = vm.host.folder / "data.raw"
     image = vm.host.image(f"{vm.name}-data.qcow2", "qcow2", QCOW2_BYTES, "-o", f"data_file={data}")
     definition = vm.host.virsh("dumpxml", vm.name).replace(str(vm.qcow2), str(image))
-    path = vm.host.folder / "data.xml"
-    path.write_text(definition)
-    vm.host.virsh("define", str(path))
+    define(vm, definition)
     with pytest.raises(DiskNeedsRunningVm, match="in another file"):
         capture(vm, settings, "k1")
     assert left_behind(settings, "k1") == []
@@ -162,9 +165,7 @@ def test_an_image_of_several_files_is_not_read_while_the_vm_is_off(vm: Vm, setti
     vm.hypervisor.stop(vm.vm_id)
     image = vm.host.image(f"{vm.name}.vmdk", "vmdk", RAW_BYTES, "-o", "subformat=twoGbMaxExtentSparse")
     definition = vm.host.virsh("dumpxml", vm.name).replace(str(vm.raw), str(image)).replace("type='raw'", "type='vmdk'")
-    path = vm.host.folder / "extents.xml"
-    path.write_text(definition)
-    vm.host.virsh("define", str(path))
+    define(vm, definition)
     with pytest.raises(DiskNeedsRunningVm, match="whose extents are other files") as refused:
         capture(vm, settings, "v1")
     assert "Start the VM" in refused.value.next_step and left_behind(settings, "v1") == []
@@ -312,9 +313,7 @@ def test_a_crashed_guest_is_backed_up_as_it_stands(vm: Vm, settings: CaptureSett
     definition = vm.host.virsh("dumpxml", vm.name, "--inactive")
     vm.hypervisor.stop(vm.vm_id)
     definition = definition.replace("<on_crash>destroy</on_crash>", "<on_crash>preserve</on_crash>")
-    path = vm.host.folder / "crashed.xml"
-    path.write_text(definition.replace("</devices>", "<panic model='isa'/></devices>", 1))
-    vm.host.virsh("define", str(path))
+    define(vm, definition.replace("</devices>", "<panic model='isa'/></devices>", 1))
     vm.hypervisor.start(vm.vm_id)
     vm.io("vda", "write -P 1 0 1M")
     vm.host.virsh("qemu-monitor-command", "--hmp", vm.name, "o /b 0x505 1")
@@ -338,9 +337,7 @@ def test_a_backing_file_that_qemu_would_have_to_guess_about_is_not_opened(vm: Vm
     recorded, unknown = b"\xe2\x79\x2a\xca", b"\xe2\x79\x2a\xcb"
     overlay.write_bytes(overlay.read_bytes().replace(recorded, unknown, 1))
     definition = vm.host.virsh("dumpxml", vm.name).replace(str(vm.qcow2), str(overlay))
-    path = vm.host.folder / "guess.xml"
-    path.write_text(definition)
-    vm.host.virsh("define", str(path))
+    define(vm, definition)
     with pytest.raises(DiskNeedsRunningVm, match="does not record"):
         capture(vm, settings, "i1")
     assert left_behind(settings, "i1") == []

@@ -17,15 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/syscall.h>
-#include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "disks.h"
+#include "serial.h"
 
 #define DEFAULT_RATE 24
 
@@ -50,12 +48,6 @@ static int say_verdict(struct verdict verdict) {
   return verdict.bad ? 1 : 0;
 }
 
-static int64_t now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
-}
-
 static void load_modules(void) {
   struct dirent **names;
   int count = scandir("/modules", &names, NULL, alphasort);
@@ -75,21 +67,8 @@ static void await_file(const char *path) {
   }
 }
 
-static int open_commands(void) {
-  int fd = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_NONBLOCK);
-  struct termios raw;
-  if (fd < 0 || tcgetattr(fd, &raw) != 0) return -1; /* a guest without the port takes no commands and is a guest still */
-  cfmakeraw(&raw);
-  tcsetattr(fd, TCSANOW, &raw);
-  return fd;
-}
-
 static void boot(void) {
-  mount("proc", "/proc", "proc", 0, NULL);
-  mount("dev", "/dev", "devtmpfs", 0, NULL);
-  int console = open("/dev/ttyS0", O_RDWR | O_NOCTTY);
-  for (int fd = 0; fd < 3; fd++) dup2(console, fd);
-  setvbuf(stdout, NULL, _IOLBF, 0);
+  open_console();
   load_modules();
   await_file("/dev/vda");
   await_file("/dev/vdb");

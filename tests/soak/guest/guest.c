@@ -20,15 +20,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/reboot.h>
-#include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "guest_modules.h"
 #include "perform.h"
+#include "serial.h"
 #include "tool.h"
 
 #define NAMES 8u
@@ -45,27 +43,8 @@ struct guest {
   int64_t frozen_at, slowest;
 };
 
-static int64_t now_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
-}
-
-static int open_commands(void) {
-  int fd = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_NONBLOCK);
-  struct termios raw;
-  if (fd < 0 || tcgetattr(fd, &raw) != 0) return -1; /* a restored guest has the port only if its host gave it one */
-  cfmakeraw(&raw);
-  tcsetattr(fd, TCSANOW, &raw);
-  return fd;
-}
-
 static void boot(void) {
-  mount("proc", "/proc", "proc", 0, NULL);
-  mount("dev", "/dev", "devtmpfs", 0, NULL);
-  int console = open("/dev/ttyS0", O_RDWR | O_NOCTTY);
-  for (int fd = 0; fd < 3; fd++) dup2(console, fd);
-  setvbuf(stdout, NULL, _IOLBF, 0);
+  open_console();
   load_modules();
 }
 

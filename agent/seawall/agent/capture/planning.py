@@ -38,9 +38,9 @@ def planned(request: CaptureRequest, hypervisor: Hypervisor, domain: Domain) -> 
         stored={disk.target: usable_bitmaps(disk.source) for disk in domain.disks} if domain.state == OFF else None,
     )
     checkpoint = request.parent.checkpoint if request.parent else None
-    if checkpoint is not None and (targets := to_take_over(facts)):
-        taken = take_over(hypervisor, domain.vm_id, checkpoint.name, targets)
-        facts = replace(facts, bases={**bases, **({checkpoint.name: taken} if taken else {})})
+    targets = to_take_over(facts)
+    if checkpoint is not None and (taken := take_over(hypervisor, domain.vm_id, checkpoint.name, targets)):
+        facts = replace(facts, bases={**bases, checkpoint.name: taken})
     plan = plan_capture(facts)
     if not plan.disks:
         why = (

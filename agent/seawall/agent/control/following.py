@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import grpc
 
+from seawall.agent.control.errors import LeaderElsewhere
 from seawall.agent.control.failures import metadata_of, reason_of
 
-NOT_LEADER = "NOT_LEADER"
 SILENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 OUTDATED_ANSWERS = 5
 """So many answers that still name a leader that just gave none are not believed: the others learn of its end a little later."""
@@ -54,7 +54,7 @@ class FollowingChannel:
 
     def _next(self, asked: str, error: grpc.RpcError) -> str:
         """The address to ask after this answer."""
-        if reason_of(error) == NOT_LEADER:
+        if reason_of(error) == LeaderElsewhere.reason:
             named = metadata_of(error).get("agent_address", "")
             if named == self._lost and self._doubts:
                 self._doubts -= 1

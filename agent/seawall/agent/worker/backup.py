@@ -24,7 +24,7 @@ from seawall.agent.worker.stop import AgentStopping
 from seawall.agent.worker.task import Task
 from seawall.repository.disks import DiskSource
 from seawall.repository.errors import RepositoryError
-from seawall.repository.format.manifest import Root
+from seawall.repository.format.manifest import Checkpoint, Root
 from seawall.repository.reading.point import PointReader
 from seawall.repository.writing.facts import DiskToWrite, PointFacts, WriteSettings, WrittenPoint
 from seawall.repository.writing.point import PointWriter
@@ -46,11 +46,19 @@ class SlotsKeepMissing(AgentError):
 
 @dataclass(frozen=True, slots=True)
 class _Parent:
-    """The point to compare with. No root: there is none, or it cannot be used; `why` says which, and `warnings` what was wrong."""
+    """The point to compare with. No reader: there is none, or it cannot be used; `why` says which, and `warnings` what was wrong."""
 
-    root: Root | None
+    reader: PointReader | None
     why: str
     warnings: tuple[tuple[str, str], ...]
+
+    @property
+    def root(self) -> Root | None:
+        return self.reader.root if self.reader is not None else None
+
+    @property
+    def base(self) -> Checkpoint | None:
+        return self.root.checkpoint if self.root is not None else None
 
 
 def back_up(task: Task, grant: BackupGrant) -> None:
@@ -86,13 +94,12 @@ def _back_up(task: Task, grant: BackupGrant, pacing: Pacing) -> None:
         capture.keep_checkpoint()
         task.journal.keep_checkpoint(name, committed=True)
         capture.delete_older_checkpoints()
-        base = parent.root.checkpoint if parent.root is not None else None
-        task.journal.forget_superseded(name, base.name if base is not None else "")
+        task.journal.forget_superseded(name, parent.base.name if parent.base is not None else "")
 
 
 def _keep_base(task: Task, grant: BackupGrant, parent: _Parent) -> None:
     """Of a VM that moved here: its base is made known to libvirt here, and no sweep may take it for a leftover."""
-    base = parent.root.checkpoint if parent.root is not None else None
+    base = parent.base
     if base is not None and base.agent_id != task.job.agent_id:
         task.journal.note_checkpoint(base.name, grant.vm_id, grant.repository_id, task.attempt_id)
         task.journal.keep_checkpoint(base.name, committed=True)
@@ -104,7 +111,8 @@ def _open_parent(task: Task, grant: BackupGrant) -> _Parent:
         return _Parent(None, grant.no_parent, ())
     task.reporter.phase("reading the parent point")
     try:
-        return _Parent(parent_root(grant.parent, task.coordinator.transfer), "", ())
+        root = parent_root(grant.parent, task.coordinator.transfer)
+        return _Parent(PointReader(root, grant.lineage_id, grant.k_dedup, task.packs), "", ())
     except RepositoryError as error:
         _log.warning("parent_not_readable", point=grant.parent.point_id, error=str(error))
         message = f"the parent point {grant.parent.point_id} could not be read ({error}); everything was read anew"
@@ -132,7 +140,7 @@ def _request(task: Task, grant: BackupGrant, parent: _Parent, plan: ScratchPlan)
 
 def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str, pacing: Pacing) -> None:
     """Write and hand in until the controller has everything. On return the point is committed."""
-    disks = continued(capture.disks, _parent_reader(task, grant, parent), grant.run_id)
+    disks = continued(capture.disks, parent.reader, grant.run_id)
     bad = set(grant.bad)
     progress: dict[str, WrittenDisk] = {}
     for _ in range(ROUNDS):
@@ -157,8 +165,7 @@ def _write(
     progress: dict[str, WrittenDisk],
     pacing: Pacing,
 ) -> WrittenPoint:
-    reader = _parent_reader(task, grant, parent)
-    writing = PointWriter(_settings(grant), task.coordinator, parent=reader, bad=bad, stop=_stop(task, capture))
+    writing = PointWriter(_settings(grant), task.coordinator, parent=parent.reader, bad=bad, stop=_stop(task, capture))
     with writing as writer, pacing.reading():
         for disk in disks:
             progress[disk.target] = WrittenDisk(
@@ -173,10 +180,6 @@ def _write(
         for name, body in sorted(capture.members.items()):
             writer.add_member(name, body)
         return writer.finish(_facts(task, grant, capture, parent.warnings))
-
-
-def _parent_reader(task: Task, grant: BackupGrant, parent: _Parent) -> PointReader | None:
-    return PointReader(parent.root, grant.lineage_id, grant.k_dedup, task.packs) if parent.root else None
 
 
 def _stop(task: Task, capture: Capture) -> Callable[[], None]:

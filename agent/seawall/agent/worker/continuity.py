@@ -5,13 +5,14 @@ that other disk. Nothing in such a file says so but its content. The sample find
 template that differ in little may pass.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 import structlog
 
 from seawall.agent.capture.port import CapturedDisk
+from seawall.repository.chunking.incremental import joined
 from seawall.repository.crypto.chunk import chunk_hash
 from seawall.repository.disks import DiskSource, Extent
 from seawall.repository.format.leaf import PAGE_BYTES
@@ -80,7 +81,8 @@ def _clean_chunks(
     if leaf is None:
         return []
     start = index * PAGE_BYTES
-    clean = _joined(source.extents(start, page_length(before.size_bytes, index)))
+    extents = source.extents(start, page_length(before.size_bytes, index))
+    clean = iter(joined([(one.offset, one.offset + one.length) for one in extents if not one.dirty]))
     offsets, lengths = entry_offsets(leaf), leaf.entries["length"].tolist()
     found, run = [], next(clean, None)
     for at, length, entry in zip(offsets, lengths, leaf.entries, strict=True):
@@ -89,23 +91,6 @@ def _clean_chunks(
         if run is not None and not entry["zero"] and run[0] <= start + at and start + at + length <= run[1]:
             found.append((start + at, length, entry["h"].tobytes()))
     return found
-
-
-def _joined(extents: Sequence[Extent]) -> Iterator[tuple[int, int]]:
-    """Clean runs, (start, end), as long as they go."""
-    run: tuple[int, int] | None = None
-    for extent in extents:
-        if extent.dirty:
-            continue
-        end = extent.offset + extent.length
-        if run is not None and run[1] == extent.offset:
-            run = (run[0], end)
-            continue
-        if run is not None:
-            yield run
-        run = (extent.offset, end)
-    if run is not None:
-        yield run
 
 
 def _hash_at(parent: PointReader, source: DiskSource, offset: int, length: int) -> bytes:
