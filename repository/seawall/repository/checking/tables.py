@@ -69,10 +69,8 @@ class Tables:
         for generation in facts.generations:
             try:
                 return PackTable(facts, self._repository.read_table(facts.tenant, pack_id, generation))
-            except (
-                *UNREADABLE,
-                FormatUnsupported,
-            ):  # one damaged byte looks like a newer version: the whole pack tells which
+            except (*UNREADABLE, FormatUnsupported):
+                # One damaged byte looks like a newer version: the whole pack tells which.
                 continue
         now = self._facts(pack_id)
         if now is not None and now.generation != facts.generation:  # compacted meanwhile

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from seawall.repository.errors import ObjectExists, ObjectMissing, StoreRefused, StoreUnavailable
 from seawall.repository.store.port import SignedPut, SignedTransfer, Store, StoreCapabilities, StoredAs
 from seawall.repository.store.signed_headers import ANY_CONTENT, md5_of
 
+T = TypeVar("T")
 PROBE_PREFIX = "v1/c/probe/"
 _RACERS = 4
 _RACES = 8
@@ -40,7 +42,7 @@ def probe(store: Store, transfer: SignedTransfer) -> StoreCapabilities:
 
     The transfer must reach the URLs that the store signs. Pass neither wrapped in retries: a repeated PUT would blur the answer.
     """
-    trial = _Trial(store, transfer, f"{PROBE_PREFIX}{secrets.token_hex(8)}/")
+    trial = Trial.of(store, transfer, _EXPIRES_SECONDS)
     trial.run(_signed_put_works)
     trial.run(_keeps_and_removes)
     found = StoreCapabilities(
@@ -54,17 +56,24 @@ def probe(store: Store, transfer: SignedTransfer) -> StoreCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class Trial:
+    """One object for each question, which is removed once it is answered. What it signs expires after so many seconds."""
+
     store: Store
     transfer: SignedTransfer
     prefix: str
+    expires_seconds: int
 
-    def run(self, question: Callable[["_Trial", str], bool]) -> bool:
-        with self._removed_afterwards() as name:
+    @classmethod
+    def of(cls, store: Store, transfer: SignedTransfer, expires_seconds: int) -> "Trial":
+        return cls(store, transfer, f"{PROBE_PREFIX}{secrets.token_hex(8)}/", expires_seconds)
+
+    def run(self, question: Callable[["Trial", str], T]) -> T:
+        with self.removed_afterwards() as name:
             return question(self, name)
 
     @contextmanager
-    def _removed_afterwards(self) -> Iterator[str]:
+    def removed_afterwards(self) -> Iterator[str]:
         name = f"{self.prefix}{secrets.token_hex(8)}"
         try:
             yield name
@@ -72,17 +81,17 @@ class _Trial:
             self.store.delete(name)
 
     def sign(self, name: str, body: bytes) -> SignedPut:
-        return self.store.sign_put(name, len(body), md5_of(body), expires_seconds=_EXPIRES_SECONDS)
+        return self.store.sign_put(name, len(body), md5_of(body), expires_seconds=self.expires_seconds)
 
 
-def _signed_put_works(trial: _Trial, name: str) -> bool:
+def _signed_put_works(trial: Trial, name: str) -> bool:
     """Else every refusal below would count as a promise kept."""
     if trial.transfer.put(trial.sign(name, b"control"), b"control") is StoredAs.NEW:
         return True
     raise StoreRefused(f"{trial.store.url} says that a name nobody ever used is taken")
 
 
-def _keeps_and_removes(trial: _Trial, name: str) -> bool:
+def _keeps_and_removes(trial: Trial, name: str) -> bool:
     """What is asked here at once, a backup asks weeks later: then it is too late to choose another store."""
     store, body = trial.store, secrets.token_bytes(_TRIAL_BYTES)
     beside = f"{name}{_BESIDE}"
@@ -122,7 +131,7 @@ def _unfit_error(store: Store, what: str) -> StoreUnfit:
     )
 
 
-def _refuses_second_put(trial: _Trial, name: str) -> bool:
+def _refuses_second_put(trial: Trial, name: str) -> bool:
     trial.store.put(name, b"first")
     try:
         trial.store.put(name, b"second")
@@ -131,7 +140,7 @@ def _refuses_second_put(trial: _Trial, name: str) -> bool:
     return False
 
 
-def _has_one_winner(trial: _Trial, name: str) -> bool:
+def _has_one_winner(trial: Trial, name: str) -> bool:
     bodies = [b"racer %d" % number for number in range(_RACERS)]
     with ThreadPoolExecutor(_RACERS) as pool:
         won = list(pool.map(lambda body: _creates(trial.store, name, body), bodies))
@@ -148,12 +157,12 @@ def _creates(store: Store, name: str, body: bytes) -> bool:
     return True
 
 
-def _refuses_wrong_md5(trial: _Trial, name: str) -> bool:
+def _refuses_wrong_md5(trial: Trial, name: str) -> bool:
     target = trial.sign(name, b"announced")
     return not _stores(trial.transfer, target, b"disguised")
 
 
-def _refuses_missing_condition(trial: _Trial, name: str) -> bool:
+def _refuses_missing_condition(trial: Trial, name: str) -> bool:
     if trial.store.url.startswith("file:"):
         return False  # a folder has no server that could refuse
     target = trial.sign(name, b"overwriting")
@@ -161,10 +170,10 @@ def _refuses_missing_condition(trial: _Trial, name: str) -> bool:
     return not _stores(trial.transfer, replace(target, headers=bare), b"overwriting")
 
 
-def _takes_bare_put(trial: _Trial, name: str) -> bool:
+def _takes_bare_put(trial: Trial, name: str) -> bool:
     """Whether packs may be sent without their MD5: what comes is kept as it was sent, and a second one is refused as ever."""
     body = secrets.token_bytes(_TRIAL_BYTES)
-    target = trial.store.sign_put(name, len(body), ANY_CONTENT, expires_seconds=_EXPIRES_SECONDS)
+    target = trial.store.sign_put(name, len(body), ANY_CONTENT, expires_seconds=trial.expires_seconds)
     if not _stores(trial.transfer, target, body):
         return False
     return not _stores(trial.transfer, target, body[::-1]) and trial.store.get(name) == body

@@ -4,8 +4,8 @@
 """
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
@@ -13,8 +13,7 @@ from typing import Protocol
 from seawall.repository.clock import Clock
 from seawall.repository.errors import StoreRefused
 from seawall.repository.store.port import SignedTransfer, Store, StoreCapabilities, StoredAs
-from seawall.repository.store.probe import PROBE_PREFIX, probe
-from seawall.repository.store.signed_headers import md5_of
+from seawall.repository.store.probe import PROBE_PREFIX, Trial, probe
 
 SMALL_BYTES, SMALL_COUNT = 4096, 12
 LARGE_BYTES, LARGE_COUNT = 32 * 1024 * 1024, 2
@@ -82,13 +81,17 @@ def survey(store: Store, transfer: SignedTransfer, clock: Clock, bucket: Bucket 
     """
     _remove_leftovers(store, clock)
     found = probe(store, transfer)
-    look = _Look(store, transfer, clock, f"{PROBE_PREFIX}{secrets.token_hex(8)}/")
-    answers = [*_promises(found), look.run(_lost_answer), look.run(_clocks_agree)]
+    trial = Trial.of(store, transfer, _EXPIRES_SECONDS)
+    answers = [
+        *_promises(found),
+        trial.run(_lost_answer),
+        trial.run(lambda _, name: _clocks_agree(store, clock, name)),
+    ]
     if bucket is not None:
-        answers += [_versions(bucket), _locks(bucket), look.run(lambda _, name: _parts(bucket, name))]
+        answers += [_versions(bucket), _locks(bucket), trial.run(lambda _, name: _parts(bucket, name))]
     speeds = [
-        *look.speeds(SMALL_BYTES, SMALL_COUNT),
-        *look.speeds(LARGE_BYTES, LARGE_COUNT),
+        *_speeds(trial, clock, SMALL_BYTES, SMALL_COUNT),
+        *_speeds(trial, clock, LARGE_BYTES, LARGE_COUNT),
     ]
     return Survey(found, tuple(answers), tuple(speeds))
 
@@ -138,55 +141,36 @@ def _promises(found: StoreCapabilities) -> Iterator[Answer]:
         yield Answer(question, good, fine if good else bad)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    store: Store
-    transfer: SignedTransfer
-    clock: Clock
-    prefix: str
-
-    def run(self, question: Callable[["_Look", str], Answer]) -> Answer:
-        with self.removed_afterwards() as name:
-            return question(self, name)
-
-    @contextmanager
-    def removed_afterwards(self) -> Iterator[str]:
-        name = f"{self.prefix}{secrets.token_hex(8)}"
-        try:
-            yield name
-        finally:
-            self.store.delete(name)
-
-    def speeds(self, size_bytes: int, count: int) -> tuple[Speed, Speed]:
-        """Of signed PUTs and GETs, as agents send them."""
-        put_ms, get_ms = [], []
-        for _ in range(count):
-            body = secrets.token_bytes(size_bytes)
-            with self.removed_afterwards() as name:
-                target = self.store.sign_put(name, size_bytes, md5_of(body), expires_seconds=_EXPIRES_SECONDS)
-                url = self.store.sign_get(name, expires_seconds=_EXPIRES_SECONDS)
-                began = self.clock.monotonic_seconds()
-                self.transfer.put(target, body)
-                stored = self.clock.monotonic_seconds()
-                got = self.transfer.get(url)
-                ended = self.clock.monotonic_seconds()
-                if got != body:
-                    raise StoreRefused(f"{self.store.url} sends other bytes than it was given")
-            put_ms.append(1000 * (stored - began))
-            get_ms.append(1000 * (ended - stored))
-        return (
-            Speed("PUT", size_bytes, count, median(put_ms), max(put_ms)),
-            Speed("GET", size_bytes, count, median(get_ms), max(get_ms)),
-        )
+def _speeds(trial: Trial, clock: Clock, size_bytes: int, count: int) -> tuple[Speed, Speed]:
+    """Of signed PUTs and GETs, as agents send them."""
+    put_ms, get_ms = [], []
+    for _ in range(count):
+        body = secrets.token_bytes(size_bytes)
+        with trial.removed_afterwards() as name:
+            target = trial.sign(name, body)
+            url = trial.store.sign_get(name, expires_seconds=trial.expires_seconds)
+            began = clock.monotonic_seconds()
+            trial.transfer.put(target, body)
+            stored = clock.monotonic_seconds()
+            got = trial.transfer.get(url)
+            ended = clock.monotonic_seconds()
+            if got != body:
+                raise StoreRefused(f"{trial.store.url} sends other bytes than it was given")
+        put_ms.append(1000 * (stored - began))
+        get_ms.append(1000 * (ended - stored))
+    return (
+        Speed("PUT", size_bytes, count, median(put_ms), max(put_ms)),
+        Speed("GET", size_bytes, count, median(get_ms), max(get_ms)),
+    )
 
 
-def _lost_answer(look: _Look, name: str) -> Answer:
+def _lost_answer(trial: Trial, name: str) -> Answer:
     """What a writer meets that sends a pack again because the first answer never came."""
     body = secrets.token_bytes(SMALL_BYTES)
-    target = look.store.sign_put(name, len(body), md5_of(body), expires_seconds=_EXPIRES_SECONDS)
-    look.transfer.put(target, body)
+    target = trial.sign(name, body)
+    trial.transfer.put(target, body)
     try:
-        again = look.transfer.put(target, body)
+        again = trial.transfer.put(target, body)
     except StoreRefused as error:
         return Answer(
             "lost_answer", False, f"A PUT that is repeated after a lost answer is refused ({error}): the backup fails."
@@ -202,11 +186,11 @@ def _lost_answer(look: _Look, name: str) -> Answer:
     )
 
 
-def _clocks_agree(look: _Look, name: str) -> Answer:
-    before_us = look.clock.now_us()
-    look.store.put(name, b"what time is it?")
-    after_us = look.clock.now_us()
-    stored_us = look.store.head(name).modified_us
+def _clocks_agree(store: Store, clock: Clock, name: str) -> Answer:
+    before_us = clock.now_us()
+    store.put(name, b"what time is it?")
+    after_us = clock.now_us()
+    stored_us = store.head(name).modified_us
     # A store tells whole seconds, cut off.
     skew = max(0, before_us - stored_us - 1_000_000, stored_us - after_us) / 1_000_000
     if skew <= LARGEST_SKEW_SECONDS:
