@@ -1,11 +1,14 @@
 """The question before what cannot be taken back."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where no terminal is.")]
 
 
 def confirm(output: Output, question: str, consequence: str, refused: str = "Nothing was deleted.") -> None:

@@ -227,7 +227,8 @@ def connect(option: Path | None) -> Iterator[Controller]:
     credentials = grpc.composite_channel_credentials(transport, token)
     with ExitStack() as opened:
         # Each command begins with another one, so that all share the work; whoever is away is passed over.
-        addresses = _random.sample(found := config.address.split(","), len(found))
+        addresses = config.address.split(",")
+        _random.shuffle(addresses)
         options = CHANNEL_OPTIONS + (OPTIONS if len(addresses) > 1 else [])
         channels = [
             opened.enter_context(grpc.secure_channel(address, credentials, options=options)) for address in addresses

@@ -69,15 +69,16 @@ class Fleet:
 def watch_all(controller: Controller, output: Output, vm: str) -> None:
     """Never returns by itself. A controller that restarts is asked again for two minutes. Raises CommandError."""
     fleet = Fleet()
+    answers = _answers(controller, output, fleet, vm)
     if output.as_json:
-        for answer in _answers(controller, output, fleet, vm):
+        for answer in answers:
             if fleet.take(answer):
                 sys.stdout.write(json.dumps(plain(answer.run), ensure_ascii=False) + "\n")
                 sys.stdout.flush()
     elif output.out.is_terminal:
-        _on_screen(output.out, fleet, _answers(controller, output, fleet, vm))
+        _on_screen(output.out, fleet, answers)
     else:
-        for answer in _answers(controller, output, fleet, vm):
+        for answer in answers:
             if fleet.take(answer):
                 run = answer.run
                 state = word(run, "state").replace("_", " ")

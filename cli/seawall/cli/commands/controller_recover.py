@@ -9,6 +9,7 @@ import typer
 from seawall.cli import compose
 from seawall.cli.controller_options import ConfigFile, StateDir
 from seawall.cli.output import Output
+from seawall.cli.place_options import CaFileOption, EndpointOption, PlaceOption, RegionOption
 from seawall.cli.recover_text import print_recovery, recovery_document
 from seawall.cli.session import JsonOption, answering
 from seawall.repository.clock import Clock, SystemClock
@@ -53,19 +54,11 @@ def recover_catalogue(
         Path,
         typer.Option(help="The file with the recovery sheet, or with the recovery key alone; - for standard input."),
     ],
-    repository: Annotated[
-        str,
-        typer.Option(
-            help="s3://BUCKET or s3://BUCKET/PREFIX, a whole URL as on the recovery sheet, or a folder.",
-            show_default="the one on the sheet",
-        ),
-    ] = "",
+    repository: PlaceOption = "",
     name: Annotated[str, typer.Option(help="The repository's name from now on.", show_default="the one it had")] = "",
-    endpoint: Annotated[str, typer.Option(help="The S3 server: https://host:port. Left out for AWS.")] = "",
-    region: Annotated[str, typer.Option(help="S3 region.", show_default="us-east-1")] = "",
-    ca_file: Annotated[
-        Path | None, typer.Option(help="PEM file of the CA that signed the S3 server's certificate, if it is your own.")
-    ] = None,
+    endpoint: EndpointOption = "",
+    region: RegionOption = "",
+    ca_file: CaFileOption = None,
     accept_unsafe_store: Annotated[
         bool, typer.Option("--accept-unsafe-store", help="Also where the store does not keep all that it should.")
     ] = False,

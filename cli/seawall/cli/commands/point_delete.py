@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.completion import point_ids, repository_names, vm_names
+from seawall.cli.confirming import YesOption
 from seawall.cli.deleting import Order, carry_out
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.session import ConfigOption, JsonOption, session
@@ -23,7 +24,6 @@ PointsArgument = Annotated[
 PlanOption = Annotated[
     bool, typer.Option("--plan", "--dry-run", help="Show what would go, what would stay, and why; delete nothing.")
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where no terminal is.")]
 
 _MOST = 1_000_000
 _KEEP_HELP = "Keep the newest point of each of the last N {} that have one."

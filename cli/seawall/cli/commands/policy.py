@@ -8,7 +8,7 @@ import typer
 
 from seawall.api.v1 import policy_pb2
 from seawall.cli.completion import policy_names
-from seawall.cli.confirming import confirm
+from seawall.cli.confirming import YesOption, confirm
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.policy_text import policy_rows, print_changes, print_policy, print_preview
@@ -128,7 +128,7 @@ def preview_policy(
 @app.command("delete")
 def delete_policy(
     policy: PolicyArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where no terminal is.")] = False,
+    yes: YesOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

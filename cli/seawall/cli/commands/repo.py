@@ -6,9 +6,14 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2, resources_pb2
-from seawall.cli.commands.repo_jobs import check_repository, collect_garbage, heal_repository, list_jobs
+from seawall.cli.commands.repo_jobs import (
+    RepositoryArgument,
+    check_repository,
+    collect_garbage,
+    heal_repository,
+    list_jobs,
+)
 from seawall.cli.commands.repo_probe import probe_repository
-from seawall.cli.completion import repository_names
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.new_repository import NewRepository, add_repository, repository_url
 from seawall.cli.output import Output
@@ -16,10 +21,6 @@ from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import local, parse_size, size
 
 app = typer.Typer(name="repo", no_args_is_help=True, help="Repositories: a bucket or folder with its keys.")
-
-RepositoryArgument = Annotated[
-    str, typer.Argument(metavar="REPOSITORY", help="Name or id.", autocompletion=repository_names)
-]
 
 
 @app.command("add")

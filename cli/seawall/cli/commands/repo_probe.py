@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import operator_pb2
-from seawall.cli.completion import repository_names
+from seawall.cli.commands.repo_jobs import RepositoryArgument
 from seawall.cli.connection import ADD_REPOSITORY_SECONDS
 from seawall.cli.output import Output
 from seawall.cli.session import ConfigOption, JsonOption, session
@@ -13,9 +13,7 @@ from seawall.cli.text import size
 
 
 def probe_repository(
-    repository: Annotated[
-        str, typer.Argument(metavar="REPOSITORY", help="Name or id.", autocompletion=repository_names)
-    ],
+    repository: RepositoryArgument,
     plan: Annotated[
         bool, typer.Option("--plan", "--dry-run", help="Say what would be tried in the store; touch nothing.")
     ] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.place_options import CaFileOption, EndpointOption, PlaceOption, RegionOption
 from seawall.cli.session import JsonOption, answering
 
 app = typer.Typer(
@@ -47,22 +48,14 @@ class RestoreOptions:
 @app.callback()
 def rescue(
     context: typer.Context,
-    repository: Annotated[
-        str,
-        typer.Option(
-            help="s3://BUCKET or s3://BUCKET/PREFIX, a whole URL as on the recovery sheet, or a folder.",
-            show_default="the one on the sheet",
-        ),
-    ] = "",
+    repository: PlaceOption = "",
     key: Annotated[
         Path | None,
         typer.Option(help="The file with the recovery sheet, or with the recovery key alone; - for standard input."),
     ] = None,
-    endpoint: Annotated[str, typer.Option(help="The S3 server: https://host:port. Left out for AWS.")] = "",
-    region: Annotated[str, typer.Option(help="S3 region.", show_default="us-east-1")] = "",
-    ca_file: Annotated[
-        Path | None, typer.Option(help="PEM file of the CA that signed the S3 server's certificate, if it is your own.")
-    ] = None,
+    endpoint: EndpointOption = "",
+    region: RegionOption = "",
+    ca_file: CaFileOption = None,
     tenant: Annotated[str, typer.Option(help="Only points of this tenant.", show_default="all")] = "",
     ignore_tombstones: Annotated[
         bool,

@@ -7,7 +7,7 @@ import typer
 from seawall.api.v1 import operator_pb2
 from seawall.cli.commands.vm_protect import VmArgument
 from seawall.cli.completion import host_names
-from seawall.cli.confirming import confirm
+from seawall.cli.confirming import YesOption, confirm
 from seawall.cli.connection import new_request_id
 from seawall.cli.output import Output
 from seawall.cli.session import ConfigOption, JsonOption, session
@@ -21,7 +21,7 @@ def moved_vm(
         typer.Option(help="The host that must have it now; another one is refused.", autocompletion=host_names),
     ] = "",
     plan: Annotated[bool, typer.Option("--plan", "--dry-run", help="Show what it would mean; change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
