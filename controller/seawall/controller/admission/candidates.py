@@ -48,6 +48,10 @@ class Candidate(NamedTuple):
             return 0.0
         return (now_us - self.newest_us) / self.objective_us if self.newest_us else NEVER_PROTECTED
 
+    def urgency(self, now_us: int) -> tuple[float, int, str]:
+        """Of the same class and tenant the least goes first."""
+        return -self.lateness(now_us), self.created_us, self.run_id
+
 
 def class_of(run: Run) -> AdmissionClass:
     if run.kind is RunKind.RESTORE:

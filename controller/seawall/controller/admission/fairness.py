@@ -32,7 +32,7 @@ class Queue:
     def __iter__(self) -> Iterator[Candidate]:
         """Of tenants that owe alike, the one whose first candidate is the most urgent begins."""
         turns = [
-            (self._debt(tenant), min(self._urgency(line[0]) for line in lines), tenant, self._merged(lines))
+            (self._debt(tenant), min(line[0].urgency(self._now_us) for line in lines), tenant, self._merged(lines))
             for tenant, lines in self._able.items()
         ]
         heapq.heapify(turns)
@@ -46,11 +46,9 @@ class Queue:
                     break
 
     def _merged(self, lines: Sequence[Sequence[Candidate]]) -> Iterator[Candidate]:
-        return iter(lines[0]) if len(lines) == 1 else heapq.merge(*lines, key=self._urgency)
-
-    def _urgency(self, candidate: Candidate) -> tuple[float, int, str]:
-        """The least goes first."""
-        return -candidate.lateness(self._now_us), candidate.created_us, candidate.run_id
+        if len(lines) == 1:
+            return iter(lines[0])
+        return heapq.merge(*lines, key=lambda candidate: candidate.urgency(self._now_us))
 
     def _debt(self, tenant: str) -> float:
         return self._held.get(tenant, 0) / self._caps.weight(tenant)

@@ -70,8 +70,7 @@ class FleetRows:
         self._connection.execute(changed)
 
     def generations(self) -> dict[str, int]:
-        rows = self._connection.execute(sa.select(hosts.c.id, hosts.c.generation))
-        return {row.id: row.generation for row in rows}
+        return pairs(self._connection, sa.select(hosts.c.id, hosts.c.generation))
 
     def generations_of(self, host_ids: Sequence[str]) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -156,8 +156,8 @@ class RunRows:
         return list(self._attempts(query.where(attempts.c.host_id == host_id) if host_id else query))
 
     def pulse(self) -> dict[str, int]:
-        counted = sa.select(attempts.c.state, sa.func.count().label("live")).where(attempts.c.state.in_(LIVE))
-        return {row.state: row.live for row in self._connection.execute(counted.group_by(attempts.c.state))}
+        counted = sa.select(attempts.c.state, sa.func.count()).where(attempts.c.state.in_(LIVE))
+        return pairs(self._connection, counted.group_by(attempts.c.state))
 
     def add_attempt(self, attempt: Attempt) -> None:
         self._connection.execute(sa.insert(attempts).values(**_attempt_values(attempt)))

@@ -1,6 +1,8 @@
 """EnrollService: the gRPC edge of enrolment, on the operator port, without a token of operators."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -33,15 +35,9 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
         self, request: enroll_pb2.EnrollRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> enroll_pb2.EnrollResponse:
         caller = caller_of(context.peer())
-        self._tries.check(caller)
         application = Application(request.token_id, request.token_secret, request.csr_der, request.host_name)
-        try:
+        with self._trying(caller, "enrol.refused", wrong="TOKEN_UNKNOWN"):
             agent = await asyncio.to_thread(self._enrolment.enrol, application)
-        except Unauthenticated as error:
-            if error.reason == "TOKEN_UNKNOWN":
-                self._tries.wrong(caller)
-            _log.warning("enrol.refused", caller=caller, reason=error.reason)
-            raise
         _log.info("enrol.done", caller=caller, agent_id=agent.agent_id, host=agent.host_name)
         return enroll_pb2.EnrollResponse(
             agent_id=agent.agent_id,
@@ -61,15 +57,9 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
         self, request: enroll_pb2.RecoverRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> enroll_pb2.RecoverResponse:
         caller = caller_of(context.peer())
-        self._tries.check(caller)
         claim = RecoveryClaim(request.agent_id, request.nonce, request.csr_der, request.signature)
-        try:
+        with self._trying(caller, "recovery.refused", wrong="RECOVERY_REFUSED", agent_id=printable(request.agent_id)):
             issued = await asyncio.to_thread(self._recovery.recover, claim)
-        except Unauthenticated as error:
-            if error.reason == "RECOVERY_REFUSED":
-                self._tries.wrong(caller)
-            _log.warning("recovery.refused", caller=caller, agent_id=printable(request.agent_id), reason=error.reason)
-            raise
         _log.info("recovery.done", caller=caller, agent_id=request.agent_id)
         return enroll_pb2.RecoverResponse(
             certificate_pem=issued.chain_pem,
@@ -77,3 +67,18 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
             agent_address=self._agent_address,
             expires_at=timestamp(issued.expires_us),
         )
+
+    @contextmanager
+    def _trying(self, caller: str, refused: str, *, wrong: str, **facts: str) -> Iterator[None]:
+        """One try of the caller's. `refused`: the event that says so; for the reason `wrong` it counts against the caller.
+
+        Raises ResourceExhausted/TOO_MANY_TRIES.
+        """
+        self._tries.check(caller)
+        try:
+            yield
+        except Unauthenticated as error:
+            if error.reason == wrong:
+                self._tries.wrong(caller)
+            _log.warning(refused, caller=caller, reason=error.reason, **facts)
+            raise

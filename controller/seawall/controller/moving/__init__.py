@@ -1,1 +1,1 @@
-"""Maintenance of repositories: jobs, the worker process that does them, the fenced steps it asks for. See DESIGN.md, "Maintenance"."""
+"""VMs that change their hosts: what hosts tell of it, and whether points go with them. See DESIGN.md, "VMs that move"."""

@@ -31,4 +31,4 @@ def packs_that_lost(slots: Slots, packs: Mapping[bytes, Pack]) -> int:
 
 
 def _holds(pack: Pack | None, named: SlotSet) -> bool:
-    return pack is not None and pack.state is PackState.STORED and len(named - pack.condemned) == len(named)
+    return pack is not None and pack.state is PackState.STORED and pack.keeps(named)

@@ -138,6 +138,10 @@ class Pack:
         """Slots that answer no Lookup and may stand in no new point."""
         return self.condemned | self.bad
 
+    def keeps(self, named: SlotSet) -> bool:
+        """Whether none of these slots is condemned."""
+        return len(named - self.condemned) == len(named)
+
     @property
     def generations(self) -> tuple[int, ...]:
         """Those that lie in the store."""

@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from seawall.controller.records.catalogue import Pack, PackState
 from seawall.controller.records.known import KnownPoint, KnownVm
-from seawall.controller.recovering.putting_back import nobody
+from seawall.controller.recovering.putting_back import host_or_nobody
 from seawall.controller.repositories.adopting import UNREADABLE, Found, adopt_point, pack_as_stored
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
@@ -124,7 +124,7 @@ class Adoption:
             return None
         for pack_id, named in slots.items():
             pack = packs[pack_id]
-            if len(named - pack.condemned) != len(named) or len(named - SlotSet.first(pack.slots)):
+            if not pack.keeps(named) or len(named - SlotSet.first(pack.slots)):
                 self._refuse(name, f"pack {pack_id.hex()} lost slots that it needs")
                 return None
         if facts is None:
@@ -141,9 +141,7 @@ class Adoption:
         """
         stored = self._database.read_now(lambda transaction: transaction.packs.packs(self._repository_id, list(slots)))
         rows = {pack_id: self._seen[pack_id] for pack_id in slots if pack_id in self._seen} | dict(stored)
-        unsure = [
-            each for each in slots if each not in rows or len(slots[each] - rows[each].condemned) < len(slots[each])
-        ]
+        unsure = [each for each in slots if each not in rows or not rows[each].keeps(slots[each])]
         read = readers.map(lambda each: self._stored(tenant, each, slots[each], rows.get(each)), unsure)
         self._seen |= dict(zip(unsure, read, strict=True))
         return rows | {pack_id: self._seen[pack_id] for pack_id in unsure}
@@ -175,7 +173,7 @@ class Adoption:
                 self._refuse(found.name, "the catalogue holds something else in its place")
 
     def _adopt_one(self, transaction: Transaction, found: Found) -> bool:
-        host_id = found.host_id if found.host_id and transaction.fleet.host(found.host_id) else nobody(transaction)
+        host_id = host_or_nobody(transaction, found.host_id)
         vm = KnownVm(found.name.vm_id, printable(found.root.vm_name), host_id)
         transaction.known.add_vm(vm)
         found = replace(found, host_id=host_id)

@@ -5,7 +5,6 @@ No port is opened. On a shared database the lease is kept alive by the event loo
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.opening import open_database
@@ -47,7 +46,7 @@ class RecoverCommand:
             lease = LeaderLease(database, self._clock, config.timings, shared)
             catalogue = self._catalogue(database, lease)
             recovery = Recovery(
-                database, catalogue, lease, _cluster_id(config.paths.cluster_id), self._clock, self._on_step
+                database, catalogue, lease, config.paths.cluster_id.read_text().strip(), self._clock, self._on_step
             )
             try:
                 return await self._leading(lease, lambda: work(recovery)) if leading else work(recovery)
@@ -93,7 +92,3 @@ class RecoverCommand:
 
         if lease.shared:
             await keep_lead(lease, self._config.timings.leader_renew_seconds, drain, told)
-
-
-def _cluster_id(file: Path) -> str:
-    return file.read_text().strip()

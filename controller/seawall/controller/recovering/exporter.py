@@ -87,7 +87,7 @@ class Exporter:
             return
         found, records = await self._store.read(self._small)
         now = self._clock.monotonic_seconds()
-        if found != self._settled or not self._whole_at or now - self._whole_at >= self._timings.export_seconds:
+        if found != self._settled or now - self._whole_at >= self._timings.export_seconds:
             self._owed = {record.id for record in records}
             self._settled, self._whole_at = found, now
         for record in records:

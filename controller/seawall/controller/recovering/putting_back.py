@@ -6,7 +6,7 @@ Each step leaves alone what is there already, so all of it may be repeated. In t
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from seawall.controller.records.known import Export, KnownHost, KnownVm, Settled
+from seawall.controller.records.known import Export, KnownHost, Settled
 from seawall.controller.records.limits import Limit, Measure, Scope
 from seawall.controller.records.policies import Policy
 from seawall.controller.records.settings import NO_SETTINGS
@@ -46,15 +46,14 @@ def put_back_hosts(transaction: Transaction, export: Export, cluster_id: str, do
         if not same and not host.revoked:
             done.must_join.append(host.name)
     for vm in export.vms:
-        done.vms += transaction.known.add_vm(_owned(transaction, vm))
+        owned = replace(vm, host_id=host_or_nobody(transaction, vm.host_id))
+        done.vms += transaction.known.add_vm(owned)
 
 
-def _owned(transaction: Transaction, vm: KnownVm) -> KnownVm:
-    return vm if transaction.fleet.host(vm.host_id) else replace(vm, host_id=nobody(transaction))
-
-
-def nobody(transaction: Transaction) -> str:
-    """The id of the host that stands for those of which no export says anything."""
+def host_or_nobody(transaction: Transaction, host_id: str) -> str:
+    """The host of this id where there is one, else that which stands for those of which no export says anything."""
+    if host_id and transaction.fleet.host(host_id):
+        return host_id
     transaction.known.add_host(UNKNOWN_HOST)
     return NOBODY_ID
 

@@ -39,8 +39,9 @@ from seawall.repository.crypto.sealing import public_key_of, recipient_id
 from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError, ObjectMissing
 from seawall.repository.exports import FoundExport, newest_export
 from seawall.repository.forgetting.leaders import NOBODY, newest_leader
+from seawall.repository.forgetting.tombstones import forgotten
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER, RECOVERY_WRAPPER, key_names
-from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, key_name, parse_point_name
+from seawall.repository.format.layout import MANIFESTS_PREFIX, TOMBSTONES_PREFIX, PointName, key_name, parse_point_name
 from seawall.repository.keyring import write_keys
 from seawall.repository.recovery_sheet import RecoveryMaterial
 from seawall.repository.repository import OpenRepository, open_repository
@@ -173,8 +174,9 @@ class Recovery:
                     self._catalogue.bare_store_of(order.url, order.credentials), order.url, order.accept_unsafe_store
                 )
             )
+            repository_id = export.repository_id if export else uuid7(self._clock)
             met = RepositoryRecord(
-                id=export.repository_id if export else uuid7(self._clock),
+                id=repository_id,
                 name=found.name,
                 url=repository.store.url,
                 lineage_hex=found.lineage_id,
@@ -182,10 +184,9 @@ class Recovery:
                 chunk_nominal_bytes=repository.config.chunk_nominal_bytes,
                 wrappers=tuple(self._wrappers(repository, order)),
                 capabilities=capabilities,
-                secret_id="",
+                secret_id=repository_id if order.credentials else "",
                 created_us=self._clock.now_us(),
             )
-            met = replace(met, secret_id=met.id if order.credentials else "")
             self._remember(met, order.credentials)
         found.repository_id, found.name = met.id, met.name
         return met
@@ -299,9 +300,9 @@ def _giving(facts: Sequence[KnownPoint]) -> Callable[[Transaction], None]:
 
 def committed_points(repository: OpenRepository) -> list[PointName]:
     """Of all tenants, sorted by tenant, VM and point."""
-    names = (parse_point_name(info.name) for info in repository.store.list(MANIFESTS_PREFIX))
-    tenants = sorted({name.tenant for name in names if name is not None})
-    return [name for tenant in tenants for name in repository.points(tenant)]
+    named = (parse_point_name(info.name) for info in repository.store.list(MANIFESTS_PREFIX))
+    names = [name for name in named if name is not None]
+    return sorted({*names} - forgotten(repository.store, repository.open_tombstone, names, TOMBSTONES_PREFIX))
 
 
 def wrapper_for(repository: OpenRepository, public_key: bytes) -> str:

@@ -4,6 +4,8 @@ What lies in the place already is never believed: only this controller's own cre
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,18 +178,25 @@ def _check(addition: Addition) -> int:
 
 def probed(bare: Store, url: str, accept_unsafe_store: bool) -> StoreCapabilities:
     """`bare`: the store without retries. Raises FailedPrecondition/STORE_UNSAFE."""
-    location = parse_location(url)
-    ca_file = location.ca_file if isinstance(location, S3Location) else None
-    with PresignedClient(ca_file=Path(ca_file) if ca_file else None) as transfer:
-        try:
-            found = probe(bare, transfer)
-        except StoreUnfit as error:
-            raise FailedPrecondition("STORE_UNSAFE", f"{error}.", {"url": bare.url}) from error
+    with probe_client(bare, url) as transfer:
+        found = probe(bare, transfer)
     if not found.create_only and not accept_unsafe_store:
         raise FailedPrecondition(
             "STORE_UNSAFE", f"{' '.join(found.warnings)} Or accept it: --accept-unsafe-store.", {"url": bare.url}
         )
     return found
+
+
+@contextmanager
+def probe_client(bare: Store, url: str) -> Iterator[PresignedClient]:
+    """What follows the URLs that the store signs meanwhile. Raises FailedPrecondition/STORE_UNSAFE where the store is unfit."""
+    location = parse_location(url)
+    ca_file = location.ca_file if isinstance(location, S3Location) else None
+    with PresignedClient(ca_file=Path(ca_file) if ca_file else None) as transfer:
+        try:
+            yield transfer
+        except StoreUnfit as error:
+            raise FailedPrecondition("STORE_UNSAFE", f"{error}.", {"url": bare.url}) from error
 
 
 def capabilities_of(found: StoreCapabilities) -> Capabilities:

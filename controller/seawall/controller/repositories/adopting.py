@@ -28,7 +28,7 @@ from seawall.controller.records.runs import (
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.recovering.exporting import export_of
 from seawall.controller.recovering.packing import unpack_points
-from seawall.controller.recovering.putting_back import nobody
+from seawall.controller.recovering.putting_back import host_or_nobody
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.batches import in_batches
@@ -174,8 +174,7 @@ def tell_adopted(point: Found, adopted: bool) -> None:
 
 def _usable(pack: Pack, named: SlotSet) -> bool:
     """An OPEN row is from before the pack was reported."""
-    stays = len(named - pack.condemned) == len(named)
-    return pack.state is PackState.OPEN or (pack.state is PackState.STORED and stays)
+    return pack.state is PackState.OPEN or (pack.state is PackState.STORED and pack.keeps(named))
 
 
 def _store(transaction: Transaction, known: Pack | None, pack: Pack) -> None:
@@ -196,7 +195,7 @@ def _attempted(transaction: Transaction, repository_id: str, point: Found, now_u
             done = replace(before, state=AttemptState.SUCCEEDED, ended_us=before.ended_us or now_us)
             transaction.runs.save_run(run, replace(run, state=RunState.SUCCEEDED, ended_us=run.ended_us or now_us))
             return transaction.runs.save_attempt(before, done)
-    host_id = point.host_id if point.host_id and transaction.fleet.host(point.host_id) else nobody(transaction)
+    host_id = host_or_nobody(transaction, point.host_id)
     attempt = _made(point, host_id, transaction.leadership.db_epoch(), now_us, uuid7(clock))
     if run is None:
         transaction.runs.add_run(_run(repository_id, point, attempt.id, now_us))

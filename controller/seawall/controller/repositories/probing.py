@@ -1,20 +1,15 @@
 """`repo probe`: what the store of a repository that was added promises now, and how fast it is. What is found is remembered."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import structlog
 
-from seawall.controller.errors import FailedPrecondition
 from seawall.controller.records.catalogue import RepositoryRecord
-from seawall.controller.repositories.add import capabilities_of
+from seawall.controller.repositories.add import capabilities_of, probe_client
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.outside import told_adding
 from seawall.controller.store.transaction import Store as Database
 from seawall.repository.clock import Clock
-from seawall.repository.store.location import S3Location, parse_location
-from seawall.repository.store.presigned import PresignedClient
-from seawall.repository.store.probe import StoreUnfit
 from seawall.repository.store.s3 import S3Store
 from seawall.repository.store.survey import Survey, survey
 
@@ -31,14 +26,10 @@ class RepositoryProber:
 
     def probe(self, record: RepositoryRecord) -> Survey:
         """Raises FailedPrecondition/STORE_UNSAFE, BUCKET_MISSING, BUCKET_REFUSED, BUCKET_UNREACHABLE, STORE_FULL."""
-        location = parse_location(record.url)
-        ca_file = location.ca_file if isinstance(location, S3Location) else None
-        with told_adding(), PresignedClient(ca_file=Path(ca_file) if ca_file else None) as transfer:
+        with told_adding():
             store = self.catalogue.bare_store_of_repository(record)
-            try:
+            with probe_client(store, record.url) as transfer:
                 found = survey(store, transfer, self.clock, store if isinstance(store, S3Store) else None)
-            except StoreUnfit as error:
-                raise FailedPrecondition("STORE_UNSAFE", f"{error}.", {"url": record.url}) from error
         known = capabilities_of(found.capabilities)
         self.database.write_now(lambda transaction: transaction.repositories.set_capabilities(record.id, known))
         self.catalogue.learnt(replace(record, capabilities=known))

@@ -16,7 +16,7 @@ from seawall.controller.records.runs import Attempt, AttemptState, Failure, Run,
 from seawall.controller.runs import deadlines, events, failures
 from seawall.controller.runs.events import Event, Moment
 from seawall.controller.runs.instructions import Instruction
-from seawall.controller.runs.retry import after_expiry, after_failure
+from seawall.controller.runs.retry import after_expiry, after_failure, failed
 
 WORKING = (AttemptState.PREPARING, AttemptState.TRANSFERRING)
 
@@ -270,11 +270,10 @@ def _held_up(execution: Execution, event: events.HeldUp, moment: Moment) -> Exec
 
 def _given_up(execution: Execution, failure: Failure, moment: Moment) -> Execution:
     """The run fails even if it was asked to stop: somebody has to look at the bucket."""
-    run = replace(execution.run, state=RunState.FAILED, failure=failure, ended_us=moment.now_us, blocked_on="")
     attempt = replace(
         execution.attempt, state=AttemptState.FAILED, failure=failure, ended_us=moment.now_us, phase_deadline_us=0
     )
-    return Execution(run, attempt)
+    return Execution(failed(execution.run, failure, moment.now_us), attempt)
 
 
 def _later(execution: Execution, event: events.TimePassed, moment: Moment) -> Execution:

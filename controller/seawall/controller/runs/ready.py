@@ -9,6 +9,7 @@ from seawall.controller.records.runs import Attempt, AttemptState, Failure, Run,
 from seawall.controller.runs import deadlines, failures
 from seawall.controller.runs.events import Moment
 from seawall.controller.runs.making import WAITS, due_at
+from seawall.controller.runs.retry import failed
 
 
 def assigned(run: Run, attempt_id: str, host_id: str, db_epoch: int, moment: Moment) -> tuple[Run, Attempt]:
@@ -40,7 +41,7 @@ def overdue(run: Run, moment: Moment) -> Run:
     """It found no place until its deadline was over."""
     if run.state is not RunState.READY or moment.now_us < run.deadline_us:
         return run
-    return _failed(run, RunState.FAILED, failures.too_late(run.blocked_on), moment)
+    return failed(run, failures.too_late(run.blocked_on), moment.now_us)
 
 
 def postponed(run: Run, start_us: int, waits: str, moment: Moment) -> Run:
@@ -52,7 +53,8 @@ def shut_out(run: Run, failure: Failure, moment: Moment) -> Run:
     """No window comes in time. One that never began was missed; one that was tried failed."""
     if run.state is not RunState.READY:
         return run
-    return _failed(run, RunState.FAILED if run.attempt_count else RunState.MISSED, failure, moment)
+    over = failed(run, failure, moment.now_us)
+    return over if run.attempt_count else replace(over, state=RunState.MISSED)
 
 
 def brought_forward(run: Run, moment: Moment) -> Run:
@@ -68,7 +70,3 @@ def brought_forward(run: Run, moment: Moment) -> Run:
 def told_why(run: Run, sentence: str) -> Run:
     """What it waits for, as placement sees it."""
     return replace(run, blocked_on=sentence) if run.state is RunState.READY else run
-
-
-def _failed(run: Run, state: RunState, failure: Failure, moment: Moment) -> Run:
-    return replace(run, state=state, failure=failure, ended_us=moment.now_us, blocked_on="")

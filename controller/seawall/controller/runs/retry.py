@@ -21,7 +21,7 @@ def after_failure(run: Run, failure: Failure, now_us: int, timings: Timings, jit
     if run.cancel_us:
         return replace(run, state=RunState.CANCELED, ended_us=now_us, blocked_on="")
     if failure.kind is FailureKind.PERMANENT:
-        return _failed(run, failure, now_us)
+        return failed(run, failure, now_us)
     if failure.kind is FailureKind.CONFLICT or failure.reason == AGENT_RESTARTED:
         return _requeued(run, failure, now_us, timings, jitter)
     return _tried(run, failure, now_us, timings, jitter)
@@ -39,7 +39,7 @@ def after_expiry(run: Run, now_us: int, timings: Timings) -> Run:
 def _tried(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
     tries = run.tries + 1
     if tries >= timings.most_tries:
-        return replace(_failed(run, failure, now_us), tries=tries)
+        return replace(failed(run, failure, now_us), tries=tries)
     return _ready(replace(run, tries=tries), failure, now_us, _pause_seconds(tries, failure, timings, jitter))
 
 
@@ -53,7 +53,7 @@ def _pause_seconds(tries: int, failure: Failure, timings: Timings, jitter: float
 def _requeued(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
     requeues = run.requeues + 1
     if requeues > timings.most_requeues:
-        return replace(_failed(run, failure, now_us), requeues=requeues)
+        return replace(failed(run, failure, now_us), requeues=requeues)
     shortest, longest = timings.conflict_backoff_seconds
     changed = failure.reason in STATE_CHANGED and requeues <= AT_ONCE_REQUEUES
     at_once = changed or failure.reason == AGENT_RESTARTED
@@ -64,10 +64,11 @@ def _requeued(run: Run, failure: Failure, now_us: int, timings: Timings, jitter:
 def _ready(run: Run, failure: Failure, now_us: int, backoff_seconds: float) -> Run:
     not_before = now_us + microseconds(backoff_seconds)
     if not_before >= run.deadline_us:
-        return _failed(run, failure, now_us)
+        return failed(run, failure, now_us)
     blocked_on = f"tries again in {max(1, round(backoff_seconds))} s after {failure.reason}: {failure.message}"
     return replace(run, state=RunState.READY, not_before_us=not_before, blocked_on=blocked_on)
 
 
-def _failed(run: Run, failure: Failure, now_us: int) -> Run:
+def failed(run: Run, failure: Failure, now_us: int) -> Run:
+    """Over: nothing is tried again."""
     return replace(run, state=RunState.FAILED, failure=failure, ended_us=now_us, blocked_on="")

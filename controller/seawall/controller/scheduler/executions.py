@@ -1,11 +1,11 @@
 """The shell around the state machine: reads a run with an attempt, stores what the machine made of them, does what it says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from seawall.controller.admission.breakers import note_end
 from seawall.controller.errors import FailedPrecondition, NotFound, PermissionDenied
-from seawall.controller.records.runs import Run
+from seawall.controller.records.runs import Attempt, Run
 from seawall.controller.runs import ready
 from seawall.controller.runs.events import Event, Moment
 from seawall.controller.runs.instructions import Instruction
@@ -92,6 +92,12 @@ def load(transaction: Transaction, attempt_id: str) -> Execution:
     if attempt is None or run is None:
         raise NotFound("ATTEMPT_UNKNOWN", f"There is no attempt {attempt_id}; clean up.")
     return Execution(run, attempt)
+
+
+def of_attempts(transaction: Transaction, attempts: Sequence[Attempt]) -> list[Execution]:
+    """The attempts with their runs, which are read at once."""
+    runs = {run.id: run for run in transaction.runs.runs_of([attempt.run_id for attempt in attempts])}
+    return [Execution(runs[attempt.run_id], attempt) for attempt in attempts if attempt.run_id in runs]
 
 
 def load_owned(transaction: Transaction, host_id: str, attempt_id: str, no: int, db_epoch: int) -> Execution:

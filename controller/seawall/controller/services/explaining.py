@@ -104,8 +104,8 @@ def _place_in_line(run: Run, sight: Sight) -> tuple[int, float]:
     """(how many candidates come before it, its lateness). Turns among tenants are left out of account."""
     now_us = sight.facts.now_us
 
-    def urgency(candidate: Candidate) -> tuple[int, float, int, str]:
-        return candidate.admission, -candidate.lateness(now_us), candidate.created_us, candidate.run_id
+    def urgency(candidate: Candidate) -> tuple[int, tuple[float, int, str]]:
+        return candidate.admission, candidate.urgency(now_us)
 
     everybody = [each for line in sight.lines.of.values() for each in line]
     own = next((each for each in everybody if each.run_id == run.id), None)

@@ -9,9 +9,8 @@ from seawall.controller.errors import ControllerError, FailedPrecondition
 from seawall.controller.records.runs import Progress
 from seawall.controller.runs.events import Moment, Reported
 from seawall.controller.runs.instructions import Instruction
-from seawall.controller.runs.machine import Execution
 from seawall.controller.runs.progress import further
-from seawall.controller.scheduler.executions import Change
+from seawall.controller.scheduler.executions import Change, of_attempts
 
 ANSWERS = (Instruction.ANSWER_FORGET, Instruction.ANSWER_CANCEL)
 MOST = 200
@@ -73,12 +72,11 @@ class Reports:
     def __init__(self, change: Change, some: Sequence[Said], moment: Moment) -> None:
         runs = change.transaction.runs
         ids = [attempt_id for said in some for attempt_id in said.reports]
-        found = runs.attempts_by_id(ids) if ids else ()
-        of_runs = {run.id: run for run in runs.runs_of([attempt.run_id for attempt in found])} if found else {}
+        found = of_attempts(change.transaction, runs.attempts_by_id(ids))
         self._change = change
         self._moment = moment
-        self._executions = {each.id: Execution(of_runs[each.run_id], each) for each in found if each.run_id in of_runs}
-        self._progress = runs.progress_of(ids) if ids else {}
+        self._executions = {each.attempt.id: each for each in found}
+        self._progress = runs.progress_of(ids)
         self._db_epoch = change.transaction.leadership.db_epoch() if ids else 0
         self._fresh: dict[str, Progress] = {}
 

@@ -14,7 +14,7 @@ from seawall.controller.runs.events import Greeted, Moment
 from seawall.controller.runs.instructions import Instruction
 from seawall.controller.runs.machine import Execution, wanted
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.scheduler.executions import Change, Executions
+from seawall.controller.scheduler.executions import Change, Executions, of_attempts
 from seawall.controller.services.gathering import Gathering
 from seawall.controller.services.heartbeats import MOST, Beat, Said, Traffic, beat_together, session_unknown
 from seawall.controller.store.transaction import Transaction
@@ -113,13 +113,10 @@ def desired_of(transaction: Transaction, some: Sequence[tuple[str, str]]) -> lis
     ids = [agent_id for agent_id, _ in some]
     sessions = {session.agent_id: session.session_id for session in transaction.fleet.sessions_of(ids)}
     generations = transaction.fleet.generations_of(ids)
-    live = transaction.runs.live_of_hosts(ids)
-    runs = {run.id: run for run in transaction.runs.runs_of([each.run_id for each in live])} if live else {}
     due: dict[str, list[Execution]] = {}
-    for each in live:
-        execution = Execution(runs[each.run_id], each)
+    for execution in of_attempts(transaction, transaction.runs.live_of_hosts(ids)):
         if wanted(execution) is not None:
-            due.setdefault(each.host_id, []).append(execution)
+            due.setdefault(execution.attempt.host_id, []).append(execution)
     return [
         Desired(generations.get(agent_id, 0), tuple(due.get(agent_id, ())))
         if sessions.get(agent_id) == session_id

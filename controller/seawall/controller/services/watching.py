@@ -49,5 +49,5 @@ def _ids(transaction: Transaction, texts: Sequence[str]) -> list[str]:
 
 
 def _views(transaction: Transaction, run_ids: Sequence[str], history: RunHistory) -> list[RunView]:
-    found = (transaction.runs.run(run_id) for run_id in run_ids)
-    return run_views(transaction, [run for run in found if run is not None], history)
+    found = {run.id: run for run in transaction.runs.runs_of(run_ids)}
+    return run_views(transaction, [found[run_id] for run_id in run_ids if run_id in found], history)

@@ -47,5 +47,4 @@ def upgrade() -> None:
     op.add_column("vms", sa.Column("change", sa.BigInteger(), server_default="0", nullable=False))
     op.create_index(op.f("ix_vms_change"), "vms", ["change"], unique=False)
     op.create_index("ix_runs_waiting", "runs", ["state", "not_before_us", "deadline_us", "version", "id"], unique=False)
-    op.create_index("ix_runs_ended_us", "runs", ["ended_us"], unique=False)
     op.create_index(op.f("ix_restore_points_published_us"), "restore_points", ["published_us"], unique=False)

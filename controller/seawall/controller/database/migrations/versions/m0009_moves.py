@@ -1,4 +1,4 @@
-"""VMs that change their hosts: what hosts and operators said of it."""
+"""VMs that change their hosts: what hosts and operators said of it. Runs by their ends: what watchers are told of for a while."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,8 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
+    # Databases that an early build brought to 0004 have it already.
+    op.create_index("ix_runs_ended_us", "runs", ["ended_us"], unique=False, if_not_exists=True)
     op.create_table(
         "vm_moves",
         sa.Column("id", sa.Text(), nullable=False),
