@@ -26,7 +26,6 @@ class Bucket:
         self.rng = rng
         self.trouble = 0.0
         self.cut: set[str] = set()
-        self.lost_answers = 0
 
     def request(self, machine: str, act: Callable[[], T]) -> T:
         """One request. Raises StoreUnavailable: it was lost, or its answer was (then it was carried out)."""
@@ -41,7 +40,6 @@ class Bucket:
             raise StoreUnavailable("the request was lost")
         result = act()
         if kind == 1:
-            self.lost_answers += 1
             raise StoreUnavailable("the answer was lost")
         return result
 

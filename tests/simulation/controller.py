@@ -1,7 +1,6 @@
 """Simulated controllers: `app.serve` as it is, each in a process that can be killed and stopped."""
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.controller.app import Outside, serve
@@ -33,7 +32,6 @@ class SimulatedController:
         self.clock = MachineClock(world.loop, world.start_us, 200.0 + number)
         self.process = Process(self.name, world.loop)
         self.process.dead = True
-        self.begun = 0.0
 
     @property
     def up(self) -> bool:
@@ -41,7 +39,6 @@ class SimulatedController:
 
     def start(self) -> None:
         self.process = Process(self.name, self.world.loop)
-        self.begun = self.world.loop.time()
         _controllers[self.process] = self
         self.process.spawn(self._serve())
 
@@ -103,7 +100,3 @@ class SimulatedAio:
         return SimulatedServer(
             interceptors, lambda address, server: network.serve(address, process, server), network.close
         )
-
-
-def state_of(directory: Path, number: int) -> Path:
-    return directory / f"controller-{number}"

@@ -136,8 +136,8 @@ class Invariants:
         now, backup = self._world.now, run.kind is RunKind.BACKUP
         host = self.shadow.cap(Scope.HOST, attempt.host_id, HOST_SLOTS, now)
         whole = self.shadow.cap(Scope.GLOBAL, "", ALL_SLOTS, now)
-        host_kept = min(1, host - 1) if backup else 0
-        whole_kept = min(-(-whole // 10), whole - 1) if backup else 0
+        host_kept = kept_on_host(host) if backup else 0
+        whole_kept = kept_in_all(whole) if backup else 0
         used = self.shadow.used(attempt.host_id)
         if used > host - host_kept:
             name = self._world.host_name(attempt.host_id)
@@ -194,6 +194,16 @@ class Invariants:
         self.published += 1
         run = self.shadow.runs[point_id]
         self._world.truth.published(point_id, run.current_attempt)
+
+
+def kept_on_host(limit: int) -> int:
+    """For restores."""
+    return min(1, limit - 1)
+
+
+def kept_in_all(limit: int) -> int:
+    """A tenth."""
+    return min(-(-limit // 10), limit - 1)
 
 
 def _adopted(committed: Committed) -> list[str]:

@@ -6,7 +6,7 @@ from seawall.controller.records.limits import Scope, Service
 from seawall.controller.records.runs import AttemptState, Run, RunKind, RunState
 from seawall.controller.store.transaction import Transaction
 
-from .invariants import ALL_SLOTS, HOST_SLOTS
+from .invariants import ALL_SLOTS, HOST_SLOTS, kept_in_all, kept_on_host
 
 if TYPE_CHECKING:
     from .world import World
@@ -124,7 +124,7 @@ class Liveness:
             return False
         host = shadow.cap(Scope.HOST, vm.host_id, HOST_SLOTS, world.now)
         whole = shadow.cap(Scope.GLOBAL, "", ALL_SLOTS, world.now)
-        free = host - min(1, host - 1) - shadow.used(vm.host_id)
+        free = host - kept_on_host(host) - shadow.used(vm.host_id)
         ahead = [each for each in shadow.open() if each.state is RunState.READY and each.id != run.id]
-        room = whole - min(-(-whole // 10), whole - 1) - shadow.used()
+        room = whole - kept_in_all(whole) - shadow.used()
         return free > 0 and room > len(ahead)

@@ -40,7 +40,6 @@ class Network:
     servers: dict[str, tuple[Process, SimulatedServer]] = field(default_factory=dict)
     cut: set[tuple[str, str]] = field(default_factory=set)
     weather: Weather = field(default_factory=Weather)
-    counts: dict[str, int] = field(default_factory=dict)
 
     def serve(self, address: str, process: Process, server: SimulatedServer) -> None:
         self.servers[address] = (process, server)
@@ -64,7 +63,6 @@ class Network:
         machine = address.partition(":")[0]
         arrived: asyncio.Future[bytes] = self.loop.create_future()
         copies = 2 if self.rng.random() < self.weather.twice else 1
-        self.counts["messages"] = self.counts.get("messages", 0) + 1
         for _ in range(copies):
             delay = self._delay(caller.machine, machine)
             if delay is not None:

@@ -1,6 +1,6 @@
 """The operator: real requests to the operator port, asked again under the same request id until they are answered, as the CLI does.
 
-What was answered counts from then on; `promises` says what must hold at the end.
+What was answered counts from then on: `liveness` looks at it at the end.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ paused: {paused}
 
 
 class Operator:
-    """`refused`: how many requests were answered with no. `internal`: how many with an error that nobody foresaw."""
+    """`refused`: how many requests were answered with no."""
 
     def __init__(self, world: "World", rng: random.Random) -> None:
         self._world = world

@@ -86,7 +86,7 @@ async def _played(world: World, often: tuple[str, ...]) -> None:
     await faults.heal()
     await world.operator.settle()
     end = world.now + CALM_SECONDS
-    while world.now < end and any(True for _ in world.invariants.shadow.open()):
+    while world.now < end and world.invariants.shadow.open():
         await asyncio.sleep(LOOK_SECONDS)
     looking.cancel()
     writing.cancel()
@@ -107,8 +107,8 @@ async def _write(world: World) -> None:
 
 
 async def _ended(world: World) -> None:
-    for process in (*(each.process for each in world.controllers), *(each.process for each in world.hosts)):
-        process.kill()
+    for machine in world.machines:
+        machine.process.kill()
     for _ in range(20):
         await asyncio.sleep(0)
     world.database.close()

@@ -1,6 +1,5 @@
 """What the database holds, kept from its commits alone: small enough to be looked at after each of them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from seawall.controller.records.limits import Limit, Measure, Scope, Service
@@ -80,7 +79,7 @@ class Shadow:
     def live_of(self, run_id: str) -> list[Attempt]:
         return [attempt for attempt in self.live.values() if attempt.run_id == run_id]
 
-    def open(self) -> Iterable[Run]:
+    def open(self) -> list[Run]:
         return [run for run in self.runs.values() if not run.state.over]
 
 

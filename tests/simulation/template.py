@@ -10,10 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from seawall.agent.control.identity import Identity
 from seawall.controller.certificates.authority import CertificateAuthority, key_pem, new_key
 from seawall.controller.config import ControllerConfig
-from seawall.controller.database.database import Database
-from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.initialise import initialise, load_wrapper_key
 from seawall.controller.operator_access import OperatorAccess
 from seawall.controller.records.catalogue import RepositoryRecord
@@ -127,12 +124,3 @@ def config_of(template: Template, directory: Path, number: int, controllers: int
         database="postgresql://seawall@10.0.0.100:5432/seawall",
         timings=timings,
     )
-
-
-def add_hosts(database: Database, host_ids: list[str]) -> None:
-    """As if they had joined with one token."""
-    enrolment = DatabaseEnrolment(database)
-    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), MADE_US, MADE_US, len(host_ids)))
-    for number, host_id in enumerate(host_ids):
-        digest = number.to_bytes(32, "big")
-        enrolment.enrol(AgentRecord(host_id, "t", digest, host_id, b"pem", MADE_US, MADE_US))

@@ -6,7 +6,6 @@ In the place of libvirt, NBD, freezing, throttling and the pipe: a copy of the d
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import md5
 from traceback import format_tb
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -39,6 +38,7 @@ from seawall.repository.format.manifest import Root
 from seawall.repository.reading.point import PointReader
 from seawall.repository.reading.restore import restore_disk
 from seawall.repository.store.retry import RetryingTransfer
+from seawall.repository.store.signed_headers import md5_of
 from seawall.repository.writing.facts import DiskToWrite, PointFacts, WriteSettings, WrittenPoint
 from seawall.repository.writing.point import PointWriter
 from support.memory_disks import MemorySink, MemorySource
@@ -111,7 +111,7 @@ class SimulatedWorker:
         host, ref = self._host, self._job.assignment.ref
         transfer = RetryingTransfer(SignedLine(host.world.bucket, host.process, host.machine), host.clock)
         with worker_channel(host.identity, ()) as channel:
-            client = ControllerClient(channel, lambda: self._session_id, ref, Retry(host.clock, self._pause))
+            client = ControllerClient(channel, lambda: self._session_id, ref, Retry(host.clock, self.pause))
             work = _Attempt(self, host, client, transfer)
             try:
                 work.carry_out()
@@ -156,7 +156,7 @@ class SimulatedWorker:
         if self._stop is StopReason.AGENT:
             raise AgentStopping("the agent stops")
 
-    def _pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Ends early, and raises, when it is told to stop."""
 
         async def paused() -> None:
@@ -169,8 +169,6 @@ class SimulatedWorker:
         if self._stop is None:
             wait_for(paused)
         self.check()
-
-    pause = _pause
 
     @property
     def progress(self) -> Progress:
@@ -278,7 +276,7 @@ class _Attempt:
 
     def _hand_in(self, body: bytes, *, root: bool) -> bytes:
         digest = blake3(body).digest()
-        item = HandIn(root, len(body), md5(body).digest(), digest)
+        item = HandIn(root, len(body), md5_of(body), digest)
         self._coordinator.put_signed(lambda: self._client.seal_hand_in(item), body)
         return digest
 

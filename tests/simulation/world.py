@@ -12,6 +12,7 @@ from seawall.controller.records.runs import Attempt, Run
 from seawall.controller.timings import Timings
 from seawall.repository.repository import open_repository
 from seawall.repository.store.memory import MemoryStore
+from support.enrolled_hosts import add_hosts
 from support.memory_disks import ModelDisk
 
 from .agent import SimulatedHost, changed
@@ -24,7 +25,7 @@ from .loop import SimulatedLoop
 from .network import Network
 from .operators import Operator
 from .process import Process
-from .template import Template, add_hosts, config_of, identity_of
+from .template import MADE_US, Template, config_of, identity_of
 from .truth import Truth
 from .watching import Committed, Watch
 
@@ -206,7 +207,7 @@ class World:
         file.write_bytes(self.template.database.read_bytes())
         server = DatabaseServer(file, self.rng("database"), self.watch)
         ids = [self._id("host", number) for number in range(self.size.agents)]
-        add_hosts(Connection(server, Process("setting up", self.loop), self.loop), ids)
+        add_hosts(Connection(server, Process("setting up", self.loop), self.loop), *ids, now_us=MADE_US)
         return server
 
     def _host(self, number: int) -> SimulatedHost:

@@ -83,6 +83,10 @@ class RunLook:
     point_id: str = ""
     deleted: bool = False
 
+    @property
+    def succeeded(self) -> bool:
+        return self.state in ("succeeded", "succeeded_with_warnings")
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -14,7 +14,6 @@ AFTERMATH_SECONDS = 3.0
 """After a fault is undone, before what it held up goes on."""
 
 GENERIC = ("", "INTERNAL_ERROR", "AGENT_ERROR", "REPOSITORY_ERROR", "UNKNOWN")
-GOOD = ("succeeded", "succeeded_with_warnings")
 
 
 @dataclass(frozen=True)
@@ -113,10 +112,10 @@ def _wrong_runs(evidence: Evidence) -> Iterator[str]:
     for run in evidence.runs:
         if run.state == "failed" and not _tells(run):
             yield f"run {run.run_id} ({run.what}) failed without telling why: {dict(run.failure)}"
-        if run.state not in (*GOOD, "failed", "canceled"):
+        if not run.succeeded and run.state not in ("failed", "canceled"):
             yield f"run {run.run_id} ({run.what}) is {run.state} after all faults were undone"
     backups = [run for run in evidence.runs if run.point_id and run.what != "restore"]
-    made = {run.point_id for run in backups if run.state in GOOD and not run.deleted}
+    made = {run.point_id for run in backups if run.succeeded and not run.deleted}
     yield from (f"point {one} is gone" for one in sorted(made - evidence.points_there))
     yield from (f"point {one} is there, of no run that succeeded" for one in sorted(evidence.points_there - made))
     looked_at = {look.point_id for look in evidence.points if look.disks}

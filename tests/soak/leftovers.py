@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from deploy.lab.guest_vm import IMAGES
 from deploy.lab.hypervisor_host import HypervisorHost
 from deploy.lab.traces import checkpoints, traces
 from deploy.lab.waiting import LabFailed, wait_for
@@ -57,7 +58,7 @@ def _left(stage: Stage, vms: Sequence[SoakVm], good: dict[str, str], before: dic
 
 def _good_attempts(stage: Stage, runs: Sequence[RunLook]) -> dict[str, str]:
     """Attempt -> run, of runs that made points: one of a run's attempts has the checkpoint, as they may go on with each other's."""
-    good = [run for run in runs if run.state.startswith("succeeded") and run.what != "restore"]
+    good = [run for run in runs if run.succeeded and run.what != "restore"]
     shown = {run.run_id: stage.shown("run", "show", run.run_id)["attempts"] for run in good}
     return {attempt["attempt_id"]: run_id for run_id, attempts in shown.items() for attempt in attempts}
 
@@ -67,5 +68,5 @@ def files_left(stage: Stage) -> list[str]:
     return [
         f"{name}: {path.name}"
         for name, hypervisor in stage.lab.hypervisors.items()
-        for path in hypervisor.host.outside("/var/lib/libvirt/images").iterdir()
+        for path in hypervisor.host.outside(IMAGES).iterdir()
     ]

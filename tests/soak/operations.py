@@ -3,14 +3,15 @@
 import time
 from dataclasses import dataclass, field, replace
 
+from deploy.lab.guest_vm import IMAGES, LOGS
 from deploy.lab.hypervisor_host import HypervisorHost
 from deploy.lab.waiting import LabFailed, wait_for
 
 from .consoles import Consoles
 from .evidence import Known, RunLook
 from .plan_words import Operation, OperationKind
-from .points import IMAGES, Made, judge_files
-from .soak_vm import LOGS, SoakVm
+from .points import Made, judge_files
+from .soak_vm import SoakVm
 from .stage import END_SECONDS, REPOSITORIES, Stage
 
 RESTORED_BOOT_SECONDS = 240.0
@@ -68,7 +69,7 @@ class Operations:
         name = f"{vm.name}-restored{len(self.notes.runs)}"
         place = f"{IMAGES}/{name}"
         words = ["restore", chosen.point_id, "--to", operation.to, "--as", name, "--directory", place]
-        (self.stage.lab.hosts[operation.to].outside(place)).mkdir()
+        self.stage.lab.hosts[operation.to].outside(place).mkdir()
         return Ordered(operation, self.stage.order([vm.name], *words), {vm.name: chosen.known}, name, chosen)
 
     def _begin_delete(self, operation: Operation, vm: SoakVm) -> "Ordered":
@@ -110,8 +111,7 @@ class Operations:
 
     def _collect(self) -> None:
         """Faults may end it; none may make it take what a point needs."""
-        for repository in REPOSITORIES[:1]:
-            self.stage.seawall("repo", "collect", repository, "--json", timeout_seconds=JOB_SECONDS)
+        self.stage.seawall("repo", "collect", REPOSITORIES[0], "--json", timeout_seconds=JOB_SECONDS)
 
     def _end_run(self, ordered: "Ordered", run_id: str) -> None:
         run = self.stage.await_over(run_id)
@@ -130,7 +130,7 @@ class Operations:
         hypervisor = self.stage.lab.hypervisors[ordered.operation.to]
         folder = hypervisor.host.outside(f"{IMAGES}/{ordered.restored}")
         try:
-            if self.notes.runs[-1].state.startswith("succeeded") and ordered.source is not None:
+            if self.notes.runs[-1].succeeded and ordered.source is not None:
                 targets = list(ordered.source.known.disks)
                 disks = judge_files(self.stage, folder, targets)
                 wrong = [

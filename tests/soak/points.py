@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.lab.guest_vm import IMAGES
 from deploy.lab.waiting import LabFailed
 
 from .evidence import DiskVerdict, Known, PointLook
 from .stage import Stage
 
 TO = "beta"
-IMAGES = "/var/lib/libvirt/images"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, contextmanager
 
 from deploy.lab.guest_image import run_tool
+from deploy.lab.guest_vm import IMAGES, LOGS
 from deploy.lab.hypervisor_host import HypervisorHost
 from deploy.lab.waiting import LabFailed, wait_for
 
@@ -18,8 +18,6 @@ from .evidence import GuestLook, Interval, Known
 from .plan_words import DiskPlan, VmPlan
 from .soak_image import SoakImage
 
-IMAGES = "/var/lib/libvirt/images"
-LOGS = "/var/log/libvirt"
 MIB = 1 << 20
 BOOT_SECONDS = 240.0
 VIRSH_SECONDS = 90.0
@@ -133,25 +131,22 @@ class SoakVm:
         wait_for(f"{self.name} to be off", lambda: self.state() == "shut off", 60, self.tail, every_seconds=0.1)
         self.start()
 
-    @contextmanager
-    def away(self) -> Iterator[None]:
+    def away(self) -> AbstractContextManager[None]:
         """Its guest cannot write meanwhile, by no fault of a backup."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._absent.append(Interval(began, time.monotonic()))
+        return self._noted(self._absent)
+
+    def unreachable(self) -> AbstractContextManager[None]:
+        """Nobody can thaw it meanwhile."""
+        return self._noted(self._deaf)
 
     @contextmanager
-    def unreachable(self) -> Iterator[None]:
-        """Nobody can thaw it meanwhile."""
+    def _noted(self, intervals: list[Interval]) -> Iterator[None]:
         began = time.monotonic()
         try:
             yield
         finally:
             with self._lock:
-                self._deaf.append(Interval(began, time.monotonic()))
+                intervals.append(Interval(began, time.monotonic()))
 
     def power_cut(self) -> None:
         self.virsh("destroy", self.name)
@@ -263,6 +258,3 @@ class SoakVm:
         with self._lock:
             absent, deaf = tuple(self._absent), tuple(self._deaf)
         return GuestLook(self.name, self._consoles.lines(self.name), absent, deaf, time.monotonic())
-
-    def overlay_paths(self) -> list[Path]:
-        return sorted(self._host.outside(IMAGES).glob(f"{self.name}-*.over"))

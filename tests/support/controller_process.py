@@ -81,8 +81,8 @@ def served(root: Path) -> Iterator[Served]:
             cli.line("controller", "run", "--config-file", config), env=cli.environment, stdout=log, stderr=log
         )
     try:
-        _await_port(operator, process, root / "controller.log")
-        _await_port(agent, process, root / "controller.log")
+        await_port(operator, process, root / "controller.log")
+        await_port(agent, process, root / "controller.log")
         with connect(root / "state" / "operator.toml") as access:
             yield Served(root / "state", access.backup, access.admin, process.pid)
     finally:
@@ -90,7 +90,8 @@ def served(root: Path) -> Iterator[Served]:
         process.wait(30)
 
 
-def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """On loopback. AssertionError when the process ends before, or after a minute."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
@@ -98,5 +99,5 @@ def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> Non
             return
         except OSError:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)

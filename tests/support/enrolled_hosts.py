@@ -6,9 +6,9 @@ from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from support.controller_records import NOW
 
 
-def add_hosts(database: Database, *names: str) -> None:
+def add_hosts(database: Database, *names: str, now_us: int = NOW) -> None:
     """Each is named as its id."""
     enrolment = DatabaseEnrolment(database)
-    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), NOW, NOW, len(names)))
+    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), now_us, now_us, len(names)))
     for number, name in enumerate(names):
-        enrolment.enrol(AgentRecord(name, "t", bytes([number]) * 32, name, b"pem", NOW, NOW))
+        enrolment.enrol(AgentRecord(name, "t", number.to_bytes(32, "big"), name, b"pem", now_us, now_us))

@@ -1,6 +1,5 @@
 """A real PostgreSQL 15 for the tests: one server per session, started by the first test that asks, and a database of its own per test."""
 
-import ctypes
 import os
 import pwd
 import secrets
@@ -20,11 +19,11 @@ from deploy.free_ports import free_ports
 
 from seawall.controller.database.postgresql import PostgresqlDatabase
 from seawall.controller.database.postgresql_address import Address, parse_address
+from support.parent_death import die_with_parent
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 SUPERUSER = "postgres"
 START_SECONDS = 60.0
-PR_SET_PDEATHSIG = 1
 TEMPLATE = "seawall_template"
 
 # Nothing of this machine is proven by a session's server but SQL: no test cuts its power.
@@ -95,7 +94,8 @@ class PostgresServer:
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(BINARIES / "postgres"), "-D", str(self.data), *given],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent, cwd="/", **_as_user(),
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", **_as_user(),
+                preexec_fn=lambda: die_with_parent(signal.SIGQUIT),
             )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -208,7 +208,3 @@ def _as_user() -> dict[str, Any]:
         return {}
     found = pwd.getpwnam(SUPERUSER)
     return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)

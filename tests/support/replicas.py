@@ -1,7 +1,6 @@
 """Several real controllers on one PostgreSQL: processes that a test kills and stops, agents over files, an operator."""
 
 import asyncio
-import ctypes
 import random
 import shutil
 import signal
@@ -31,7 +30,8 @@ from support.agent_host import FAST, AgentHost
 from support.agent_memory_hypervisor import vm
 from support.cli_command import Answer, Cli
 from support.controller_application import free_port
-from support.postgresql import PR_SET_PDEATHSIG, PostgresServer
+from support.parent_death import die_with_parent
+from support.postgresql import PostgresServer
 
 LEASE_SECONDS = 3.0
 LONGEST_WAIT = 120.0
@@ -58,7 +58,7 @@ class ReplicaProcess:
     def start(self) -> None:
         with (self.file.parent / f"{self.file.stem}.log").open("ab") as log:
             words = [sys.executable, "-m", "seawall.cli", "controller", "run", "--config-file", str(self.file)]
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+            self.process = subprocess.Popen(words, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     def send(self, how: signal.Signals) -> None:
         assert self.process is not None
@@ -264,7 +264,3 @@ def _configured(
         f"{TIMINGS}leader_lease_seconds = {lease_seconds}\n"
     )
     return ReplicaProcess(load_config(file), file)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

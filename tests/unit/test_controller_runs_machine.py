@@ -11,6 +11,7 @@ from seawall.controller.runs.events import Event, Moment
 from seawall.controller.runs.instructions import Instruction
 from seawall.controller.runs.machine import Execution
 from seawall.controller.timings import Timings
+from support.attempt_letters import A, B, C, F, L, P, S, U, X
 from support.controller_records import HOUR, NOW, SECOND, a_failure, a_restore, a_run, an_execution
 
 T = Timings()
@@ -39,20 +40,6 @@ EVENTS: dict[str, tuple[Event, int]] = {
     "a week of grace": (replace(PASSED, host_online=False, seen_elsewhere=True, grace=True), 8 * 24 * HOUR),
 }
 
-A, P, X, U, L = (
-    AttemptState.ASSIGNED,
-    AttemptState.PREPARING,
-    AttemptState.TRANSFERRING,
-    AttemptState.PUBLISHING,
-    AttemptState.LOST,
-)
-S, F, C, E, B = (
-    AttemptState.SUCCEEDED,
-    AttemptState.FAILED,
-    AttemptState.CANCELED,
-    AttemptState.EXPIRED,
-    AttemptState.ABANDONED,
-)
 # State after each event, by state before; a reason where it is refused.
 TABLE: dict[str, dict[AttemptState, AttemptState | str]] = {
     "accept": {A: P, P: P, X: X, U: "FENCED", L: L},

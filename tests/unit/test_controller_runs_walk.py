@@ -8,25 +8,12 @@ from seawall.controller.records.runs import AttemptState, RunKind, RunState
 from seawall.controller.runs import deadlines, events, machine, ready
 from seawall.controller.runs.instructions import Instruction
 from seawall.controller.timings import microseconds
+from support.attempt_letters import A, B, C, E, F, L, P, S, U, X
 from support.execution_walk import EPOCH, TIMINGS, Move, Situation, changes, every_look, states, walk
 
 SITUATIONS, MOVES = walk()
 OPEN = [each for each in SITUATIONS if not each.run.state.over]
 
-A, P, X, U, L = (
-    AttemptState.ASSIGNED,
-    AttemptState.PREPARING,
-    AttemptState.TRANSFERRING,
-    AttemptState.PUBLISHING,
-    AttemptState.LOST,
-)
-S, F, C, E, B = (
-    AttemptState.SUCCEEDED,
-    AttemptState.FAILED,
-    AttemptState.CANCELED,
-    AttemptState.EXPIRED,
-    AttemptState.ABANDONED,
-)
 CHANGES = {
     A: {P, E, F, C, B},
     P: {X, L, U, F, C, B},

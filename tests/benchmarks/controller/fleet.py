@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .served import PROJECT, die_with_parent
+from support.parent_death import die_with_parent
+
+from .served import PROJECT
 
 MODULE = "tests.benchmarks.controller.agents"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from deploy.lab.waiting import wait_for
 
 from seawall.api.v1 import limits_pb2, operator_pb2, policy_pb2
 from seawall.cli.connection import Controller, connect
@@ -22,7 +23,7 @@ from support.controller_application import RECOVERY_KEY
 from .agents import vm_id
 from .enrolling import enrol, shared_out
 from .fleet import Fleet
-from .served import ServedController, await_true, machine_load
+from .served import ServedController, machine_load
 
 VMS_EACH = 20
 PROCESSES = 2
@@ -57,9 +58,9 @@ class Load:
         """Everybody has said Hello, reported its VMs and sent a heartbeat."""
         begun, count = time.monotonic(), len(self.names)
         self.fleet.start()
-        await_true(lambda: self.fleet.total("beaten") == count, 120, "all agents connect")
+        wait_for("all agents to connect", lambda: self.fleet.total("beaten") == count, 120)
         joined = time.monotonic() - begun
-        await_true(lambda: self.fleet.total("reported") == count, 120, "all inventories are reported")
+        wait_for("all inventories to be reported", lambda: self.fleet.total("reported") == count, 120)
         vms = self._one("SELECT count(*) FROM vms WHERE present = 1")
         assert vms == count * VMS_EACH, vms
         return {"connect_s": round(joined, 1), "inventory_s": round(time.monotonic() - begun, 1)}
@@ -70,13 +71,12 @@ class Load:
         before, beats, load = self.controller.consumed(), self.fleet.total("beats"), machine_load()
         time.sleep(IDLE_SECONDS)
         after = self.controller.consumed()
-        seconds = after.at - before.at
         return {
             "count": len(self.names),
-            "cpu_percent_of_core": round(100 * (after.cpu_seconds - before.cpu_seconds) / seconds, 1),
+            "cpu_percent_of_core": round(after.percent_of_core(before), 1),
             "rss_mib": round(after.rss_mib, 1),
             "peak_rss_mib": round(after.peak_mib, 1),
-            "heartbeats_per_s": round((self.fleet.total("beats") - beats) / seconds, 1),
+            "heartbeats_per_s": round((self.fleet.total("beats") - beats) / (after.at - before.at), 1),
             "load": f"{load} to {machine_load()}",
         }
 
@@ -103,20 +103,19 @@ class Load:
         self.operator.call(self.operator.policies.ApplyPolicies, request)
         time.sleep(max(0.0, due.timestamp() - time.time()))
         before, load = self.controller.consumed(), machine_load()
-        await_true(lambda: len(self.fleet.assigned) >= chosen, DUE_SPREAD_SECONDS + 60, "all due runs are assigned")
+        wait_for("all due runs to be assigned", lambda: len(self.fleet.assigned) >= chosen, DUE_SPREAD_SECONDS + 60)
         after = self.controller.consumed()
-        await_true(lambda: self.fleet.total("completed") >= chosen, 120, f"all complete; {self.fleet.failures[:3]}")
+        wait_for("all to complete", lambda: self.fleet.total("completed") >= chosen, 120, self._failures)
         due_us = dict(self._rows("SELECT id, not_before_us FROM runs WHERE policy_id <> '' AND attempt_count = 1"))
         waits = [(each.at_us - due_us[each.run_id]) / 1e6 for each in self.fleet.assigned if each.run_id in due_us]
         assert len(waits) == chosen, (len(waits), chosen, self.fleet.failures[:3])
-        cpu = 100 * (after.cpu_seconds - before.cpu_seconds) / (after.at - before.at)
         return {
             "runs": chosen,
             "over_s": DUE_SPREAD_SECONDS,
             "p50_s": round(_quantile(waits, 0.5), 3),
             "p99_s": round(_quantile(waits, 0.99), 3),
             "longest_s": round(max(waits), 3),
-            "cpu_percent_of_core": round(cpu, 1),
+            "cpu_percent_of_core": round(after.percent_of_core(before), 1),
             "load": f"{load} to {machine_load()}",
         }
 
@@ -127,19 +126,18 @@ class Load:
         for some in in_batches(vms, 100):
             request = operator_pb2.StartBackupRequest(request_id=str(uuid.uuid4()), vms=some, repository="main")
             self.operator.call(self.operator.backup.StartBackup, request, timeout_seconds=60)
-        await_true(lambda: self.fleet.total("held") == len(vms), 120, f"all are accepted; {self.fleet.failures[:3]}")
+        wait_for("all to be accepted", lambda: self.fleet.total("held") == len(vms), 120, self._failures)
         before, load = self.controller.consumed(), machine_load()
         self.fleet.tell(do="press", seconds=PRESS_SECONDS, at_once=AT_ONCE)
-        await_true(lambda: len(self.fleet.pressed) == PROCESSES, PRESS_SECONDS + 60, "heartbeats end")
+        wait_for("the heartbeats to end", lambda: len(self.fleet.pressed) == PROCESSES, PRESS_SECONDS + 60)
         after = self.controller.consumed()
         rate = sum(each["rows"] / each["seconds"] for each in self.fleet.pressed)
         stored = self._one("SELECT sum(seq) FROM attempt_progress")
-        said = self.fleet.pressed[0]["rows"] + self.fleet.pressed[1]["rows"]
+        said = sum(each["rows"] for each in self.fleet.pressed)
         assert stored >= said, (stored, said)
-        cpu = 100 * (after.cpu_seconds - before.cpu_seconds) / (after.at - before.at)
         return {
             "rows_per_s": round(rate),
-            "cpu_percent_of_core": round(cpu),
+            "cpu_percent_of_core": round(after.percent_of_core(before)),
             "load": f"{load} to {machine_load()}",
         }
 
@@ -151,13 +149,16 @@ class Load:
         time.sleep(1.0)
         load = machine_load()
         executed, opened = self.controller.start()
-        await_true(lambda: self.fleet.total("beaten") == len(self.names), 120, "all agents come back")
+        wait_for("all agents to come back", lambda: self.fleet.total("beaten") == len(self.names), 120)
         back = self.fleet.last_change()
         return {
             "reconnect_s": round(back - opened, 1),
             "from_exec_s": round(back - executed, 1),
             "load": f"{load} to {machine_load()}",
         }
+
+    def _failures(self) -> str:
+        return "; ".join(self.fleet.failures[:3])
 
     def _one(self, query: str) -> int:
         return int(self._rows(query)[0][0])

@@ -1,21 +1,18 @@
 """The real controller as a process of its own, as `seawall controller run` starts it, and what the kernel says of it alone."""
 
-import ctypes
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from support.cli_command import Cli
 from support.controller_application import free_port
+from support.controller_process import await_port
+from support.parent_death import die_with_parent
 
 PROJECT = Path(__file__).parents[3]
-START_SECONDS = 60.0
-PR_SET_PDEATHSIG = 1
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -27,6 +24,10 @@ class Consumed:
     cpu_seconds: float
     rss_mib: float
     peak_mib: float
+
+    def percent_of_core(self, before: "Consumed") -> float:
+        """Since then: the share of one processor."""
+        return 100 * (self.cpu_seconds - before.cpu_seconds) / (self.at - before.at)
 
 
 class ServedController:
@@ -58,9 +59,9 @@ class ServedController:
                 self.cli.line("controller", "run", "--config-file", self.config),
                 env=self.cli.environment, stdout=log, stderr=log, preexec_fn=die_with_parent,
             )  # fmt: skip
-        self._await_port(self.agent)
+        await_port(self.agent, self._process, self.log)
         opened = time.monotonic()
-        self._await_port(self.operator)
+        await_port(self.operator, self._process, self.log)
         return begun, opened
 
     def kill(self) -> None:
@@ -81,32 +82,7 @@ class ServedController:
         seconds = (int(fields[11]) + int(fields[12])) / TICKS
         return Consumed(time.monotonic(), seconds, sizes["VmRSS"], sizes["VmHWM"])
 
-    def _await_port(self, port: int) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                return
-            except OSError:
-                assert self._process is not None and self._process.poll() is None, self.log.read_text()[-4000:]
-                assert time.monotonic() < deadline, self.log.read_text()[-4000:]
-                time.sleep(0.02)
-
-
-def await_true(condition: Callable[[], bool], seconds: float, what: str) -> float:
-    """Seconds until it was so. AssertionError after too long."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < seconds, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(0.05)
-    return time.monotonic() - begun
-
 
 def machine_load() -> str:
     """The kernel's mean of runnable processes over 1 and 5 minutes."""
     return "{:.1f} {:.1f}".format(*os.getloadavg()[:2])
-
-
-def die_with_parent() -> None:
-    """For `preexec_fn`."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

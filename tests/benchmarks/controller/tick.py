@@ -19,11 +19,9 @@ import structlog
 
 from seawall.controller.admission.facts import VmFacts
 from seawall.controller.database.database import Database
-from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.postgresql import PostgresqlDatabase
 from seawall.controller.database.postgresql_address import parse_address
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
 from seawall.controller.records.fleet import Session, Vm, VmDisk
 from seawall.controller.records.limits import Limit, Measure, Scope
 from seawall.controller.records.runs import Run
@@ -38,6 +36,7 @@ from seawall.controller.timings import Timings
 from seawall.repository.clock import SystemClock
 from support.admission_facts import fleet_facts, limit
 from support.controller_records import HOUR, NOW, a_host, a_repository, a_run, a_session
+from support.enrolled_hosts import add_hosts
 
 PLACES = 400
 TENANTS = 20
@@ -130,11 +129,7 @@ def _opened(folder: Path, url: str) -> Database:
 
 
 def _fill(database: Database, size: Size, now_us: int) -> None:
-    enrolment = DatabaseEnrolment(database)
-    enrolment.add_join_token(JoinTokenRecord("t", bytes(32), 0, 1, size.hosts + 1))
-    for number in range(size.hosts):
-        name = f"host-{number:04d}"
-        enrolment.enrol(AgentRecord(name, "t", number.to_bytes(32, "big"), name, b"pem", 0, 0))
+    add_hosts(database, *(f"host-{number:04d}" for number in range(size.hosts)))
     database.write_now(lambda transaction: _fleet(transaction, size, now_us))
 
 
