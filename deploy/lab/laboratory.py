@@ -269,6 +269,11 @@ class Laboratory:
     def run_of(self, run_id: str) -> Run:
         return parse_run(self.seawall_json("run", "show", run_id))
 
+    def await_end(self, run_id: str, timeout_seconds: float) -> Run:
+        """Of a run, whatever becomes of it. One command that watches: to ask again and again takes a processor from what is measured."""
+        self.seawall("run", "watch", run_id, timeout_seconds=timeout_seconds, check=False)
+        return self.run_of(run_id)
+
     def point_of(self, point_id: str) -> Point:
         return parse_point(self.seawall_json("point", "show", point_id))
 

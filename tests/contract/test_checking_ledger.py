@@ -160,6 +160,8 @@ def test_what_was_looked_at_goes_behind_the_rest_whatever_was_found(made: Made) 
     assert made.ledger.proven(facts(made, 2))
     assert made.ledger.flawed(facts(made, 1), SOME)
     assert ids(made.ledger.oldest(9)) == [3, 4, 2, 1]
+    assert ids(made.ledger.oldest(9, seen_only=True)) == [2, 1]
+    assert ids(made.ledger.oldest(1, seen_only=True)) == [2]
     assert made.ledger.proven(facts(made, 2))
     assert ids(made.ledger.oldest(9)) == [3, 4, 1, 2]
     assert (facts(made, 2).whole, facts(made, 1).whole, facts(made, 3).looked_us) == (True, False, 0)

@@ -53,6 +53,7 @@ from support.controller_records import (
     an_execution,
 )
 from support.enrolled_hosts import add_hosts
+from support.stored_packs import stored_packs
 
 
 @pytest.fixture(params=SCHEMAS)
@@ -407,7 +408,7 @@ def test_packs_from_open_to_stored_or_void(store: Store) -> None:
     found = store.read_now(lambda transaction: transaction.packs.packs("repository", ids * 6))
     expected = replace(stored, state=PackState.STORED, size_bytes=500, slots=7)
     assert found == {opened.id: opened, stored.id: expected, void.id: replace(void, state=PackState.VOID)}
-    assert store.read_now(lambda transaction: transaction.packs.stored("repository")) == [expected]
+    assert store.read_now(lambda transaction: stored_packs(transaction, "repository")) == [expected]
     totals = store.read_now(lambda transaction: transaction.repositories.totals("repository"))
     assert (totals.points, totals.packs, totals.stored_bytes) == (0, 1, 1000), "a meta pack is stored twice"
 

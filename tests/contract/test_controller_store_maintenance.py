@@ -24,6 +24,7 @@ from support.controller_clock import ManualClock
 from support.controller_databases import SCHEMAS, open_engine
 from support.controller_records import NOW, a_pack, a_point, a_repository, a_run, an_execution
 from support.enrolled_hosts import add_hosts
+from support.stored_packs import stored_packs
 
 CLOCK = ManualClock()
 ATTEMPT = an_execution().attempt
@@ -233,7 +234,7 @@ def test_the_migration_keeps_packs_and_points(tmp_path: Path) -> None:
         )
         raw.commit()
     with closing(SqliteDatabase(file)) as database:
-        (pack,) = database.read_now(lambda transaction: transaction.packs.stored("repository"))
+        (pack,) = database.read_now(lambda transaction: stored_packs(transaction, "repository"))
         assert (pack.slots, pack.reserved_generation, len(pack.condemned), pack.verified) == (5, 1, 0, False)
         point = database.read_now(lambda transaction: transaction.points.point("p"))
         assert point is not None

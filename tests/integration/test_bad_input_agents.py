@@ -13,7 +13,8 @@ from cryptography import x509
 from google.protobuf.message import Message
 
 from seawall.api.v1 import agent_pb2, agent_pb2_grpc, operator_pb2, resources_pb2
-from seawall.controller.certificates.authority import CertificateAuthority, key_pem, new_key
+from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.generation import key_pem, new_key
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.secrets import SecretBox
 from seawall.repository.clock import SystemClock

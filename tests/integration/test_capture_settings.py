@@ -101,6 +101,7 @@ async def test_what_is_said_of_a_vm_rides_in_its_runs(host: AgentHost, operator:
         "Reading: at most 1 MB/s (vm protect), at most 500 requests a second (the backup command).",
         "Left out: no disk that can be read (the default).",
         "Scratch: at most 5 GiB (vm protect).",
+        "Compression: zstd, as fast as it pays (the default).",
     ]
     (attempt,) = run["attempts"]
     assert attempt["progress"]["held_back_ms"] > 1500

@@ -17,7 +17,8 @@ import grpc
 import pytest
 
 from seawall.api.v1 import agent_pb2, enroll_pb2_grpc
-from seawall.cli.connection import connect, load_config
+from seawall.cli.connection import connect
+from seawall.cli.operator_config import load_config
 from support.cli_command import Cli
 from support.controller_agent import ScriptedAgent, enrolled
 from support.controller_application import Controller, free_port

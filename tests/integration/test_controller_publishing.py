@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +21,17 @@ from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondit
 from seawall.controller.initialise import load_wrapper_key
 from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Completion, Publisher
+from seawall.controller.records.maintenance import JobState
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.repositories.health import StoreHealth
 from seawall.controller.repositories.stored_packs import stored_packs
+from seawall.controller.runs.events import Moment, TimePassed
 from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.executions import Change, load
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import SecretBox
 from seawall.controller.services.convert_agent import attempt_key, hand_in_of
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.format.layout import manifest_name
 from seawall.repository.format.slot_set import SlotSet
@@ -34,6 +39,7 @@ from seawall.repository.store.folder import FolderStore
 from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import Store
+from support.collecting import collected
 from support.controller_agent import VM_ID, ScriptedAgent, enrolled
 from support.controller_application import BRISK, Controller, configured, reason_of, running
 from support.memory_disks import ModelDisk
@@ -334,6 +340,79 @@ def test_an_older_database_publishes_only_what_is_still_there(handed_in: HandedI
         assert run.failure.reason == ("POINT_DATA_COLLECTED" if collected else "")
         points = controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
         assert len(points) == len(objects(handed_in, "v1/m/")) == (0 if collected else 1)
+
+
+@contextmanager
+def given_up_after_its_last_put(given: HandedIn) -> Iterator[SqliteDatabase]:
+    """The store took the manifest, its answer never came, and a week went by: the point was given up. The database of then."""
+
+    def die(step: str) -> None:
+        if step == "manifest":
+            raise Died
+
+    with publisher(given.config, die) as (dying, _), pytest.raises(Died):
+        complete(dying, given, given.request)
+    with catalogue_of(given.config) as (database, _):
+
+        def a_week_later(transaction: Transaction) -> None:
+            point = transaction.points.point(given.run_id)
+            assert point is not None
+            event = TimePassed(transaction.leadership.db_epoch(), host_online=True, seen_elsewhere=False, grace=False)
+            late_us = SystemClock().now_us() + 8 * 86_400 * 10**6
+            after = Change(transaction).take(load(transaction, point.attempt_id), event, Moment(late_us, BRISK)).after
+            assert after.run.failure is not None and after.run.failure.reason == "PUBLISH_TIMEOUT"
+
+        database.write_now(a_week_later)
+        yield database
+
+
+def listed(controller: Controller) -> list[str]:
+    return [point.point_id for point in controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points]
+
+
+def test_a_point_that_was_given_up_and_lies_in_the_bucket_is_taken_back(handed_in: HandedIn) -> None:
+    """By the next leader, when it opens the repository; it stands in no collection's way."""
+    with given_up_after_its_last_put(handed_in) as database:
+        assert not database.read_now(lambda transaction: transaction.points.points())
+    with running(handed_in.config) as controller:
+        deadline = time.monotonic() + 30
+        while listed(controller) != [handed_in.run_id]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert collected(controller).state is JobState.SUCCEEDED
+        run = controller.run(handed_in.run_id)
+        assert run.state == resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS
+        assert [warning.reason for warning in run.warnings] == ["FOUND_COMMITTED"] and not run.HasField("failure")
+        assert [attempt.state for attempt in run.attempts] == [resources_pb2.ATTEMPT_STATE_SUCCEEDED]
+        handed_in.agent.connect()
+        assert handed_in.agent.stub.CompleteAttempt(handed_in.request).point_id == handed_in.run_id
+
+
+def test_a_point_that_arrives_after_it_was_given_up_does_not_stop_collections(handed_in: HandedIn) -> None:
+    """Its PUT was under way for long: the same leader meets it before its next collection."""
+    store, name = FolderStore(handed_in.bucket), manifest_name("default", VM_ID, handed_in.run_id)
+    with given_up_after_its_last_put(handed_in):
+        manifest = store.get(name)
+        store.delete(name)
+    with running(handed_in.config) as controller:
+        assert collected(controller, plan_only=True).state is JobState.SUCCEEDED
+        assert controller.run(handed_in.run_id).failure.reason == "PUBLISH_TIMEOUT"
+        store.put(name, manifest)
+        assert collected(controller).state is JobState.SUCCEEDED
+        assert listed(controller) == [handed_in.run_id]
+
+
+def test_a_point_that_was_given_up_and_lost_data_stays_so(handed_in: HandedIn) -> None:
+    with given_up_after_its_last_put(handed_in) as database:
+        (record,) = database.read_now(lambda transaction: transaction.repositories.repositories())
+        pack = next(stored_packs(database, record.id))
+        gone = replace(pack, condemned=SlotSet.of((0,)), condemned_us=1)
+        database.write_now(lambda transaction: transaction.packs.save_pack(pack, gone))
+    with running(handed_in.config) as controller:
+        stopped = collected(controller)
+        assert stopped.state is JobState.FAILED and "MANIFEST_UNKNOWN" in stopped.failure
+        assert listed(controller) == []
+        assert controller.run(handed_in.run_id).failure.reason == "PUBLISH_TIMEOUT"
 
 
 def test_two_hand_ins_at_once_end_in_one_point(handed_in: HandedIn) -> None:

@@ -47,6 +47,7 @@ from support.controller_agent import ScriptedAgent, enrolled
 from support.controller_application import BRISK, Controller, configured, running
 from support.memory_disks import ModelDisk
 from support.postgresql import PostgresServer
+from support.stored_packs import stored_packs
 
 MIB = 1 << 20
 SIZE = 4 * MIB
@@ -112,10 +113,10 @@ class World:
         return {str(path): path.read_bytes() for path in self.bucket.rglob("*") if path.is_file()}
 
 
-def added(controller: Controller, folder: Path, key: bytes) -> None:
+def added(controller: Controller, folder: Path, key: bytes, name: str = "main") -> None:
     folder.mkdir()
     request = operator_pb2.AddRepositoryRequest(
-        request_id=str(uuid.uuid4()), name="main", url=folder.as_uri(), recovery_public_key=public_key_of(key)
+        request_id=str(uuid.uuid4()), name=name, url=folder.as_uri(), recovery_public_key=public_key_of(key)
     )
     controller.backups.AddRepository(request)
 
@@ -309,6 +310,69 @@ def test_without_an_export_the_points_come_back(world: World) -> None:
         assert len(seen(controller)["points"]) == 3
 
 
+def two_buckets(controller: Controller, world: World, second: Path) -> str:
+    """Another repository with one point: its id."""
+    added(controller, second, world.key, "offsite")
+    world.agent.hello()
+    report_vms(world.agent, VMS, revision=2)
+    mail = world.vms[1]
+    mail.disk.write(0, bytes(range(256)) * 64)
+    run = controller.start_backup(mail.vm_id, repository="offsite")
+    assert world.agent.backup({"vda": mail.disk.source()}, "full").point_id == run.run_id
+    return run.run_id
+
+
+def held(controller: Controller) -> dict[str, list[str]]:
+    """Point -> reasons, of those that are held."""
+    points = controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
+    return {each.point_id: [hold.reason for hold in each.holds] for each in points if each.holds}
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_exports_of_different_age_give_all_that_any_of_them_knows(
+    world: World, tmp_path: Path, newest_first: bool
+) -> None:
+    """One bucket could not be written to while its point was held and a policy made for it: the other one's export says so."""
+    second, kept = tmp_path / "second", tmp_path / "kept"
+    exports = second / "v1" / "c" / "export"
+    with running(world.config, QUICK) as controller:
+        point_id = two_buckets(controller, world, second)
+        while not exports.exists() or not any(exports.iterdir()):
+            time.sleep(0.05)
+        shutil.copytree(exports, kept)
+        hold = operator_pb2.HoldPointsRequest(request_id=str(uuid.uuid4()), points=[point_id], reason="a case")
+        controller.backups.HoldPoints(hold)
+        document = POLICY.replace("nightly", "weekly").replace("main", "offsite").replace("all: true", "names: [mail]")
+        policies = policy_pb2.ApplyPoliciesRequest(request_id=str(uuid.uuid4()), document=document, source="p.yaml")
+        controller.policies.ApplyPolicies(policies)
+        shown, holds = seen(controller), held(controller)
+        deadline = time.monotonic() + 30
+        while len(world.export.settled.policies) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    shutil.rmtree(exports)
+    shutil.copytree(kept, exports)
+    world.lose_the_database()
+    both = [world.order, replace(world.order, url=second.as_uri())]
+    for order in both if newest_first else reversed(both):
+        RecoverCommand(world.config, SystemClock()).run(order, quiet)
+    with running(world.config, QUICK) as controller:
+        assert held(controller) == holds and len(holds) == 2
+        assert seen(controller)["policies"] == shown["policies"]
+
+
+def test_an_export_that_cannot_be_read_just_now_is_named(world: World, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    with running(world.config, QUICK) as controller:
+        two_buckets(controller, world, second)
+    world.lose_the_database()
+    RecoverCommand(world.config, SystemClock()).run(world.order, quiet)
+    world.bucket.rename(tmp_path / "away")
+    found = RecoverCommand(world.config, SystemClock()).run(replace(world.order, url=second.as_uri()), quiet)
+    assert found.adopted.points == 1
+    assert any("The export of main could not be read" in note for note in found.notes)
+
+
 def test_into_a_database_that_controllers_share(world: World, postgres_server: PostgresServer, tmp_path: Path) -> None:
     """While none of them leads: one that does is not disturbed."""
     with postgres_server.database("template0") as address:
@@ -387,7 +451,7 @@ def condemned(config: ControllerConfig) -> dict[bytes, tuple[SlotSet, int]]:
     database = SqliteDatabase(config.paths.database, config.paths.lock)
     try:
         (record,) = database.read_now(lambda transaction: transaction.repositories.repositories())
-        packs = database.read_now(lambda transaction: transaction.packs.stored(record.id))
+        packs = database.read_now(lambda transaction: stored_packs(transaction, record.id))
         return {pack.id: (pack.condemned, pack.slots) for pack in packs}
     finally:
         database.close()
@@ -461,7 +525,7 @@ def rows(config: ControllerConfig) -> tuple[list[Any], list[Any], list[Any]]:
         packs = [
             (pack.id, pack.host_id, pack.slots, pack.generation, pack.condemned, pack.verified)
             for record in records
-            for pack in transaction.packs.stored(record.id)
+            for pack in stored_packs(transaction, record.id)
         ]
         decisions = [
             *transaction.known.holds(),

@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 from seawall.agent.control.errors import NotTrusted
 from seawall.agent.control.pinned import fetch_root
 from seawall.api.v1 import agent_pb2, agent_pb2_grpc, enroll_pb2, enroll_pb2_grpc, operator_pb2, operator_pb2_grpc
-from seawall.controller.certificates.authority import key_pem, new_key
+from seawall.controller.certificates.generation import key_pem, new_key
 from seawall.controller.config import ControllerConfig
 from seawall.controller.enrolment.port import AgentRecord
 from seawall.controller.enrolment.tokens import create_join_token

@@ -10,6 +10,7 @@ import pytest
 
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Unavailable
+from seawall.controller.runs.steady import CREEP, SteadyClock
 from seawall.controller.scheduler.leading import LeaderLease, keep_lead, new_replica, wait_for_lead
 from seawall.controller.server.drain import Drain
 from seawall.controller.store.transaction import Transaction
@@ -19,13 +20,23 @@ from support.controller_clock import START_US, ManualClock
 TIMINGS = Timings()
 
 
+class Machine(ManualClock):
+    """Its wall time may be wrong."""
+
+    ahead_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.ahead_us
+
+
 class Member:
     """One controller with its own clock; `hours` is how wrong its wall time is."""
 
     def __init__(self, database: SqliteDatabase, number: int, hours: int) -> None:
-        self.clock = ManualClock(START_US + hours * 3600 * 1_000_000)
+        self.clock = Machine(START_US + hours * 3600 * 1_000_000)
         self.replica = new_replica("1", f"operator-{number}:1", f"agent-{number}:1")
-        self.lease = LeaderLease(database, self.clock, TIMINGS, self.replica)
+        self.steady = SteadyClock(self.clock)
+        self.lease = LeaderLease(database, self.steady, TIMINGS, self.replica)
 
 
 @pytest.fixture
@@ -121,3 +132,86 @@ async def test_controllers_know_of_each_other(database: SqliteDatabase) -> None:
     await first.lease.report()
     found = database.read_now(lambda transaction: transaction.leadership.replicas(0))
     assert [each.id for each in found] == [first.replica.id], "those that are silent for a day are forgotten"
+
+
+def apart_seconds(one: Member, other: Member) -> float:
+    return abs(one.steady.now_us() - other.steady.now_us()) / 1_000_000
+
+
+async def live(leader: Member, looker: Member, seconds: float) -> None:
+    """As both do when all is well: a renewal each 2 s, a look each second."""
+    for _ in range(round(seconds / 2)):
+        for _ in range(2):
+            pass_seconds(1, leader, looker)
+            await looker.lease.try_acquire()
+        await leader.lease.renew()
+
+
+@pytest.mark.parametrize("hours", [(0, 5), (5, 0), (0, -5)])
+async def test_all_go_by_the_leaders_time_and_the_next_carries_it_on(
+    database: SqliteDatabase, hours: tuple[int, int]
+) -> None:
+    """So a lease that one wrote is for the other what it was for the one, before and after the lead changes."""
+    first, second = (Member(database, number, wrong) for number, wrong in enumerate(hours))
+    assert await first.lease.try_acquire()
+    await live(first, second, 6)
+    assert apart_seconds(first, second) < 3
+    assert not await second.lease.try_acquire()
+    pass_seconds(TIMINGS.leader_lease_seconds, first, second)
+    assert await second.lease.try_acquire()
+    assert apart_seconds(first, second) < 3
+    again = Member(database, 0, hours[0])
+    assert not await again.lease.try_acquire()
+    await live(second, again, 6)
+    assert apart_seconds(second, again) < 3, "it began anew, with its own clock"
+
+
+async def test_whoever_begins_knows_the_leaders_time_before_it_serves(database: SqliteDatabase) -> None:
+    """It looks until the leader renews; with nobody to follow it goes by its own clock at once."""
+    leader, other = Member(database, 1, 0), Member(database, 2, 7)
+    await other.lease.meet()
+    assert apart_seconds(leader, other) == pytest.approx(7 * 3600)
+    assert await leader.lease.try_acquire()
+    meeting = asyncio.create_task(other.lease.meet())
+    while not meeting.done():
+        pass_seconds(0.1, leader, other)
+        await leader.lease.renew()
+        await asyncio.sleep(0.01)
+    assert apart_seconds(leader, other) < 3
+
+
+async def test_a_controller_that_stood_still_takes_no_old_renewal_for_a_new_one(database: SqliteDatabase) -> None:
+    """The leader renewed, and died, while it did."""
+    first, second = Member(database, 1, 0), Member(database, 2, 0)
+    assert await first.lease.try_acquire()
+    await live(first, second, 6)
+    pass_seconds(1, first, second)
+    await first.lease.renew()
+    pass_seconds(3600, first, second)
+    assert not await second.lease.try_acquire()
+    assert apart_seconds(first, second) < 3
+
+
+async def test_a_database_that_was_put_back_tells_no_time(database: SqliteDatabase) -> None:
+    """Its lease row changes too, to what it was."""
+    first, second = Member(database, 1, 0), Member(database, 2, 0)
+    assert await first.lease.try_acquire()
+    old = database.read_now(lambda transaction: transaction.leadership.lease())
+    pass_seconds(3600, first, second)
+    await live(first, second, 6)
+    database.write_now(lambda transaction: transaction.leadership.renew(first.lease.current, old.expires_us, 0))
+    assert not await second.lease.try_acquire()
+    assert apart_seconds(first, second) < 3
+
+
+async def test_a_leader_whose_clock_was_wrong_creeps_back(database: SqliteDatabase) -> None:
+    """A jump moves no deadline; it is worn off at a hundredth of the time that passes."""
+    leader = Member(database, 1, 0)
+    assert await leader.lease.try_acquire()
+    leader.clock.ahead_us = 3600 * 1_000_000
+    behind = leader.clock.now_us() - leader.steady.now_us()
+    for _ in range(500):
+        pass_seconds(2, leader)
+        await leader.lease.renew()
+    left = leader.clock.now_us() - leader.steady.now_us()
+    assert behind - left == pytest.approx(CREEP * 1000 * 1_000_000, rel=0.01)

@@ -27,6 +27,7 @@ from support.collecting import TestedVm, awaited, deleted, in_database, report_v
 from support.controller_agent import ScriptedAgent, enrolled, seal, stored
 from support.controller_application import BRISK, Controller, configured, running
 from support.memory_disks import ModelDisk
+from support.stored_packs import stored_packs
 
 MIB = 1 << 20
 SIZE = 4 * MIB
@@ -59,7 +60,7 @@ def healed(controller: Controller, url: str) -> dict[str, Any]:
 def packs(controller: Controller, *, meta: bool = False) -> list[Pack]:
     def all_stored(transaction: Any) -> list[Pack]:
         (record,) = transaction.repositories.repositories()
-        return [pack for pack in transaction.packs.stored(record.id) if pack.meta == meta]
+        return [pack for pack in stored_packs(transaction, record.id) if pack.meta == meta]
 
     return in_database(controller, all_stored)
 

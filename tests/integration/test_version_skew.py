@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from seawall.api.v1 import agent_pb2, operator_pb2, operator_pb2_grpc
-from seawall.controller.services.agent_service import PROTOCOL
+from seawall.controller.services.protocol import Protocols
 from support.controller_agent import enrolled
 from support.controller_application import Controller, configured, reason_of, running
 from support.controller_shell import shell
@@ -19,11 +19,19 @@ def hosts(controller: Controller) -> str:
     return str(controller.backups.ListHosts(operator_pb2.ListHostsRequest()).hosts)
 
 
-@pytest.mark.parametrize(("least", "most"), [(0, PROTOCOL - 1), (PROTOCOL + 1, PROTOCOL + 3)])
-def test_an_agent_of_another_protocol_is_told_which_to_upgrade(tmp_path: Path, least: int, most: int) -> None:
+FIVE = Protocols(newest=5)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "upgrade"),
+    [(1, 2, "upgrade Seawall on this host"), (6, 8, "upgrade the controller first"), (5, 3, "that is no range")],
+)
+def test_an_agent_of_another_protocol_is_told_which_to_upgrade(
+    tmp_path: Path, least: int, most: int, upgrade: str
+) -> None:
     """And nothing that it says is taken: its host stays as it was, its session goes on."""
-    with running(configured(tmp_path / "state")) as controller:
-        alpha = enrolled(controller, "alpha")
+    with running(configured(tmp_path / "state"), protocols=FIVE) as controller:
+        alpha = enrolled(controller, "alpha", (FIVE.newest, FIVE.newest))
         alpha.inventory({"vda": 1 << 20})
         before, session_id = hosts(controller), alpha.session_id
         request = agent_pb2.HelloRequest(
@@ -33,7 +41,7 @@ def test_an_agent_of_another_protocol_is_told_which_to_upgrade(tmp_path: Path, l
             alpha.stub.Hello(request)
         assert reason_of(caught.value) == "NEEDS_UPGRADE"
         said = caught.value.details() or ""
-        assert f"protocols {least} to {most}" in said and "upgrade the older one" in said
+        assert f"protocols {least} to {most}, this controller 3 to 5" in said and upgrade in said
         after = hosts(controller)
         assert "renamed" not in after and "other" not in after
         assert after.count("alpha") == before.count("alpha")

@@ -42,8 +42,9 @@ class MemoryCheckingLedger:
     def totals(self) -> tuple[int, int]:
         return len(self.stored), sum(pack.stored_bytes for pack in self.stored.values())
 
-    def oldest(self, limit: int) -> Sequence[PackFacts]:
-        return sorted(self.stored.values(), key=lambda pack: (pack.looked_us, pack.id))[:limit]
+    def oldest(self, limit: int, *, seen_only: bool = False) -> Sequence[PackFacts]:
+        found = [pack for pack in self.stored.values() if pack.looked_us or not seen_only]
+        return sorted(found, key=lambda pack: (pack.looked_us, pack.id))[:limit]
 
     def damaged_packs(self) -> Sequence[PackFacts]:
         flawed = [one for one in self.stored.values() if len(one.bad) or (one.looked_us and not one.whole)]

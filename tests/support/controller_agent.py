@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from numpy.typing import NDArray
 
 from seawall.api.v1 import agent_pb2, agent_pb2_grpc, enroll_pb2, operator_pb2, resources_pb2
-from seawall.controller.certificates.authority import new_key
+from seawall.controller.certificates.generation import new_key
 from seawall.repository.crypto.signing import SIGNATURE_BYTES
 from seawall.repository.disks import DiskSource
 from seawall.repository.errors import ObjectMissing
@@ -51,6 +51,10 @@ class ScriptedAgent:
     generation: int = 0
     puts: list[str] = field(default_factory=list)
     instant_us: int = INSTANT_US
+    protocols: tuple[int, int] = (1, 1)
+    """The oldest and the newest that it speaks."""
+    agreed: int = 0
+    """What its session is held in."""
 
     def __post_init__(self) -> None:
         self.connect()
@@ -69,8 +73,8 @@ class ScriptedAgent:
         known += [agent_pb2.JournalledAttempt(attempt=each, worker_running=False) for each in over]
         answer = self.stub.Hello(
             agent_pb2.HelloRequest(
-                protocol_min=1,
-                protocol_max=1,
+                protocol_min=self.protocols[0],
+                protocol_max=self.protocols[1],
                 agent_version="1",
                 boot_id=str(uuid.uuid4()),
                 host_name=self.name,
@@ -78,7 +82,7 @@ class ScriptedAgent:
                 attempts=known,
             )
         )
-        self.session_id = answer.session_id
+        self.session_id, self.agreed = answer.session_id, answer.protocol
         return list(answer.abandon_attempt_ids)
 
     def inventory(
@@ -297,7 +301,7 @@ def stored(agent: ScriptedAgent, attempt: agent_pb2.AttemptRef, pack_id: bytes) 
     agent.stub.PackStored(agent_pb2.PackStoredRequest(session_id=agent.session_id, attempt=attempt, pack_id=pack_id))
 
 
-def enrolled(controller: Controller, name: str) -> ScriptedAgent:
+def enrolled(controller: Controller, name: str, protocols: tuple[int, int] = (1, 1)) -> ScriptedAgent:
     """A new host, with a session."""
     token = controller.admin.CreateJoinToken(operator_pb2.CreateJoinTokenRequest(request_id=str(uuid.uuid4()))).token
     token_id, _, secret = token.split(":")[3].partition(".")
@@ -307,6 +311,8 @@ def enrolled(controller: Controller, name: str) -> ScriptedAgent:
     )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     credentials = grpc.ssl_channel_credentials(answer.ca_bundle_pem, pem, answer.certificate_pem)
-    agent = ScriptedAgent(answer.agent_address, credentials, answer.agent_id, name, PresignedClient())
+    agent = ScriptedAgent(
+        answer.agent_address, credentials, answer.agent_id, name, PresignedClient(), protocols=protocols
+    )
     agent.hello()
     return agent

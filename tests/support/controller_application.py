@@ -21,6 +21,7 @@ from seawall.controller.initialise import initialise
 from seawall.controller.operator_access import OperatorAccess
 from seawall.controller.repositories.catalogue import OpenStore
 from seawall.controller.server.ports import BoundPorts
+from seawall.controller.services.protocol import SPOKEN, Protocols
 from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.crypto.keys import new_secret
@@ -159,13 +160,15 @@ def running(
     timings: Timings = BRISK,
     open_store: OpenStore = open_store,
     clock: Clock | None = None,
+    protocols: Protocols = SPOKEN,
 ) -> Iterator[Controller]:
     """Serves until the block ends; then drains, as at SIGTERM."""
     ready = threading.Event()
     found: dict[str, object] = {}
 
     async def main() -> None:
-        application = Application(config, Outside(clock or SystemClock(), timings=timings, open_store=open_store))
+        outside = Outside(clock or SystemClock(), timings=timings, open_store=open_store, protocols=protocols)
+        application = Application(config, outside)
         found["ports"] = await application.start()
         found["application"], found["loop"] = application, asyncio.get_running_loop()
         ready.set()

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from grpc import aio
 
 from seawall.api.v1 import enroll_pb2_grpc
-from seawall.controller.certificates.authority import CertificateAuthority, key_pem, new_key
+from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.generation import key_pem, new_key
 from seawall.controller.certificates.server_certificate import ServerCertificate
 from seawall.controller.config import ControllerConfig
 from seawall.controller.enrolment.enrol import Enrolment
@@ -105,14 +106,14 @@ async def shell(
         agent_listen=config.agent_listen,
         tls=certificate.current,
         operator_interceptors=[operator_auth(load_operator_token_hashes(config.paths))],
-        agent_interceptors=[agent_auth(cluster_id or authority.cluster_id, check)],
+        agent_interceptors=[agent_auth(cluster_id or authority.cluster_id, authority.root_above, check)],
         drain=drain,
     )
     servicer = EnrollServicer(
         enrolment,
         Recovery(store, enrolment, Nonces(clock)),
         WrongTries(clock),
-        ca_bundle_pem=authority.bundle_pem,
+        bundle=lambda: authority.bundle_pem,
         agent_address=config.dialled_by_agents,
     )
     enroll_pb2_grpc.add_EnrollServiceServicer_to_server(servicer, servers.operator)

@@ -58,10 +58,10 @@ class FaultFleet:
         """Requests to objects of one class ("p", "m", ...) wait, or their answers do, and the run with them."""
         return self.proxy.rule(Hold(answered), method=method, path=rf"/{REPOSITORY}/v1/{objects}/", skip=skip)
 
-    def back_up(self, *words: str) -> Run:
+    def back_up(self, *words: str, repository: str = REPOSITORY) -> Run:
         """Begin one. What the guest has written by now is in its point."""
         seq = self.guest.seq()
-        run = self.lab.start_backup(self.guest.name, *words, repository=REPOSITORY)
+        run = self.lab.start_backup(self.guest.name, *words, repository=repository)
         self._asked_at[run.run_id] = seq
         return run
 
@@ -69,6 +69,10 @@ class FaultFleet:
         """Before a test: everything is at peace, and the guest's report so far is not this test's."""
         self.settle()
         self._ticks = len(_TICK.findall(self._console()))
+
+    def trust_again(self, host: str) -> None:
+        """As an operator who mended it: after five failures in a row nobody is sent there for a minute or more."""
+        self.lab.seawall("host", "uncordon", host)
 
     def settle(self) -> None:
         """Wait until hosts are online and nothing of an earlier test goes on. A guest that a failed test left off fails no other one."""

@@ -41,6 +41,21 @@ def test_what_changes_something_may_be_sent_twice(method: MethodDescriptor) -> N
         assert method.input_type.fields_by_name["request_id"].number == 1
 
 
+CHANGES_FIELDS = ("Set", "Protect", "Update")
+WHOLE = {"SetApart"}
+"""It takes VMs into a group, or out of it: there are no fields to name."""
+
+
+@pytest.mark.parametrize("method", methods(OPERATOR), ids=named)
+def test_what_changes_fields_may_name_them(method: MethodDescriptor) -> None:
+    """Else an old client, which sends the whole of what it knows, takes back what it does not know."""
+    if not method.name.startswith(CHANGES_FIELDS) or method.name in WHOLE:
+        return
+    mask = method.input_type.fields_by_name["update_mask"]
+    assert mask.message_type.full_name == "google.protobuf.FieldMask"
+    assert "BAD_MASK" in (PROTO / Path(method.containing_service.file.name).name).read_text()
+
+
 @pytest.mark.parametrize("method", [each for each in methods(OPERATOR) if each.name.startswith("List")], ids=named)
 def test_long_lists_come_in_pages(method: MethodDescriptor) -> None:
     if method.name in SHORT_LISTS:

@@ -9,6 +9,7 @@ from seawall.repository.errors import ObjectMissing
 from seawall.repository.format.layout import manifest_name, refmap_name
 from seawall.repository.store.memory import MemoryStore
 from support.checked_world import CheckedWorld, checked_world
+from support.damage import newer_manifest
 from support.rescue_world import VM, point_id
 
 ONE, TWO = (point_id(number) for number in (1, 2))
@@ -114,7 +115,7 @@ def test_a_point_that_a_newer_seawall_wrote_ends_neither_a_check_nor_a_healing(c
     copy = checked.copied()
     newer = manifest_name("default", str(VM), ONE)
     body = checked.store.get(newer)
-    checked.replace(newer, body[:8] + b"\x02" + body[9:])
+    checked.replace(newer, newer_manifest(body, checked.world.secrets.signing_secret_key))
     lost = lose(checked, REFMAP, "missing")
 
     found = checked.check(CheckRequest(structure=True, read_data_percent=100))
@@ -126,3 +127,15 @@ def test_a_point_that_a_newer_seawall_wrote_ends_neither_a_check_nor_a_healing(c
     assert [(each.reason, each.points) for each in healed.findings] == [(Reason.NEEDS_UPGRADE, (ONE,))]
     assert healed.healed_refmaps == 1 and checked.store.get(REFMAP) == lost
     assert checked.store.get(newer)[8] == 2, "what is newer is left as it is, whatever the copy holds"
+
+
+@pytest.mark.parametrize("place", [8, 9, 10, 11])
+def test_an_altered_version_is_damage_that_healing_mends_and_no_newer_seawall(
+    checked: CheckedWorld, place: int
+) -> None:
+    copy = checked.copied()
+    body = checked.store.get(MANIFEST)
+    checked.replace(MANIFEST, body[:place] + bytes([body[place] ^ 0x42]) + body[place + 1 :])
+    assert [each.reason for each in checked.check(STRUCTURE).findings] == [Reason.MANIFEST_DAMAGED]
+    assert checked.heal(copy).healed_manifests == 1
+    assert checked.store.get(MANIFEST) == body

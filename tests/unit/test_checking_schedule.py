@@ -1,12 +1,13 @@
 """Which packs are read when: new ones soon, everything once in a period at an even rate, samples that rotate."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.repository.checking.port import PackFacts
-from seawall.repository.checking.sample import PAGE, sample, share_of
+from seawall.repository.checking.sample import PAGE, rolling_sample, sample, share_of
 from seawall.repository.checking.schedule import DAY_SECONDS, Due, Rhythm, Standing, bytes_a_day, next_check
 
 SECOND = 1_000_000
@@ -23,7 +24,8 @@ NOW = 1000 * DAY
 STANDING = Standing(
     now_us=NOW,
     total_bytes=1000 * 32 * MIB,
-    oldest=[pack(1, NOW - 5 * DAY)],
+    new=False,
+    oldest=pack(1, NOW - 5 * DAY),
     last_new_end_us=NOW - DAY,
     last_rolling_begin_us=NOW - DAY,
     last_failed_us=0,
@@ -31,7 +33,7 @@ STANDING = Standing(
 
 
 def test_new_packs_come_first_but_not_one_by_one() -> None:
-    new = replace(STANDING, oldest=[pack(1)])
+    new = replace(STANDING, new=True, oldest=None)
     assert next_check(new, RHYTHM) == Due("new", RHYTHM.new_bytes)
     assert next_check(replace(new, last_new_end_us=NOW - 19 * SECOND), RHYTHM) is None
     assert next_check(replace(new, last_new_end_us=NOW - 20 * SECOND), RHYTHM) == Due("new", RHYTHM.new_bytes)
@@ -60,11 +62,11 @@ def test_a_small_repository_waits_until_its_share_is_a_pack() -> None:
 
 def test_nothing_is_started_of_itself_where_nobody_wants_it_or_nothing_is() -> None:
     assert next_check(STANDING, replace(RHYTHM, period_days=0)) is None
-    assert next_check(replace(STANDING, oldest=[], total_bytes=0), RHYTHM) is None
+    assert next_check(replace(STANDING, oldest=None, total_bytes=0), RHYTHM) is None
 
 
 def test_after_a_failure_a_pause_and_a_clock_that_went_back_is_no_time() -> None:
-    failed = replace(STANDING, oldest=[pack(1)], last_failed_us=NOW - 599 * SECOND)
+    failed = replace(STANDING, new=True, last_failed_us=NOW - 599 * SECOND)
     assert next_check(failed, RHYTHM) is None
     assert next_check(replace(failed, last_failed_us=NOW - 600 * SECOND), RHYTHM) is not None
     assert next_check(replace(STANDING, last_rolling_begin_us=NOW + DAY), RHYTHM) is None
@@ -76,8 +78,9 @@ class Shelf:
 
     packs: dict[bytes, PackFacts] = field(default_factory=dict)
 
-    def oldest(self, limit: int) -> list[PackFacts]:
-        return sorted(self.packs.values(), key=lambda one: (one.looked_us, one.id))[:limit]
+    def oldest(self, limit: int, *, seen_only: bool = False) -> list[PackFacts]:
+        found = [one for one in self.packs.values() if one.looked_us or not seen_only]
+        return sorted(found, key=lambda one: (one.looked_us, one.id))[:limit]
 
     def look(self, one: PackFacts, now_us: int) -> None:
         self.packs[one.id] = replace(one, looked_us=now_us)
@@ -117,7 +120,8 @@ def test_a_year_of_rolling_verification_leaves_nothing_older_than_the_period() -
         if hour // 24 % 30 == 17:
             continue
         due = next_check(
-            replace(STANDING, now_us=now, total_bytes=total, oldest=shelf.oldest(1), last_rolling_begin_us=last), RHYTHM
+            replace(STANDING, now_us=now, total_bytes=total, oldest=shelf.oldest(1)[0], last_rolling_begin_us=last),
+            RHYTHM,
         )
         if due is not None:
             last = now
@@ -127,6 +131,82 @@ def test_a_year_of_rolling_verification_leaves_nothing_older_than_the_period() -
     even = bytes_a_day(total, RHYTHM)
     quiet = [read for day, read in daily.items() if day % 30 not in (16, 17, 18)]
     assert max(quiet) < 1.5 * even
+
+
+def test_a_pack_every_ten_seconds_holds_no_rolling_verification_up_nor_is_it_held_up() -> None:
+    """Three periods around the clock: a pack is read in 4 s, a job begins and ends in 10 s, so one is always new."""
+    rhythm = replace(RHYTHM, period_days=0.5)
+    shelf = Shelf()
+    for number in range(200):
+        one = pack(number, NOW)
+        shelf.packs[one.id] = one
+    born: dict[bytes, int] = {}
+    now, last_rolling, last_new_end, stored = NOW, NOW, NOW, NOW
+    longest_wait = 0
+
+    def spend(seconds: int) -> None:
+        nonlocal now, stored
+        now += seconds * SECOND
+        while stored + 10 * SECOND <= now:
+            stored += 10 * SECOND
+            fresh = pack(10_000 + (stored - NOW) // (10 * SECOND))
+            shelf.packs[fresh.id] = fresh
+            born[fresh.id] = stored
+
+    def read(chosen: Iterator[PackFacts]) -> None:
+        nonlocal longest_wait
+        for one in chosen:
+            spend(4)
+            if not one.looked_us:
+                longest_wait = max(longest_wait, now - born[one.id])
+                del shelf.packs[one.id]  # collected soon: what is stored stays as much
+            else:
+                shelf.look(one, now)
+
+    while now < NOW + 3 * DAY // 2:
+        due = next_check(
+            replace(
+                STANDING,
+                now_us=now,
+                total_bytes=sum(one.size_bytes for one in shelf.packs.values()),
+                new=not shelf.oldest(1)[0].looked_us,
+                oldest=shelf.oldest(1, seen_only=True)[0],
+                last_new_end_us=last_new_end,
+                last_rolling_begin_us=last_rolling,
+            ),
+            rhythm,
+        )
+        if due is None:
+            spend(5)
+            continue
+        if due.because == "rolling":
+            last_rolling = now
+            read(rolling_sample(shelf.oldest, due.limit_bytes, now))
+        else:
+            read(sample(shelf.oldest, due.limit_bytes, now, new_only=True))
+            last_new_end = now
+        spend(10)
+        assert now - shelf.oldest(1, seen_only=True)[0].looked_us <= DAY // 2
+    assert longest_wait <= 90 * SECOND
+
+
+def test_a_rolling_sample_lets_new_packs_in_and_no_more_of_them_than_of_the_others() -> None:
+    shelf = Shelf(
+        {one.id: one for one in [*(pack(n) for n in range(500)), *(pack(1000 + n, 1 + n) for n in range(100))]}
+    )
+    found = shelf_read(shelf, 50)
+    old = [one for one in found if one.looked_us]
+    assert [one.id for one in old] == [pack(1000 + n).id for n in range(50)]
+    assert len(found) == 100
+    assert all(sum(not one.looked_us for one in found[:n]) * 2 <= n for n in range(101))
+
+
+def shelf_read(shelf: Shelf, packs: int) -> list[PackFacts]:
+    found = []
+    for one in rolling_sample(shelf.oldest, packs * 32 * MIB, NOW):
+        shelf.look(one, NOW)
+        found.append(one)
+    return found
 
 
 def test_packs_stored_meanwhile_come_first_and_undecided_ones_hold_nothing_up() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from seawall.cli.connection import connection_cause, find_config, load_config
+from seawall.cli.connection import connection_cause
 from seawall.cli.exits import MEANING, CommandError, Exit
+from seawall.cli.operator_config import find_config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -140,11 +140,11 @@ def test_a_repository_does_not_move() -> None:
 
 
 def test_how_an_agent_stands_with_this_controller() -> None:
-    assert membership(None, "root", False) is Membership.NONE
-    assert membership("root\nissuing\n", "root\n", False) is Membership.MEMBER
-    assert membership("root\nissuing\n", "root\n", True) is Membership.EXPIRED
+    assert membership(None, ["root"], False) is Membership.NONE
+    assert membership("root\nissuing\n", ["new\n", "root\n"], False) is Membership.MEMBER
+    assert membership("root\nissuing\n", ["root\n"], True) is Membership.EXPIRED
     for other in ("another", ""):
-        assert membership(other, "root", False) is Membership.OF_ANOTHER
+        assert membership(other, ["root"], False) is Membership.OF_ANOTHER
 
 
 def test_a_child_is_started_again_later_each_time_until_it_is_too_often() -> None:

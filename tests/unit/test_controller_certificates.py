@@ -12,8 +12,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from seawall.controller.certificates import server_certificate
-from seawall.controller.certificates.authority import CertificateAuthority, new_key
+from seawall.controller.certificates.authority import CertificateAuthority
 from seawall.controller.certificates.csr import public_key_of_request, public_key_sha256
+from seawall.controller.certificates.generation import new_key
 from seawall.controller.certificates.names import SERVER_LIFE, SERVER_RENEW_BEFORE
 from seawall.controller.certificates.server_certificate import ServerCertificate, TlsFiles, names_of
 from seawall.controller.config import ControllerConfig

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from seawall.api.join_token import parse_join_token
 from seawall.api.recovery_proof import recovery_proof
-from seawall.controller.certificates.authority import CertificateAuthority, new_key
+from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.generation import new_key
 from seawall.controller.config import ControllerConfig
 from seawall.controller.enrolment.enrol import Application, Enrolment
 from seawall.controller.enrolment.nonces import Nonces

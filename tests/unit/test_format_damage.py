@@ -27,6 +27,7 @@ from seawall.repository.format.root_object import open_manifest, open_root, unse
 from seawall.repository.format.tombstone import open_tombstone
 from support import format_golden
 from support import format_samples as samples
+from support.damage import newer_manifest
 
 GOLDEN = format_golden.load()
 REFUSALS = (IntegrityError, RefmapInvalid, FormatUnsupported, WrongKey)
@@ -114,15 +115,24 @@ def test_pages_have_one_encoding_and_no_other_is_read(kind: str) -> None:
     assert refused >= len(body)  # each truncation at least
 
 
-@pytest.mark.parametrize("kind", [kind for kind in [*SEALED, *BARE] if kind not in ("record", "root")])
+@pytest.mark.parametrize("kind", [kind for kind in [*SEALED, *BARE] if kind not in ("record", "root", "manifest")])
 def test_a_future_version_or_suite_is_named_as_such(kind: str) -> None:
-    """Records and root bodies have no header of their own: the object around them has."""
+    """Records and root bodies have no header of their own: the object around them has. A manifest's version is signed (below)."""
     body, read = (SEALED | BARE)[kind]
     at = len(body) - FOOTER_BYTES if kind.startswith("pack") else 0
     for position, word in ((8, "version 2"), (10, "suite 2")):
         future = body[: at + position] + b"\x02" + body[at + position + 1 :]
         with pytest.raises(FormatUnsupported, match=word):
             read(future)
+
+
+def test_a_manifests_version_is_believed_only_where_it_was_signed() -> None:
+    body, read = SEALED["manifest"]
+    with pytest.raises(FormatUnsupported, match="version 2"):
+        read(newer_manifest(body, samples.SECRETS.signing_secret_key))
+    for damaged in flips(body[:16]):
+        with pytest.raises(IntegrityError):
+            read(damaged + body[16:])
 
 
 def test_a_scan_finds_every_record_without_table_or_footer() -> None:

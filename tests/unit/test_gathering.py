@@ -93,3 +93,24 @@ async def test_a_caller_that_hangs_up_takes_nothing_from_the_others() -> None:
     assert (await first, await last) == (2, 6)
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_whoever_is_in_no_hurry_waits_for_others_until_it_is_full() -> None:
+    writer = Writer(most=3)
+    writer.ask = Gathering(writer.carry_out, 3, linger_seconds=3600)
+    writer.turn.set()
+    async with asyncio.timeout(10):
+        first = asyncio.create_task(writer.ask(1))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not writer.transactions
+        assert list(await asyncio.gather(first, writer.ask(2), writer.ask(3))) == [2, 4, 6]
+    assert writer.transactions == [[1, 2, 3]]
+
+
+async def test_whoever_is_alone_waits_no_longer_than_it_may() -> None:
+    writer = Writer()
+    writer.ask = Gathering(writer.carry_out, 3, linger_seconds=0.01)
+    writer.turn.set()
+    async with asyncio.timeout(10):
+        assert await writer.ask(1) == 2

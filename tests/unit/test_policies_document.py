@@ -44,6 +44,7 @@ capture:
   bytes_per_second: 50MiB
   iops: 500
   exclude_disks: vdb
+  compression: 9
 """
 SPEC = PolicySpec(
     name="nightly",
@@ -65,6 +66,7 @@ SPEC = PolicySpec(
         bytes_per_second=50 << 20,
         iops=500,
         exclude_disks=("vdb",),
+        compression=9,
     ),
 )
 MINIMAL = """policy: p
@@ -88,6 +90,12 @@ def refused(text: str) -> str:
 
 def test_everything_that_a_file_may_say() -> None:
     assert parsed(FULL) == [SPEC]
+
+
+def test_a_calendar_of_equal_steps_needs_no_zone() -> None:
+    (spec,) = parsed(MINIMAL.replace('cron: "0 3 * * *", zone: UTC', "every: 4h"))
+    assert (spec.every_seconds, spec.cron, spec.zone) == (4 * 3600, "", "UTC")
+    assert parsed(document_of(spec)) == [spec] and "every: 4h" in document_of(spec)
 
 
 def test_several_policies_of_one_file() -> None:
@@ -164,6 +172,10 @@ def changed(line: str, by: str) -> str:
         ('cron: "30  2 * * *"', 'cron: "* * */30 2 MON#5"', 10, "schedule.cron", "never due"),
         ('cron: "30  2 * * *"', "cron: daily", 10, "schedule.cron", "five fields"),
         ('cron: "30  2 * * *"', "", 11, "schedule", "the key cron is missing"),
+        ('cron: "30  2 * * *"', "every: 1m", 10, "schedule.every", "five minutes are the least"),
+        ('cron: "30  2 * * *"', "every: 400d", 10, "schedule.every", "longer than"),
+        ("catch_up: 2d", "every: 4h", 13, "schedule.every", "do not go together"),
+        ("compression: 9", "compression: 20", 29, "capture.compression", "from 1 to 19"),
         ('name_regex: "^db-[0-9]{1,3}$"', 'name_regex: "(db"', 6, "select.name_regex", "a ( without its )"),
         ("hosts: [alpha, 12]", "hosts: []", 5, "select.hosts", "the list is empty"),
         ("hosts: [alpha, 12]", "hosts: [alpha, {}]", 5, "select.hosts[2]", "a single value"),

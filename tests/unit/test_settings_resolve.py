@@ -21,13 +21,14 @@ ALL_SAID = CaptureSettings(
     iops=200,
     exclude_disks=("vdb",),
     scratch_quota_bytes=1 << 30,
+    compression=9,
 )
 
 
 def test_where_nobody_said_anything_the_defaults_hold() -> None:
     spec = resolve(NOTHING_SAID, NOTHING_SAID)
     assert replace(spec, chosen=()) == BackupSpec(FreezePolicy.TRY, ())
-    assert len(spec.chosen) == 5 and all(sentence.endswith("(the default).") for sentence in spec.chosen)
+    assert len(spec.chosen) == 6 and all(sentence.endswith("(the default).") for sentence in spec.chosen)
 
 
 def test_each_setting_is_the_first_that_was_said_and_says_whose_it_is() -> None:
@@ -45,6 +46,7 @@ def test_each_setting_is_the_first_that_was_said_and_says_whose_it_is() -> None:
         "Reading: at most 200 requests a second (policy gold).",
         "Left out: no disk that can be read (vm protect).",
         "Scratch: at most 1 GiB (policy gold).",
+        "Compression: zstd, level 9 (policy gold).",
     )
 
 
@@ -107,6 +109,7 @@ def test_what_is_said_replaces_and_what_is_unset_goes() -> None:
         CaptureSettings(bytes_per_second=1 << 62),
         CaptureSettings(iops=1_000_001),
         CaptureSettings(scratch_quota_bytes=5),
+        CaptureSettings(compression=20),
         CaptureSettings(exclude_disks=("",)),
         CaptureSettings(exclude_disks=("vd\n",)),
     ],

@@ -60,6 +60,15 @@ QuotaOption = Annotated[
         metavar="SIZE", help="Scratch holds at most so much of what the guest overwrites meanwhile: 20GiB; none."
     ),
 ]
+CompressionOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=19,
+        metavar="LEVEL",
+        help="zstd's level, 1 (fast) to 19 (small, slow); 0: as the controller thinks best.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class CaptureOptions:
     iops: int | None = None
     exclude_disk: list[str] | None = None
     scratch_quota: str | None = None
+    compression: int | None = None
 
     def message(self) -> resources_pb2.VmSettings:
         """Raises CommandError."""
@@ -99,6 +109,8 @@ class CaptureOptions:
             said.exclude_disks.CopyFrom(resources_pb2.DiskList(disks=disks))
         if self.scratch_quota is not None:
             said.scratch_quota_bytes = _amount("--scratch-quota", self.scratch_quota, parse_bytes, "20GiB, or none")
+        if self.compression is not None:
+            said.compression = self.compression
         return said
 
 
@@ -119,6 +131,8 @@ def settings_lines(settings: resources_pb2.VmSettings) -> Iterator[tuple[str, st
         yield "exclude-disk", ", ".join(settings.exclude_disks.disks) or "none"
     if settings.HasField("scratch_quota_bytes"):
         yield "scratch-quota", amount_text(settings.scratch_quota_bytes) if settings.scratch_quota_bytes else "none"
+    if settings.HasField("compression"):
+        yield "compression", f"level {settings.compression}" if settings.compression else AUTO
     if settings.ignored:
         yield "ignored", settings.ignored_because or "yes"
 

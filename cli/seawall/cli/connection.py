@@ -1,15 +1,11 @@
-"""The operator's way to the controller: operator.toml, a TLS channel that trusts that controller's CA alone, a bearer token per call."""
+"""The operator's way to the controller: a TLS channel that trusts that controller's CA alone, and a bearer token per call."""
 
-import os
 import random
 import ssl
-import stat
 import sys
-import tomllib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,15 +16,13 @@ from seawall.api.v1.operator_pb2_grpc import AdminServiceStub, BackupServiceStub
 from seawall.api.v1.policy_pb2_grpc import PolicyServiceStub
 from seawall.cli.exits import BY_STATUS, CommandError, Exit
 from seawall.cli.failover import OPTIONS, FailoverChannel, error_info
-from seawall.cli.text import sentences
-from seawall.controller.addresses import split_addresses
+from seawall.cli.new_authority import AuthorityChannel, rewrite
+from seawall.cli.operator_config import OperatorConfig, bad_config, load_config
 from seawall.repository.clock import SystemClock
 
 DEADLINE_SECONDS = 60
 ADD_REPOSITORY_SECONDS = 180  # it probes a bucket that may be far away
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-LONGEST_TOKEN = 4096
-COPY_IT = "Copy operator.toml from the controller, where `seawall controller init` wrote it, or name it with --config."
 
 _random = random.SystemRandom()
 
@@ -38,91 +32,6 @@ CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.enable_retries", 1),
 ]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class OperatorConfig:
-    """operator.toml: where the controller is, whom to trust, and the token. `controller init` writes it with mode 0600."""
-
-    address: str
-    """host:port; of several controllers on one database, with commas."""
-    ca_pem: str
-    token: str
-    path: Path
-
-
-def search_path() -> list[Path]:
-    """Where operator.toml is looked for, first hit wins."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return [home / "seawall" / "operator.toml", Path("/etc/seawall/operator.toml")]
-
-
-def find_config(option: Path | None) -> Path:
-    """`--config`, then SEAWALL_CONFIG, then the search path. Raises CommandError when there is none."""
-    named = option or (Path(os.environ["SEAWALL_CONFIG"]) if os.environ.get("SEAWALL_CONFIG") else None)
-    if named is not None:
-        if _is_file(named):
-            return named
-        raise CommandError(Exit.USAGE, "NO_CONFIG", f"There is no operator configuration at {named}. {COPY_IT}")
-    for path in search_path():
-        if _is_file(path):
-            return path
-    places = ", ".join(str(path) for path in search_path())
-    raise CommandError(Exit.USAGE, "NO_CONFIG", f"No operator configuration found ({places}). {COPY_IT}")
-
-
-def load_config(option: Path | None) -> OperatorConfig:
-    """Parse operator.toml. Raises CommandError naming the file and what is wrong with it."""
-    path = find_config(option)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-        mode = path.stat().st_mode
-    except PermissionError as error:
-        raise _unreadable(path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _bad(path, f"is not valid TOML: {error}") from error
-    config = _parsed(path, values)
-    if mode & stat.S_IROTH:
-        sys.stderr.write(f"Anyone on this machine can read the operator's token: chmod o-r {path}\n")
-    return config
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except PermissionError as error:
-        raise _unreadable(path) from error
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
-def _unreadable(path: Path) -> CommandError:
-    return CommandError(
-        Exit.NOT_ALLOWED, "CONFIG_UNREADABLE", f"{path} may not be read by this user. Use sudo, or a copy of your own."
-    )
-
-
-def _parsed(path: Path, values: dict[str, Any]) -> OperatorConfig:
-    wanted = ("address", "ca_pem", "token")
-    for key in wanted:
-        if not isinstance(values.get(key), str) or not values[key]:
-            raise _bad(path, f"has no `{key}`, or one that is not text.")
-    if unknown := sorted(set(values) - set(wanted)):
-        raise _bad(path, f"has unknown keys: {', '.join(unknown)}. It may hold {', '.join(wanted)}.")
-    address, ca_pem, token = (values[key] for key in wanted)
-    try:
-        if any(port == 0 for _, port in split_addresses(address)):
-            raise ValueError(f"{address!r} is not host:port")
-    except ValueError as error:
-        raise _bad(path, f"has a wrong `address`: {error}.") from error
-    # What gRPC would only meet in the middle of a call, with words for its own authors.
-    if len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
-        raise _bad(path, "has a `token` that no controller made.")
-    return OperatorConfig(address, ca_pem, token, path)
-
-
-def _bad(path: Path, what: str) -> CommandError:
-    return CommandError(Exit.USAGE, "BAD_CONFIG", f"{sentences(f'{path} {what}')} {COPY_IT}")
 
 
 class _Bearer(grpc.AuthMetadataPlugin):
@@ -221,20 +130,35 @@ def connect(option: Path | None) -> Iterator[Controller]:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=config.ca_pem)
     except (ssl.SSLError, ValueError) as error:
-        raise _bad(config.path, "has a `ca_pem` that is no certificate.") from error
+        raise bad_config(config.path, "has a `ca_pem` that is no certificate.") from error
+    with ExitStack() as opened:
+        channel = AuthorityChannel(config, lambda known: _opened(opened, known), _on_followed)
+        yield Controller(config, cast(grpc.Channel, channel))
+
+
+def _opened(opened: ExitStack, config: OperatorConfig) -> grpc.Channel:
+    """Closed with `opened`."""
     transport = grpc.ssl_channel_credentials(root_certificates=config.ca_pem.encode())
     token = grpc.metadata_call_credentials(_Bearer(config.token))
     credentials = grpc.composite_channel_credentials(transport, token)
-    with ExitStack() as opened:
-        # Each command begins with another one, so that all share the work; whoever is away is passed over.
-        addresses = config.address.split(",")
-        _random.shuffle(addresses)
-        options = CHANNEL_OPTIONS + (OPTIONS if len(addresses) > 1 else [])
-        channels = [
-            opened.enter_context(grpc.secure_channel(address, credentials, options=options)) for address in addresses
-        ]
-        channel = channels[0] if len(channels) == 1 else FailoverChannel(channels, SystemClock())
-        yield Controller(config, cast(grpc.Channel, channel))
+    # Each command begins with another one, so that all share the work; whoever is away is passed over.
+    addresses = config.address.split(",")
+    _random.shuffle(addresses)
+    options = CHANNEL_OPTIONS + (OPTIONS if len(addresses) > 1 else [])
+    channels = [
+        opened.enter_context(grpc.secure_channel(address, credentials, options=options)) for address in addresses
+    ]
+    return channels[0] if len(channels) == 1 else cast(grpc.Channel, FailoverChannel(channels, SystemClock()))
+
+
+def _on_followed(before: OperatorConfig, after: OperatorConfig) -> None:
+    if rewrite(before, after):
+        sys.stderr.write(f"The controller's certificate authority was replaced; {after.path} is brought up to date.\n")
+    else:
+        sys.stderr.write(
+            f"The controller's certificate authority was replaced, and {after.path} cannot be brought up to date by this user: "
+            "let somebody run a command who may write it.\n"
+        )
 
 
 def new_request_id() -> str:

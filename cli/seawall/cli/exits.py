@@ -23,14 +23,14 @@ class Exit(IntEnum):
 
 MEANING = {
     Exit.OK: "done (a run with warnings counts as done; the warnings are printed)",
-    Exit.FAILED: "the run or job failed, a check found damage, or something unexpected happened",
-    Exit.USAGE: "wrong command line or wrong input; an empty argument, as of an unset variable in a script, too",
+    Exit.FAILED: "the run or job failed, damage was found, or something unexpected came",
+    Exit.USAGE: "wrong command line or input; an empty argument, as of an unset variable",
     Exit.NOT_FOUND: "no such VM, host, run, point, policy, job or repository",
     Exit.REFUSED: "the state of things does not allow it",
     Exit.NOT_ALLOWED: "no token, a wrong token, or not permitted",
     Exit.UNREACHABLE: "the controller (for `rescue`: the store) cannot be reached",
     Exit.CANCELED: "the run or job was canceled",
-    Exit.INTERRUPTED: "interrupted (Ctrl-C); what was started goes on; a rescue is resumed by the same command",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C); what was started goes on, a rescue can be resumed",
 }
 
 BY_STATUS = {
@@ -84,6 +84,6 @@ def system_error(error: OSError) -> CommandError:
 
 
 def table_text() -> str:
-    """The table for help texts: rich keeps the line breaks of a paragraph that begins with a backspace mark."""
-    lines = "\n\n".join(f"{code.value:>3}  {meaning}" for code, meaning in MEANING.items())
+    """The table for help texts, a line each."""
+    lines = "\n".join(f"{code.value:>3}  {meaning}" for code, meaning in MEANING.items())
     return f"Exit codes:\n\n{lines}"

@@ -5,10 +5,11 @@ import logging
 import math
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from typing import Any
 
 import structlog
 
@@ -16,7 +17,10 @@ from seawall.api.v1 import agent_pb2_grpc, enroll_pb2_grpc, limits_pb2_grpc, ope
 from seawall.controller.admission.mirror import FleetMirror
 from seawall.controller.admission.shares import Shares
 from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.following import Following, agree
+from seawall.controller.certificates.rotating import Rotating
 from seawall.controller.certificates.server_certificate import ServerCertificate
+from seawall.controller.certificates.telling import Telling
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.opening import open_database
@@ -35,7 +39,7 @@ from seawall.controller.maintenance.ledger_calls import Calls, ledger_calls
 from seawall.controller.maintenance.supervisor import Supervisor
 from seawall.controller.maintenance.verify_jobs import VerifyJobs
 from seawall.controller.maintenance.verify_schedule import Verification
-from seawall.controller.memory import keep_few_arenas
+from seawall.controller.memory import give_back, keep_few_arenas
 from seawall.controller.moving.noting import MoveNotes
 from seawall.controller.policies.expiring import Expiring
 from seawall.controller.publishing.finisher import finish_intents
@@ -46,8 +50,10 @@ from seawall.controller.records.maintenance import Job, JobKind
 from seawall.controller.recovering.exporter import Exporter
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
+from seawall.controller.repositories.given_up import take_back
 from seawall.controller.repositories.health import StoreHealth, watch_stores
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.outside import told
 from seawall.controller.repositories.probing import RepositoryProber
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.closing import Closing
@@ -83,6 +89,7 @@ from seawall.controller.services.moved import Moved, terms_of
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
 from seawall.controller.services.policy_service import PolicyServicer
+from seawall.controller.services.protocol import SPOKEN, Protocols
 from seawall.controller.services.revoking import Revoking
 from seawall.controller.services.sessions import Sessions
 from seawall.controller.services.transfers import Transfers
@@ -108,6 +115,7 @@ class Outside:
     """None: what the configuration says."""
     on_publish_step: OnStep = lambda step: None
     on_delete_step: OnStep = lambda step: None
+    protocols: Protocols = SPOKEN
 
 
 class Application:
@@ -122,6 +130,7 @@ class Application:
         self._wall = outside.clock
         self._clock = SteadyClock(outside.clock)
         self._timings = outside.timings or config.timings
+        self._protocols = outside.protocols
         self._box = SecretBox.from_file(config.paths.kek)
         self._authority = CertificateAuthority.load(config.paths, self._box, outside.clock)
         keys = Keys(load_wrapper_key(config.paths, self._box), self._box)
@@ -133,6 +142,8 @@ class Application:
         shared = (replica or own_replica(config)) if config.is_shared else None
         self._database = open_database(config, shared.id if shared else "")
         database_folder = None if config.is_shared else config.paths.database.parent
+        agree(self._database, self._authority)
+        self._telling = Telling(self._authority)
         self._vitals = Vitals(outside.clock, self._clock, self._timings, database_folder)
         self._database.on_failed_write = self._vitals.write_failed
         self._executions = Executions(self._database, self._wakes)
@@ -151,6 +162,9 @@ class Application:
         self._supervisor = self._make_supervisor()
         self._mirror = FleetMirror()
         self._once = Once(self._database, self._clock, self._timings)
+        self._rotating = Rotating(
+            self._database, self._authority, self._box, self._lease, self._once, self._clock, self._timings
+        )
         self._tick = Tick(
             self._executions,
             self._lease,
@@ -185,6 +199,7 @@ class Application:
         """
         try:
             if self._lease.shared:
+                await self._meet()
                 ports = await self._servers.start()
                 following = follow_others(self._database, self._wakes, self.drain, self._timings.watch_interval_seconds)
                 self._tasks = [asyncio.create_task(following)]
@@ -196,9 +211,20 @@ class Application:
         except ControllerError:
             self._close()
             raise
-        self._tasks.append(asyncio.create_task(self._vitals.run(self._readiness.of("vitals"), self.drain)))
+        authority = Following(self._database, self._authority, self._telling, self._clock)
+        self._tasks += [
+            asyncio.create_task(self._vitals.run(self._readiness.of("vitals"), self.drain)),
+            asyncio.create_task(authority.run(self.drain, self._timings.watch_interval_seconds)),
+        ]
         _log.info("controller.started", operator_port=ports.operator, agent_port=ports.agent, version=_version())
         return ports
+
+    async def _meet(self) -> None:
+        """A database that is away just now is waited for later, with the time that this machine has."""
+        try:
+            await self._lease.meet()
+        except ControllerError as error:
+            _log.warning("leader.not_known", reason=error.reason, error=str(error))
 
     async def _take_part(self) -> None:
         """Stand by, lead, and end when the lead is lost: what this process then holds in memory is another one's to know."""
@@ -232,6 +258,7 @@ class Application:
             asyncio.create_task(Verification(self._database, self._wakes, self._clock, timings).run(drain)),
             asyncio.create_task(self._open_repositories()),
             asyncio.create_task(self._exporter.run(drain)),
+            asyncio.create_task(self._rotating.run(drain, timings.watch_interval_seconds)),
             asyncio.create_task(watch_stores(self._health, self._database, self._blocking, drain)),
         ]
 
@@ -307,6 +334,7 @@ class Application:
             agent_interceptors=[
                 agent_auth(
                     self._authority.cluster_id,
+                    self._authority.root_above,
                     RevocationCheck(enrolment.check_agent, clock, everybody=self._enrolled),
                 ),
                 repository_of_leader(self._lease),
@@ -318,7 +346,7 @@ class Application:
             enrolment,
             Recovery(enrolments, enrolment, Nonces(clock)),
             WrongTries(clock),
-            ca_bundle_pem=self._authority.bundle_pem,
+            bundle=lambda: self._authority.bundle_pem,
             agent_address=config.dialled_by_agents,
         )
         enroll_pb2_grpc.add_EnrollServiceServicer_to_server(enroller, servers.operator)
@@ -343,6 +371,11 @@ class Application:
                 StoreLedger(self._database, scope, lambda: self._lease.current, self._clock, repository)
             )
 
+        def before_collecting(job: Job, opened: OpenedRepository) -> Mapping[str, Any]:
+            with told():
+                take_back(self._database, self._lease, self._clock, opened.repository, job.repository_id)
+            return {"grace_us": grace_us}
+
         return Supervisor(
             self._database,
             self._repositories,
@@ -351,7 +384,7 @@ class Application:
             self._clock,
             self._timings,
             calls_of={JobKind.COLLECT: collecting, JobKind.CHECK: verifying.calls, JobKind.HEAL: verifying.calls},
-            settings_of={JobKind.COLLECT: lambda *_: {"grace_us": grace_us}, JobKind.HEAL: verifying.heal_settings},
+            settings_of={JobKind.COLLECT: before_collecting, JobKind.HEAL: verifying.heal_settings},
         )
 
     def _backup_service(self) -> BackupServicer:
@@ -380,9 +413,9 @@ class Application:
         )
 
     def _admin_service(self, enrolments: DatabaseEnrolment, clock: Clock) -> AdminServicer:
-        place = EnrolPlace(self._config.dialled_to_enrol, self._authority.root_sha256)
+        place = EnrolPlace(self._config.dialled_to_enrol, lambda: self._authority.root_sha256)
         revoking = Revoking(self._database, enrolments, self._once, clock)
-        return AdminServicer(enrolments, revoking, place, self._once, self._box, clock)
+        return AdminServicer(enrolments, revoking, self._rotating, place, self._once, self._box, clock)
 
     def _agent_service(self, enrolment: Enrolment) -> AgentServicer:
         grants = Grants(self._database, self._repositories, self._clock, self._timings)
@@ -395,12 +428,13 @@ class Application:
             attempts,
             Transfers(self._database, self._repositories, self._clock, self._timings),
             enrolment,
-            self._authority.bundle_pem,
+            self._telling,
             self._blocking,
             self._wakes,
             self.drain,
             self._clock,
             self._timings,
+            self._protocols,
         )
 
 
@@ -460,8 +494,17 @@ def run(config: ControllerConfig) -> int:
     """`seawall controller run`: returns the exit code. Raises ControllerError when it cannot start."""
     log_to_stderr(config.log_level)
     keep_few_arenas()
-    asyncio.run(serve(config, Outside(SystemClock())))
+    asyncio.run(_serve_alone(config))
     return 0
+
+
+async def _serve_alone(config: ControllerConfig) -> None:
+    """As the only thing that this process does."""
+    giving_back = asyncio.create_task(give_back())
+    try:
+        await serve(config, Outside(SystemClock()))
+    finally:
+        giving_back.cancel()
 
 
 def log_to_stderr(level: str) -> None:

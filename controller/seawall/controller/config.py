@@ -160,6 +160,11 @@ class StatePaths:
         return self.state_dir / "ca" / "issuing.key.sealed"
 
     @property
+    def authority(self) -> Path:
+        """JSON: the whole state of the certificate authority, keys sealed. Not there before its first rotation."""
+        return self.state_dir / "ca" / "authority.json"
+
+    @property
     def server_certificate(self) -> Path:
         """Server certificate with its chain and sealed key: one file, so that the two can never disagree."""
         return self.state_dir / "server.sealed"

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from seawall.controller.certificates.authority import (
+from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.generation import (
     ISSUING_CONTEXT,
     ROOT_CONTEXT,
-    CertificateAuthority,
     key_pem,
     load_key,
     make_issuing,
@@ -96,12 +96,12 @@ def require_initialised(paths: StatePaths) -> None:
 
 def _require_whole(paths: StatePaths) -> None:
     """Nothing that is gone is made anew: what it sealed or signed would be lost behind a message that all is well."""
+    first_generation = () if paths.authority.exists() else (paths.issuing_certificate, paths.issuing_key)
     for path in (
         paths.kek,
         paths.cluster_id,
         paths.root_certificate,
-        paths.issuing_certificate,
-        paths.issuing_key,
+        *first_generation,
         paths.wrapper_key,
         paths.operator_token_hash,
     ):
@@ -153,7 +153,7 @@ def _cluster_id(making: _Making) -> None:
 
 
 def _root_key(making: _Making) -> None:
-    _once(making.paths.root_key, lambda: making.box.seal(key_pem(new_key()), ROOT_CONTEXT), 0o600)
+    _once_of_first(making, making.paths.root_key, lambda: making.box.seal(key_pem(new_key()), ROOT_CONTEXT), 0o600)
 
 
 def _root_certificate(making: _Making) -> None:
@@ -161,11 +161,13 @@ def _root_certificate(making: _Making) -> None:
         key = load_key(making.box.open(making.paths.root_key.read_bytes(), ROOT_CONTEXT))
         return make_root(key, making.cluster_id, making.clock.now_us())
 
-    _once(making.paths.root_certificate, made, 0o644)
+    _once_of_first(making, making.paths.root_certificate, made, 0o644)
 
 
 def _issuing_key(making: _Making) -> None:
-    _once(making.paths.issuing_key, lambda: making.box.seal(key_pem(new_key()), ISSUING_CONTEXT), 0o600)
+    _once_of_first(
+        making, making.paths.issuing_key, lambda: making.box.seal(key_pem(new_key()), ISSUING_CONTEXT), 0o600
+    )
 
 
 def _issuing_certificate(making: _Making) -> None:
@@ -177,7 +179,7 @@ def _issuing_certificate(making: _Making) -> None:
             key, making.cluster_id, paths.root_certificate.read_bytes(), root_key, making.clock.now_us()
         )
 
-    _once(making.paths.issuing_certificate, made, 0o644)
+    _once_of_first(making, making.paths.issuing_certificate, made, 0o644)
 
 
 def _server_certificate(making: _Making) -> None:
@@ -243,6 +245,12 @@ STEPS: tuple[Step, ...] = (
 def _once(path: Path, body: Callable[[], bytes], mode: int) -> None:
     if not path.exists():
         write_file(path, body(), mode)
+
+
+def _once_of_first(making: _Making, path: Path, body: Callable[[], bytes], mode: int) -> None:
+    """Of the first generation of the authority: after a rotation there is another one, in a file of its own."""
+    if not making.paths.authority.exists():
+        _once(path, body, mode)
 
 
 def _ca_of(operator_toml: Path) -> str | None:

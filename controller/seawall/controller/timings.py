@@ -105,9 +105,15 @@ class Timings:
     move_window_seconds: float = field(default=600.0, metadata=DESIGN)
     """At most between what a VM's old host says of its leaving and what the new one says of its arrival."""
 
+    inventory_seconds: float = field(default=300.0, metadata=DESIGN)
+    """Between two inventories of a host that has no news, while nobody else says that he has one of its VMs."""
+
+    disputed_inventory_seconds: float = field(default=30.0, metadata=DESIGN)
+    """The same while another host has a VM that this one reports too."""
+
     move_settle_seconds: float = field(default=40.0, metadata=DESIGN)
-    """Afterwards: so long a host that really has the VM has time to contradict. Longer than an agent's pause between two inventories,
-    shorter than an attempt waits to be accepted."""
+    """Afterwards: so long a host that really has the VM has time to contradict. Longer than a disputed host's pause between two
+    inventories, shorter than an attempt waits to be accepted."""
 
     bandwidth_seconds: float = field(default=10.0, metadata=DESIGN)
     """Between two looks at who may use how much of the bandwidth budget."""

@@ -38,7 +38,8 @@ _SILENT = {
     grpc.StatusCode.ABORTED,
 }
 _PERMANENT = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED}
-_STORE_STEPS = {
+_NEXT_STEPS = {
+    "NEEDS_UPGRADE": "Upgrade the one that is named; the agent asks again by itself, and its VMs are not touched meanwhile.",
     "STORE_UNAVAILABLE": "Check the store, and that the controller reaches it; it is tried again.",
     "STORE_FULL": "Make room in the store or raise its quota; it is tried again.",
     "BUCKET_MISSING": "Bring the bucket back (a folder: mount it), then run it again.",
@@ -48,7 +49,7 @@ _STORE_STEPS = {
     "OBJECT_MISSING": "An object that is needed is gone from the store: restore another point, or back up again.",
     "OBJECT_DAMAGED": "An object that is needed is damaged in the store: restore another point, or back up again.",
 }
-"""Next steps for what the controller could not do because of the store, by its reasons."""
+"""By the controller's reasons: most for what it could not do because of the store."""
 _PERMANENT_REASONS = {"POINT_DAMAGED"}
 _STATUS_KEY = "grpc-status-details-bin"
 
@@ -62,7 +63,7 @@ def mapped(error: grpc.RpcError) -> AgentError:
     if code in _SILENT:
         return ControllerSilent(f"the controller did not answer: {code.name}: {text}")
     refused = ControllerRefused(
-        f"the controller refused: {text}", reason=reason or code.name, next_step=_STORE_STEPS.get(reason)
+        f"the controller refused: {text}", reason=reason or code.name, next_step=_NEXT_STEPS.get(reason)
     )
     if code in _PERMANENT or reason in _PERMANENT_REASONS:
         refused.kind = FailureKind.PERMANENT

@@ -47,6 +47,12 @@ class Identity:
         """host:port of each controller's operator port."""
         return tuple(self.enrol_address.split(",")) if self.enrol_address else ()
 
+    @property
+    def trusted_sha256(self) -> tuple[bytes, ...]:
+        """Of the DER of each root that is trusted."""
+        roots = x509.load_pem_x509_certificates(self.ca_bundle_pem.encode())
+        return tuple(each.fingerprint(SHA256()) for each in roots)
+
     def lifetime(self) -> tuple[datetime, datetime]:
         """(valid from, valid until) of the certificate."""
         certificate = x509.load_pem_x509_certificate(self.certificate_pem.encode())

@@ -29,7 +29,7 @@ def fetch_root(address: str, ca_sha256: bytes, now_us: int) -> bytes:
     Raises ControllerSilent (no TLS server there), NotTrusted (none of its certificates has that hash, or it speaks no TLS),
     ClockWrong (the handshakes to come would fail, and not say why).
     """
-    chain = _presented_chain(address)
+    chain = presented_chain(address)
     for der in chain:
         if sha256(der).digest() == ca_sha256:
             _check_clock(chain[0], now_us)
@@ -52,11 +52,14 @@ def _check_clock(leaf_der: bytes, now_us: int) -> None:
         )
 
 
-def _presented_chain(address: str) -> list[bytes]:
+def presented_chain(address: str) -> list[bytes]:
+    """What the server at host:port shows, DER, its own certificate first; believed in nothing. Raises ControllerSilent, NotTrusted."""
     host, _, port = address.rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the hash decides, then gRPC verifies everything against that root
+    context.verify_mode = (
+        ssl.CERT_NONE
+    )  # who asks decides what to believe, then gRPC verifies everything against that root
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     try:

@@ -37,6 +37,7 @@ class Heartbeat:
         self._state.lease_until = sent + beat.lease_seconds  # from the request, not from its answer
         self._state.last_heartbeat_us = self._clock.now_us()
         self._state.last_error = ""
+        self._state.hear(beat.trust)
         until = self._clock.monotonic_seconds() + beat.valid_seconds
         self._state.share = Share(beat.bytes_per_second, beat.floor_bytes_per_second, until)
         await self._workers.carry_out(stop_reported(beat.unknown, beat.canceled, self._workers.local()))

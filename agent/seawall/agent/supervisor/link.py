@@ -1,6 +1,8 @@
 """The supervisor's side of the wire: aio calls with deadlines, errors mapped, over a channel that can be replaced. One attempt per call."""
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,6 +19,7 @@ from seawall.api.v1 import agent_pb2 as wire
 from seawall.api.v1 import agent_pb2_grpc
 
 PROTOCOL = 1
+"""The only one so far: see the controller's services/protocol.py for when there is another."""
 CLOSE_GRACE_SECONDS = 40.0  # longer than a long-poll: calls on the old channel end by themselves
 
 T = TypeVar("T")
@@ -33,12 +36,23 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """What the controller says of its certificate authority, at each Hello and heartbeat."""
+
+    ca_bundle_pem: str = ""
+    """To be trusted from now on; empty: what is trusted is right."""
+    renew: bool = False
+    """The certificate of this host is of an authority that is to be retired."""
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """A heartbeat's answer."""
 
     lease_seconds: float
     unknown: tuple[str, ...]
     canceled: tuple[str, ...]
+    trust: Trust = Trust()
     bytes_per_second: int = 0
     """The host's share of the bandwidth; 0: no limit."""
     valid_seconds: float = 0.0
@@ -57,22 +71,40 @@ class Link:
     def __init__(self, identity: Identity, controllers: Sequence[str], timing: Timing) -> None:
         self._controllers = tuple(controllers)
         self._timing = timing
+        self._closing: dict[asyncio.Task[None], grpc.aio.Channel] = {}
         self._open(identity)
 
     def _open(self, identity: Identity) -> None:
+        self._trusted_sha256 = identity.trusted_sha256
         self._channel = supervisor_channel(identity, self._controllers)
         self._stub: agent_pb2_grpc.AgentServiceAsyncStub = agent_pb2_grpc.AgentServiceStub(self._channel)
 
-    async def replace(self, identity: Identity) -> None:
-        """New calls use the new certificate at once; returns when the old channel has ended its calls."""
-        old = self._channel
+    def replace(self, identity: Identity) -> None:
+        """New calls use the new certificate from now on; those on the old channel, a long-poll, end by themselves."""
+        closing = asyncio.create_task(self._channel.close(CLOSE_GRACE_SECONDS))
+        self._closing[closing] = self._channel
+        closing.add_done_callback(self._closing.pop)
         self._open(identity)
-        await old.close(CLOSE_GRACE_SECONDS)
 
     async def close(self) -> None:
-        await self._channel.close(None)
+        for channel in (*self._closing.values(), self._channel):
+            await channel.close(None)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
-    async def hello(self, facts: HostFacts, attempts: Sequence[tuple[AttemptRef, bool]]) -> Session:
+    async def rest(self, seconds: float) -> None:
+        """After a failure: so long, or until a controller that was away is connected again."""
+        # A connection that breaks as soon as it is made is no reason to hurry.
+        least = min(seconds, self._timing.first_backoff)
+        await asyncio.sleep(least)
+        channel = self._channel
+        if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            await asyncio.sleep(seconds - least)
+            return
+        with suppress(TimeoutError, grpc.aio.UsageError):  # the latter: it was replaced meanwhile
+            async with asyncio.timeout(seconds - least):
+                await channel.channel_ready()
+
+    async def hello(self, facts: HostFacts, attempts: Sequence[tuple[AttemptRef, bool]]) -> tuple[Session, Trust]:
         """`attempts`: those of the journal, and whether they are still in our hands."""
         request = wire.HelloRequest(
             protocol_min=PROTOCOL,
@@ -84,8 +116,10 @@ class Link:
             attempts=[
                 wire.JournalledAttempt(attempt=convert.ref_to(ref), worker_running=running) for ref, running in attempts
             ],
+            trusted_root_sha256=self._trusted_sha256,
         )
-        return convert.session_of(await _mapped(self._stub.Hello(request, timeout=self._timing.call)))
+        answer = await _mapped(self._stub.Hello(request, timeout=self._timing.call))
+        return convert.session_of(answer), _trust_of(answer)
 
     async def poll(
         self, session_id: str, known_generation: int, wait_seconds: float
@@ -104,12 +138,14 @@ class Link:
             attempts=[convert.progress_to(report) for report in progress],
             demand_bytes_per_second=demand,
             rate_bytes_per_second=rate,
+            trusted_root_sha256=self._trusted_sha256,
         )
         answer = await _mapped(self._stub.Heartbeat(request, timeout=self._timing.call))
         return Beat(
             convert.seconds(answer.lease_ttl),
             tuple(answer.unknown_attempt_ids),
             tuple(answer.cancel_attempt_ids),
+            _trust_of(answer),
             answer.bytes_per_second,
             convert.seconds(answer.valid_for),
             answer.floor_bytes_per_second,
@@ -136,8 +172,11 @@ class Link:
         *,
         last: bool,
         left_ms: Mapping[str, int] | None = None,
-    ) -> None:
-        """`left_ms`: VMs that migrated away, and how long ago; told with the last page."""
+    ) -> float:
+        """`left_ms`: VMs that migrated away, and how long ago; told with the last page.
+
+        Returns the seconds until the next report that the controller wants if nothing changes; 0.0 when it does not say.
+        """
         request = wire.ReportInventoryRequest(
             session_id=session_id,
             revision=revision,
@@ -146,13 +185,18 @@ class Link:
             vms=[convert.vm_to(vm) for vm in vms],
             departures=[convert.departure_to(*each) for each in sorted((left_ms or {}).items())] if last else [],
         )
-        await _mapped(self._stub.ReportInventory(request, timeout=self._timing.call))
+        answer = await _mapped(self._stub.ReportInventory(request, timeout=self._timing.call))
+        return convert.seconds(answer.next_report)
 
     async def renew(self, csr_der: bytes) -> Renewed:
         answer = await _mapped(
             self._stub.RenewCertificate(wire.RenewCertificateRequest(csr_der=csr_der), timeout=self._timing.call)
         )
         return Renewed(answer.certificate_pem.decode(), answer.ca_bundle_pem.decode())
+
+
+def _trust_of(answer: wire.HelloResponse | wire.HeartbeatResponse) -> Trust:
+    return Trust(answer.ca_bundle_pem.decode("ascii", "replace"), answer.renew_certificate)
 
 
 async def _mapped(call: Awaitable[T]) -> T:

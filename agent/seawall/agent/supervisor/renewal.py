@@ -1,16 +1,21 @@
-"""Renewing the agent's certificate at half its life, with a new key: written durably first, used afterwards."""
+"""Renewing the agent's certificate at half its life, and when its authority is to be retired; and trusting whom the controller says.
+
+With a new key each time. Written durably first, used afterwards.
+"""
 
 import asyncio
 import random
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import structlog
+from cryptography import x509
 
 from seawall.agent.config import AgentConfig
-from seawall.agent.control.errors import ControllerSilent, SessionUnknown
+from seawall.agent.control.errors import ControllerRefused, ControllerSilent, SessionUnknown
 from seawall.agent.control.identity import PENDING_KEY, Identity, kept_key, save_identity, signing_request
-from seawall.agent.supervisor.link import Link
+from seawall.agent.supervisor.link import Link, Trust
 from seawall.agent.supervisor.state import SupervisorState
 from seawall.agent.supervisor.timing import Timing
 from seawall.repository.clock import Clock, datetime_of
@@ -42,9 +47,15 @@ class Renewal:
 
     async def step(self) -> float:
         """Raises SessionUnknown once the certificate ended and the controller does not answer."""
+        self._state.trust_news.clear()
+        trust = self._state.trust
+        if trust.ca_bundle_pem and trust.ca_bundle_pem != self._state.identity.ca_bundle_pem:
+            await self._take_over(replace(self._state.identity, ca_bundle_pem=_certificates(trust.ca_bundle_pem)))
+            _log.info("authority_trusted", roots=[each.hex() for each in self._state.identity.trusted_sha256])
         wait = timedelta(microseconds=renewal_due_us(self._state.identity, self._spread) - self._clock.now_us())
-        if wait.total_seconds() > 0:
-            return min(wait.total_seconds(), self._timing.renewal_check)
+        if wait.total_seconds() > 0 and not trust.renew:
+            await self._rest(min(wait.total_seconds(), self._timing.renewal_check))
+            return 0.0
         try:
             await self._renew()
         except ControllerSilent as error:
@@ -52,7 +63,8 @@ class Renewal:
                 # No handshake succeeds any more, and no other loop ends the session: a new one begins with the recovery.
                 raise SessionUnknown("the certificate of this host ended while the controller was away") from error
             raise
-        return self._timing.renewal_check
+        self._state.trust = Trust()  # until it is said again, by whoever sees the new one
+        return 0.0
 
     async def _renew(self) -> None:
         pending = self._config.state_dir / PENDING_KEY
@@ -64,8 +76,25 @@ class Renewal:
             certificate_pem=renewed.certificate_pem,
             ca_bundle_pem=renewed.ca_bundle_pem or self._state.identity.ca_bundle_pem,
         )
-        await asyncio.to_thread(save_identity, self._config.state_dir, identity)
+        await self._take_over(identity)
         pending.unlink(missing_ok=True)
-        self._state.identity = identity
         _log.info("certificate_renewed", expires=datetime_of(int(identity.lifetime()[1].timestamp() * 1e6)).isoformat())
-        await self._link.replace(identity)
+
+    async def _take_over(self, identity: Identity) -> None:
+        await asyncio.to_thread(save_identity, self._config.state_dir, identity)
+        self._state.identity = identity
+        self._link.replace(identity)
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._state.trust_news.wait()
+
+
+def _certificates(bundle_pem: str) -> str:
+    """The same. Raises ControllerRefused: nobody could be trusted with it."""
+    try:
+        x509.load_pem_x509_certificates(bundle_pem.encode())
+    except ValueError as error:
+        raise ControllerRefused(f"the controller told of an authority that cannot be read: {error}") from error
+    return bundle_pem

@@ -13,12 +13,17 @@ from seawall.agent.supervisor.timing import Backoff
 _log = structlog.get_logger("seawall.agent.supervisor")
 
 
-async def repeat(name: str, step: Callable[[], Awaitable[float]], backoff: Backoff, state: SupervisorState) -> None:
-    """Run `step` for ever; it returns the seconds to wait before the next. Raises SessionUnknown only."""
+async def repeat(
+    name: str,
+    step: Callable[[], Awaitable[float]],
+    backoff: Backoff,
+    state: SupervisorState,
+    rest: Callable[[float], Awaitable[None]],
+) -> None:
+    """Run `step` for ever; it returns the seconds to wait before the next. `rest`: the wait after a failure. Raises SessionUnknown only."""
     while True:
         try:
             pause = await step()
-            backoff.reset()
         except SessionUnknown:
             raise
         except AgentError as error:
@@ -27,4 +32,7 @@ async def repeat(name: str, step: Callable[[], Awaitable[float]], backoff: Backo
             _log.warning(
                 "step_failed", step=name, reason=error.reason, error=str(error), retry_in_seconds=round(pause, 1)
             )
-        await asyncio.sleep(pause)
+            await rest(pause)
+        else:
+            backoff.reset()
+            await asyncio.sleep(pause)

@@ -14,6 +14,7 @@ import structlog
 
 from seawall.agent.adopted import Adopted, inherits_orphans
 from seawall.agent.config import AgentConfig
+from seawall.agent.control.catching_up import catch_up
 from seawall.agent.control.errors import ClockWrong, ControllerSilent, SessionUnknown
 from seawall.agent.control.identity import Identity
 from seawall.agent.control.messages import Session
@@ -123,6 +124,7 @@ class Supervisor:
                 pause = backoff.next_seconds()
             except ControllerSilent as error:
                 pause = self._failed("hello_failed", error, backoff.next_seconds())
+                pause = 0.0 if await self._catch_up(link) else pause
             except AgentError as error:
                 pause = self._failed("hello_refused", error, self._timing.refused_backoff)
             except Exception as error:
@@ -176,7 +178,23 @@ class Supervisor:
                 f"even a new certificate ended by this host's clock, at {renewed.lifetime()[1]:%Y-%m-%d %H:%M} UTC"
             )
         _log.info("certificate_recovered", expires=renewed.lifetime()[1].isoformat())
-        await link.replace(renewed)
+        link.replace(renewed)
+
+    async def _catch_up(self, link: Link) -> bool:
+        """Whether this host was behind: the certificate authority was replaced while it was away."""
+        try:
+            found = await asyncio.to_thread(
+                catch_up, self._state.identity, self._config.state_dir, self._clock.now_us()
+            )
+        except AgentError as error:
+            self._failed("not_caught_up", error, 0.0)
+            return False
+        if found is None:
+            return False
+        self._state.identity = found
+        _log.info("authority_followed", roots=[each.hex() for each in found.trusted_sha256])
+        link.replace(found)
+        return True
 
     async def _hello(self, link: Link) -> Session:
         await self._workers.started()
@@ -184,10 +202,11 @@ class Supervisor:
         journalled = await asyncio.to_thread(self._journal.open_attempts)
         gone = [attempt.ref for attempt in journalled if attempt.ref not in in_hand]
         sent = self._clock.monotonic_seconds()
-        session = await link.hello(
+        session, trust = await link.hello(
             await self._facts(), [(ref, True) for ref in in_hand] + [(ref, False) for ref in gone]
         )
-        self._state.session = session
+        self._state.session, self._state.generation = session, None
+        self._state.hear(trust)
         self._state.lease_until = sent + session.lease_seconds
         self._state.last_error = ""
         for ref in gone:
@@ -213,7 +232,7 @@ class Supervisor:
 
     async def _serve(self, link: Link, session: Session) -> None:
         """The session's loops until one says that it is over. Raises SessionUnknown, or the group of what else went wrong."""
-        polling = Polling(link, session, self._workers)
+        polling = Polling(link, session, self._workers, self._state)
         steps = {
             "poll": polling.step,
             "heartbeat": Heartbeat(link, session, self._workers, self._state, self._clock).step,
@@ -227,7 +246,7 @@ class Supervisor:
             async with asyncio.TaskGroup() as group:
                 for name, step in steps.items():
                     backoff = Backoff(self._timing.first_backoff, self._timing.longest_backoff)
-                    group.create_task(repeat(name, step, backoff, self._state))
+                    group.create_task(repeat(name, step, backoff, self._state, link.rest))
         except ExceptionGroup as failures:
             if failures.subgroup(SessionUnknown) is not None:
                 raise SessionUnknown("the controller does not know this session") from failures
@@ -247,7 +266,9 @@ class Supervisor:
             return
         try:
             async with asyncio.timeout(self._timing.final_reports):
-                await Reporting(link, session, self._workers, Polling(link, session, self._workers)).deliver()
+                await Reporting(
+                    link, session, self._workers, Polling(link, session, self._workers, self._state)
+                ).deliver()
         except (AgentError, TimeoutError) as error:
             _log.warning("reports_undelivered", count=len(self._workers.reports), error=str(error))
 

@@ -13,7 +13,7 @@ class Timing:
     first_backoff: float = 0.5
     longest_backoff: float = 5.0
     refused_backoff: float = 30.0  # after a Hello that was refused, not missed
-    inventory: float = 30.0  # a full report at least this often
+    inventory: float = 30.0  # a full report at least this often, unless the controller wants to hear it less often
     share: float = 0.5  # how often the bandwidth is divided anew among the workers
     look: float = 5.0  # how often libvirt is asked whether anything changed
     cancel_grace: float = 60.0  # from a soft cancel to SIGKILL

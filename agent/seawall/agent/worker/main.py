@@ -4,7 +4,10 @@ Keys and signed URLs live in this process' memory alone: never in arguments, the
 """
 
 import sys
+from functools import partial
+from typing import cast
 
+import grpc
 import structlog
 
 from seawall.agent.control.channel import worker_channel
@@ -13,6 +16,7 @@ from seawall.agent.control.coordinator import AgentCoordinator, AgentPackReader
 from seawall.agent.control.errors import OutcomeUnknown
 from seawall.agent.control.identity import load_identity
 from seawall.agent.control.messages import BackupGrant
+from seawall.agent.control.renewed import RenewedChannel
 from seawall.agent.control.retry import Retry
 from seawall.agent.errors import AgentError, Canceled, Fenced
 from seawall.agent.journal import Journal
@@ -84,8 +88,11 @@ def _attempt(
     transfer = RetryingTransfer(ThrottledTransfer(adapters.transfer, bucket), StoppableClock(clock, stop))
     waits = Waits(clock, "the controller")
     reporter.held_up_by(lambda: transfer.waiting_on or waits.sentence() or bucket.waiting_on)
-    with worker_channel(identity, job.config.controllers) as channel:
-        client = ControllerClient(channel, session, job.assignment.ref, Retry(clock, stop.pause, waits=waits))
+    open_channel = partial(worker_channel, controllers=job.config.controllers)
+    with RenewedChannel(job.config.state_dir, identity, open_channel) as channel:
+        client = ControllerClient(
+            cast(grpc.Channel, channel), session, job.assignment.ref, Retry(clock, stop.pause, waits=waits)
+        )
         task = Task(
             job,
             client,

@@ -8,6 +8,7 @@ from seawall.api.v1 import operator_pb2
 from seawall.cli.capture_options import (
     CaptureOptions,
     CeilingOption,
+    CompressionOption,
     ExcludeOption,
     FreezeLimitOption,
     FreezeOption,
@@ -41,6 +42,7 @@ def start_backup(
     iops: IopsOption = None,
     exclude_disk: ExcludeOption = None,
     scratch_quota: QuotaOption = None,
+    compression: CompressionOption = None,
     together: Annotated[
         bool,
         typer.Option(
@@ -61,7 +63,9 @@ def start_backup(
     Example: seawall backup web1 db1 --wait
     """
     with session(config, as_json) as (controller, output):
-        options = CaptureOptions(freeze, freeze_limit, latency_ceiling, limit, iops, exclude_disk, scratch_quota)
+        options = CaptureOptions(
+            freeze, freeze_limit, latency_ceiling, limit, iops, exclude_disk, scratch_quota, compression
+        )
         request = operator_pb2.StartBackupRequest(
             request_id=new_request_id(), vms=vms, repository=repo, settings=options.message(), together=together
         )

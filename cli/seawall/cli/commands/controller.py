@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from seawall.cli import compose
+from seawall.cli.commands import controller_ca
 from seawall.cli.commands.controller_recover import recover_catalogue
 from seawall.cli.controller_options import ConfigFile, StateDir
 from seawall.cli.session import JsonOption, answering
@@ -13,6 +14,7 @@ from seawall.cli.session import JsonOption, answering
 app = typer.Typer(name="controller", no_args_is_help=True, help="The controller of a fleet.")
 
 app.command("recover")(recover_catalogue)
+app.add_typer(controller_ca.app)
 
 OperatorListen = Annotated[
     str | None, typer.Option(help="Where operators and joining hosts are served.", show_default="0.0.0.0:7440")

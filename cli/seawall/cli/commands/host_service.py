@@ -6,7 +6,7 @@ import typer
 
 from seawall.api.v1 import limits_pb2, operator_pb2
 from seawall.cli.completion import host_names
-from seawall.cli.confirming import confirm
+from seawall.cli.confirming import YesOption, confirm
 from seawall.cli.connection import Controller, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.host_text import print_host
@@ -81,7 +81,7 @@ def drain_host(
 
 def revoke_host(
     host: HostArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: YesOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -39,7 +39,7 @@ def moved_vm(
             return _print(output, planned)
         if not as_json:
             _print(output, planned)
-        host = planned.vm.host_name
+        host = f"{planned.vm.host_name} ({planned.vm.host_id})"
         if not yes:
             confirm(
                 output,
@@ -53,20 +53,21 @@ def moved_vm(
         answer = controller.call(controller.backup.ConfirmMove, order)
         if as_json:
             return output.json(answer)
-        output.line(f"The next backup of {answer.vm.name} on {host} goes on from its points.")
+        output.line(f"The next backup of {answer.vm.name} on {planned.vm.host_name} goes on from its points.")
 
 
 def _print(output: Output, answer: operator_pb2.ConfirmMoveResponse) -> None:
     if output.as_json:
         return output.json(answer)
-    output.line(f"{answer.vm.name} is on {answer.vm.host_name}.")
+    output.line(f"{answer.vm.name} is on {answer.vm.host_name} ({answer.vm.host_id}).")
     output.table(
-        ("REPOSITORY", "NEWEST POINT", "TAKEN ON", "NEXT BACKUP"),
+        ("REPOSITORY", "NEWEST POINT", "TAKEN ON", "#HOST ID", "NEXT BACKUP"),
         (
             (
                 each.repository_name,
                 local(each.instant),
                 each.host_name,
+                each.host_id,
                 "goes on from it" if each.goes_on else f"reads all anew: {each.why_not}",
             )
             for each in answer.points

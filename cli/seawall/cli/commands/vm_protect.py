@@ -9,6 +9,7 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.capture_options import (
     CaptureOptions,
     CeilingOption,
+    CompressionOption,
     ExcludeOption,
     FreezeLimitOption,
     FreezeOption,
@@ -39,6 +40,7 @@ class Setting(StrEnum):
     iops = "iops"
     exclude_disk = "exclude-disk"
     scratch_quota = "scratch-quota"
+    compression = "compression"
     everything = "all"
 
 
@@ -60,6 +62,7 @@ def protect_vm(
     iops: IopsOption = None,
     exclude_disk: ExcludeOption = None,
     scratch_quota: QuotaOption = None,
+    compression: CompressionOption = None,
     unset: Annotated[
         list[Setting] | None, typer.Option(help="Leave this to policies and defaults again; may be repeated.")
     ] = None,
@@ -71,7 +74,9 @@ def protect_vm(
     Example: seawall vm protect db1 --freeze require --latency-ceiling 20ms --limit 50MB/s
     """
     with session(config, as_json) as (controller, output):
-        options = CaptureOptions(freeze, freeze_limit, latency_ceiling, limit, iops, exclude_disk, scratch_quota)
+        options = CaptureOptions(
+            freeze, freeze_limit, latency_ceiling, limit, iops, exclude_disk, scratch_quota, compression
+        )
         said = options.message()
         if not unset and said == resources_pb2.VmSettings():
             raise CommandError(

@@ -46,7 +46,17 @@ def membership_of_agent(places: Places, now_us: int) -> Membership:
         # One that knows where it joined recovers by itself.
         expired = identity.expired(now_us) and not identity.enrol_addresses
         enrolled_ca = identity.ca_bundle_pem
-    return membership(enrolled_ca, own_ca(places) or "", expired)
+    return membership(enrolled_ca, _own_roots(places), expired)
+
+
+def _own_roots(places: Places) -> tuple[str, ...]:
+    """Each that our controller has or had. Damage is the controller's to tell: it then does not start."""
+    from seawall.controller.certificates.kept_files import known_roots
+    from seawall.controller.config import StatePaths
+
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return known_roots(StatePaths(places.controller))
+    return (own_ca(places) or "none",)
 
 
 def is_free(port: int) -> bool:

@@ -1,6 +1,6 @@
 """The decisions of `seawall up`: what applies, and what is missing. Pure: facts go in, values or a CommandError come out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -164,10 +164,12 @@ class Membership(Enum):
     """Of a controller that was here before, or not to be read."""
 
 
-def membership(enrolled_ca: str | None, own_ca: str, expired: bool) -> Membership:
-    """`enrolled_ca`: the certificates that the agent trusts; None where it has not joined."""
+def membership(enrolled_ca: str | None, own_roots: Collection[str], expired: bool) -> Membership:
+    """`enrolled_ca`: the certificates that the agent trusts; None where it has not joined. `own_roots`: of our controller, former ones too:
+    an agent that was away while the authority was replaced finds back by itself.
+    """
     if enrolled_ca is None:
         return Membership.NONE
-    if own_ca.strip() not in enrolled_ca:
+    if not any(root.strip() in enrolled_ca for root in own_roots):
         return Membership.OF_ANOTHER
     return Membership.EXPIRED if expired else Membership.MEMBER

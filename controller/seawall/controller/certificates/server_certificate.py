@@ -1,4 +1,4 @@
-"""The controller's server certificate: sealed in one file, made anew when it nears its end or when the names that it must cover change."""
+"""The controller's server certificate: sealed in one file, made anew when it nears its end, and when its names or the authority change."""
 
 import threading
 from collections.abc import Iterable
@@ -8,7 +8,8 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
-from seawall.controller.certificates.authority import CertificateAuthority, key_pem, new_key
+from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.generation import key_pem, new_key
 from seawall.controller.certificates.names import SERVER_RENEW_BEFORE, canonical_name
 from seawall.controller.errors import DataLoss
 from seawall.controller.files import write_file
@@ -28,7 +29,7 @@ class TlsFiles:
 
     key_pem: Secret
     chain_pem: bytes
-    """Server certificate first, root last."""
+    """Server certificate first, then the issuing one, the root, and what former roots say of it."""
     client_roots_pem: bytes
     """Who signs agents' certificates."""
 
@@ -46,16 +47,20 @@ class ServerCertificate:
         self._names = tuple(sorted({canonical_name(name) for name in names}))
         self._clock = clock
         self._lock = threading.Lock()
+        self._of = authority.state
         self._files = self._read() or self._made()
         self._renew_us = self._renew_next(self._files)
 
     def current(self) -> TlsFiles:
         """The certificate to show now. When it cannot be renewed the old one goes on: its end is still weeks away."""
         with self._lock:
-            if self._clock.now_us() >= self._renew_us:
+            state = self._authority.state
+            due = self._clock.now_us() >= self._renew_us
+            if due or state is not self._of:
                 try:
-                    self._files = self._made()
+                    self._files = self._made() if due else self._read() or self._made()
                     self._renew_us = self._renew_next(self._files)
+                    self._of = state
                 except OSError:
                     _log.exception("server_certificate.not_renewed", path=str(self._path))
             return self._files
@@ -78,7 +83,7 @@ class ServerCertificate:
     def _serves(self, files: TlsFiles) -> bool:
         leaf = x509.load_pem_x509_certificate(files.chain_pem)
         fresh = self._clock.now_us() < _renew_at(files)
-        return fresh and names_of(leaf) == self._names and files.chain_pem.endswith(self._authority.bundle_pem)
+        return fresh and names_of(leaf) == self._names and files.chain_pem.endswith(self._authority.server_tail_pem)
 
     def _made(self) -> TlsFiles:
         key = new_key()

@@ -28,10 +28,6 @@ class PackRows:
             found |= {row.id: _pack(row) for row in self._connection.execute(sa.select(packs).where(some))}
         return found
 
-    def stored(self, repository_id: str) -> Sequence[Pack]:
-        query = sa.select(packs).where(packs.c.repository_id == repository_id, packs.c.state == PackState.STORED.value)
-        return [_pack(row) for row in self._connection.execute(query)]
-
     def pack_page(self, repository_id: str, after: bytes, limit: int) -> Sequence[Pack]:
         mine = sa.select(packs).where(packs.c.repository_id == repository_id, packs.c.id > after)
         return [_pack(row) for row in self._connection.execute(mine.order_by(packs.c.id).limit(limit))]
@@ -39,12 +35,13 @@ class PackRows:
     def unseen(self, repository_id: str, limit: int) -> Sequence[Pack]:
         return self._looked(repository_id, packs.c.verified_us == 0, packs.c.id, limit)
 
-    def by_look(self, repository_id: str, limit: int) -> Sequence[Pack]:
-        unseen = self.unseen(repository_id, limit)
+    def seen(self, repository_id: str, limit: int) -> Sequence[Pack]:
         whole = self._looked(repository_id, packs.c.verified_us > 0, packs.c.verified_us, limit)
         flawed = self._looked(repository_id, packs.c.verified_us < 0, packs.c.verified_us.desc(), limit)
-        seen = sorted([*whole, *flawed], key=lambda pack: (abs(pack.verified_us), pack.id))
-        return [*unseen, *seen][:limit]
+        return sorted([*whole, *flawed], key=lambda pack: (abs(pack.verified_us), pack.id))[:limit]
+
+    def by_look(self, repository_id: str, limit: int) -> Sequence[Pack]:
+        return [*self.unseen(repository_id, limit), *self.seen(repository_id, limit)][:limit]
 
     def flawed(self, repository_id: str) -> Sequence[Pack]:
         return self._looked(repository_id, packs.c.verified_us < 0, packs.c.id, None)

@@ -83,6 +83,14 @@ class PointRows:
     def give_up(self, point_id: str) -> None:
         self._settle(point_id, PointState.FAILED, 0)
 
+    def given_up(self, repository_id: str) -> Sequence[Point]:
+        failed = restore_points.c.state == PointState.FAILED.value
+        mine = BRIEF.where(restore_points.c.repository_id == repository_id, failed)
+        return self._all(mine.order_by(restore_points.c.id))
+
+    def take_back(self, point_id: str, published_us: int) -> None:
+        self._move(point_id, PointState.FAILED, PointState.AVAILABLE, published_us=published_us)
+
     def roots(self, repository_id: str, *, after: str = "", limit: int = 1000, since_seq: int = 0) -> Sequence[Point]:
         mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.state.in_(ROOTS))
         query = BRIEF.where(mine, restore_points.c.id > after, restore_points.c.seq > since_seq)

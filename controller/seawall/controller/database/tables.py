@@ -101,6 +101,19 @@ agents = sa.Table(
     sa.UniqueConstraint("token_id", "first_key_sha256"),
 )
 
+# The certificate authority: one row, the whole of its state, keys sealed under the KEK.
+authority = sa.Table("authority", metadata, _id("name"), _number("version"), _text("body"))
+
+# While it is replaced: what each agent last said that it trusts, and showed. Root ids.
+authority_said = sa.Table(
+    "authority_said",
+    metadata,
+    sa.Column("agent_id", sa.Text, sa.ForeignKey("agents.id"), primary_key=True),
+    _text("trusts"),
+    _text("shows"),
+    _number("said_us"),
+)
+
 hosts = sa.Table(
     "hosts",
     metadata,

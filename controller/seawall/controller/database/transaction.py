@@ -5,6 +5,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from seawall.controller.database.answers import AnswerRows
+from seawall.controller.database.authority import AuthorityRows
 from seawall.controller.database.fleet import FleetRows
 from seawall.controller.database.jobs import JobRows
 from seawall.controller.database.known import KnownRows
@@ -29,6 +30,10 @@ class RowTransaction:
     @cached_property
     def leadership(self) -> LeadershipRows:
         return LeadershipRows(self._connection)
+
+    @cached_property
+    def authority(self) -> AuthorityRows:
+        return AuthorityRows(self._connection)
 
     @cached_property
     def fleet(self) -> FleetRows:

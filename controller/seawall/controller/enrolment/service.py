@@ -1,7 +1,7 @@
 """EnrollService: the gRPC edge of enrolment, on the operator port, without a token of operators."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,12 +23,19 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
     """Errors leave as ControllerError; the status interceptor maps them."""
 
     def __init__(
-        self, enrolment: Enrolment, recovery: Recovery, tries: WrongTries, *, ca_bundle_pem: bytes, agent_address: str
+        self,
+        enrolment: Enrolment,
+        recovery: Recovery,
+        tries: WrongTries,
+        *,
+        bundle: Callable[[], bytes],
+        agent_address: str,
     ) -> None:
+        """`bundle`: whom to trust by now, PEM."""
         self._enrolment = enrolment
         self._recovery = recovery
         self._tries = tries
-        self._ca_bundle_pem = ca_bundle_pem
+        self._bundle = bundle
         self._agent_address = agent_address
 
     async def Enroll(
@@ -42,7 +49,7 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
         return enroll_pb2.EnrollResponse(
             agent_id=agent.agent_id,
             certificate_pem=agent.certificate_pem,
-            ca_bundle_pem=self._ca_bundle_pem,
+            ca_bundle_pem=self._bundle(),
             agent_address=self._agent_address,
             expires_at=timestamp(agent.certificate_expires_us),
         )
@@ -63,7 +70,7 @@ class EnrollServicer(enroll_pb2_grpc.EnrollServiceServicer):
         _log.info("recovery.done", caller=caller, agent_id=request.agent_id)
         return enroll_pb2.RecoverResponse(
             certificate_pem=issued.chain_pem,
-            ca_bundle_pem=self._ca_bundle_pem,
+            ca_bundle_pem=self._bundle(),
             agent_address=self._agent_address,
             expires_at=timestamp(issued.expires_us),
         )

@@ -117,11 +117,11 @@ class Supervisor:
     async def _begin(self, job: Job, workers: dict[str, tuple[asyncio.Task[None], WorkerProcess]]) -> None:
         try:
             opened = await self.blocking.run(partial(self.repositories.open, job.repository_id))
+            keys = await self.blocking.run(partial(self.repositories.keys_for_worker, opened.record))
+            settings = await self.blocking.run(partial(self._settings, job, opened))
         except ControllerError as error:
             await self._postpone(job, error)
             return
-        keys = await self.blocking.run(partial(self.repositories.keys_for_worker, opened.record))
-        settings = await self.blocking.run(partial(self._settings, job, opened))
         now_us = self.clock.now_us()
 
         def closure(transaction: Transaction) -> Job:

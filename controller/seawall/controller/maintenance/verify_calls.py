@@ -31,7 +31,7 @@ def verify_calls(ledger: VerifyLedger) -> Calls:
             from_pack(pack) for pack in ledger.packs([bytes.fromhex(one) for one in body["ids"]]).values()
         ],
         "totals": lambda _: list(ledger.totals()),
-        "oldest": lambda body: [from_pack(pack) for pack in ledger.oldest(body["limit"])],
+        "oldest": lambda body: [from_pack(pack) for pack in ledger.oldest(body["limit"], seen_only=body["seen_only"])],
         "damaged_packs": lambda _: [from_pack(pack) for pack in ledger.damaged_packs()],
         "proven": lambda body: ledger.proven(to_pack(body["pack"])),
         "flawed": flawed,

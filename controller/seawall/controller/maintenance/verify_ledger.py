@@ -86,8 +86,12 @@ class VerifyLedger(JobLedger):
         found = self._read(lambda transaction: transaction.repositories.totals(self._scope.repository_id))
         return found.packs, found.stored_bytes
 
-    def oldest(self, limit: int) -> Sequence[PackFacts]:
-        return [facts_of(pack) for pack in self._read(lambda all: all.packs.by_look(self._scope.repository_id, limit))]
+    def oldest(self, limit: int, *, seen_only: bool = False) -> Sequence[PackFacts]:
+        def found(transaction: Transaction) -> Sequence[Pack]:
+            asked = transaction.packs.seen if seen_only else transaction.packs.by_look
+            return asked(self._scope.repository_id, limit)
+
+        return [facts_of(pack) for pack in self._read(found)]
 
     def damaged_packs(self) -> Sequence[PackFacts]:
         return [facts_of(pack) for pack in self._read(lambda all: all.packs.flawed(self._scope.repository_id))]

@@ -51,8 +51,8 @@ class PipedVerifyLedger:
         packs, bytes_stored = self._link.ask("totals")
         return packs, bytes_stored
 
-    def oldest(self, limit: int) -> Sequence[PackFacts]:
-        return [to_pack(fields) for fields in self._link.ask("oldest", limit=limit)]
+    def oldest(self, limit: int, *, seen_only: bool = False) -> Sequence[PackFacts]:
+        return [to_pack(fields) for fields in self._link.ask("oldest", limit=limit, seen_only=seen_only)]
 
     def damaged_packs(self) -> Sequence[PackFacts]:
         return [to_pack(fields) for fields in self._link.ask("damaged_packs")]

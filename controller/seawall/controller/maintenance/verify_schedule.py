@@ -18,7 +18,7 @@ from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
-from seawall.repository.checking.schedule import DAY_SECONDS, Due, Rhythm, Standing, next_check
+from seawall.repository.checking.schedule import DAY_SECONDS, Due, Rhythm, Standing, next_check, rolling_may_be_due
 from seawall.repository.clock import Clock
 
 NEW, ROLLING = "new", "rolling"
@@ -94,14 +94,14 @@ class Verification:
     def _standing(self, transaction: Transaction, record: RepositoryRecord, now_us: int) -> Standing:
         jobs = transaction.jobs.jobs(repository_id=record.id, limit=JOBS_LOOKED_AT)
         past = past_of(jobs, self._began_us, record.created_us)
-        oldest = [facts_of(pack) for pack in transaction.packs.unseen(record.id, 1)]
-        total_bytes = 0
-        if not oldest and now_us - past.rolling_begin_us >= self._rhythm.rolling_every_seconds * 1_000_000:
-            oldest = [facts_of(pack) for pack in transaction.packs.by_look(record.id, 1)]
+        total_bytes, oldest = 0, None
+        if rolling_may_be_due(now_us, past.rolling_begin_us, self._rhythm):
             total_bytes = transaction.repositories.totals(record.id).stored_bytes
+            oldest = next(map(facts_of, transaction.packs.seen(record.id, 1)), None)
         return Standing(
             now_us=now_us,
             total_bytes=total_bytes,
+            new=bool(transaction.packs.unseen(record.id, 1)),
             oldest=oldest,
             last_new_end_us=past.new_end_us,
             last_rolling_begin_us=past.rolling_begin_us,

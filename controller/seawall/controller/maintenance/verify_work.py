@@ -25,6 +25,7 @@ def run_check(repository: OpenRepository, link: Link, clock: Clock, request: Map
         read_data_percent=int(request.get("read_data_percent", 0)),
         limit_bytes=int(request.get("limit_bytes", 0)),
         new_only=because == "new",
+        rolling=because == "rolling",
     )
     began = clock.monotonic_seconds()
     return _result(check(repository, PipedVerifyLedger(link, clock), wanted, clock), began, clock)

@@ -141,7 +141,7 @@ def _after(
         return Policy(uuid7(clock), 1, spec, repository_id, now_us, now_us, now_us)
     if kind is ChangeKind.UNCHANGED:
         return before
-    same_calendar = (before.spec.cron, before.spec.zone) == (spec.cron, spec.zone) and before.active
+    same_calendar = _calendar(before.spec) == _calendar(spec) and before.active
     return replace(
         before,
         revision=before.revision + 1,
@@ -151,6 +151,10 @@ def _after(
         fired_us=before.fired_us if same_calendar else now_us,
         deleted_us=0,
     )
+
+
+def _calendar(spec: PolicySpec) -> tuple[str, str, int]:
+    return spec.cron, spec.zone, spec.every_seconds
 
 
 def _points_to_delete(transaction: Transaction, after: Policy, now_us: int) -> int:

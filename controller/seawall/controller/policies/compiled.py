@@ -12,6 +12,7 @@ from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from seawall.controller.policies.cron import Calendar
+from seawall.controller.policies.interval import Interval
 from seawall.controller.policies.selection import Seen, selector
 from seawall.controller.policies.windows import Stretch, Windows
 from seawall.controller.records.policies import Policy, PolicySpec
@@ -34,7 +35,9 @@ class CompiledSpec:
         return ZoneInfo(self.spec.zone)
 
     @cached_property
-    def calendar(self) -> Calendar:
+    def calendar(self) -> Calendar | Interval:
+        if self.spec.every_seconds:
+            return Interval(timedelta(seconds=self.spec.every_seconds))
         return Calendar(self.spec.cron, self.zone)
 
     @cached_property

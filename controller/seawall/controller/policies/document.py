@@ -8,7 +8,17 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.forgetting.retention import Policy as Retention
+from seawall.controller.policies.amounts import (
+    LONGEST_SECONDS,
+    bytes_of,
+    flag_of,
+    milliseconds_of,
+    seconds_of,
+    seconds_or_none,
+    texts_of,
+)
 from seawall.controller.policies.cron import LONGEST_EXPRESSION, BadCalendar, Calendar
+from seawall.controller.policies.interval import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from seawall.controller.policies.pattern import LONGEST_PATTERN, BadPattern, Pattern
 from seawall.controller.policies.windows import DAY_MINUTES
 from seawall.controller.policies.yaml_nodes import Field, Table, documents
@@ -21,28 +31,23 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOW_ENDS = {end.value.lower(): end for end in WindowEnd}
 RULES = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 TERMS = ("names", "hosts", "tags", "name_regex")
-CAPTURE = ("freeze", "freeze_limit", "latency_ceiling", "bytes_per_second", "iops", "exclude_disks", "scratch_quota")
+CAPTURE = (
+    "freeze",
+    "freeze_limit",
+    "latency_ceiling",
+    "bytes_per_second",
+    "iops",
+    "exclude_disks",
+    "scratch_quota",
+    "compression",
+)
 TOP = ("policy", "repository", "select", "schedule", "windows", "window_end", "rpo", "retention", "capture", "paused")
-MOST_TERMS = 5000
 MOST_WINDOWS = 50
 MOST_KEPT = 1_000_000
 LONGEST_NAME = 63
-LONGEST_SECONDS = 10 * 366 * 86_400
 LONGEST_SPREAD_SECONDS = 24 * 3600
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
-_DURATION = re.compile(r"(?:[0-9]{1,9}(?:ms|[smhdwy]))+")
-_PART = re.compile(r"([0-9]+)(ms|[smhdwy])")
-_MILLISECONDS = {
-    "ms": 1,
-    "s": 1000,
-    "m": 60_000,
-    "h": 3_600_000,
-    "d": 86_400_000,
-    "w": 604_800_000,
-    "y": 365 * 86_400_000,
-}
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
-_SIZE = re.compile(r"([0-9]{1,15}) ?(|[kKMGT]i?B?|B)(?:/s)?")
 _FREEZE = {policy.value.lower(): policy for policy in FreezePolicy}
 
 
@@ -60,25 +65,27 @@ def parse_policies(text: str, source: str, now_us: int) -> list[PolicySpec]:
 
 def _policy(root: Field, now: datetime) -> PolicySpec:
     table = root.table(*TOP)
-    schedule = table.need("schedule").table("cron", "zone", "spread", "catch_up")
-    zone = _zone(schedule.need("zone"))
+    schedule = table.need("schedule").table("cron", "every", "zone", "spread", "catch_up")
+    every_seconds = _every(schedule)
+    zone = ZoneInfo("UTC") if every_seconds and schedule.get("zone") is None else _zone(schedule.need("zone"))
     windows = table.get("windows")
     end, finish_seconds = _window_end(table, windows is not None)
     return PolicySpec(
         name=_name(table.need("policy")),
         repository=table.need("repository").text(),
         select=_selection(table.need("select")),
-        cron=_cron(schedule.need("cron"), zone, now),
+        cron="" if every_seconds else _cron(schedule.need("cron"), zone, now),
         zone=zone.key,
-        spread_seconds=_seconds_or_none(schedule.get("spread"), LONGEST_SPREAD_SECONDS, zero=True),
-        catch_up_seconds=_seconds_or_none(schedule.get("catch_up"), LONGEST_SECONDS),
-        rpo_seconds=_seconds_or_none(table.get("rpo"), LONGEST_SECONDS) or 0,
+        spread_seconds=seconds_or_none(schedule.get("spread"), LONGEST_SPREAD_SECONDS, zero=True),
+        catch_up_seconds=seconds_or_none(schedule.get("catch_up"), LONGEST_SECONDS),
+        rpo_seconds=seconds_or_none(table.get("rpo"), LONGEST_SECONDS) or 0,
         windows=tuple(_window(each) for each in windows.items(MOST_WINDOWS)) if windows else (),
         window_end=end,
         finish_seconds=finish_seconds,
         retention=_retention(table.get("retention")),
         capture=_capture(table.get("capture")),
-        paused=_flag(table.get("paused")),
+        paused=flag_of(table.get("paused")),
+        every_seconds=every_seconds,
     )
 
 
@@ -116,9 +123,22 @@ def _cron(field: Field, zone: ZoneInfo, now: datetime) -> str:
     return expression
 
 
+def _every(schedule: Table) -> int:
+    """0: by cron."""
+    field = schedule.get("every")
+    if field is None:
+        return 0
+    if schedule.get("cron") is not None:
+        raise field.wrong("every and cron do not go together: leave one of them out")
+    seconds = seconds_of(field, int(LONGEST_INTERVAL.total_seconds()))
+    if seconds < SHORTEST_INTERVAL.total_seconds():
+        raise field.wrong(f"{field.shown()} is too short: five minutes are the least")
+    return seconds
+
+
 def _selection(field: Field) -> Selection:
     table = field.table("all", *TERMS, "except")
-    everything, terms = _flag(table.get("all")), _terms(table)
+    everything, terms = flag_of(table.get("all")), _terms(table)
     but = table.get("except")
     if everything and not terms.empty:
         raise field.wrong("all: true selects every VM; leave the other keys out, or put them under except")
@@ -141,9 +161,9 @@ def _terms(table: Table) -> Terms:
         except BadPattern as error:
             raise pattern.wrong(f"{pattern.shown()} is no pattern: {error}") from error
     return Terms(
-        names=_texts(table.get("names")),
-        hosts=_texts(table.get("hosts")),
-        tags=_texts(table.get("tags")),
+        names=texts_of(table.get("names")),
+        hosts=texts_of(table.get("hosts")),
+        tags=texts_of(table.get("tags")),
         pattern=pattern.text(LONGEST_PATTERN) if pattern is not None else "",
     )
 
@@ -190,7 +210,7 @@ def _window_end(table: Table, windows: bool) -> tuple[WindowEnd, int]:
     try:
         word = field.text()
     except InvalidArgument:
-        seconds = _seconds(field.table("finish_current").need("finish_current"), LONGEST_SECONDS)
+        seconds = seconds_of(field.table("finish_current").need("finish_current"), LONGEST_SECONDS)
         return WindowEnd.FINISH_CURRENT, seconds
     if word not in WINDOW_ENDS or WINDOW_ENDS[word] is WindowEnd.FINISH_CURRENT:
         raise field.wrong(f"{field.shown()} is not one of {known}")
@@ -205,7 +225,7 @@ def _retention(field: Field | None) -> Retention:
         raise field.wrong("no rule keeps anything; leave the key out to keep every point")
     counts = {f"keep_{rule}": each.number(1, MOST_KEPT) for rule in RULES if (each := table.get(rule)) is not None}
     within = table.get("within")
-    return Retention(**counts, keep_within_us=_seconds(within, 100 * LONGEST_SECONDS) * 1_000_000 if within else 0)
+    return Retention(**counts, keep_within_us=seconds_of(within, 100 * LONGEST_SECONDS) * 1_000_000 if within else 0)
 
 
 def _capture(field: Field | None) -> CaptureSettings:
@@ -214,14 +234,16 @@ def _capture(field: Field | None) -> CaptureSettings:
     table = field.table(*CAPTURE)
     ceiling, longest, disks = table.get("latency_ceiling"), table.get("freeze_limit"), table.get("exclude_disks")
     rate, iops, quota = table.get("bytes_per_second"), table.get("iops"), table.get("scratch_quota")
+    level = table.get("compression")
     settings = CaptureSettings(
         freeze=_freeze(table.get("freeze")),
-        freeze_limit_ms=_milliseconds(longest) if longest else None,
-        latency_ceiling_ms=_milliseconds(ceiling) if ceiling else None,
-        bytes_per_second=_bytes(rate) if rate else None,
+        freeze_limit_ms=milliseconds_of(longest) if longest else None,
+        latency_ceiling_ms=milliseconds_of(ceiling) if ceiling else None,
+        bytes_per_second=bytes_of(rate) if rate else None,
         iops=iops.number(1, 1_000_000) if iops else None,
-        exclude_disks=_texts(disks) if disks else None,
-        scratch_quota_bytes=_bytes(quota) if quota else None,
+        exclude_disks=texts_of(disks) if disks else None,
+        scratch_quota_bytes=bytes_of(quota) if quota else None,
+        compression=level.number(1, 19) if level else None,
     )
     try:
         check_capture(settings)
@@ -236,45 +258,3 @@ def _freeze(field: Field | None) -> FreezePolicy | None:
     if field.text() not in _FREEZE:
         raise field.wrong(f"{field.shown()} is not one of {', '.join(_FREEZE)}")
     return _FREEZE[field.text()]
-
-
-def _bytes(field: Field) -> int:
-    match = _SIZE.fullmatch(field.text())
-    if not match or not int(match[1]):
-        raise field.wrong(f"{field.shown()} is no size such as 50MiB, and zero is none")
-    unit = match[2].upper().rstrip("B")
-    base = 1024 if unit.endswith("I") else 1000
-    return int(match[1]) * int(base ** (" KMGT".index(unit[0]) if unit else 0))
-
-
-def _texts(field: Field | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.text() for each in field.items(MOST_TERMS))) if field is not None else ()
-
-
-def _flag(field: Field | None) -> bool:
-    return field is not None and field.flag()
-
-
-def _seconds_or_none(field: Field | None, most: int, *, zero: bool = False) -> int | None:
-    return None if field is None else _seconds(field, most, zero=zero)
-
-
-def _seconds(field: Field, most: int, *, zero: bool = False) -> int:
-    milliseconds = _milliseconds(field, zero=zero)
-    if milliseconds % 1000 or milliseconds // 1000 > most:
-        raise field.wrong(f"{field.shown()} is not in whole seconds, or longer than {most // 86_400} days")
-    return milliseconds // 1000
-
-
-def _milliseconds(field: Field, *, zero: bool = False) -> int:
-    text = field.text()
-    if text == "0" and zero:
-        return 0
-    if not _DURATION.fullmatch(text):
-        raise field.wrong(
-            f"{field.shown()} is no time such as 90s, 15m, 12h, 30d, 6w or 1y; months have no fixed length"
-        )
-    milliseconds = sum(int(number) * _MILLISECONDS[unit] for number, unit in _PART.findall(text))
-    if not milliseconds and not zero:
-        raise field.wrong("zero makes no sense here")
-    return milliseconds

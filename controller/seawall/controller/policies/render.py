@@ -16,7 +16,8 @@ _SIZES = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("MB", 1_000_000
 
 def document_of(spec: PolicySpec) -> str:
     """The policy as a file that `policy apply` takes."""
-    schedule = {"cron": spec.cron, "zone": spec.zone}
+    schedule = {"every": duration(spec.every_seconds * 1000)} if spec.every_seconds else {"cron": spec.cron}
+    schedule["zone"] = spec.zone
     if spec.spread_seconds is not None:
         schedule["spread"] = duration(spec.spread_seconds * 1000)
     if spec.catch_up_seconds is not None:
@@ -40,6 +41,11 @@ def difference(before: str, after: str) -> list[str]:
     """Lines with " ", "-" or "+" in front, three of context; none where the documents are the same."""
     lines = unified_diff(before.splitlines(), after.splitlines(), lineterm="")
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def calendar_text(spec: PolicySpec) -> str:
+    """ "30 2 * * *"; "every 4h"."""
+    return f"every {duration(spec.every_seconds * 1000)}" if spec.every_seconds else spec.cron
 
 
 def selection_text(selection: Selection) -> str:
@@ -116,6 +122,7 @@ def _capture(capture: CaptureSettings) -> dict[str, Any]:
         "iops": capture.iops,
         "exclude_disks": list(capture.exclude_disks or ()) or None,
         "scratch_quota": _or_none(capture.scratch_quota_bytes, _size),
+        "compression": capture.compression,
     }
     return {key: value for key, value in found.items() if value is not None}
 

@@ -51,7 +51,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
-    """What somebody wrote. `repository` is a name. Seconds are None where the default follows from the rest."""
+    """What somebody wrote. `repository` is a name. Seconds are None where the default follows from the rest.
+
+    It is due by `cron` in `zone`, or, where `every_seconds` says so, each time that many seconds have passed; then `cron` is "".
+    """
 
     name: str
     repository: str
@@ -68,6 +71,7 @@ class PolicySpec:
     """Without any rule, nothing is ever deleted."""
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     paused: bool = False
+    every_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

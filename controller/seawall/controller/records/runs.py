@@ -137,6 +137,8 @@ class BackupSpec:
     """Of VMs that are captured at one instant; "" for a VM by itself."""
     group: tuple[str, ...] = ()
     """Their ids."""
+    compression: int = 0
+    """zstd's level."""
     asked: bool = False
     """Of a policy's run: somebody ordered it meanwhile, so the policy's windows hold it back and end it no more."""
 

@@ -7,7 +7,8 @@ from seawall.controller.records.runs import FreezePolicy
 
 @dataclass(frozen=True, slots=True)
 class CaptureSettings:
-    """None: not said, somebody else decides. 0: said, and it means "no limit", or for the ceiling and the quota "as you think best"."""
+    """None: not said, somebody else decides. 0: said, and it means "no limit", for ceiling, quota and compression "as you think
+    best"."""
 
     freeze: FreezePolicy | None = None
     freeze_limit_ms: int | None = None
@@ -16,6 +17,7 @@ class CaptureSettings:
     iops: int | None = None
     exclude_disks: tuple[str, ...] | None = None
     scratch_quota_bytes: int | None = None
+    compression: int | None = None
 
 
 NOTHING_SAID = CaptureSettings()

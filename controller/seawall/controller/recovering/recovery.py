@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from seawall.controller.errors import AlreadyExists, FailedPrecondition
+from seawall.controller.errors import AlreadyExists, ControllerError, FailedPrecondition
 from seawall.controller.records.catalogue import RepositoryRecord, Wrapper
 from seawall.controller.records.known import Export, KnownPoint
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.recovering.adoption import Adopted, Adoption
 from seawall.controller.recovering.exporting import export_of
+from seawall.controller.recovering.merging import merged
 from seawall.controller.recovering.packing import unpack_points
 from seawall.controller.recovering.putting_back import (
     PutBack,
@@ -41,7 +43,14 @@ from seawall.repository.exports import FoundExport, newest_export
 from seawall.repository.forgetting.leaders import NOBODY, newest_leader
 from seawall.repository.forgetting.tombstones import forgotten
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER, RECOVERY_WRAPPER, key_names
-from seawall.repository.format.layout import MANIFESTS_PREFIX, TOMBSTONES_PREFIX, PointName, key_name, parse_point_name
+from seawall.repository.format.layout import (
+    MANIFESTS_PREFIX,
+    TOMBSTONES_PREFIX,
+    PointName,
+    key_name,
+    parse_export_name,
+    parse_point_name,
+)
 from seawall.repository.keyring import write_keys
 from seawall.repository.recovery_sheet import RecoveryMaterial
 from seawall.repository.repository import OpenRepository, open_repository
@@ -124,7 +133,7 @@ class Recovery:
             facts = unpack_points(export.points) if export else {}
             self._adopt(repository, record.id, facts, names, found, progress)
             self._on_step("points")
-            self._put_back_decisions(export, facts, found)
+            self._put_back_decisions(self._exports(record, export, found), found)
             self._on_step("decisions")
             self._catalogue.open(record.id)
         _log.info("repository.recovered", repository=record.name, points=found.adopted.points)
@@ -269,29 +278,55 @@ class Recovery:
 
         adoption.run(names, after_batch)
 
-    def _put_back_decisions(self, export: Export | None, facts: dict[str, KnownPoint], found: Recovered) -> None:
+    def _exports(self, record: RepositoryRecord, export: Export | None, found: Recovered) -> list[Export]:
+        """This bucket's, and those of the repositories that were recovered before: what one of them knows of another is put back now that
+        both are there. The newest first.
+        """
+        read = [(found.export, export)] if found.export and export else []
+        for other in self._database.read_now(lambda transaction: list(transaction.repositories.repositories())):
+            if other.id == record.id:
+                continue
+            try:
+                with told():
+                    newest = newest_export(self._catalogue.reader_of(other))
+                    read += [(newest, export_of(newest.document))] if newest else []
+            except ControllerError as error:
+                found.notes.append(
+                    f"The export of {other.name} could not be read ({error}): what it alone knows comes back when it is recovered again."
+                )
+        return [export for _, export in sorted(read, key=lambda each: _age(each[0]), reverse=True)]
+
+    def _put_back_decisions(self, exports: Sequence[Export], found: Recovered) -> None:
         """Holds before policies, and both at once: no retention ever judges points whose holds are missing."""
-        if export is None:
+        if not exports:
             return
-        leader, before = self._lease.current, found.put_back
+        leader, before, settled = self._lease.current, found.put_back, merged([each.settled for each in exports])
 
         def closure(transaction: Transaction) -> PutBack:
             done = replace(before, left_out=[], policies=[], policies_waiting={}, limits=0, settings=0, holds=0)
             transaction.leadership.check(leader)
-            put_back_decisions(transaction, export.settled, self._clock.now_us(), done)
-            put_back_policies(transaction, export.settled, self._clock.now_us(), done)
+            put_back_decisions(transaction, settled, self._clock.now_us(), done)
+            put_back_policies(transaction, settled, self._clock.now_us(), done)
             return done
 
         found.put_back = self._database.write_now(closure)
         policies = self._database.read_now(
             lambda transaction: {each.id for each in transaction.policies.policies(deleted=True)}
         )
-        for batch in in_batches(each for each in facts.values() if each.policy_id in policies):
-            self._database.write_now(_giving(batch))
+        facts = (each for export in exports for each in unpack_points(export.points).values())
+        for batch in in_batches(each for each in facts if each.policy_id in policies):
+            self._database.write_now(_giving(leader, batch))
 
 
-def _giving(facts: Sequence[KnownPoint]) -> Callable[[Transaction], None]:
+def _age(export: FoundExport) -> tuple[int, int]:
+    """Grows with time over all buckets: (the epoch of the leader that wrote it, its time); numbers count in one bucket alone."""
+    epoch, _ = parse_export_name(export.name) or (0, 0)
+    return epoch, export.exported_us
+
+
+def _giving(leader: Leader, facts: Sequence[KnownPoint]) -> Callable[[Transaction], None]:
     def closure(transaction: Transaction) -> None:
+        transaction.leadership.check(leader)
         for each in facts:
             transaction.known.give_policy(each.id, each.policy_id)
 

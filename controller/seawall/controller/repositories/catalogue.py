@@ -14,6 +14,7 @@ from seawall.controller.forgetting.replay import replay_tombstones
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.repositories.credentials import open_credentials
+from seawall.controller.repositories.given_up import take_back
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import told
 from seawall.controller.repositories.reindexing import reindex
@@ -134,14 +135,19 @@ class RepositoryCatalogue:
             raise NotFound("REPOSITORY_UNKNOWN", f"There is no repository {repository_id}.")
         return record
 
-    def _open(self, record: RepositoryRecord) -> OpenedRepository:
+    def reader_of(self, record: RepositoryRecord) -> OpenRepository:
+        """Its store and keys, and nothing announced: for who reads alone. Raises what opening raises."""
         store = self.store_of(record.url, self._credentials(record))
         pinned = bytes.fromhex(record.signing_public_key_hex)
         secret = self.keys.wrapper_secret.reveal()
-        repository = open_repository(store, self._wrapper_of(record), secret, pinned_signing_key=pinned)
+        return open_repository(store, self._wrapper_of(record), secret, pinned_signing_key=pinned)
+
+    def _open(self, record: RepositoryRecord) -> OpenedRepository:
+        repository = self.reader_of(record)
         mark = self.announce(repository)
         catch_up(self._database, self._lease, self._clock, repository, record.id, mark)
         replay_tombstones(self._database, self._lease, self._clock, repository, record.id, mark)
+        take_back(self._database, self._lease, self._clock, repository, record.id)
         opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)), mark)
         try:
             self._rebuild(opened)

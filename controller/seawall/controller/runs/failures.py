@@ -59,7 +59,7 @@ def not_stopped(timings: Timings) -> Failure:
 def not_published(blocked_on: str) -> Failure:
     message = f"The store did not take the point in time; last, it waited for {blocked_on or 'the store'}."
     next_step = (
-        "Mend the repository, then back the VM up again. If the store's last answer was lost, the bucket holds this point all the "
-        "same: `seawall rescue` shows it."
+        "Mend the repository, then back the VM up again. If only the store's last answer was lost, the bucket holds this point all the "
+        "same: it is taken back at the next start, or before the next collection."
     )
     return Failure("PUBLISH_TIMEOUT", message, next_step, FailureKind.PERMANENT)

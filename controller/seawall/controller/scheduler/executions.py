@@ -45,7 +45,7 @@ class Change:
         run, attempt = ready.assigned(before, attempt_id, host_id, db_epoch, moment)
         saved = self.transaction.runs.save_run(before, run)
         self.transaction.runs.add_attempt(attempt)
-        self._wake(host_id)
+        self.wake_host(host_id)
         return Execution(saved, attempt)
 
     def save_ready(self, before: Run, after: Run) -> Run:
@@ -57,7 +57,7 @@ class Change:
 
     def _carry_out(self, saved: Execution, instructions: frozenset[Instruction]) -> None:
         if Instruction.WAKE_HOST in instructions:
-            self._wake(saved.attempt.host_id)
+            self.wake_host(saved.attempt.host_id)
         if Instruction.COUNT_END in instructions:
             note_end(self.transaction, saved)
         if Instruction.TELL_WATCHERS in instructions:
@@ -65,7 +65,8 @@ class Change:
         if Instruction.DROP_POINT in instructions:
             self.transaction.points.give_up(saved.run.point_id)
 
-    def _wake(self, host_id: str) -> None:
+    def wake_host(self, host_id: str) -> None:
+        """Its poll is answered, with a new generation."""
         self.transaction.fleet.bump_generation(host_id)
         self._woken.add(host_id)
 

@@ -10,6 +10,7 @@ nobody else led in between, it goes on.
 """
 
 import asyncio
+import math
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,10 +19,11 @@ import structlog
 
 from seawall.controller.errors import ControllerError, Unavailable
 from seawall.controller.records.leadership import Leader, LeaseRow, Replica
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.agreeing import agree, renewed
 from seawall.controller.server.drain import Drain
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings, microseconds
-from seawall.repository.clock import Clock
 
 # One name for all starts: with SQLite the file lock already proved that the holder before is gone.
 HOLDER = "controller"
@@ -35,8 +37,8 @@ _log = structlog.get_logger()
 class LeaderLease:
     """Held from `acquire`, or a `try_acquire` that succeeded, to `release`. `current` is the guard of each leader write."""
 
-    def __init__(self, store: Store, clock: Clock, timings: Timings, replica: Replica | None = None) -> None:
-        """`replica`: this controller, where others may be on the same database. None: it is alone."""
+    def __init__(self, store: Store, clock: SteadyClock, timings: Timings, replica: Replica | None = None) -> None:
+        """`replica`: this controller, where others may be on the same database. None: it is alone. `clock`: agrees with the leader's."""
         self._store = store
         self._clock = clock
         self._timings = timings
@@ -45,6 +47,7 @@ class LeaderLease:
         self._current: Leader | None = None
         self._renewed = clock.monotonic_seconds()
         self._seen: tuple[LeaseRow, float] | None = None
+        self._looked = self._renewed
 
     @property
     def current(self) -> Leader:
@@ -86,6 +89,9 @@ class LeaderLease:
         """One look at the row of a shared database: whether the lease is ours now."""
         begun = self._clock.monotonic_seconds()
         row, connected = await self._store.read(_looked)
+        since, self._looked = begun - self._looked, begun
+        if self._seen is not None and renewed(self._seen[0], row, since):
+            agree(self._clock, row, self._lease_us)
         if not self._is_over(row, connected, begun):
             return False
         replica, now_us = self._own(), self._clock.now_us()
@@ -98,8 +104,25 @@ class LeaderLease:
         _log.info("leader.acquired", epoch=taken.epoch, replica=replica.id)
         return True
 
+    async def meet(self) -> None:
+        """Before anybody is served: returns once the leader's time is known, or nobody seems to lead. Raises what the database raises."""
+        pause = self._timings.leader_look_seconds / 4
+        patience = self._timings.leader_renew_seconds + self._timings.leader_look_seconds
+        before, looked = None, 0.0
+        for _ in range(math.ceil(patience / pause)):
+            begun = self._clock.monotonic_seconds()
+            row, connected = await self._store.read(_looked)
+            if row.holder in ("", self._own().id) or not connected:
+                return
+            if before is not None and renewed(before, row, begun - looked):
+                agree(self._clock, row, self._lease_us)
+                return
+            before, looked = row, begun
+            await asyncio.sleep(pause)
+
     async def renew(self) -> None:
         """Raises Unavailable/NOT_LEADER when it was lost."""
+        self._clock.creep()
         held, now_us, begun = self._current, self._clock.now_us(), self._clock.monotonic_seconds()
         if held is None:
             raise self._not_leader()

@@ -88,10 +88,11 @@ class Tick:
         return min(longest, max(0.0, (self._next_due_us - self._clock.now_us()) / SECOND_US))
 
     def notice_a_gap(self) -> None:
-        """Before each regular step. A controller that was stopped is like one that starts: what seems late had nobody to tell."""
+        """Before each regular step. A controller that was stopped is like one that starts: what seems late had nobody to tell. So is one
+        that agreed to an earlier time since (agreeing.py)."""
         now_us = self._clock.now_us()
         away_seconds = (now_us - self._looked_us) / SECOND_US
-        if away_seconds > self._timings.lease_ttl_seconds / 2:
+        if not 0 <= away_seconds <= self._timings.lease_ttl_seconds / 2:
             self._awake_us = now_us
             _log.warning("scheduler.was_away", seconds=round(away_seconds))
         self._looked_us = now_us

@@ -22,6 +22,8 @@ class AroundInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]  # gen
 
     def __init__(self, around: Around) -> None:
         self._around = around
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
+        """Method -> (handler, the same with `around`), so that it is made once, not for each call."""
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
@@ -29,9 +31,14 @@ class AroundInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]  # gen
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        if handler.request_streaming:
-            raise TypeError(f"{handler_call_details.method}: streams of requests are not served")
-        return _wrapped(handler, self._around, handler_call_details.method)
+        method = handler_call_details.method
+        known, wrapped = self._wrapped.get(method, (None, None))
+        if known is not handler:
+            if handler.request_streaming:
+                raise TypeError(f"{method}: streams of requests are not served")
+            wrapped = _wrapped(handler, self._around, method)
+            self._wrapped[method] = handler, wrapped
+        return wrapped
 
 
 def _wrapped(handler: Any, around: Around, method: str) -> Any:

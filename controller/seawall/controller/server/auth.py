@@ -5,6 +5,8 @@ import hmac
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from grpc import aio
@@ -19,6 +21,19 @@ AgentCheck = Callable[[str], Awaitable[None]]
 """Called with the agent's id on every call. Raises Unauthenticated/AGENT_REVOKED when it may not speak."""
 
 _IDENTITY = re.compile(r"seawall://(?P<cluster>[0-9a-f-]{36})/agent/(?P<agent>[0-9a-f-]{36})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """What an agent's certificate says."""
+
+    cluster: str
+    agent: str
+    certificate_pem: bytes
+
+
+_CALLER: ContextVar[tuple[object, _Caller] | None] = ContextVar("caller", default=None)
+"""Of the call that this task answers: (its context, who calls)."""
 
 
 def operator_auth(token_hashes: Collection[bytes]) -> Interceptor:
@@ -36,20 +51,27 @@ def operator_auth(token_hashes: Collection[bytes]) -> Interceptor:
     return AroundInterceptor(around)
 
 
-def agent_auth(cluster_id: str, check: AgentCheck) -> Interceptor:
+def agent_auth(cluster_id: str, root_above: Callable[[bytes], str], check: AgentCheck) -> Interceptor:
     """Lets calls through that come with a certificate of this cluster and pass `check`.
 
-    Raises Unauthenticated/NO_CERTIFICATE and what `check` raises.
+    `root_above` says under which root a certificate (PEM) was issued, "" for one that is retired: the handshake may be older than that.
+    Raises Unauthenticated/NO_CERTIFICATE, CERTIFICATE_RETIRED and what `check` raises.
     """
 
     @asynccontextmanager
     async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
-        cluster, agent = _identity(context)
-        if cluster != cluster_id:
+        caller = _caller(context)
+        _CALLER.set((context, caller))
+        if caller.cluster != cluster_id:
             raise Unauthenticated(
                 "NO_CERTIFICATE", "The certificate is of another Seawall cluster; enrol this host here."
             )
-        await check(agent)
+        if not root_above(caller.certificate_pem):
+            raise Unauthenticated(
+                "CERTIFICATE_RETIRED",
+                "The authority that signed this host's certificate was replaced; the agent gets a new one by itself.",
+            )
+        await check(caller.agent)
         yield
 
     return AroundInterceptor(around)
@@ -57,18 +79,29 @@ def agent_auth(cluster_id: str, check: AgentCheck) -> Interceptor:
 
 def agent_id_of(context: "aio.ServicerContext[Any, Any]") -> str:
     """The calling agent, from its certificate's SAN. Raises Unauthenticated/NO_CERTIFICATE."""
-    return _identity(context)[1]
+    return _known(context).agent
 
 
-def _identity(context: "aio.ServicerContext[Any, Any]") -> tuple[str, str]:
-    """(cluster, agent)."""
-    names = context.auth_context().get("peer_uri", [])
-    matches = [match for match in (_IDENTITY.fullmatch(_text(name)) for name in names) if match]
+def certificate_of(context: "aio.ServicerContext[Any, Any]") -> bytes:
+    """The caller's own certificate, PEM."""
+    return _known(context).certificate_pem
+
+
+def _known(context: "aio.ServicerContext[Any, Any]") -> _Caller:
+    """As the interceptor of this call found it: gRPC makes all properties of the connection anew each time it is asked for one."""
+    known = _CALLER.get()
+    return known[1] if known is not None and known[0] is context else _caller(context)
+
+
+def _caller(context: "aio.ServicerContext[Any, Any]") -> _Caller:
+    found = context.auth_context()
+    matches = [match for match in (_IDENTITY.fullmatch(_text(name)) for name in found.get("peer_uri", [])) if match]
     if len(matches) != 1:
         raise Unauthenticated(
             "NO_CERTIFICATE", "This call needs the certificate of an enrolled agent; run `seawall agent join`."
         )
-    return matches[0]["cluster"], matches[0]["agent"]
+    certificate = b"".join(_text(each).encode() for each in found.get("x509_pem_cert", []))
+    return _Caller(matches[0]["cluster"], matches[0]["agent"], certificate)
 
 
 def _check_token(context: "aio.ServicerContext[Any, Any]", token_hashes: Collection[bytes]) -> None:

@@ -1,8 +1,9 @@
-"""AdminService on the wire: join tokens, and hosts that are revoked."""
+"""AdminService on the wire: join tokens, hosts that are revoked, and the certificate authority."""
 
 import asyncio
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ import structlog
 from grpc import aio
 
 from seawall.api.v1 import operator_pb2, operator_pb2_grpc
+from seawall.controller.certificates.rotating import Rotating
 from seawall.controller.enrolment.port import EnrolmentStore
 from seawall.controller.enrolment.tokens import DEFAULT_TTL_SECONDS, create_join_token
 from seawall.controller.secrets import Secret, SecretBox
+from seawall.controller.services.convert_authority import authority_message
 from seawall.controller.services.convert_time import seconds_of, timestamp
 from seawall.controller.services.once import Once
 from seawall.controller.services.revoking import Revoking
@@ -28,17 +31,26 @@ class EnrolPlace:
     """What a join token names."""
 
     address: str
-    ca_sha256: bytes
+    ca_sha256: Callable[[], bytes]
+    """Of the root that signs by now."""
 
 
 class AdminServicer(operator_pb2_grpc.AdminServiceServicer):
     """Errors leave as ControllerError; the status interceptor maps them."""
 
     def __init__(
-        self, enrolment: EnrolmentStore, revoking: Revoking, place: EnrolPlace, once: Once, box: SecretBox, clock: Clock
+        self,
+        enrolment: EnrolmentStore,
+        revoking: Revoking,
+        rotating: Rotating,
+        place: EnrolPlace,
+        once: Once,
+        box: SecretBox,
+        clock: Clock,
     ) -> None:
         self._enrolment = enrolment
         self._revoking = revoking
+        self._rotating = rotating
         self._place = place
         self._once = once
         self._box = box
@@ -62,13 +74,34 @@ class AdminServicer(operator_pb2_grpc.AdminServiceServicer):
     ) -> operator_pb2.RevokeHostResponse:
         return operator_pb2.RevokeHostResponse(host=await self._revoking.revoke(request.request_id, request.host))
 
+    async def GetAuthority(
+        self, request: operator_pb2.GetAuthorityRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> operator_pb2.GetAuthorityResponse:
+        return operator_pb2.GetAuthorityResponse(authority=authority_message(await self._rotating.standing()))
+
+    async def RotateAuthority(
+        self, request: operator_pb2.RotateAuthorityRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> operator_pb2.RotateAuthorityResponse:
+        if request.plan_only:
+            standing = await self._rotating.standing(request.without)
+        else:
+            await self._rotating.rotate(request.request_id, request.without)
+            standing = await self._rotating.standing()
+        return operator_pb2.RotateAuthorityResponse(authority=authority_message(standing))
+
+    async def CancelRotation(
+        self, request: operator_pb2.CancelRotationRequest, context: "aio.ServicerContext[Any, Any]"
+    ) -> operator_pb2.CancelRotationResponse:
+        await self._rotating.cancel(request.request_id)
+        return operator_pb2.CancelRotationResponse(authority=authority_message(await self._rotating.standing()))
+
     def _create(self, request: operator_pb2.CreateJoinTokenRequest) -> str:
         ttl_seconds = seconds_of(request.ttl) if request.HasField("ttl") else DEFAULT_TTL_SECONDS
         created = create_join_token(
             self._enrolment,
             self._clock,
             enrol_address=self._place.address,
-            ca_sha256=self._place.ca_sha256,
+            ca_sha256=self._place.ca_sha256(),
             ttl_seconds=ttl_seconds,
             max_uses=request.max_uses or 1,
         )

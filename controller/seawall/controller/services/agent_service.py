@@ -1,19 +1,20 @@
 """AgentService on the wire: who calls, words to records, records to words. What happens is in sessions, attempts and transfers."""
 
 import asyncio
-from collections.abc import Sized
+from collections.abc import Collection, Sized
 from typing import Any, cast
 
 from grpc import aio
 
 from seawall.api.v1 import agent_pb2, agent_pb2_grpc
 from seawall.controller.admission.shares import FLOOR_BYTES_PER_SECOND
+from seawall.controller.certificates.telling import Telling, Told
 from seawall.controller.enrolment.enrol import Enrolment
-from seawall.controller.errors import FailedPrecondition, InvalidArgument
+from seawall.controller.errors import InvalidArgument
 from seawall.controller.publishing.slots import SlotRef
 from seawall.controller.records.runs import RunKind
 from seawall.controller.scheduler.wakes import Wakes
-from seawall.controller.server.auth import agent_id_of
+from seawall.controller.server.auth import agent_id_of, certificate_of
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.attempts import Attempts
 from seawall.controller.services.blocking import Blocking
@@ -33,6 +34,7 @@ from seawall.controller.services.convert_runs import failure_of, progress_of, wa
 from seawall.controller.services.convert_time import duration, seconds_of, timestamp
 from seawall.controller.services.heartbeats import Traffic
 from seawall.controller.services.inventory import Inventories
+from seawall.controller.services.protocol import Protocols
 from seawall.controller.services.sessions import Desired, Greeting, Sessions
 from seawall.controller.services.transfers import Transfers
 from seawall.controller.text import printable
@@ -40,7 +42,6 @@ from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.format.layout import HandInKind
 
-PROTOCOL = 1
 MOST_VMS = 200
 MOST_ATTEMPTS = 1000
 MOST_MISSING = 10_000  # of 24 bytes each: well under the 4 MiB of a message; the next hand-in names the rest
@@ -58,32 +59,29 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         attempts: Attempts,
         transfers: Transfers,
         enrolment: Enrolment,
-        ca_bundle_pem: bytes,
+        telling: Telling,
         blocking: Blocking,
         wakes: Wakes,
         drain: Drain,
         clock: Clock,
         timings: Timings,
+        protocols: Protocols,
     ) -> None:
         self._sessions = sessions
         self._inventories = inventories
         self._attempts = attempts
         self._transfers = transfers
         self._enrolment = enrolment
-        self._ca_bundle_pem = ca_bundle_pem
+        self._telling = telling
         self._blocking = blocking
         self._wakes = wakes
         self._drain = drain
         self._clock = clock
         self._timings = timings
+        self._protocols = protocols
 
     async def Hello(self, request: agent_pb2.HelloRequest, context: Context) -> agent_pb2.HelloResponse:
-        if not request.protocol_min <= PROTOCOL <= request.protocol_max:
-            spoken = f"{request.protocol_min} to {request.protocol_max}"
-            raise FailedPrecondition(
-                "NEEDS_UPGRADE",
-                f"The agent speaks protocols {spoken}, this controller {PROTOCOL}; upgrade the older one.",
-            )
+        protocol = self._protocols.agreed(request.protocol_min, request.protocol_max)
         _check_count(request.attempts)
         attempts = {each.attempt.attempt_id: each.worker_running for each in request.attempts}
         greeting = Greeting(
@@ -94,33 +92,39 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             attempts,
         )
         welcome = await self._sessions.hello(agent_id_of(context), greeting)
+        told = self._told(request.trusted_root_sha256, context)
         return agent_pb2.HelloResponse(
             session_id=welcome.session_id,
-            protocol=PROTOCOL,
+            protocol=protocol,
             heartbeat_interval=duration(self._timings.heartbeat_seconds),
             lease_ttl=duration(self._timings.lease_ttl_seconds),
             poll_wait=duration(self._timings.poll_wait_seconds),
             abandon_attempt_ids=welcome.abandoned,
             server_time=timestamp(self._clock.now_us()),
+            ca_bundle_pem=told.bundle_pem,
+            renew_certificate=told.renew,
         )
 
     async def Poll(self, request: agent_pb2.PollRequest, context: Context) -> agent_pb2.PollResponse:
         agent_id = agent_id_of(context)
         wait = min(seconds_of(request.wait), self._timings.poll_wait_seconds)
-        deadline = self._clock.monotonic_seconds() + wait
+        deadline, woken = self._clock.monotonic_seconds() + wait, False
         while True:
             seen = self._wakes.seen(agent_id)
-            desired = await self._sessions.poll(agent_id, request.session_id)
+            desired = await self._sessions.poll(agent_id, request.session_id, woken=woken)
             left = deadline - self._clock.monotonic_seconds()
             if desired.generation != request.known_generation or self._drain.started or left <= 0:
                 return _poll_message(desired)
-            await self._drain.first(self._wakes.changed(seen, agent_id), left)
+            woken = await self._drain.first(self._wakes.changed(seen, agent_id), left)
+            if not woken:
+                return _poll_message(desired)  # still so: every change of it wakes
 
     async def Heartbeat(self, request: agent_pb2.HeartbeatRequest, context: Context) -> agent_pb2.HeartbeatResponse:
         _check_count(request.attempts)
         reports = {each.attempt_id: progress_of(each) for each in request.attempts}
         traffic = Traffic(request.demand_bytes_per_second, request.rate_bytes_per_second)
         beat = await self._sessions.heartbeat(agent_id_of(context), request.session_id, reports, traffic)
+        told = self._told(request.trusted_root_sha256, context)
         return agent_pb2.HeartbeatResponse(
             lease_ttl=duration(self._timings.lease_ttl_seconds),
             generation=beat.generation,
@@ -129,6 +133,8 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             bytes_per_second=beat.bytes_per_second,
             valid_for=duration(self._timings.share_valid_seconds),
             floor_bytes_per_second=FLOOR_BYTES_PER_SECOND,
+            ca_bundle_pem=told.bundle_pem,
+            renew_certificate=told.renew,
         )
 
     async def AcceptAttempt(
@@ -215,10 +221,12 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         agent_id, now_us = agent_id_of(context), self._clock.now_us()
         vms = [vm_of(each, agent_id, now_us) for each in request.vms]
         left_us = departures_of(request.departures, now_us)
-        await self._inventories.report(
+        disputed = await self._inventories.report(
             agent_id, request.session_id, request.revision, request.page, request.last, vms, left_us
         )
-        return agent_pb2.ReportInventoryResponse()
+        timings = self._timings
+        pause = timings.disputed_inventory_seconds if disputed else timings.inventory_seconds
+        return agent_pb2.ReportInventoryResponse(next_report=duration(pause))
 
     async def RenewCertificate(
         self, request: agent_pb2.RenewCertificateRequest, context: Context
@@ -226,9 +234,12 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         issued = await asyncio.to_thread(self._enrolment.renew, agent_id_of(context), request.csr_der)
         return agent_pb2.RenewCertificateResponse(
             certificate_pem=issued.chain_pem,
-            ca_bundle_pem=self._ca_bundle_pem,
+            ca_bundle_pem=self._telling.bundle_pem,
             expires_at=timestamp(issued.expires_us),
         )
+
+    def _told(self, trusted_sha256: Collection[bytes], context: Context) -> Told:
+        return self._telling.answer(agent_id_of(context), trusted_sha256, certificate_of(context))
 
 
 def _poll_message(desired: Desired) -> agent_pb2.PollResponse:

@@ -22,6 +22,7 @@ from seawall.controller.services.convert_settings import command_of, settings_of
 from seawall.controller.services.forgetting import Forgetting
 from seawall.controller.services.holding import Holding
 from seawall.controller.services.jobs import JobOrders
+from seawall.controller.services.masks import masked_settings
 from seawall.controller.services.moved import Moved
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.services.once import Once
@@ -125,13 +126,14 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     async def ProtectVm(
         self, request: operator_pb2.ProtectVmRequest, context: Context
     ) -> operator_pb2.ProtectVmResponse:
-        said = settings_of(request.settings)
+        message, unset = masked_settings(request)
+        said = settings_of(message)
         vm_id = await self._executions.change(
             lambda change: self._once.within(
                 change.transaction,
                 "ProtectVm",
                 request.request_id,
-                lambda: self._orders.protect(change, request.vm, said, request.unset),
+                lambda: self._orders.protect(change, request.vm, said, unset),
             )
         )
 

@@ -57,7 +57,7 @@ def _backup_grant(access: BackupAccess) -> agent_pb2.BackupGrant:
         cut_key=secrets.cut_key,
         repository_public_key=config.repository_public_key,
         chunk_nominal_bytes=config.chunk_nominal_bytes,
-        compression_level=COMPRESSION_LEVEL,
+        compression_level=access.spec.compression or COMPRESSION_LEVEL,
         pack_target_bytes=PACK_TARGET_BYTES,
         freeze=freeze_value(access.spec.freeze),
         parent=_point_grant(access.parent) if access.parent else None,

@@ -38,6 +38,7 @@ def moved_message(
             point_id=each.point.id,
             instant=timestamp(each.point.instant_us),
             host_name=each.host,
+            host_id=each.point.host_id,
             goes_on=not each.belief.doubt,
             why_not=each.belief.doubt,
         )

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from seawall.api.v1 import policy_pb2
 from seawall.controller.policies.applying import PolicyChange
 from seawall.controller.policies.forecast import Firing, Forecast
-from seawall.controller.policies.render import document_of, retention_text, selection_text
+from seawall.controller.policies.render import calendar_text, document_of, retention_text, selection_text
 from seawall.controller.policies.standing import PolicyStanding
 from seawall.controller.records.policies import PolicySpec
 from seawall.controller.services.convert_time import timestamp
@@ -26,7 +26,7 @@ def policy_message(view: PolicyStanding, spec: PolicySpec, revision: int) -> pol
         revision=revision,
         document=document_of(spec),
         repository=spec.repository,
-        cron=spec.cron,
+        cron=calendar_text(spec),
         zone=spec.zone,
         selection=selection_text(spec.select),
         retention=retention_text(spec.retention),

@@ -7,7 +7,9 @@ from seawall.controller.records.runs import FreezePolicy
 from seawall.controller.records.settings import NO_SETTINGS, CaptureSettings, VmSettings
 from seawall.controller.text import sentence
 
-_Plain = Literal["freeze_limit_ms", "latency_ceiling_ms", "bytes_per_second", "iops", "scratch_quota_bytes"]
+_Plain = Literal[
+    "freeze_limit_ms", "latency_ceiling_ms", "bytes_per_second", "iops", "scratch_quota_bytes", "compression"
+]
 _PLAIN: tuple[_Plain, ...] = get_args(_Plain)
 _PREFIX = "FREEZE_POLICY_"
 _FREEZE = {resources_pb2.FreezePolicy.Value(_PREFIX + policy): policy for policy in FreezePolicy}

@@ -40,6 +40,13 @@ class _Whole:
     left_us: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    news: News
+    disputed: bool
+    """Another host keeps a VM that this one reports."""
+
+
 class Inventories:
     """Belongs to one event loop. After a start a thousand hosts report at once: one transaction of them waits for the writer, not a
     thousand, so that heartbeats come in between."""
@@ -59,29 +66,31 @@ class Inventories:
         last: bool,
         vms: list[Vm],
         left_us: Mapping[str, int],
-    ) -> None:
+    ) -> bool:
         """A page sent again changes nothing. `left_us`: with the last page, VMs that left this host by migration, and when.
 
+        Returns whether another host has one of these VMs: the next report may decide otherwise.
         Raises FailedPrecondition/SESSION_UNKNOWN, Aborted/INVENTORY_GAP (begin again with page 0), InvalidArgument/TOO_MANY_VMS.
         """
         if not last:  # with the last page the transaction that stores it looks
             await self._executions.store.read(lambda transaction: require_session(transaction, agent_id, session_id))
         whole = self._gather(agent_id, revision, page, vms)
         if not last:
-            return
+            return False
 
-        news = await self._stored(_Whole(agent_id, session_id, revision, tuple(whole), left_us))
+        stored = await self._stored(_Whole(agent_id, session_id, revision, tuple(whole), left_us))
         self._pages.pop(agent_id, None)
-        if news.changed:
+        if stored.news.changed:
             self._executions.wakes.notify((SCHEDULER,))
-        if news.taken:
-            _log.warning("vms.moved", host=agent_id, vm_ids=news.taken)
+        if stored.news.taken:
+            _log.warning("vms.moved", host=agent_id, vm_ids=stored.news.taken)
+        return stored.disputed
 
-    async def _store(self, some: Sequence[_Whole]) -> Sequence[News | ControllerError]:
+    async def _store(self, some: Sequence[_Whole]) -> Sequence[_Stored | ControllerError]:
         # Most reports say what is known: a thousand hosts would keep the scheduler looking all the time.
         return await self._executions.change(lambda change: [self._one(change, each) for each in some], schedule=False)
 
-    def _one(self, change: Change, whole: _Whole) -> News | ControllerError:
+    def _one(self, change: Change, whole: _Whole) -> _Stored | ControllerError:
         try:
             require_session(change.transaction, whole.agent_id, whole.session_id)
         except FailedPrecondition as error:
@@ -89,7 +98,9 @@ class Inventories:
         foreign = self._notes.foreign(change.transaction, whole.agent_id, whole.vms)
         news = change.transaction.fleet.replace_inventory(whole.agent_id, whole.revision, whole.vms)
         self._notes.note(change.transaction, whole.agent_id, whole.vms, foreign, news.taken, whole.left_us)
-        return news
+        for host_id in sorted({foreign[vm_id] for vm_id in news.taken if vm_id in foreign}):
+            change.wake_host(host_id)  # whoever has lost a VM says what it knows, and does not wait for its next report
+        return _Stored(news, disputed=bool(foreign.keys() - set(news.taken)))
 
     def _gather(self, agent_id: str, revision: int, page: int, vms: list[Vm]) -> list[Vm]:
         """All VMs of the pages up to this one."""

@@ -17,6 +17,7 @@ from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, Sc
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.services.convert_fleet import host_message
 from seawall.controller.services.convert_limits import SERVICES, holder_message, service_value, usage_message
+from seawall.controller.services.masks import masked_host, masked_limits
 from seawall.controller.services.naming import find_host, find_repository, find_vm
 from seawall.controller.services.once import Once
 from seawall.controller.services.views import host_views
@@ -49,13 +50,16 @@ class LimitOrders:
 
     async def set(self, request: limits_pb2.SetLimitRequest) -> limits_pb2.ScopeLimits:
         scope, key = split_scope(request.scope)
-        values = _values(scope, request)
+        said, taken_back = masked_limits(request)
+        values = _values(scope, said, may_be_none=bool(taken_back))
         sight, _ = await self._look()
 
         def act(transaction: Transaction) -> str:
             where = _resolved(transaction, sight.facts, scope, key)
             for measure, value in values.items():
                 transaction.limits.set_limit(Limit(where.scope, where.key, measure, value))
+            for name in taken_back:
+                transaction.limits.unset_limit(where.scope, where.key, Measure[name.upper()])
             return json.dumps(where)
 
         return await self._changed("SetLimit", request.request_id, act)
@@ -121,6 +125,7 @@ class LimitOrders:
         return await self._store.read(closure)
 
     async def set_host(self, request: limits_pb2.SetHostRequest) -> limits_pb2.HostAdmission:
+        request = masked_host(request)
         site = request.site.strip() if request.HasField("site") else None
         if site is not None and (printable(site) != site or ":" in site):
             raise InvalidArgument("BAD_SITE", f"A site's name is printable, {NAME_LENGTH} characters, without a colon.")
@@ -162,14 +167,14 @@ class LimitOrders:
         )
 
 
-def _values(scope: Scope, request: limits_pb2.SetLimitRequest) -> dict[Measure, int]:
+def _values(scope: Scope, request: limits_pb2.SetLimitRequest, *, may_be_none: bool) -> dict[Measure, int]:
     """Raises InvalidArgument/NO_LIMIT, BAD_LIMIT, BANDWIDTH_SCOPE, WEIGHT_SCOPE."""
     found = {
         measure: int(getattr(request, measure.value.lower()))
         for measure in Measure
         if request.HasField(measure.value.lower())  # type: ignore[arg-type]
     }
-    if not found:
+    if not found and not may_be_none:
         raise InvalidArgument("NO_LIMIT", "Say which limit: preparing, transferring, bandwidth, or a tenant's weight.")
     if Measure.BANDWIDTH in found and scope not in WITH_BANDWIDTH:
         raise InvalidArgument("BANDWIDTH_SCOPE", "Bandwidth is limited globally, for sites and for hosts.")

@@ -20,6 +20,9 @@ from seawall.controller.services.heartbeats import MOST, Beat, Said, Traffic, be
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings, microseconds
 
+LINGER_SECONDS = 0.1
+"""How long heartbeats and new polls wait for others: a lease lasts a hundred times as long, and a poll begins to wait anyway."""
+
 _log = structlog.get_logger()
 
 
@@ -57,8 +60,9 @@ class Sessions:
         self._clock = clock
         self._timings = timings
         self._random = rng
-        self._beats = Gathering(self._beat, MOST)
-        self._polls = Gathering(self._poll, MOST)
+        self._beats = Gathering(self._beat, MOST, LINGER_SECONDS)
+        self._polls = Gathering(self._poll, MOST, LINGER_SECONDS)
+        self._woken_polls = Gathering(self._poll, MOST)
 
     async def hello(self, agent_id: str, greeting: Greeting) -> Welcome:
         """Ends the agent's older session, and its attempts that run no more."""
@@ -83,9 +87,10 @@ class Sessions:
         _log.info("session.opened", host=agent_id, session_id=session_id, abandoned=abandoned)
         return Welcome(session_id, abandoned)
 
-    async def poll(self, agent_id: str, session_id: str) -> Desired:
-        """Raises FailedPrecondition/SESSION_UNKNOWN."""
-        return await self._polls((agent_id, session_id))
+    async def poll(self, agent_id: str, session_id: str, *, woken: bool = False) -> Desired:
+        """`woken`: there is news for the host, somebody waits for it. Raises FailedPrecondition/SESSION_UNKNOWN."""
+        gathered = self._woken_polls if woken else self._polls
+        return await gathered((agent_id, session_id))
 
     async def _poll(self, some: Sequence[tuple[str, str]]) -> Sequence[Desired | ControllerError]:
         return await self._store.read(lambda transaction: desired_of(transaction, some))

@@ -17,6 +17,7 @@ SLOWEST_BYTES_PER_SECOND = 1_000_000
 MOST_BYTES_PER_SECOND = 1 << 50
 SMALLEST_QUOTA_BYTES = 1 << 20
 MOST_BYTES = 1 << 60
+COMPRESSION_LEVELS = (1, 19)
 MOST_DISKS = 256
 LONGEST_TARGET = 64
 ALL = "all"
@@ -30,6 +31,7 @@ def check(settings: CaptureSettings) -> None:
     _within("limit", settings.bytes_per_second, SLOWEST_BYTES_PER_SECOND, MOST_BYTES_PER_SECOND, "bytes a second")
     _within("IOPS limit", settings.iops, 1, 1_000_000, "requests a second")
     _within("scratch quota", settings.scratch_quota_bytes, SMALLEST_QUOTA_BYTES, MOST_BYTES, "bytes")
+    _within("compression", settings.compression, *COMPRESSION_LEVELS, "(zstd's levels)")
     disks = settings.exclude_disks or ()
     if len(disks) > MOST_DISKS or any(
         not disk or len(disk) > LONGEST_TARGET or not disk.isprintable() for disk in disks

@@ -29,6 +29,7 @@ class Choices:
     iops: Choice[int]
     exclude_disks: Choice[tuple[str, ...]]
     scratch_quota_bytes: Choice[int]
+    compression: Choice[int]
 
 
 def explained(made: Choices) -> Iterator[str]:
@@ -39,6 +40,8 @@ def explained(made: Choices) -> Iterator[str]:
     yield f"Left out: {_told(made.exclude_disks, ', '.join(made.exclude_disks.value) or 'no disk that can be read')}."
     quota = made.scratch_quota_bytes.value
     yield f"Scratch: {_told(made.scratch_quota_bytes, f'at most {bytes_text(quota)}' if quota else 'as its host allows')}."
+    level = made.compression.value
+    yield f"Compression: {_told(made.compression, f'zstd, level {level}' if level else 'zstd, as fast as it pays')}."
 
 
 def _told(choice: Choice[T], text: str) -> str:

@@ -40,6 +40,7 @@ def resolve(
         iops=_first(said, lambda one: one.iops, 0),
         exclude_disks=_first(said, lambda one: one.exclude_disks, nothing),
         scratch_quota_bytes=_first(said, lambda one: one.scratch_quota_bytes, 0),
+        compression=_first(said, lambda one: one.compression, 0),
     )
     values: dict[str, Any] = {field.name: getattr(made, field.name).value for field in fields(made)}
     return BackupSpec(**values, chosen=tuple(explained(made)))

@@ -14,16 +14,17 @@ class Packs(Protocol):
 
     def packs(self, repository_id: str, pack_ids: Sequence[bytes]) -> dict[bytes, Pack]: ...
 
-    def stored(self, repository_id: str) -> Sequence[Pack]: ...
-
     def pack_page(self, repository_id: str, after: bytes, limit: int) -> Sequence[Pack]:
         """Packs of every state with greater ids, by id."""
 
     def unseen(self, repository_id: str, limit: int) -> Sequence[Pack]:
         """STORED packs that were never read whole, by id."""
 
+    def seen(self, repository_id: str, limit: int) -> Sequence[Pack]:
+        """STORED packs that were read whole, the one that was longest ago first, whatever that found."""
+
     def by_look(self, repository_id: str, limit: int) -> Sequence[Pack]:
-        """STORED packs: never read ones, then the one that was read whole longest ago first, whatever that found."""
+        """`unseen`, then `seen`."""
 
     def flawed(self, repository_id: str) -> Sequence[Pack]:
         """STORED packs that were not whole when they were last read (`verified_us` below 0), by id. Bad slots are in no other."""

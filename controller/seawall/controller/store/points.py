@@ -40,7 +40,13 @@ class Points(Protocol):
         """AVAILABLE, its intent dropped: the bucket holds those bytes now."""
 
     def give_up(self, point_id: str) -> None:
-        """FAILED for ever, its intent dropped."""
+        """FAILED, its intent dropped."""
+
+    def given_up(self, repository_id: str) -> Sequence[Point]:
+        """FAILED ones, by id."""
+
+    def take_back(self, point_id: str, published_us: int) -> None:
+        """FAILED to AVAILABLE: the bucket holds its manifest all the same. Raises Aborted/CHANGED."""
 
     def roots(self, repository_id: str, *, after: str = "", limit: int = 1000, since_seq: int = 0) -> Sequence[Point]:
         """What keeps slots alive: PUBLISHING, AVAILABLE and DELETING points, by id, without their intents. `since_seq`: only later ones."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from seawall.controller.store.answers import Answers
+from seawall.controller.store.authority import Authority
 from seawall.controller.store.fleet import Fleet, Moves
 from seawall.controller.store.jobs import Jobs
 from seawall.controller.store.known import Known
@@ -24,6 +25,8 @@ class Transaction(Protocol):
 
     @property
     def leadership(self) -> Leadership: ...
+    @property
+    def authority(self) -> Authority: ...
     @property
     def fleet(self) -> Fleet: ...
     @property

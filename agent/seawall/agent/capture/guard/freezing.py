@@ -83,7 +83,8 @@ class Freezing:
                 return None
         return FreezeFailed(
             "The guest's agent died while the guest was frozen, so the backup was ended for the guest's sake.",
-            next_step="See why qemu-guest-agent ended in the guest. deploy/guest has a hook that thaws a guest without it.",
+            next_step="See why qemu-guest-agent ended in the guest, and restart it: one that came back during the backup may be unknown to "
+            "libvirt. deploy/guest has a hook that thaws a guest without it.",
         )
 
     def report(self) -> Report:
