@@ -1,6 +1,11 @@
 """The rules dropped from the real code, one at a time, by patching a named seam; each must be caught by a history made for it.
 
 A history is played twice: with the code as it is, and then nothing may be wrong; and with the mutant, and then something must be.
+
+Not planted, as nothing tells it from the code: rule 4, a log is trimmed while packs that it names still wait. Trimming ends a collection
+that has just announced anew whatever is ripe, so each DELETE has a younger log, which stays. What waits and is not ripe waits for
+compaction, whose DELETE comes after the ledger has the new generation: then it waits no more. The model, where any request may come at any
+later time and a DELETE needs no announcement of its own collection, has this rule (TRIMMED).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -14,6 +14,7 @@ from seawall.repository.format.layout import (
 )
 from seawall.repository.format.slot_set import SlotSet
 from support.controller_records import HOUR
+from support.stored_packs import stored_packs
 
 from . import host
 from .bucket import Fault
@@ -122,7 +123,7 @@ def names_a_bad_slot(world: World) -> None:
 
     def closure(transaction: Transaction) -> set[bytes]:
         marked = set()
-        for pack in transaction.packs.stored(REPOSITORY):
+        for pack in stored_packs(transaction, REPOSITORY):
             if not pack.meta and pack.attempt_id != late.key.attempt_id:
                 transaction.packs.save_pack(pack, replace(pack, bad=SlotSet.of([0])))
                 marked.add(pack.id)
@@ -145,7 +146,7 @@ def looks_up_after_the_index_was_lost(world: World) -> None:
     late = a_backup(world, TWO)
     condemned = {
         (pack.id, slot)
-        for pack in world.controller.database.read_now(lambda transaction: transaction.packs.stored(REPOSITORY))
+        for pack in world.controller.database.read_now(lambda transaction: stored_packs(transaction, REPOSITORY))
         for slot in pack.condemned
     }
     ids = b"".join(world.remembered)
@@ -223,7 +224,7 @@ def names_a_pack_of_another_tenant(world: World) -> None:
     late = a_backup(world, TWO)
 
     def closure(transaction: Transaction) -> None:
-        for pack in transaction.packs.stored(REPOSITORY):
+        for pack in stored_packs(transaction, REPOSITORY):
             if pack.attempt_id != late.key.attempt_id:
                 transaction.packs.save_pack(pack, replace(pack, tenant="other"))
 

@@ -138,6 +138,7 @@ class Who:
 
     peer_uri: bytes = b""
     metadata: tuple[tuple[str, str], ...] = ()
+    certificate_pem: bytes = b""
 
 
 @dataclass
@@ -192,6 +193,10 @@ class AsyncChannel:
             raise _error(grpc.StatusCode.UNIMPLEMENTED, "no streams in this simulation")
 
         return call
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Connections are made for each call: after a failure the agent waits for its next try."""
+        return grpc.ChannelConnectivity.READY
 
     async def close(self, grace: float | None = None) -> None:
         """Nothing to do."""

@@ -108,7 +108,11 @@ def _grpc(cluster_id: str) -> SimpleNamespace:
     def caller(target: str, identity: Any) -> Caller:
         addresses = target.partition(":")[2] if target.startswith("ipv4:") else target
         peer = f"seawall://{cluster_id}/agent/{identity.agent_id}".encode()
-        return Caller(agent.current_host().machine, addresses.split(","), Who(peer))
+        return Caller(
+            agent.current_host().machine,
+            addresses.split(","),
+            Who(peer, certificate_pem=identity.certificate_pem.encode()),
+        )
 
     def blocking(target: str, identity: Any, options: Any = ()) -> BlockingChannel:
         return BlockingChannel(agent.current_host().world.network, caller(target, identity))

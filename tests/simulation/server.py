@@ -35,7 +35,8 @@ class CallContext:
         self.refused: Refused | None = None
 
     def auth_context(self) -> dict[str, list[bytes]]:
-        return {"peer_uri": [self._who.peer_uri]} if self._who.peer_uri else {}
+        who = self._who
+        return {"peer_uri": [who.peer_uri], "x509_pem_cert": [who.certificate_pem]} if who.peer_uri else {}
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return tuple(self._who.metadata)

@@ -8,7 +8,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from seawall.agent.control.identity import Identity
-from seawall.controller.certificates.authority import CertificateAuthority, key_pem, new_key
+from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.generation import key_pem, new_key
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.initialise import initialise, load_wrapper_key
@@ -103,7 +104,7 @@ def _record(url: str, signing_key_hex: str) -> RepositoryRecord:
 
 
 def identity_of(template: Template, agent_id: str, controllers: int) -> Identity:
-    """All share one certificate: nobody looks at more of it than its dates."""
+    """All share one certificate: nobody looks at more of it than its dates and who signed it."""
     addresses = ",".join(f"{machine_of(number)}:{AGENT_PORT}" for number in range(controllers))
     return Identity(agent_id, addresses, template.certificate_pem, template.key_pem, template.bundle_pem)
 

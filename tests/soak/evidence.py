@@ -43,13 +43,14 @@ class Known:
 
 @dataclass(frozen=True)
 class PointLook:
-    """A restored point: the verdict of each of its disks by target."""
+    """A restored point: the verdict of each of its disks by target. `doubted`: disks whose bitmap the backup found to be wrong."""
 
     point_id: str
     vm: str
     known: Known
     disks: Mapping[str, DiskVerdict]
     how: str = ""
+    doubted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

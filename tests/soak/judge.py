@@ -59,6 +59,8 @@ def _wrong_in(look: PointLook) -> Iterator[str]:
     where = f"point {look.point_id} of {look.vm}"
     for target in look.known.disks.keys() - look.disks.keys():
         yield f"{where} lacks {target}"
+    for target in look.doubted:
+        yield f"{where}: the bitmap of {target} called clean what had changed, and nobody exchanged its file"
     for target, disk in look.disks.items():
         if disk.wrong_bytes:
             yield f"{where}: {target} has {disk.wrong_bytes} wrong bytes, the first at {disk.first}, after operation {disk.done}"

@@ -8,6 +8,8 @@ from pathlib import Path
 from deploy.lab.guest_vm import IMAGES
 from deploy.lab.waiting import LabFailed
 
+from seawall.agent.worker.continuity import WHY
+
 from .evidence import DiskVerdict, Known, PointLook
 from .stage import Stage
 
@@ -39,7 +41,8 @@ def look_at(stage: Stage, made: Made) -> PointLook:
             raise LabFailed(f"point {made.point_id} cannot be restored: {run.failure if run else 'no end'}")
         disks = judge_files(stage, outside, targets)
         how = ", ".join(f"{disk['disk']} {disk['how']}" for disk in shown["disks"])
-        return PointLook(made.point_id, made.vm, made.known, disks, how)
+        doubted = tuple(disk["disk"] for disk in shown["disks"] if disk["why"] == WHY)
+        return PointLook(made.point_id, made.vm, made.known, disks, how, doubted)
     finally:
         shutil.rmtree(outside, ignore_errors=True)
 

@@ -11,8 +11,9 @@ from deploy.lab.waiting import LabFailed
 
 from .drawing import draw_round
 from .judge import judge
+from .planted import BUGS, hunt
 from .points import Made, look_at
-from .report import Outcome, Report, keep, told
+from .report import LABORATORY, Outcome, Report, keep, told
 from .rounds import drop_points, play_round
 from .stage import Stage, stage
 
@@ -30,10 +31,13 @@ def seeds_of(seed: str, rounds: int) -> list[str]:
 
 
 class Soak:
-    """Rounds one after the other. `minutes`: no round begins later than that; 0 is no limit."""
+    """Rounds one after the other. `minutes`: no round begins later than that; 0 is no limit. `until_wrong`: nor after a wrong one."""
 
-    def __init__(self, seed: str, rounds: int, minutes: float, result: Path = RESULT) -> None:
+    def __init__(
+        self, seed: str, rounds: int, minutes: float, result: Path = RESULT, *, until_wrong: bool = False
+    ) -> None:
         self.report = Report(seed)
+        self._until_wrong = until_wrong
         self._seeds = seeds_of(seed, rounds)
         self._deadline = time.monotonic() + minutes * 60 if minutes else float("inf")
         self._result = result
@@ -43,21 +47,25 @@ class Soak:
     def run(self) -> Report:
         """All rounds. After one in which something is wrong the next begins on a new laboratory."""
         waiting = list(self._seeds)
-        while waiting and time.monotonic() < self._deadline:
+        while waiting and self._goes_on():
             try:
                 with stage() as on:
                     self._rounds_on(on, waiting)
             except LabFailed as failed:
-                self.report.late.append(f"the laboratory failed: {failed}")
+                self.report.late.append(f"{LABORATORY}: {failed}")
                 break
         self.report.write(self._result)
         return self.report
+
+    def _goes_on(self) -> bool:
+        found = any(one.findings.all for one in self.report.outcomes)
+        return time.monotonic() < self._deadline and not (found and self._until_wrong)
 
     def _rounds_on(self, on: Stage, waiting: list[str]) -> None:
         """Until one is wrong, or the last is over."""
         self._kept = []
         good = True
-        while good and waiting and time.monotonic() < self._deadline:
+        while good and waiting and self._goes_on():
             good = self._round(on, waiting.pop(0))
         if good:
             self._look_again(on)
@@ -108,15 +116,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", default="1", help='"7" for the rounds 7/0, 7/1, ...; "7/12" for that one alone')
     parser.add_argument("--minutes", type=float, default=0, help="no round begins later; 0: no limit")
     parser.add_argument("--plan", action="store_true", help="only say what would be done")
+    parser.add_argument("--planted", choices=sorted(BUGS), help="with this bug in the product; 0 when it is found")
+    parser.add_argument("--until-wrong", action="store_true", help="no round after one that is wrong")
+    parser.add_argument("--result", type=Path, default=RESULT, help="where the result is written")
     chosen = parser.parse_args(arguments)
     if chosen.plan:
         for seed in seeds_of(chosen.seed, chosen.rounds):
             print("\n".join(draw_round(seed).lines()))
         return 0
-    report = Soak(chosen.seed, chosen.rounds, chosen.minutes).run()
+    if chosen.planted:
+        return _hunted(chosen.planted, chosen)
+    soak = Soak(chosen.seed, chosen.rounds, chosen.minutes, chosen.result, until_wrong=chosen.until_wrong)
+    report = soak.run()
     print(json.dumps(report.as_json(), indent=2))
     if not report.points:
         print("WRONG: no point was compared")
     for sentence in report.late:
         print(f"WRONG: {sentence}")
     return 0 if report.good else 1
+
+
+def _hunted(name: str, chosen: argparse.Namespace) -> int:
+    words = ["--seed", chosen.seed, "--rounds", str(chosen.rounds), "--minutes", str(chosen.minutes)]
+    found, how = hunt(name, words, KEPT / "planted")
+    print(f"{name} ({BUGS[name].what}): {'found' if found else 'NOT FOUND'} after {how}")
+    return 0 if found else 1

@@ -10,6 +10,9 @@ from .judge import Findings
 from .plan_words import RoundPlan
 from .rounds import Played
 
+LABORATORY = "the laboratory failed"
+"""So a sentence begins that says nothing of the product."""
+
 
 @dataclass(frozen=True)
 class Outcome:

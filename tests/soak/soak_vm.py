@@ -48,6 +48,7 @@ class SoakVm:
         self._files: dict[str, tuple[str, str]] = {}  # of each disk ever made: id -> path on the host, format
         self._absent: list[Interval] = []
         self._deaf: list[Interval] = []
+        self._off_since: float | None = None
         self._lock = threading.Lock()
         consoles.follow(self.name, self._host.outside(f"{LOGS}/{self.name}.console"))
 
@@ -112,6 +113,13 @@ class SoakVm:
         self.virsh("start", self.name)
         wait_for(f"{self.name} to write", lambda: self._boots() > boots, BOOT_SECONDS, self.tail, every_seconds=0.1)
         self.tell(f"rate {self.plan.rate}")
+        with self._lock:
+            self._absent += self._off()
+            self._off_since = None
+
+    def _off(self) -> list[Interval]:
+        """The time since its owner took it away, until now; none while it is on."""
+        return [] if self._off_since is None else [Interval(self._off_since, time.monotonic())]
 
     def state(self) -> str:
         return self.virsh("domstate", self.name)
@@ -149,10 +157,12 @@ class SoakVm:
                 intervals.append(Interval(began, time.monotonic()))
 
     def power_cut(self) -> None:
+        self._off_since = self._off_since or time.monotonic()
         self.virsh("destroy", self.name)
 
     def shut_down(self) -> None:
         """By the guest itself."""
+        self._off_since = self._off_since or time.monotonic()
         self.tell("off", wait=False)
         wait_for(f"{self.name} to be off", lambda: self.state() == "shut off", 60, self.tail)
 
@@ -256,5 +266,5 @@ class SoakVm:
 
     def look(self) -> GuestLook:
         with self._lock:
-            absent, deaf = tuple(self._absent), tuple(self._deaf)
+            absent, deaf = (*self._absent, *self._off()), tuple(self._deaf)
         return GuestLook(self.name, self._consoles.lines(self.name), absent, deaf, time.monotonic())

@@ -56,6 +56,11 @@ def test_a_good_round_is_good() -> None:
 
 
 LIES: dict[str, tuple[Evidence, Callable[[Findings], object], str]] = {
+    "a bitmap that was wrong, though the backup noticed": (
+        replace(GOOD, points=(replace(POINT, doubted=("vda",)),)),
+        lambda found: found.wrong_points,
+        "called clean what had changed",
+    ),
     "a wrong byte": (
         with_disk("vdb", wrong_bytes=1, first=777),
         lambda found: found.wrong_points,

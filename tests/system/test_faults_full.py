@@ -53,6 +53,7 @@ def test_scratch_without_room_begins_nothing(based: FaultFleet, faults: FaultFle
         ended = faults.await_end(faults.back_up().run_id)
     assert ended.state == "failed" and set(faults.reasons(ended.run_id)) == {"SCRATCH_FULL"}
     assert_tells(faults.run(ended.run_id)["failure"])
+    faults.trust_again("alpha")
     faults.await_clean()
     faults.assert_guest_never_stood()
 
@@ -66,6 +67,7 @@ def test_the_agents_state_is_full(based: FaultFleet, faults: FaultFleet, tmp_pat
         assert ended.state == "failed", "nobody made room"
         assert set(faults.reasons(ended.run_id)) == {"JOURNAL_UNUSABLE"}
         state.free()
+        faults.trust_again("alpha")
         with TRANSFER.held(faults) as (run, rule):
             state.fill()
             rule.release()
@@ -101,7 +103,7 @@ def test_a_folder_repository_is_full(faults: FaultFleet, tmp_path: Path) -> None
         if "folder" not in [each["name"] for each in lab.seawall_json("repo", "list")["repositories"]]:
             lab.seawall("repo", "add", "folder", FOLDER, "--recovery-key", "/etc/seawall/recovery-key-folder")
         store.fill(leave_bytes=40 * MIB)
-        run = lab.start_backup(faults.guest.name, repository="folder")
+        run = faults.back_up(repository="folder")
         shown = wait_for("a sign of the full store", lambda: blamed(faults, run), 240, lab.logs)
         assert_tells(shown)
         faults.guest.await_writes(3)

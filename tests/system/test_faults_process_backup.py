@@ -49,7 +49,9 @@ def test_killed_and_brought_back(
     attempts = faults.reasons(run.run_id)
     assert attempts[-1] == "" and len(attempts) <= 3
     if victim in AGAIN and phase in (PARENT, TRANSFER):
-        assert attempts == [AGAIN[victim], ""]
+        # Killed so early the host may not have told that it began: that attempt expires, which is no failure.
+        early = victim is SUPERVISOR and phase is PARENT and attempts == [""]
+        assert early or attempts == [AGAIN[victim], ""]
         instant = faults.lab.point_of(ended.point_id).instant
         assert (instant < killed) == (phase is TRANSFER), "what had been taken when its worker died is gone on with"
     if victim is SUPERVISOR and phase is HAND_IN:

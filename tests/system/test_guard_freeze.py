@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 LIMIT_SECONDS = 10
 PROMPT_SECONDS = 5.0
 """For a thaw that waits for no deadline; well below the limit."""
+WORKER = "seawall.agent.worker"
 RUN_DIR, SCRATCH_DIR = "/run/seawall/guarded", "/var/lib/seawall/guarded"
 
 _numbers = itertools.count()
@@ -187,19 +188,30 @@ def test_a_guest_that_somebody_else_froze_is_left_to_them(guest: GuestVm) -> Non
 
 
 @pytest.mark.slow
-def test_worker_and_agent_die_while_the_guest_is_frozen(fleet: Laboratory, guest: GuestVm) -> None:
-    """The whole product: nobody of ours lives but the guard, and the next attempt makes the point."""
+@pytest.mark.parametrize("guard_too", [False, True])
+def test_worker_and_agent_die_while_the_guest_is_frozen(fleet: Laboratory, guest: GuestVm, guard_too: bool) -> None:
+    """The whole product: nobody of ours lives but the guard, and the next attempt makes the point.
+
+    Without the guard the guest stands until somebody starts the agent again: to thaw is the first that it does.
+    """
     fleet.await_vm(guest.name, "beta")
     thaws = guest.console.read_text(errors="replace").count("SEAWALL-GUEST-THAWED")
     assert guest.host.init is not None
     captures = Path(f"/proc/{guest.host.init.pid}/root/run/seawall/agent/captures")
     run = fleet.start_backup(guest.name, "--freeze", "require")
-    worker = wait_for("the worker", lambda: worker_on(guest), 60, fleet.logs, 0.01)
+    worker = wait_for("the worker", lambda: process_on(guest, WORKER), 60, fleet.logs, 0.01)
     wait_for("a capture", lambda: captures.is_dir() and any(captures.iterdir()), 60, fleet.logs, 0.001)
     stop_when_there_is(worker, next(captures.iterdir()) / "frozen")
     frozen_seconds = time.monotonic()
+    if guard_too:
+        guard = process_on(guest, MODULE)
+        assert guard is not None
+        os.kill(guard, signal.SIGKILL)
     fleet.kill_service("agent-beta")
     os.kill(worker, signal.SIGKILL)
+    if guard_too:
+        wait_for("the worker's end", lambda: process_on(guest, WORKER) is None, 30, fleet.logs, 0.01)
+        fleet.start_agent("beta")
     wait_for(
         "the guest to be thawed",
         lambda: guest.console.read_text(errors="replace").count("SEAWALL-GUEST-THAWED") > thaws,
@@ -209,7 +221,8 @@ def test_worker_and_agent_die_while_the_guest_is_frozen(fleet: Laboratory, guest
     )
     assert time.monotonic() - frozen_seconds < LIMIT_SECONDS
     guest.await_writes(3)
-    fleet.start_agent("beta")
+    if not guard_too:
+        fleet.start_agent("beta")
     wait_for("the run's end", lambda: fleet.run_of(run.run_id).over, 120, fleet.logs)
     ended = fleet.run_of(run.run_id)
     assert ended.succeeded, ended.failure
@@ -229,8 +242,8 @@ def stop_when_there_is(worker: int, mark: Path) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
-def worker_on(guest: GuestVm) -> int | None:
-    """The one worker process of the guest's host."""
+def process_on(guest: GuestVm, module: str) -> int | None:
+    """The one process of the guest's host that runs this module."""
     namespace = guest.host.namespace_ids()["pid"]
-    workers = [pid for pid in all_pids() if "seawall.agent.worker" in arguments_of(pid)]
-    return next((pid for pid in workers if os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace), None)
+    found = [pid for pid in all_pids() if module in arguments_of(pid)]
+    return next((pid for pid in found if os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace), None)

@@ -4,7 +4,7 @@ On SQLite and on a real PostgreSQL 15 in turn: the scheduler's tick over 20,000 
 1,000 agents, each over its own mTLS connection and certificate: its processor time and memory while they only beat, the first page of
 20,000 VMs, from a run's due time to its host's knowing of it while a policy fires, progress rows a second, and how soon all are back after
 40 s without a controller. The results are in build/bench/controller.json; the top level is SQLite's. A target that is missed is named; that
-is no failure.
+is no failure. A part that fails is named in "failed", its figures are null, the rest is measured all the same, and the end is 1.
 AGENTS=n (1000), ENGINES=sqlite,postgresql.
 """
 
@@ -32,35 +32,54 @@ from .worker_start import worker_start_seconds  # noqa: E402
 
 RESULT = PROJECT / "build/bench/controller.json"
 AGENTS = int(os.environ.get("AGENTS") or 1000)
+PARTS = ("connected", "idle", "first_page", "due_to_assigned", "progress", "outage")
+"""Methods of `Load`, in the order in which one prepares what the next one needs."""
 ENGINES = (os.environ.get("ENGINES") or "sqlite,postgresql").split(",")
 
 
 def main() -> int:
     begun = time.monotonic()
-    parts: dict[str, dict[str, Any]] = {}
+    parts: dict[str, dict[str, Any]] = {engine: {} for engine in ENGINES}
+    failed: dict[str, str] = {}
     starts = worker_start_seconds()
     for engine in ENGINES:
-        with tempfile.TemporaryDirectory(prefix="seawall-bench-") as folder, _database(engine, Path(folder)) as url:
-            parts[engine] = _measured(engine, Path(folder), url)
-    figures = _figures(parts, starts) | {"seconds": round(time.monotonic() - begun)}
+        with noted(failed, f"{engine}: end"), tempfile.TemporaryDirectory(prefix="seawall-bench-") as folder:
+            with _database(engine, Path(folder)) as url:
+                _measure(engine, Path(folder), url, parts[engine], failed)
+    figures = _figures(parts, starts) | {"failed": failed, "seconds": round(time.monotonic() - begun)}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(figures, indent=1) + "\n")
     say(json.dumps(figures, indent=1))
-    missed = [name for name, held in targets(figures).items() if not held]
-    for name in missed:
+    for name in (name for name, held in targets(figures).items() if not held):
         say(f"missed: {name}")
-    return 0
+    for name, why in failed.items():
+        say(f"failed: {name}: {why}")
+    return 1 if failed else 0
 
 
-def _measured(engine: str, folder: Path, url: str) -> dict[str, Any]:
+def _measure(engine: str, folder: Path, url: str, found: dict[str, Any], failed: dict[str, str]) -> None:
+    """Fills `found` part by part."""
     say(f"{engine}: the tick over 20,000 VMs (load {machine_load()})")
-    found: dict[str, Any] = {"tick": tick_figures(folder, _other(url))}
-    say(f"  {found['tick']}")
-    with loaded(folder / "controller", AGENTS, url, say) as load:
-        for name in ("connected", "idle", "first_page", "due_to_assigned", "progress", "outage"):
-            found[name] = getattr(load, name)()
-            say(f"  {name}: {found[name]}")
-    return found
+    with noted(failed, f"{engine}: tick"):
+        found["tick"] = tick_figures(folder, _other(url))
+        say(f"  {found['tick']}")
+    with noted(failed, f"{engine}: load"), loaded(folder / "controller", AGENTS, url, say) as load:
+        for name in PARTS:
+            with noted(failed, f"{engine}: {name}"):
+                found[name] = getattr(load, name)()
+                say(f"  {name}: {found[name]}")
+            if "connected" not in found:
+                return  # nobody is there to be measured
+
+
+@contextmanager
+def noted(failed: dict[str, str], name: str) -> Iterator[None]:
+    """What goes wrong in one part costs its figures alone."""
+    try:
+        yield
+    except Exception as error:
+        failed[name] = f"{type(error).__name__}: {error}"[:2000]
+        say(f"  {name} failed: {failed[name]}")
 
 
 def _other(url: str) -> str:
@@ -87,33 +106,48 @@ def _database(engine: str, folder: Path) -> Iterator[str]:
 
 
 def _figures(parts: dict[str, dict[str, Any]], starts: list[float]) -> dict[str, Any]:
-    """What the issue asks for; what belongs to one engine is of the first."""
+    """What the issue asks for; what belongs to one engine is of the first. None where its part failed."""
     first = parts[ENGINES[0]]
     slowest_start = max(starts)
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}",
-        "tick_ms_20000_vms": first["tick"]["tick_wall_ms"],
-        "agents": {name: first["idle"][name] for name in ("count", "cpu_percent_of_core", "rss_mib")}
-        | {"reconnect_s": first["outage"]["reconnect_s"]},
-        "due_to_started_p99_s": round(first["due_to_assigned"]["p99_s"] + slowest_start, 3),
-        "progress_rows_per_s": {engine: part["progress"]["rows_per_s"] for engine, part in parts.items()},
-        "list_first_page_ms": {engine: part["first_page"]["median"] for engine, part in parts.items()},
+        "tick_ms_20000_vms": _of(first, "tick", "tick_wall_ms"),
+        "agents": {name: _of(first, "idle", name) for name in ("count", "cpu_percent_of_core", "rss_mib")}
+        | {"reconnect_s": _of(first, "outage", "reconnect_s")},
+        "due_to_started_p99_s": _started(first, slowest_start),
+        "progress_rows_per_s": {engine: _of(part, "progress", "rows_per_s") for engine, part in parts.items()},
+        "list_first_page_ms": {engine: _of(part, "first_page", "median") for engine, part in parts.items()},
         "worker_start_s": {"median": round(statistics.median(starts), 3), "slowest": round(slowest_start, 3)},
         "engines": parts,
     }
 
 
+def _of(part: dict[str, Any], name: str, figure: str) -> Any:
+    return part.get(name, {}).get(figure)
+
+
+def _started(part: dict[str, Any], slowest_start: float) -> float | None:
+    assigned = _of(part, "due_to_assigned", "p99_s")
+    return None if assigned is None else round(assigned + slowest_start, 3)
+
+
 def targets(figures: dict[str, Any]) -> dict[str, bool]:
-    """What issue 6 promises -> whether it is so, on every engine."""
-    parts, start = figures["engines"].values(), figures["worker_start_s"]["slowest"]
+    """What issue 6 promises -> whether it is so, on every engine. What was not measured is missed."""
+    parts, start = list(figures["engines"].values()), figures["worker_start_s"]["slowest"]
+
+    def most(name: str, figure: str, limit: float) -> bool:
+        found = [_of(part, name, figure) for part in parts]
+        return all(each is not None and each <= limit for each in found)
+
+    rows = [_of(part, "progress", "rows_per_s") for part in parts]
     return {
-        "tick over 20,000 VMs <= 50 ms": all(part["tick"]["tick_wall_ms"] <= 50 for part in parts),
-        "1,000 agents: <= 25 % of a core": all(part["idle"]["cpu_percent_of_core"] <= 25 for part in parts),
-        "1,000 agents: <= 300 MiB": all(part["idle"]["rss_mib"] <= 300 for part in parts),
-        "due to started p99 <= 2 s": all(part["due_to_assigned"]["p99_s"] + start <= 2 for part in parts),
-        "all back <= 10 s after an outage": all(part["outage"]["reconnect_s"] <= 10 for part in parts),
-        ">= 1,000 progress rows/s": all(part["progress"]["rows_per_s"] >= 1000 for part in parts),
-        "first page <= 100 ms": all(part["first_page"]["median"] <= 100 for part in parts),
+        "tick over 20,000 VMs <= 50 ms": most("tick", "tick_wall_ms", 50),
+        "1,000 agents: <= 25 % of a core": most("idle", "cpu_percent_of_core", 25),
+        "1,000 agents: <= 300 MiB": most("idle", "rss_mib", 300),
+        "due to started p99 <= 2 s": most("due_to_assigned", "p99_s", 2 - start),
+        "all back <= 10 s after an outage": most("outage", "reconnect_s", 10),
+        ">= 1,000 progress rows/s": all(each is not None and each >= 1000 for each in rows),
+        "first page <= 100 ms": most("first_page", "median", 100),
     }
 
 

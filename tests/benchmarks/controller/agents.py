@@ -16,7 +16,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -25,13 +25,15 @@ from seawall.agent.control.errors import SessionUnknown
 from seawall.agent.control.identity import Identity
 from seawall.agent.control.messages import Assignment, AttemptRef, DiskProgress, Progress, Session
 from seawall.agent.errors import AgentError
-from seawall.agent.hypervisor.port import Domain, DomainDisk
+from seawall.agent.hypervisor.port import Domain, DomainDisk, Hypervisor
 from seawall.agent.supervisor.heartbeat import BUSY_SECONDS
+from seawall.agent.supervisor.inventory import Inventory
 from seawall.agent.supervisor.link import HostFacts, Link
 from seawall.agent.supervisor.state import SupervisorState
 from seawall.agent.supervisor.steps import repeat
 from seawall.agent.supervisor.timing import Backoff, Timing
 from seawall.api.v1 import agent_pb2
+from seawall.repository.clock import SystemClock
 from seawall.repository.store.presigned import PresignedClient
 from support.controller_agent import ScriptedAgent
 from support.memory_disks import ModelDisk
@@ -53,7 +55,6 @@ class Totals:
     """Of this process. `beaten`: agents whose newest heartbeat was answered; `rows`: progress reports that were acknowledged."""
 
     beaten: set[str] = field(default_factory=set)
-    reported: set[str] = field(default_factory=set)
     beats: int = 0
     rows: int = 0
     held: int = 0
@@ -78,6 +79,16 @@ class Held:
         )
 
 
+@dataclass(frozen=True)
+class SteadyHypervisor:
+    """In the place of libvirt: nothing ever changes."""
+
+    all: tuple[Domain, ...]
+
+    def domains(self) -> tuple[Domain, ...]:
+        return self.all
+
+
 class LoadAgent:
     """One host's supervisor."""
 
@@ -87,7 +98,7 @@ class LoadAgent:
         self._totals = process.totals
         self._link = Link(self.identity, (), TIMING)
         self._state = SupervisorState(self.identity)
-        self._domains = [_domain(self.identity.host_name, number) for number in range(vms)]
+        self._hypervisor = SteadyHypervisor(tuple(_domain(self.identity.host_name, number) for number in range(vms)))
         self._generation = 0
         self._session: Session | None = None
         self._known: set[str] = set()
@@ -99,13 +110,23 @@ class LoadAgent:
         while True:
             try:
                 facts = HostFacts("bench", str(uuid.uuid4()), self.identity.host_name, "libvirt 9.0.0")
-                self._session = await self._link.hello(facts, [(held.ref, True) for held in self.held.values()])
-                self._generation = 0
+                self._session, _ = await self._link.hello(facts, [(held.ref, True) for held in self.held.values()])
+                self._generation, self._state.generation = 0, None
                 backoff.reset()
+                inventory = Inventory(
+                    self._link,
+                    self._session,
+                    cast(Hypervisor, self._hypervisor),
+                    dict,
+                    self._state,
+                    TIMING,
+                    SystemClock(),
+                )
+                steps = {"poll": self.poll, "heartbeat": self.heartbeat, "inventory": inventory.step}
                 async with asyncio.TaskGroup() as group:
-                    for name in ("poll", "heartbeat", "inventory"):
-                        steps = Backoff(TIMING.first_backoff, TIMING.longest_backoff)
-                        group.create_task(repeat(name, getattr(self, name), steps, self._state))
+                    for name, step in steps.items():
+                        pauses = Backoff(TIMING.first_backoff, TIMING.longest_backoff)
+                        group.create_task(repeat(name, step, pauses, self._state, self._link.rest))
             except* (SessionUnknown, AgentError):
                 self._totals.beaten.discard(self.identity.agent_id)
             await asyncio.sleep(backoff.next_seconds())
@@ -115,6 +136,7 @@ class LoadAgent:
         self._generation, desired = await self._link.poll(
             session.session_id, self._generation, session.poll_wait_seconds
         )
+        self._state.generation = self._generation
         for each in desired:
             if each.ref.attempt_id not in self._known:
                 self._known.add(each.ref.attempt_id)
@@ -138,12 +160,6 @@ class LoadAgent:
         self._totals.beaten.add(self.identity.agent_id)
         self._totals.beats += 1
         self._totals.rows += len(progress)
-
-    async def inventory(self) -> float:
-        revision = time.time_ns() // 1000
-        await self._link.report_inventory(self.session.session_id, revision, 0, self._domains, last=True)
-        self._totals.reported.add(self.identity.agent_id)
-        return TIMING.inventory
 
     @property
     def session(self) -> Session:
@@ -246,7 +262,7 @@ class LoadProcess:
         while True:
             await asyncio.sleep(STATE_SECONDS)
             totals = self.totals
-            counts = {"beaten": len(totals.beaten), "reported": len(totals.reported), "beats": totals.beats}
+            counts = {"beaten": len(totals.beaten), "beats": totals.beats}
             counts |= {"held": totals.held, "completed": totals.completed, "failed": totals.failed}
             text = json.dumps(counts)
             if text != self._last:

@@ -10,7 +10,7 @@ import grpc
 
 from seawall.api.v1 import enroll_pb2, enroll_pb2_grpc, operator_pb2
 from seawall.cli.connection import Controller
-from seawall.controller.certificates.authority import key_pem, new_key
+from seawall.controller.certificates.generation import key_pem, new_key
 from seawall.controller.operator_access import OperatorAccess
 from support.controller_shell import csr_of
 

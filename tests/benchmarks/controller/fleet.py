@@ -43,7 +43,7 @@ class Fleet:
             with self.log.open("ab") as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", MODULE, str(file), str(self.vms_each)], cwd=PROJECT, text=True,
-                    env=os.environ | {"PYTHONPATH": f"{PROJECT / 'tests'}:{PROJECT}"},
+                    env=os.environ | {"PYTHONPATH": f"{PROJECT / 'tests'}:{PROJECT}:{os.environ.get('PYTHONPATH', '')}"},
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, preexec_fn=die_with_parent,
                 )  # fmt: skip
             self._processes.append(process)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploy.lab.answers import TRANSFERRING_OR_LATER
 from deploy.lab.laboratory import Laboratory
 from deploy.lab.processes import all_pids
 from deploy.lab.waiting import LabFailed, wait_for
@@ -28,17 +27,11 @@ class Backups:
     def start(self, words: tuple[str, ...], repository: str = "main") -> str:
         return self.laboratory.start_backup(self.guest.name, *words, repository=repository).run_id
 
-    def transferring(self, run_id: str) -> None:
-        def is_so() -> bool:
-            return self.laboratory.run_of(run_id).attempt_state in TRANSFERRING_OR_LATER
-
-        wait_for("the transfer", is_so, RUN_SECONDS, self.laboratory.logs, every_seconds=0.1)
-
     def ended(self, run_id: str) -> Any:
-        """The run as the command line tells it. Raises LabFailed when it failed."""
-        wait_for("the run's end", lambda: self.laboratory.run_of(run_id).over, RUN_SECONDS, self.laboratory.logs)
-        if not self.laboratory.run_of(run_id).succeeded:
-            raise LabFailed(self.laboratory.run_of(run_id).failure)
+        """The run as the command line tells it. Raises LabFailed when it failed, or does not end."""
+        run = self.laboratory.await_end(run_id, RUN_SECONDS)
+        if not run.succeeded:
+            raise LabFailed(f"the run is {run.state}: {run.failure}")
         return self.laboratory.seawall_json("run", "show", run_id)
 
 
@@ -50,16 +43,15 @@ def idle(guest: PacedGuest, seconds: float) -> float:
 
 
 def latency_during(backups: Backups, name: str, words: tuple[str, ...], *, regard: bool = True) -> float:
-    """The p99 while a full backup reads: into a repository of its own, so that nothing is there to compare with.
+    """The p99 during a full backup, from before it is asked for until it is over, into a repository of its own: nothing is known there.
 
     Without `regard` its worker does not stand back behind the guest, either.
     """
     backups.laboratory.add_repository(name)
-    run_id = backups.start(words, repository=name)
-    backups.transferring(run_id)
-    if not regard:
-        come_forward(worker_on(backups.laboratory, HOST))
     backups.guest.command("mark")
+    run_id = backups.start(words, repository=name)
+    if not regard:
+        come_forward(wait_for("the worker", lambda: worker_on(backups.laboratory, HOST), 60, backups.laboratory.logs))
     run = backups.ended(run_id)
     took = backups.guest.latencies()
     told = [note for attempt in run["attempts"] if attempt["progress"] for note in attempt["progress"]["notes"]]
@@ -69,8 +61,8 @@ def latency_during(backups: Backups, name: str, words: tuple[str, ...], *, regar
     return took.p99_ms
 
 
-def worker_on(laboratory: Laboratory, host: str) -> int:
-    """The one worker process of this host."""
+def worker_on(laboratory: Laboratory, host: str) -> int | None:
+    """The one worker process of this host; None: none runs."""
     namespace = laboratory.hosts[host].namespace_ids()["pid"]
     for pid in all_pids():
         try:
@@ -79,7 +71,7 @@ def worker_on(laboratory: Laboratory, host: str) -> int:
                 return pid
         except OSError:
             continue  # it ended meanwhile
-    raise LabFailed(f"no worker runs on {host}")
+    return None
 
 
 def come_forward(pid: int) -> None:

@@ -31,12 +31,14 @@ uint64_t sectors_at(const struct label *label, uint64_t operation) {
 }
 
 /* Mostly writes of up to 64 KiB, sector by sector; zeroes and holes, half of them in whole clusters; now and then the disk's very end. For a
- * while all of them go to one quarter of the disk, so that large parts of it stay as they are from one backup to the next. */
+ * while all of them go to one quarter of the disk, so that large parts of it stay as they are from one backup to the next; and in one such
+ * while of four nothing is written but zeroes and holes. */
 struct operation operation_of(const struct label *label, uint64_t number) {
   uint64_t sectors = sectors_at(label, number), dice = mix(label->id ^ mix(number)), more = mix(dice);
   uint64_t span = (sectors - FIRST_SECTOR) / QUARTERS, quarter = mix(label->id ^ mix(number / WHILE + 77)) % QUARTERS;
   unsigned face = dice % 32;
-  struct operation made = {.kind = face < 22 ? WRITE : face < 26 ? ZERO : face < 30 ? PUNCH : WRITE};
+  bool emptying = mix(label->id ^ mix(number / WHILE + 99)) % 4 == 0;
+  struct operation made = {.kind = emptying ? (face % 2 ? ZERO : PUNCH) : face < 22 ? WRITE : face < 26 ? ZERO : face < 30 ? PUNCH : WRITE};
   if (face >= 30 && quarter == QUARTERS - 1) {
     made.count = 1 + (dice >> 8) % TAIL;
     made.first = sectors - made.count;

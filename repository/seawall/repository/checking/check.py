@@ -12,7 +12,7 @@ from seawall.repository.checking.contents import ContentsCheck, Looked
 from seawall.repository.checking.finding import Finding, Findings
 from seawall.repository.checking.port import Ledger, PackFacts, Progress
 from seawall.repository.checking.proving import prove_points
-from seawall.repository.checking.sample import sample, share_of
+from seawall.repository.checking.sample import rolling_sample, sample, share_of
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.clock import Clock
 from seawall.repository.format.layout import pack_name
@@ -24,12 +24,16 @@ EVERYTHING = 100
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """`read_data_percent`: of all bytes, oldest look first. `limit_bytes`: instead of a share. `new_only`: packs never looked at."""
+    """`read_data_percent`: of all bytes, oldest look first. `limit_bytes`: instead of a share. `new_only`: packs never looked at.
+
+    `rolling`: the limit is for packs that were looked at; new ones take turns with them.
+    """
 
     structure: bool = True
     read_data_percent: int = 0
     limit_bytes: int = 0
     new_only: bool = False
+    rolling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +115,13 @@ class _Check:
             )
 
     def _sample(self, limit: int, total: int, done: set[bytes]) -> Iterator[PackFacts]:
-        whole = self.request.read_data_percent == EVERYTHING
-        # All of it is all of it, also what is stored while we read.
-        chosen = sample(
-            self.ledger.oldest,
-            max(limit, total * 2) if whole else limit,
-            self.started_us,
-            new_only=self.request.new_only,
-        )
+        oldest, request = self.ledger.oldest, self.request
+        if request.rolling:
+            chosen = rolling_sample(oldest, limit, self.started_us)
+        else:
+            # All of it is all of it, also what is stored while we read.
+            enough = max(limit, total * 2) if request.read_data_percent == EVERYTHING else limit
+            chosen = sample(oldest, enough, self.started_us, new_only=request.new_only)
         return (pack for pack in chosen if pack.id not in done)
 
     def _count(self, looked: Looked) -> None:

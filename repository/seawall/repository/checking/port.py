@@ -104,8 +104,8 @@ class Ledger(Protocol):
     def totals(self) -> tuple[int, int]:
         """(packs, bytes) that are STORED."""
 
-    def oldest(self, limit: int) -> Sequence[PackFacts]:
-        """The STORED packs that were looked at longest ago, by (looked_us, id): never looked at first."""
+    def oldest(self, limit: int, *, seen_only: bool = False) -> Sequence[PackFacts]:
+        """The STORED packs that were looked at longest ago, by (looked_us, id): never looked at first, or, `seen_only`, not at all."""
 
     def damaged_packs(self) -> Sequence[PackFacts]:
         """STORED packs with bad slots, or that were not whole when they were last looked at. By id."""

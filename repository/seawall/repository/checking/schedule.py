@@ -1,10 +1,10 @@
 """When the controller starts a verification by itself, and how much it reads. Pure: called by the leader's loop.
 
 New packs are read soon after they are stored, as other hosts wait for them. Of the rest so many bytes a day that all of it is read
-once in a period: the rate is the same every day, and what was missed while the controller stood still is made up for.
+once in a period: the rate is the same every day, and what was missed while the controller stood still is made up for. When both are due the
+rest comes first: it is due once an hour, and new packs are read between (`rolling_sample`), so neither kind starves the other.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,11 +33,15 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the decision needs to know. `oldest`: the first few packs by age; times in microseconds, 0: never."""
+    """What the decision needs to know. `new`: a pack was never read. `oldest`: of the others, where `rolling_may_be_due`.
+
+    Times in microseconds, 0: never.
+    """
 
     now_us: int
     total_bytes: int
-    oldest: Sequence[PackFacts]
+    new: bool
+    oldest: PackFacts | None
     last_new_end_us: int
     last_rolling_begin_us: int
     """Of the last one, or when the repository was added."""
@@ -54,14 +58,9 @@ class Due:
 
 def next_check(standing: Standing, rhythm: Rhythm) -> Due | None:
     """What to start now; None: nothing yet."""
-    if standing.last_failed_us and _since(standing, standing.last_failed_us) < rhythm.retry_seconds:
+    if standing.last_failed_us and _seconds(standing.last_failed_us, standing.now_us) < rhythm.retry_seconds:
         return None
-    if not standing.oldest:
-        return None
-    if not standing.oldest[0].looked_us or standing.unproven:
-        ready = _since(standing, standing.last_new_end_us) >= rhythm.new_every_seconds
-        return Due("new", rhythm.new_bytes) if ready else None
-    return _rolling(standing, rhythm)
+    return _rolling(standing, rhythm) or _new(standing, rhythm)
 
 
 def bytes_a_day(total_bytes: int, rhythm: Rhythm) -> int:
@@ -71,15 +70,26 @@ def bytes_a_day(total_bytes: int, rhythm: Rhythm) -> int:
     return int(total_bytes * MARGIN_PERCENT / 100 / rhythm.period_days)
 
 
+def rolling_may_be_due(now_us: int, last_rolling_begin_us: int, rhythm: Rhythm) -> bool:
+    """Whether it is worth asking the catalogue for what is stored, and for the oldest of it."""
+    return _seconds(last_rolling_begin_us, now_us) >= rhythm.rolling_every_seconds
+
+
+def _new(standing: Standing, rhythm: Rhythm) -> Due | None:
+    waits = standing.new or standing.unproven
+    ready = _seconds(standing.last_new_end_us, standing.now_us) >= rhythm.new_every_seconds
+    return Due("new", rhythm.new_bytes) if waits and ready else None
+
+
 def _rolling(standing: Standing, rhythm: Rhythm) -> Due | None:
-    waited = _since(standing, standing.last_rolling_begin_us)
+    if standing.oldest is None or not rolling_may_be_due(standing.now_us, standing.last_rolling_begin_us, rhythm):
+        return None
+    waited = _seconds(standing.last_rolling_begin_us, standing.now_us)
     budget = min(int(bytes_a_day(standing.total_bytes, rhythm) * waited / DAY_SECONDS), standing.total_bytes)
     # A small repository waits until its share is a whole pack.
-    if waited < rhythm.rolling_every_seconds or budget < standing.oldest[0].stored_bytes or not budget:
-        return None
-    return Due("rolling", budget)
+    return Due("rolling", budget) if budget >= max(1, standing.oldest.stored_bytes) else None
 
 
-def _since(standing: Standing, then_us: int) -> float:
-    """Seconds; a clock that went back counts as no time."""
-    return max(0, standing.now_us - then_us) / 1_000_000
+def _seconds(then_us: int, now_us: int) -> float:
+    """A clock that went back counts as no time."""
+    return max(0, now_us - then_us) / 1_000_000

@@ -33,6 +33,11 @@ def encode_header(magic: bytes) -> bytes:
     return _HEADER.pack(magic, VERSION, SUITE, 0)
 
 
+def of_this_version(body: bytes) -> bytes:
+    """The same bytes with our version and suite in their header: what was signed, if only those were altered."""
+    return body[:8] + encode_header(body[:8])[8:12] + body[12:]
+
+
 def check_header(body: bytes | bytearray | memoryview, magic: bytes, what: str) -> None:
     """Raises IntegrityError (too short, other magic, reserved bytes set), FormatUnsupported (other version or suite)."""
     if len(body) < HEADER_BYTES:
