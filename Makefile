@@ -77,8 +77,8 @@ faults: $(SETUP) ## random faults on the real code, then planted mutants, into b
 simulate: $(SETUP) ## a simulated fleet under random faults, then planted mutants, into build/simulation.json (SEEDS=20 SEED=1; SEEDS=1 SEED=48 replays one)
 	$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),20) --seed $(or $(SEED),1)
 
-soak: $(SETUP) ## random operations on real guests under random faults, into build/soak.json (root; ROUNDS=20 SEED=1; SEED=1/12 replays one; MINUTES=)
-	$(PYTHON) -m tests.soak --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(MINUTES),--minutes $(MINUTES))
+soak: $(SETUP) ## random operations on real guests under random faults, into build/soak.json (root; ROUNDS=20 SEED=1; SEED=1/12 replays one; MINUTES=; PLANTED=NAME: with a planted bug)
+	$(PYTHON) -m tests.soak --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(PLANTED),--planted $(PLANTED))
 
 concurrency: $(SETUP) ## 16 writers into one repository while it is collected and checked, into build/concurrency.json
 	$(BIN)/pytest -q -m slow tests/concurrency
