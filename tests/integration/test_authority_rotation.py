@@ -4,7 +4,8 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import grpc
 import pytest
 
 from seawall.agent.control.channel import worker_channel
-from seawall.agent.control.identity import Identity
+from seawall.agent.control.identity import PENDING_KEY, Identity
 from seawall.api.v1 import agent_pb2, agent_pb2_grpc
 from seawall.controller.certificates.generation import root_id_of
 from support.agent_file_joined import joined
 from support.agent_host import AgentHost
-from support.controller_application import Controller, configured, running
+from support.controller_application import BRISK, Controller, configured, free_port, running
 from support.operator_words import Operator
 
 
@@ -141,6 +142,45 @@ async def test_one_that_was_told_and_then_stopped_recovers_too(
     assert found["phase"] == "settled" and not await asyncio.to_thread(answered, host.identity)
     async with serving(host, operator):  # its lease of before may still count as online
         await trusting(host, 1)
+
+
+async def test_one_that_ran_all_the_time_and_was_only_out_of_touch_recovers_too(tmp_path: Path) -> None:
+    """No Hello of its own would tell it; and a disk that refuses its new key for a while ends nothing."""
+    config = configured(tmp_path / "controller")
+    timings = replace(BRISK, lease_ttl_seconds=1.0)
+    unreached = replace(config, operator_listen=f"127.0.0.1:{free_port()}", agent_listen=f"127.0.0.1:{free_port()}")
+    unreached_toml = tmp_path / "unreached.toml"
+    words = config.operator_toml.read_text().replace(config.operator_listen, unreached.operator_listen)
+    unreached_toml.write_text(words)
+    async with AsyncExitStack() as stack:
+        with running(config, timings) as controller:
+            host = await joined(controller, tmp_path)
+            supervisor = await stack.enter_async_context(host.running())
+            await until(Operator(config.operator_toml), ("status",), lambda found: found["hosts_online"] == 1)
+        with running(unreached, timings):
+            await rotated(Operator(unreached_toml), "--without", "alpha")
+        in_the_way = host.config.state_dir / PENDING_KEY
+        in_the_way.mkdir()
+        root = config.paths.root_certificate.read_text()
+        with running(config, timings):
+            async with asyncio.timeout(60):
+                while str(in_the_way) not in supervisor.health().last_error:
+                    await asyncio.sleep(0.02)
+                in_the_way.rmdir()
+                while host.identity.ca_bundle_pem != root or not supervisor.health().connected:
+                    await asyncio.sleep(0.02)
+
+
+async def test_the_key_of_the_root_may_come_back_for_the_rotation(tmp_path: Path) -> None:
+    """The database has the authority without it."""
+    config = configured(tmp_path / "controller")
+    operator, elsewhere = Operator(config.operator_toml), tmp_path / "root.key"
+    config.paths.root_key.rename(elsewhere)
+    with running(config):
+        assert operator.refused("controller", "ca", "rotate", "--yes")[1] == "ROOT_KEY_MISSING"
+    elsewhere.rename(config.paths.root_key)
+    with running(config):
+        await rotated(operator)
 
 
 async def test_a_controller_that_is_killed_in_each_step_goes_on(tmp_path: Path) -> None:

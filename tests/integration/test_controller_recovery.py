@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -25,6 +25,7 @@ from seawall.controller.errors import ControllerError
 from seawall.controller.initialise import initialise
 from seawall.controller.records.known import Export
 from seawall.controller.records.leadership import Replica
+from seawall.controller.records.limits import Limit, Scope
 from seawall.controller.records.maintenance import JobKind, JobState
 from seawall.controller.recovering.command import RecoverCommand
 from seawall.controller.recovering.exporting import export_of
@@ -359,6 +360,36 @@ def test_exports_of_different_age_give_all_that_any_of_them_knows(
     with running(world.config, QUICK) as controller:
         assert held(controller) == holds and len(holds) == 2
         assert seen(controller)["policies"] == shown["policies"]
+
+
+def test_what_a_controller_exported_since_its_recovery_hides_nothing(world: World, tmp_path: Path) -> None:
+    """The first bucket is recovered without the newest limit, and used for a while; then comes the one whose export has it."""
+    second, kept = tmp_path / "second", tmp_path / "kept"
+    exports = second / "v1" / "c" / "export"
+    with running(world.config, QUICK) as controller:
+        two_buckets(controller, world, second)
+        until(lambda: exports.exists() and any(exports.iterdir()))
+        shutil.copytree(exports, kept)
+        limit = limits_pb2.SetLimitRequest(request_id=str(uuid.uuid4()), scope="global", transferring=5)
+        limits_of(controller).SetLimit(limit)
+        until(lambda: any(each.scope == "GLOBAL" for each in world.export.settled.limits))
+    shutil.rmtree(exports)
+    shutil.copytree(kept, exports)
+    world.lose_the_database()
+    RecoverCommand(world.config, SystemClock()).run(replace(world.order, url=second.as_uri()), quiet)
+    before = set(exports.iterdir())
+    with running(world.config, QUICK):
+        until(lambda: bool(set(exports.iterdir()) - before))
+    RecoverCommand(world.config, SystemClock()).run(world.order, quiet)
+    _, _, decisions = rows(world.config)
+    assert [each.value for each in decisions if isinstance(each, Limit) and each.scope is Scope.GLOBAL] == [5]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_an_export_that_cannot_be_read_just_now_is_named(world: World, tmp_path: Path) -> None:

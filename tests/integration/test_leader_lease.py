@@ -1,10 +1,11 @@
 """Who leads, by monotonic time alone: two controllers on one database, their clocks apart by hours."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,6 +190,32 @@ async def test_a_controller_that_stood_still_takes_no_old_renewal_for_a_new_one(
     await first.lease.renew()
     pass_seconds(3600, first, second)
     assert not await second.lease.try_acquire()
+    assert apart_seconds(first, second) < 3
+
+
+async def test_a_controller_that_stood_still_with_an_answer_under_way_takes_it_for_no_new_one(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader renewed before, and all goes on a minute later."""
+    first, second = Member(database, 1, 0), Member(database, 2, 0)
+    assert await first.lease.try_acquire()
+    await live(first, second, 6)
+    pass_seconds(1, first, second)
+    await first.lease.renew()
+    read = database.read
+
+    async def answered_late(closure: Callable[[Transaction], Any]) -> Any:
+        found = await read(closure)
+        pass_seconds(60, first, second)
+        return found
+
+    monkeypatch.setattr(database, "read", answered_late)
+    assert not await second.lease.try_acquire()
+    assert apart_seconds(first, second) < 3
+    monkeypatch.undo()
+    await first.lease.renew()
+    assert not await second.lease.try_acquire()
+    await live(first, second, 6)
     assert apart_seconds(first, second) < 3
 
 

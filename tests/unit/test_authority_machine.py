@@ -27,7 +27,7 @@ from seawall.repository.clock import SystemClock
 CLUSTER = "6b1f9a52-1d0e-4c55-9a43-0d4f5f1a7c11"
 BOX = SecretBox(Secret(bytes(32)))
 NOW = SystemClock().now_us()
-ONE, TWO, OTHER = (new_generation(number, CLUSTER, BOX, NOW) for number in (1, 2, 2))
+ONE, TWO, OTHER, THREE = (new_generation(number, CLUSTER, BOX, NOW) for number in (1, 2, 2, 3))
 LINK = link(ONE, TWO, BOX)
 SETTLED = first_state(ONE)
 TRUSTING = rotation.begin(SETTLED, TWO, LINK, NOW)
@@ -126,7 +126,7 @@ def test_whatever_comes_in_between_nobody_is_shut_out(seed: int) -> None:
 
 
 def test_who_was_away_follows_the_links_and_nobody_else_is_followed() -> None:
-    three = new_generation(3, CLUSTER, BOX, NOW)
+    three = THREE
     links = [LINK, link(TWO, three, BOX)]
     shown = ders(three.root_pem, *links)
     now = datetime.now(UTC)
@@ -140,6 +140,24 @@ def test_who_was_away_follows_the_links_and_nobody_else_is_followed() -> None:
     assert successor(ONE.root_pem.encode(), [b"x", *shown], now) == three.root_pem.encode()
     assert issued_under(ONE.root_pem.encode(), ONE.issuing_pem.encode())
     assert not issued_under(TWO.root_pem.encode(), ONE.issuing_pem.encode())
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        ("06082a8648ce3d030107", "06082a8648ce3d03017f"),
+        ("06072a8648ce3d0201", "06072a8648ce3d027f"),
+        ("a003020102", "a003020109"),
+        ("0c0753656177616c6c", "0c07ff656177616c6c"),
+    ],
+    ids=["an unknown curve", "an unknown kind of key", "a version that is none", "a name that is no text"],
+)
+def test_whatever_is_shown_is_passed_over_if_it_cannot_be_read(there: str, instead: str) -> None:
+    good, now = ders(THREE.root_pem)[0], datetime.now(UTC)
+    hostile = good.replace(bytes.fromhex(there), bytes.fromhex(instead))
+    assert hostile != good and len(hostile) == len(good)
+    assert successor(ONE.root_pem.encode(), [hostile], now) is None
+    assert successor(ONE.root_pem.encode(), [hostile, *ders(TWO.root_pem, LINK)], now) == TWO.root_pem.encode()
 
 
 def ders(*pems: str) -> list[bytes]:
@@ -211,6 +229,8 @@ def test_agents_are_told_what_they_lack_and_their_words_are_kept_once(
     assert set(telling.take()) == {"a"}
     telling.answer("a", old, shown)
     assert not telling.take(), "it said the same before"
+    for hostile in (old * 1000, [b"x" * 1_000_000]):
+        assert telling.answer("b", hostile, shown) == telling.answer("b", [], shown) and not telling.take()
     both = [*old, bytes.fromhex(signs.present.root_id)]
     authority.adopt(signs)
     told = telling.answer("a", both, shown)

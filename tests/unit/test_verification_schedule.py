@@ -2,7 +2,17 @@
 
 import json
 
-from seawall.controller.maintenance.verify_schedule import NEW, ROLLING, Past, because_of, is_quiet, past_of, rhythm_of
+from seawall.controller.maintenance.verify_schedule import (
+    JOBS_KEPT,
+    NEW,
+    ROLLING,
+    Past,
+    because_of,
+    is_quiet,
+    past_of,
+    rhythm_of,
+    spent_jobs,
+)
 from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.timings import Timings
 
@@ -51,6 +61,15 @@ def test_only_quiet_jobs_are_dropped() -> None:
     for kept in (a_job(1), a_job(1, NEW, findings=1), a_job(1, NEW, JobState.FAILED), a_job(1, NEW, JobState.ACTIVE)):
         assert not is_quiet(kept)
     assert because_of(a_job(1, kind=JobKind.COLLECT)) == ""
+
+
+def test_the_last_rolling_job_is_kept_however_many_read_new_packs_since() -> None:
+    """Else all that was stored would be due again each time that so many were over."""
+    new = [a_job(number, NEW) for number in range(100 + JOBS_KEPT, 100, -1)]
+    last, before = a_job(9, ROLLING), a_job(8, ROLLING)
+    jobs = [*new, last, a_job(9, NEW), before, a_job(7, NEW, findings=1)]
+    assert [job.created_us for job in spent_jobs(jobs)] == [900, 800]
+    assert past_of([job for job in jobs if job not in spent_jobs(jobs)], BEGAN, CREATED).rolling_begin_us == 900
 
 
 def test_the_rhythm_of_the_defaults() -> None:

@@ -16,6 +16,16 @@ LINK_PATH_LENGTH = 1
 """Of roots and links. Issuing certificates have 0: with a key of theirs nobody makes a link."""
 MOST_CERTIFICATES = 32
 """Of a chain that is looked at."""
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What certificates come to that anybody made who answers at a controller's address."""
 
 
 def successor(trusted_pem: bytes, shown_der: Sequence[bytes], now: datetime) -> bytes | None:
@@ -47,18 +57,19 @@ def issued_under(root_pem: bytes, chain_pem: bytes) -> bool:
 def _parsed(der: bytes) -> x509.Certificate | None:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError:
+    except _UNREADABLE:
         return None
 
 
 def _vouches(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether it may speak for another authority: it is a root, or a link."""
+    """Whether it may speak for another authority: it is a root, or a link. Parsed lazily: all that is used is looked at here."""
     try:
         limits = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        fresh = certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+        named = (certificate.subject.public_bytes(), certificate.issuer.public_bytes(), _key(certificate))
+    except _UNREADABLE:
         return False
-    fresh = certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
-    return fresh and limits.ca and limits.path_length == LINK_PATH_LENGTH
+    return all(named) and fresh and limits.ca and limits.path_length == LINK_PATH_LENGTH
 
 
 def _signed(certificate: x509.Certificate, by: x509.Certificate) -> bool:

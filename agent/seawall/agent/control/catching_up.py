@@ -18,13 +18,18 @@ def catch_up(identity: Identity, state_dir: Path, now_us: int) -> Identity | Non
     come with one recovery, and a crash before its end leaves all as it was.
     Raises what `recover` raises.
     """
+    root = root_ahead(identity, now_us)
+    return None if root is None else recover(replace(identity, ca_bundle_pem=root.decode()), state_dir)
+
+
+def root_ahead(identity: Identity, now_us: int) -> bytes | None:
+    """The root that a controller shows now, PEM, if ours leads to it and our certificate is not of it. Nothing is changed."""
     for address in identity.enrol_addresses:
         try:
             shown = presented_chain(address)
         except (ControllerSilent, NotTrusted):
             continue
         root = successor(identity.ca_bundle_pem.encode(), shown, datetime_of(now_us))
-        if root is None or issued_under(root, identity.certificate_pem.encode()):
-            continue
-        return recover(replace(identity, ca_bundle_pem=root.decode()), state_dir)
+        if root is not None and not issued_under(root, identity.certificate_pem.encode()):
+            return root
     return None

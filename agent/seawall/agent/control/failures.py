@@ -24,6 +24,7 @@ _BY_REASON: dict[str, type[AgentError]] = {
     "CANCELED": Canceled,
     "SESSION_UNKNOWN": SessionUnknown,
     "NO_CERTIFICATE": NotTrusted,
+    "CERTIFICATE_RETIRED": ControllerSilent,  # until this host has caught up
     "AGENT_REVOKED": NotTrusted,
     "TOO_MANY_TRIES": TooManyTries,
     "NOT_LEADER": LeaderElsewhere,

@@ -14,7 +14,7 @@ import structlog
 
 from seawall.agent.adopted import Adopted, inherits_orphans
 from seawall.agent.config import AgentConfig
-from seawall.agent.control.catching_up import catch_up
+from seawall.agent.control.catching_up import catch_up, root_ahead
 from seawall.agent.control.errors import ClockWrong, ControllerSilent, SessionUnknown
 from seawall.agent.control.identity import Identity
 from seawall.agent.control.messages import Session
@@ -189,12 +189,29 @@ class Supervisor:
         except AgentError as error:
             self._failed("not_caught_up", error, 0.0)
             return False
+        except Exception as error:
+            # It is called where an error of `_sessions` ends, and would end that: a full disk is met again at the next try.
+            _log.exception("not_caught_up")
+            self._failed("not_caught_up", error, 0.0)
+            return False
         if found is None:
             return False
         self._state.identity = found
         _log.info("authority_followed", roots=[each.hex() for each in found.trusted_sha256])
         link.replace(found)
         return True
+
+    async def _look_ahead(self) -> float:
+        """Out of touch, whether the authority was replaced meanwhile: every call of the session would fail until its certificate ends.
+
+        Raises SessionUnknown: the next Hello catches up.
+        """
+        identity = self._state.identity
+        if identity.enrol_addresses and self._clock.monotonic_seconds() >= self._state.lease_until:
+            ahead = await asyncio.to_thread(root_ahead, identity, self._clock.now_us())
+            if ahead is not None:
+                raise SessionUnknown("the certificate authority was replaced while this host was out of touch")
+        return self._timing.look
 
     async def _hello(self, link: Link) -> Session:
         await self._workers.started()
@@ -241,6 +258,7 @@ class Supervisor:
             ).step,
             "renewal": Renewal(link, self._state, self._config, self._timing, self._clock).step,
             "reports": Reporting(link, session, self._workers, polling).step,
+            "authority": self._look_ahead,
         }
         try:
             async with asyncio.TaskGroup() as group:

@@ -70,7 +70,7 @@ def link(old: Generation, new: Generation, box: SecretBox) -> str:
         raise FailedPrecondition(
             "ROOT_KEY_MISSING",
             "The key of the root (ca/root.key.sealed in the state directory) is not here, and hosts learn of a new root by its word. "
-            "Put it back for the time of the rotation.",
+            "Put it back and restart the controller for the time of the rotation.",
         )
     key = load_key(box.open(b64decode(old.root_key), ROOT_CONTEXT))
     signer, subject = (x509.load_pem_x509_certificate(each.root_pem.encode()) for each in (old, new))

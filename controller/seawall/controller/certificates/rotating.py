@@ -86,7 +86,7 @@ class Rotating:
             state = before
             if before.phase is Phase.SETTLED:
                 self._require_alike(transaction)
-                if before.present != own.present:
+                if before.present.root_id != own.present.root_id:  # its key may be here and not there
                     raise Unavailable("AUTHORITY_CHANGING", "The certificate authority was just replaced; try again.")
                 state = rotation.begin(before, coming, link_pem, now_us)
             return rotation.leave_out(state, left_out)

@@ -8,6 +8,10 @@ from seawall.controller.certificates.rotation import told_roots
 from seawall.controller.certificates.state import Phase
 from seawall.controller.store.authority import Said
 
+MOST_TRUSTED = 32
+"""Of roots that an agent may name: what is kept of it is bounded."""
+_SHA256_BYTES = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -33,7 +37,7 @@ class Telling:
 
     def answer(self, agent_id: str, trusted_sha256: Collection[bytes], certificate_pem: bytes) -> Told:
         """To an agent that names the roots that it trusts; one that names none is older than this, and would not listen."""
-        if not trusted_sha256:
+        if not 0 < len(trusted_sha256) <= MOST_TRUSTED or any(len(each) != _SHA256_BYTES for each in trusted_sha256):
             return Told()
         state, shows = self._authority.state, self._authority.root_above(certificate_pem)
         trusts = frozenset(each.hex() for each in trusted_sha256)

@@ -113,8 +113,7 @@ class Verification:
         request = {"because": due.because, "limit_bytes": due.limit_bytes}
 
         def closure(transaction: Transaction) -> Job:
-            jobs = transaction.jobs.jobs(repository_id=repository_id, limit=JOBS_LOOKED_AT)
-            for spent in [job for job in jobs if is_quiet(job)][JOBS_KEPT:]:
+            for spent in spent_jobs(transaction.jobs.jobs(repository_id=repository_id, limit=JOBS_LOOKED_AT)):
                 transaction.jobs.drop_job(spent.id)
             return start_job(transaction, repository_id, JobKind.CHECK, request, self._clock)
 
@@ -134,6 +133,12 @@ def past_of(jobs: Sequence[Job], began_us: int, created_us: int) -> Past:
         rolling_begin_us=rolling[0].created_us if rolling else created_us,
         failed_us=last.ended_us if last is not None and failed else 0,
     )
+
+
+def spent_jobs(jobs: Sequence[Job]) -> list[Job]:
+    """Of the newest first those that go. The last rolling one stays: without it all that was stored would be due again at once."""
+    last = next((job for job in jobs if because_of(job) == ROLLING), None)
+    return [job for job in [job for job in jobs if is_quiet(job)][JOBS_KEPT:] if job is not last]
 
 
 def is_quiet(job: Job) -> bool:

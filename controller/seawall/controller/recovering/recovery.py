@@ -280,21 +280,23 @@ class Recovery:
 
     def _exports(self, record: RepositoryRecord, export: Export | None, found: Recovered) -> list[Export]:
         """This bucket's, and those of the repositories that were recovered before: what one of them knows of another is put back now that
-        both are there. The newest first.
+        both are there. The newest first, but last those that this database wrote: what it has lost, they do not know.
         """
-        read = [(found.export, export)] if found.export and export else []
+        read = [(True, _age(found.export), export)] if found.export and export else []
         for other in self._database.read_now(lambda transaction: list(transaction.repositories.repositories())):
             if other.id == record.id:
                 continue
             try:
                 with told():
                     newest = newest_export(self._catalogue.reader_of(other))
-                    read += [(newest, export_of(newest.document))] if newest else []
+                    if newest:
+                        before = newest.exported_us < other.created_us
+                        read.append((before, _age(newest), export_of(newest.document)))
             except ControllerError as error:
                 found.notes.append(
                     f"The export of {other.name} could not be read ({error}): what it alone knows comes back when it is recovered again."
                 )
-        return [export for _, export in sorted(read, key=lambda each: _age(each[0]), reverse=True)]
+        return [export for *_, export in sorted(read, key=lambda each: each[:2], reverse=True)]
 
     def _put_back_decisions(self, exports: Sequence[Export], found: Recovered) -> None:
         """Holds before policies, and both at once: no retention ever judges points whose holds are missing."""

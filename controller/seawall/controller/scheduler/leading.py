@@ -89,7 +89,8 @@ class LeaderLease:
         """One look at the row of a shared database: whether the lease is ours now."""
         begun = self._clock.monotonic_seconds()
         row, connected = await self._store.read(_looked)
-        since, self._looked = begun - self._looked, begun
+        # Until the answer: what was read before this process stood still says no time of now.
+        since, self._looked = self._clock.monotonic_seconds() - self._looked, begun
         if self._seen is not None and renewed(self._seen[0], row, since):
             agree(self._clock, row, self._lease_us)
         if not self._is_over(row, connected, begun):
@@ -114,7 +115,7 @@ class LeaderLease:
             row, connected = await self._store.read(_looked)
             if row.holder in ("", self._own().id) or not connected:
                 return
-            if before is not None and renewed(before, row, begun - looked):
+            if before is not None and renewed(before, row, self._clock.monotonic_seconds() - looked):
                 agree(self._clock, row, self._lease_us)
                 return
             before, looked = row, begun

@@ -35,7 +35,7 @@ class Vitals:
         self._failed: dict[str, int] = {}
         self._troubles = Troubles()
         self._lag = LoopLag()
-        self._clock_watch = WallClock(wall.now_us() - clock.now_us())
+        self._clock_watch = WallClock(self._ahead_us())
 
     @property
     def ready(self) -> bool:
@@ -82,12 +82,16 @@ class Vitals:
         self._lag.measured(due, came)
         if came - due >= BLOCKED_SECONDS:
             _log.error("loop.blocked", seconds=round(came - due, 1))
-        jumped_us = self._clock_watch.look(self._wall.now_us() - now_us, now_us)
+        jumped_us = self._clock_watch.look(self._ahead_us(), now_us)
         if jumped_us:
             _log.warning("clock.jumped", seconds=jumped_us / 1e6)
         self._show("LOOP_BLOCKED", self._lag.trouble(came), now_us)
         self._show("CLOCK_JUMPED", self._clock_watch.trouble(now_us), now_us)
         self._look_at_database(now_us)
+
+    def _ahead_us(self) -> int:
+        """Wall time before that which passes alone: the steady clock may be stepped too, to the leader's time."""
+        return self._wall.now_us() - int(self._clock.monotonic_seconds() * 1e6)
 
     def _look_at_database(self, now_us: int) -> None:
         low = trouble_of_room(self._folder) if self._folder is not None else None
