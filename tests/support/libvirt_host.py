@@ -94,8 +94,7 @@ class LibvirtHost:
         pid = (self.folder / "run/libvirtd.pid").read_text().strip()
         self._inside("kill", pid)
         await_true(lambda: not self._answers(), "libvirtd is down")
-        self._inside("libvirtd", "-d")
-        await_true(self._answers, "libvirtd answers again")
+        self.start_daemon()
 
     def kill_daemon(self) -> None:
         """As a crash would; the VMs run on."""
@@ -105,7 +104,7 @@ class LibvirtHost:
 
     def start_daemon(self) -> None:
         """After `kill_daemon`."""
-        self._inside("libvirtd", "-d")
+        await_true(self._started, "libvirtd starts again")
         await_true(self._answers, "libvirtd answers again")
 
     def image(self, name: str, disk_format: str, size_bytes: int, *options: str) -> Path:
@@ -124,6 +123,14 @@ class LibvirtHost:
         content = out.read_bytes()
         out.unlink()
         return content
+
+    def _started(self) -> bool:
+        """Not while the one before, which answers no more, still holds its pid file."""
+        try:
+            self._inside("libvirtd", "-d")
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
     def _inside(self, *command: str) -> None:
         init = _only_child(self._running.pid)

@@ -300,12 +300,10 @@ def test_the_next_attempt_is_not_hindered(vm: Vm, workers: list[Worker]) -> None
 def test_libvirtd_dies_and_comes_back(vm: Vm, workers: list[Worker]) -> None:
     """Its worker dies meanwhile. The job cannot be ended before libvirt answers again; then it is, by the guard alone."""
     worker = capturing(workers, vm, "j1")
-    pid = (vm.host.folder / "run/libvirtd.pid").read_text().strip()
-    vm.host._inside("kill", "-9", pid)
+    vm.host.kill_daemon()
     worker.send(signal.SIGKILL)
     assert guards(worker.places) != []
-    vm.host._inside("libvirtd", "-d")
-    await_true(vm.host._answers, "libvirtd answers again")
+    vm.host.start_daemon()
     await_true(lambda: not vm.has_job(), "the job is ended", SOON)
     await_true(lambda: guards(worker.places) == [], "the guard has left", SOON)
     judge_swept(vm)
