@@ -1,11 +1,8 @@
 """An operator.toml that names a certificate authority which was replaced since: followed to the new one, and brought up to date."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,6 +11,7 @@ from seawall.agent.control.errors import ControllerSilent, NotTrusted
 from seawall.agent.control.pinned import presented_chain
 from seawall.api.successors import successor
 from seawall.cli.operator_config import OperatorConfig
+from seawall.controller.files import write_file
 from seawall.repository.clock import SystemClock, datetime_of
 
 NOT_VERIFIED = "CERTIFICATE_VERIFY_FAILED"
@@ -91,18 +89,8 @@ def rewrite(before: OperatorConfig, after: OperatorConfig) -> bool:
         text, found = path.read_text(encoding="utf-8"), path.stat()
         if before.ca_pem.strip() not in text:
             return False
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                os.fchmod(handle, found.st_mode & 0o777)
-                os.fchown(handle, found.st_uid, found.st_gid)
-                file.write(text.replace(before.ca_pem.strip(), after.ca_pem.strip()))
-                file.flush()
-                os.fsync(handle)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        fresh = text.replace(before.ca_pem.strip(), after.ca_pem.strip())
+        write_file(path, fresh.encode(), found.st_mode & 0o777, (found.st_uid, found.st_gid))
     except OSError:
         return False
     return True

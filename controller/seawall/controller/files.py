@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 
-def write_file(path: Path, body: bytes, mode: int) -> None:
+def write_file(path: Path, body: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Replace a file with one of this mode. Durable when it returns; a crash leaves the old one or the new.
 
+    `owner`: (user, group) that it belongs to from its first moment under this name; None: whoever runs this.
     Raises OSError, which names the file also where the system does not: a full disk refuses the content, not the name.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
@@ -15,6 +16,8 @@ def write_file(path: Path, body: bytes, mode: int) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)  # whatever the umask is
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             file.write(body)
             file.flush()
             os.fsync(file.fileno())

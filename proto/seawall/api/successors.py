@@ -16,7 +16,7 @@ LINK_PATH_LENGTH = 1
 """Of roots and links. Issuing certificates have 0: with a key of theirs nobody makes a link."""
 MOST_CERTIFICATES = 32
 """Of a chain that is looked at."""
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -57,7 +57,7 @@ def issued_under(root_pem: bytes, chain_pem: bytes) -> bool:
 def _parsed(der: bytes) -> x509.Certificate | None:
     try:
         return x509.load_der_x509_certificate(der)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -67,7 +67,7 @@ def _vouches(certificate: x509.Certificate, now: datetime) -> bool:
         limits = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         fresh = certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
         named = (certificate.subject.public_bytes(), certificate.issuer.public_bytes(), _key(certificate))
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return all(named) and fresh and limits.ca and limits.path_length == LINK_PATH_LENGTH
 

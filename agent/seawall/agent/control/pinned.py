@@ -57,9 +57,8 @@ def presented_chain(address: str) -> list[bytes]:
     host, _, port = address.rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = (
-        ssl.CERT_NONE
-    )  # who asks decides what to believe, then gRPC verifies everything against that root
+    # Who asks decides what to believe of it; then gRPC verifies everything against that root.
+    context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     try:

@@ -4,8 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
 import structlog
@@ -20,7 +19,7 @@ class RenewedChannel:
     """The part of grpc.Channel that stubs use. Thread-safe."""
 
     def __init__(self, state_dir: Path, identity: Identity, to: Callable[[Identity], grpc.Channel]) -> None:
-        """`to`: a channel with this identity; all are closed on leaving, as calls may be under way on older ones."""
+        """`to`: a channel with this identity; all are open until `close`, as calls may be under way on older ones."""
         self._state_dir = state_dir
         self._to = to
         self._lock = threading.Lock()
@@ -63,11 +62,3 @@ class RenewedChannel:
         with self._lock:
             for channel in self._channels:
                 channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

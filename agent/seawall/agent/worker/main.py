@@ -4,6 +4,7 @@ Keys and signed URLs live in this process' memory alone: never in arguments, the
 """
 
 import sys
+from contextlib import closing
 from functools import partial
 from typing import cast
 
@@ -89,7 +90,7 @@ def _attempt(
     waits = Waits(clock, "the controller")
     reporter.held_up_by(lambda: transfer.waiting_on or waits.sentence() or bucket.waiting_on)
     open_channel = partial(worker_channel, controllers=job.config.controllers)
-    with RenewedChannel(job.config.state_dir, identity, open_channel) as channel:
+    with closing(RenewedChannel(job.config.state_dir, identity, open_channel)) as channel:
         client = ControllerClient(
             cast(grpc.Channel, channel), session, job.assignment.ref, Retry(clock, stop.pause, waits=waits)
         )

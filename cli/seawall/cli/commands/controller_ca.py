@@ -63,12 +63,10 @@ def rotate_authority(
                 return output.json(planned)
             return _print_plan(output, planned)
         if settled(planned) and not yes:
-            away = f"{count(planned.behind_total, 'host')} of {planned.hosts_total} would have to come back first (--plan names them)"
+            away = f" {count(planned.behind_total, 'host')} of {planned.hosts_total} would have to come back first (--plan names them)."
             confirm(
                 output,
-                f"Replace the certificate authority? {away}."
-                if planned.behind_total
-                else "Replace the certificate authority?",
+                f"Replace the certificate authority?{away if planned.behind_total else ''}",
                 "The certificate authority would be replaced.",
                 refused="Nothing was changed.",
             )

@@ -7,11 +7,12 @@ from functools import lru_cache
 
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from seawall.api.successors import UNREADABLE
 from seawall.controller.certificates import names
 from seawall.controller.certificates.generation import Generation, check_generation, issuing_key_of
 from seawall.controller.certificates.kept_files import load_state, save_state
@@ -21,17 +22,7 @@ from seawall.controller.errors import DataLoss, FailedPrecondition
 from seawall.controller.secrets import SecretBox
 from seawall.repository.clock import Clock, datetime_of
 
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    KeyError,
-    InvalidSignature,
-    UnsupportedAlgorithm,
-    x509.ExtensionNotFound,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
+_UNREADABLE = (*UNREADABLE, KeyError, InvalidSignature)
 """What flipped bits of a certificate, or of the file that holds it, come to, by where they are."""
 
 _log = structlog.get_logger()

@@ -19,14 +19,14 @@ class Interval:
 
     step: timedelta
 
-    def after(self, instant: datetime) -> datetime | None:
+    def after(self, instant: datetime) -> datetime:
         """The first firing later than the instant."""
         return _BEGIN + ((instant - _BEGIN) // self.step + 1) * self.step
 
     def firings(self, instant: datetime) -> Iterator[datetime]:
         """All firings later than the instant, in their order, without end."""
         found = self.after(instant)
-        while found is not None:
+        while True:
             yield found
             found += self.step
 
