@@ -74,8 +74,8 @@ bench-repository: $(SETUP) ## the repository's numbers beside zstd and restic (r
 faults: $(SETUP) ## random faults on the real code, then planted mutants, into build/faults.json (ROUNDS=300 SEED=1; SEED=1/48 replays one)
 	$(PYTHON) -m tests.faults --rounds $(or $(ROUNDS),300) --seed $(or $(SEED),1)
 
-simulate: $(SETUP) ## a simulated fleet under random faults, then planted mutants, into build/simulation.json (SEEDS=20 SEED=1; SEEDS=1 SEED=48 replays one)
-	$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),20) --seed $(or $(SEED),1)
+simulate: $(SETUP) ## a simulated fleet under random faults, then planted mutants, into build/simulation.json (SEEDS=20 SEED=1; SEEDS=1 SEED=48 replays one; BIG=1: 1,000 agents, 20,000 VMs, 24 hours, into build/simulation-big.json; HOURS=)
+	$(PYTHON) -m tests.simulation $(if $(BIG),--large --no-mutants --result build/simulation-big.json) --seeds $(or $(SEEDS),$(if $(BIG),1,20)) --seed $(or $(SEED),1) $(if $(HOURS),--hours $(HOURS))
 
 soak: $(SETUP) ## random operations on real guests under random faults, into build/soak.json (root; ROUNDS=20 SEED=1; SEED=1/12 replays one; MINUTES=; PLANTED=NAME: with a planted bug)
 	$(PYTHON) -m tests.soak --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(PLANTED),--planted $(PLANTED))

@@ -270,9 +270,16 @@ class Laboratory:
         return parse_run(self.seawall_json("run", "show", run_id))
 
     def await_end(self, run_id: str, timeout_seconds: float) -> Run:
-        """Of a run, whatever becomes of it. One command that watches: to ask again and again takes a processor from what is measured."""
-        self.seawall("run", "watch", run_id, timeout_seconds=timeout_seconds, check=False)
-        return self.run_of(run_id)
+        """Of a run, whatever becomes of it. One command that watches: to ask again and again takes a processor from what is measured.
+
+        Raises LabFailed when it is not over in that time.
+        """
+
+        def over() -> Run | None:
+            self.seawall("run", "watch", run_id, timeout_seconds=timeout_seconds, check=False)
+            return now if (now := self.run_of(run_id)).over else None
+
+        return wait_for(f"the end of run {run_id}", over, timeout_seconds, self.logs, every_seconds=0.3)
 
     def point_of(self, point_id: str) -> Point:
         return parse_point(self.seawall_json("point", "show", point_id))

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.lab.answers import TRANSFERRING_OR_LATER, Point, Run
+from deploy.lab.answers import TRANSFERRING_OR_LATER, Point
 from deploy.lab.guest_image import GuestImage
 from deploy.lab.guest_vm import IMAGES, GuestVm, convert_to_raw
 from deploy.lab.laboratory import Laboratory
@@ -39,7 +39,7 @@ def take_point(lab: Laboratory, guest: GuestVm, image: GuestImage, directory: Pa
         state = _await_transfer(lab, run.run_id)
         guest.resume()
         seq = judge_images(image, truth)
-        finished = _await_end(lab, run.run_id)
+        finished = lab.await_end(run.run_id, BACKUP_SECONDS)
     finally:
         limit_upload(guest.host, 0)
     if not finished.succeeded:
@@ -55,14 +55,6 @@ def _await_transfer(lab: Laboratory, run_id: str) -> str:
         return run.attempt_state if run.attempt_state in TRANSFERRING_OR_LATER else None
 
     return wait_for(f"run {run_id} to transfer", transfers, BACKUP_SECONDS, lab.logs)
-
-
-def _await_end(lab: Laboratory, run_id: str) -> Run:
-    def ended() -> Run | None:
-        run = lab.run_of(run_id)
-        return run if run.over else None
-
-    return wait_for(f"the end of run {run_id}", ended, BACKUP_SECONDS, lab.logs)
 
 
 def judge_images(image: GuestImage, disks: dict[str, Path]) -> int:

@@ -185,8 +185,7 @@ def _until(controller: Served, run_id: str, fits: Callable[[resources_pb2.Run], 
     stream = controller.backups.WatchRuns(operator_pb2.WatchRunsRequest(runs=[run_id]), timeout=PATIENCE_SECONDS)
     for answer in stream:
         if fits(answer.run):
-            stream.cancel()  # type: ignore[no-untyped-call]
-            return
+            return  # and with its last reference the stream is canceled
     raise AssertionError(f"run {run_id} ended before that")
 
 

@@ -196,13 +196,15 @@ def test_a_healed_pack_is_another_generation_and_what_was_seen_of_the_old_one_sa
     assert (first, second) == (1, 8)
     assert made.ledger.reserve(facts(made, 4), 0) == 2, "the two copies of a meta pack are an even number and the next"
     assert made.ledger.reserve(facts(made, 4), 0) == 4
-    assert made.ledger.healed(seen, 8, 900)
+    assert seen.bytes_hash == seen.id
+    assert made.ledger.healed(seen, 8, 900, b"h" * 16)
     now = facts(made, 1)
     assert (now.generation, now.size_bytes, now.whole, list(now.bad)) == (8, 900, True, [])
+    assert now.bytes_hash == b"h" * 16
     assert not made.ledger.proven(seen)
     assert not made.ledger.flawed(seen, SOME)
     assert made.ledger.reserve(seen, 0) is None
-    assert not made.ledger.healed(seen, 9, 900)
+    assert not made.ledger.healed(seen, 9, 900, b"")
     assert facts(made, 1) == now
     if made.index is not None:
         assert made.index.told[-1] == ("anew 8", b"\x01" * 16)
@@ -260,6 +262,24 @@ def test_only_what_is_proven_and_undamaged_is_shown_as_verified(tmp_path: Path) 
         assert made.database.read_now(lambda transaction: transaction.points.totals()).verified == 1
 
 
+def test_when_a_point_was_read_back_is_kept_and_since_when_it_is_verified_too(tmp_path: Path) -> None:
+    with piped(tmp_path) as made:
+        made.ledger.proved(name(1), True, NOW - 5)
+        first = _point(made, 1)
+        assert first.read_us == NOW - 5 and first.checked_us == first.verified_us > NOW
+        made.ledger.proved(name(1), True, NOW - 3)
+        again = _point(made, 1)
+        assert (again.read_us, again.verified_us) == (
+            NOW - 3,
+            first.verified_us,
+        ) and again.checked_us > first.checked_us
+        made.ledger.proved(name(1), False)
+        failed = _point(made, 1)
+        assert (failed.verified_us, failed.read_us) == (-failed.checked_us, failed.checked_us)
+        made.ledger.proved(name(3), True, NOW)
+        assert (_point(made, 3).read_us, _point(made, 3).checked_us) == (0, 0), "it is no point yet"
+
+
 def test_the_damage_that_is_kept(tmp_path: Path) -> None:
     with piped(tmp_path) as made:
         made.ledger.damage(name(2), DAMAGE)
@@ -310,7 +330,7 @@ def test_nothing_changes_once_another_leads(tmp_path: Path) -> None:
             lambda: made.ledger.proven(seen),
             lambda: made.ledger.flawed(seen, SOME),
             lambda: made.ledger.reserve(seen, 0),
-            lambda: made.ledger.healed(seen, 1, 900),
+            lambda: made.ledger.healed(seen, 1, 900, b""),
             lambda: made.ledger.damage(name(1), DAMAGE),
             lambda: made.ledger.proved(name(1), True),
             made.ledger.may_continue,

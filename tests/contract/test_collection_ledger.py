@@ -298,9 +298,10 @@ def test_a_compacted_pack_waits_no_more(world: World) -> None:
     world.pass_seconds(20)
     assert next(world.ledger.packs()).ripe
     for _ in range(2):
-        world.ledger.compacted(A, 1, 500)
+        world.ledger.compacted(A, 1, 500, b"h" * 16)
     (pack,) = world.ledger.packs()
     assert (pack.generations, pack.size_bytes, pack.condemned) == ((1,), 500, SOME)
+    assert pack.generation_hash == b"h" * 16
     assert (pack.waiting, pack.ripe) == (False, False)
 
 
@@ -318,7 +319,7 @@ def test_who_lost_the_lead_changes_nothing(world: World) -> None:
         lambda: world.ledger.doom([A]),
         world.ledger.number,
         lambda: world.ledger.reserve_generation(A, 0),
-        lambda: world.ledger.compacted(A, 1, 1),
+        lambda: world.ledger.compacted(A, 1, 1, b""),
         lambda: world.ledger.deleted([A]),
         world.ledger.may_continue,
     ):

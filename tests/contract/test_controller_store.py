@@ -26,7 +26,7 @@ from seawall.controller.errors import (
     Unavailable,
 )
 from seawall.controller.records.catalogue import PackState, PointState, PointTotals
-from seawall.controller.records.fleet import News
+from seawall.controller.records.fleet import News, Vm
 from seawall.controller.records.leadership import Leader
 from seawall.controller.records.runs import (
     AttemptState,
@@ -261,6 +261,20 @@ def test_inventories_replace_each_other(store: Store) -> None:
     assert store.read_now(lambda transaction: transaction.fleet.vms(host_id="beta")) == []
 
 
+def test_sightings_are_the_vms_that_hosts_report_with_what_selections_look_at(store: Store) -> None:
+    def report(host_id: str, *vms: Vm) -> None:
+        store.write_now(lambda transaction: transaction.fleet.replace_inventory(host_id, 1, vms))
+
+    report("alpha", replace(a_vm(), tags=("prod", "db")), a_vm("vm-2"), a_vm("vm-3"))
+    report("beta", a_vm("vm-4", host_id="beta"))
+    report("alpha", replace(a_vm(), tags=("prod", "db")), a_vm("vm-2"))
+    seen = store.read_now(lambda transaction: sorted(transaction.fleet.sightings()))
+    whole = {vm.id: vm for vm in store.read_now(lambda transaction: transaction.fleet.vms())}
+    assert [each[0] for each in seen] == ["vm-1", "vm-2", "vm-4"], "vm-3 is not there any more"
+    assert seen == [(vm.id, vm.name, vm.host_id, frozenset(vm.tags)) for vm in (whole[each[0]] for each in seen)]
+    assert seen[0][3] == {"prod", "db"} and not seen[1][3]
+
+
 def test_who_takes_over_the_vm_of_another_host(store: Store) -> None:
     """A dead host's VM may be taken by the host that runs it; a VM of a host that is there only if it does not run there."""
 
@@ -317,7 +331,7 @@ def test_points_from_intent_to_available(store: Store) -> None:
     point = a_point(a_run(), an_execution().attempt.id)
     store.write_now(lambda transaction: transaction.points.add_point(point))
     assert store.read_now(lambda transaction: transaction.points.point(point.id)) == point
-    assert store.read_now(lambda transaction: transaction.points.unfinished()) == [point.id]
+    assert store.read_now(lambda transaction: transaction.points.unfinished()) == {point.id: point.repository_id}
     assert store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository")) is None
     store.write_now(lambda transaction: transaction.points.make_available(point.id, NOW + 9))
     done = replace(point, state=PointState.AVAILABLE, published_us=NOW + 9, intent=None)

@@ -1,17 +1,21 @@
 """The contract of the store's role for policies: revisions, firings, what is due, holds; on every engine."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
 from seawall.controller.database.database import Database
 from seawall.controller.errors import Aborted, ControllerError
+from seawall.controller.maintenance.verify_schedule import note_tried
 from seawall.controller.records.catalogue import Point, PointState
 from seawall.controller.records.fleet import Vm
+from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.records.policies import DueFiring, Hold
 from seawall.controller.records.runs import AttemptState, Run, RunState
 from seawall.controller.store.transaction import Store, Transaction
@@ -166,6 +170,7 @@ def test_points_of_a_policy(store: Store) -> None:
 
     assert groups(0) == [("vm-1", "repository"), ("vm-2", "repository")]
     assert groups(NOW + 3) == [("vm-2", "repository")]
+    assert store.read_now(lambda transaction: transaction.policies.crowded(POLICY.id)) == [("vm-1", "repository")]
     assert store.read_now(lambda transaction: transaction.policies.point_ids(POLICY.id)) == [each.id for each in mine]
     assert store.read_now(lambda transaction: transaction.policies.newest_us(POLICY.id)) == {
         "vm-1": NOW + 7,
@@ -174,6 +179,75 @@ def test_points_of_a_policy(store: Store) -> None:
     listed = store.read_now(lambda transaction: transaction.points.points(policy_id=POLICY.id))
     assert [point.id for point in listed] == [each.id for each in reversed(mine)]
     assert store.read_now(lambda transaction: transaction.points.point(mine[0].id)) == mine[0]
+
+
+def test_which_points_of_a_policy_were_not_read_back_lately(store: Store) -> None:
+    due: dict[str, Any] = {"verified_us": NOW, "read_us": NOW - HOUR}
+    first, second, third = (add_point(store, number, **due) for number in (1, 2, 3))
+    fresh = add_point(store, 4, verified_us=NOW, read_us=NOW)
+    unproven, flawed = add_point(store, 5), add_point(store, 6, verified_us=-NOW, read_us=NOW)
+    add_point(store, 7, policy_id=OTHER.id, **due)
+    add_point(store, 8, state=PointState.DELETED, **due)
+    lost = add_point(store, 9, damaged="{}", **due)
+
+    def unread(limit: int = 9, tried_before_us: int = NOW + 1) -> list[str]:
+        found = store.read_now(
+            lambda transaction: transaction.points.unread(POLICY.id, "repository", NOW, tried_before_us, limit)
+        )
+        return [point.id for point in found]
+
+    assert unread() == [first.id, second.id, third.id, lost.id]
+    store.write_now(lambda transaction: transaction.points.mark_tried([first.id, lost.id], NOW))
+    assert unread() == [second.id, third.id, first.id, lost.id] and unread(1) == [second.id]
+    assert unread(tried_before_us=NOW) == [second.id, third.id]
+    store.write_now(lambda transaction: transaction.points.mark_checked(second.id, NOW + 1, NOW))
+    assert unread() == [third.id, first.id, lost.id]
+    assert not store.read_now(lambda transaction: transaction.points.unread(POLICY.id, "another", NOW, NOW, 9))
+    kept = store.read_now(lambda transaction: transaction.points.point(second.id))
+    assert kept is not None and (kept.checked_us, kept.read_us, kept.tried_us) == (NOW + 1, NOW, 0)
+
+    def late(before_us: int) -> int:
+        return store.read_now(lambda transaction: transaction.points.count_unread(POLICY.id, before_us))
+
+    assert (late(NOW), late(NOW + HOUR)) == (0, 7), "what was published since is not late"
+    assert {fresh.id, unproven.id}.isdisjoint(unread())
+    found = store.read_now(lambda transaction: transaction.points.flawed(POLICY.id))
+    assert {point.id for point in found} == {flawed.id, lost.id}
+
+
+def test_the_point_that_waits_longest_comes_first_and_then_those_that_share_its_data(store: Store) -> None:
+    due: dict[str, Any] = {"verified_us": NOW}
+    add_point(store, 1, vm_id="vm-2", read_us=NOW - 2, **due)
+    oldest = add_point(store, 2, read_us=NOW - 3, **due)
+    newest = add_point(store, 3, read_us=NOW - 1, **due)
+    found = store.read_now(lambda transaction: transaction.points.unread(POLICY.id, "repository", NOW, NOW, 2))
+    assert [point.id for point in found] == [oldest.id, newest.id]
+
+
+def test_points_of_a_check_with_findings_or_without_any_work_come_later(store: Store) -> None:
+    """After one that found nothing, the next goes on with the same: a large point takes several."""
+    points = [add_point(store, number, verified_us=NOW, read_us=NOW - HOUR) for number in (1, 2)]
+    request = {"because": "policy", "points": [[point.tenant, point.vm_id, point.id] for point in points[:1]]}
+
+    def left(state: JobState, because: str = "policy", **result: int) -> list[str]:
+        text = (
+            json.dumps({"findings_total": 0, "packs": 0, "points": 0} | result) if state is JobState.SUCCEEDED else ""
+        )
+        body = json.dumps(request | {"because": because})
+        job = Job("job", "repository", JobKind.CHECK, state, body, NOW, result=text, ended_us=NOW)
+
+        def closure(transaction: Transaction) -> list[str]:
+            transaction.points.mark_tried([point.id for point in points], 0)
+            note_tried(transaction, job)
+            return [point.id for point in transaction.points.unread(POLICY.id, "repository", NOW, NOW, 9)]
+
+        return store.write_now(closure)
+
+    both, second = [point.id for point in points], [points[1].id]
+    assert left(JobState.SUCCEEDED, packs=3) == left(JobState.SUCCEEDED, points=1) == both
+    assert left(JobState.SUCCEEDED) == left(JobState.SUCCEEDED, packs=3, findings_total=1) == second
+    assert left(JobState.FAILED) == left(JobState.CANCELED) == second
+    assert left(JobState.FAILED, because="new") == both
 
 
 def test_a_hold_stays_until_it_is_released_or_over(store: Store) -> None:

@@ -18,7 +18,7 @@ from seawall.repository.clock import SystemClock
 from support.postgresql import PostgresServer
 from support.replicas import LONGEST_WAIT, ReplicaProcess, Replicas, file_hosts, lease_row_of, replicas
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def test_both_go_over_and_one_may_die_on_the_way(postgres_server: PostgresServer, tmp_path: Path) -> None:

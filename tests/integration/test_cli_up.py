@@ -96,12 +96,13 @@ def test_a_first_start_that_is_killed_after_any_step_is_continued(home: UpHome, 
         assert life.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "killings",
     [
         {"repository made": "controller", "agent started": "agent"},
-        pytest.param({"controller started": "controller", "joined": "controller"}, marks=pytest.mark.slow),
-        pytest.param({"controller started": "controller", "agent started": "agent"}, marks=pytest.mark.slow),
+        {"controller started": "controller", "joined": "controller"},
+        {"controller started": "controller", "agent started": "agent"},
     ],
     ids=lambda killings: ", ".join(f"{child} after {step}" for step, child in killings.items()),
 )

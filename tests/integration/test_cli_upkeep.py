@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from seawall.agent.config import AgentConfig
 from seawall.agent.join import join_host
 from seawall.repository.clock import SystemClock
@@ -43,6 +45,7 @@ class Operator:
         return found
 
 
+@pytest.mark.slow
 async def test_a_repository_is_collected_damaged_and_healed(tmp_path: Path) -> None:
     image = tmp_path / "vms" / VM / "vda.img"
     image.parent.mkdir(parents=True)

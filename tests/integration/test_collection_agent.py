@@ -7,12 +7,15 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from seawall.api.v1 import operator_pb2, resources_pb2
 from support.agent_file_joined import VM, joined, known
 from support.collecting import collected, deleted
 from support.controller_application import BRISK, Controller, configured, running
 
 
+@pytest.mark.slow
 async def test_points_restore_after_their_packs_were_compacted(tmp_path: Path) -> None:
     image = tmp_path / "vms" / VM / "vda.img"
     image.parent.mkdir(parents=True)

@@ -113,6 +113,7 @@ def test_while_it_waits_to_be_tried_again(tmp_path: Path) -> None:
         scene.canceled()
 
 
+@pytest.mark.slow
 def test_while_it_is_published(tmp_path: Path) -> None:
     """The store is away: it may have the point already, so it is waited for a while; then the run is over, and says so."""
     with a_scene(tmp_path, replace(BRISK, cancel_publishing_seconds=1.0), without_manifests) as scene:

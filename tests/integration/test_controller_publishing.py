@@ -173,7 +173,7 @@ def test_a_leader_that_was_replaced_publishes_nothing(handed_in: HandedIn) -> No
         asyncio.run(lease.acquire())
         lease._current = held  # a leader that slept through its lease
         assert reason(lambda: complete(former, handed_in, handed_in.request), Unavailable) == "NOT_LEADER"
-        assert former._promotion.unfinished() == []
+        assert list(former._promotion.unfinished()) == []
     assert objects(handed_in, "v1/m/") == {}
 
 
@@ -189,7 +189,7 @@ def test_a_leader_replaced_after_its_intent_puts_nothing(handed_in: HandedIn) ->
     with publisher(handed_in.config, replaced) as (former, lease):
         leases.append(lease)
         assert reason(lambda: complete(former, handed_in, handed_in.request), Unavailable) == "NOT_LEADER"
-        assert former._promotion.unfinished() == [handed_in.run_id]
+        assert list(former._promotion.unfinished()) == [handed_in.run_id]
         assert objects(handed_in, "v1/r/") == {}
         asyncio.run(lease.acquire())
         assert complete(former, handed_in, handed_in.request).point_id == handed_in.run_id
@@ -201,7 +201,7 @@ def test_another_object_in_the_points_place_ends_the_run_and_is_never_overwritte
     with publisher(handed_in.config) as (one, _):
         for _ in range(2):
             assert reason(lambda: complete(one, handed_in, handed_in.request), DataLoss) == "COMMITTED_OBJECT_DIFFERS"
-        assert one._promotion.unfinished() == []
+        assert list(one._promotion.unfinished()) == []
     assert objects(handed_in, "v1/m/") == {name: b"not ours"}
     with running(handed_in.config) as controller:
         run = controller.run(handed_in.run_id)
@@ -228,7 +228,7 @@ def bucket_gone_at_the_intent(given: HandedIn) -> Iterator[Controller]:
     try:
         with publisher(given.config, vanish) as (one, _):
             assert reason(lambda: complete(one, given, given.request), FailedPrecondition) == "BUCKET_MISSING"
-            assert one._promotion.unfinished() == [given.run_id]
+            assert list(one._promotion.unfinished()) == [given.run_id]
         with running(given.config) as controller:
             run = controller.watch(given.run_id, lambda each: "BUCKET_MISSING" in each.blocked_on)
             assert run.state == resources_pb2.RUN_STATE_ACTIVE
@@ -258,6 +258,54 @@ def test_a_bucket_that_is_gone_is_given_up_by_the_operator(handed_in: HandedIn) 
         with pytest.raises(grpc.RpcError) as repeated:
             handed_in.agent.stub.CompleteAttempt(handed_in.request)
         assert reason_of(repeated.value) == "BUCKET_MISSING"
+
+
+def test_a_point_handed_over_counts_against_its_repository_once_and_only_so_many_are(
+    handed_in: HandedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its attempt holds no place: nothing else would keep the next one from trying a store that is away."""
+    leaving = agent_pb2.CompleteAttemptRequest()
+    leaving.CopyFrom(handed_in.request)
+    leaving.may_leave = True
+    away = handed_in.bucket.with_name("away")
+
+    def vanish(step: str) -> None:
+        if step == "intent":
+            handed_in.bucket.rename(away)
+
+    def failures(one: Publisher) -> list[tuple[str, int, str]]:
+        found = one._store.read_now(lambda transaction: transaction.limits.breakers())
+        return [(each.scope, each.failures, each.reason) for each in found]
+
+    try:
+        with publisher(handed_in.config, vanish) as (one, _):
+            monkeypatch.setattr("seawall.controller.publishing.publisher.MOST_WAITING", 0)
+            assert reason(lambda: complete(one, handed_in, leaving), FailedPrecondition) == "BUCKET_MISSING"
+            assert failures(one) == []
+            monkeypatch.undo()
+            for _repeat in range(2):
+                assert complete(one, handed_in, leaving).publishing
+                assert failures(one) == [("REPOSITORY", 1, "BUCKET_MISSING")]
+            away.rename(handed_in.bucket)
+            one._promotion.finish(handed_in.run_id)
+            assert failures(one) == []
+    finally:
+        if away.exists():
+            away.rename(handed_in.bucket)
+
+
+def test_a_point_that_another_commits_meanwhile_is_no_refusal(
+    handed_in: HandedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publisher(handed_in.config) as (one, _):
+        finish = one._promotion.finish
+
+        def in_vain(run_id: str) -> None:
+            finish(run_id)
+            raise FailedPrecondition("BUCKET_MISSING", "It was there a moment ago.")
+
+        monkeypatch.setattr(one._promotion, "finish", in_vain)
+        assert complete(one, handed_in, handed_in.request) == Completion(handed_in.run_id)
 
 
 def test_a_store_that_is_away_shows(handed_in: HandedIn) -> None:
@@ -295,7 +343,7 @@ def test_handed_in_objects_must_be_what_they_are_called(handed_in: HandedIn) -> 
         wrong_disks.CopyFrom(handed_in.request)
         wrong_disks.disks[0].size_bytes += 512
         assert reason(lambda: complete(one, handed_in, wrong_disks), InvalidArgument) == "BAD_ROOT"
-        assert one._promotion.unfinished() == []
+        assert list(one._promotion.unfinished()) == []
 
 
 def test_an_older_database_is_fenced_by_the_buckets_epochs(handed_in: HandedIn) -> None:

@@ -362,6 +362,7 @@ def test_exports_of_different_age_give_all_that_any_of_them_knows(
         assert seen(controller)["policies"] == shown["policies"]
 
 
+@pytest.mark.slow
 def test_what_a_controller_exported_since_its_recovery_hides_nothing(world: World, tmp_path: Path) -> None:
     """The first bucket is recovered without the newest limit, and used for a while; then comes the one whose export has it."""
     second, kept = tmp_path / "second", tmp_path / "kept"

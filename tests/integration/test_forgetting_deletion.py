@@ -110,7 +110,7 @@ def test_whatever_step_was_the_last_the_point_goes_and_the_others_stay(prepared:
         assert set(listed(controller)) == {oldest, newest, fourth}
     assert [prepared.bucket.of(point) for point in (oldest, newest)] == ["mr", "mr"]
     with deletions(prepared.config) as (after, _, database):
-        assert after.unfinished() == []
+        assert list(after.unfinished()) == []
         point = database.read_now(lambda transaction: transaction.points.point(middle))
         assert point is not None and point.state is PointState.DELETED and point.deleted_us > 0
 
@@ -147,7 +147,7 @@ def test_a_pinned_point_is_refused_with_who_uses_it_and_nothing_goes(prepared: P
         with pytest.raises(FailedPrecondition) as refused:
             one.delete([oldest, middle, newest])
         assert (refused.value.reason, refused.value.metadata) == ("POINT_PINNED", {middle: f"job {job_id}"})
-        assert one.unfinished() == []
+        assert list(one.unfinished()) == []
         one.delete([oldest])
         with pytest.raises(FailedPrecondition, match="being deleted"):
             database.write_now(
@@ -182,7 +182,7 @@ def test_a_leader_that_was_replaced_deletes_nothing(prepared: Prepared, when: st
             lease._current = held
         assert reason(lambda: one.delete([point]), Unavailable) == "NOT_LEADER"
         assert prepared.bucket.of(point) == "mr"
-        assert one.unfinished() == ([] if when == "before it decides" else [point])
+        assert list(one.unfinished()) == ([] if when == "before it decides" else [point])
 
 
 def test_a_later_controller_in_the_bucket_stops_every_removal(prepared: Prepared) -> None:
@@ -199,7 +199,8 @@ def test_a_later_controller_in_the_bucket_stops_every_removal(prepared: Prepared
         until(lambda: [prepared.bucket.of(each) for each in prepared.points] == ["t", "t", "mr"])
 
 
-@pytest.mark.parametrize("last_step", [pytest.param("decided", marks=pytest.mark.slow), "manifest"])
+@pytest.mark.slow
+@pytest.mark.parametrize("last_step", ["decided", "manifest"])
 def test_a_bucket_on_an_s3_server_loses_the_point_after_a_crash_too(
     tmp_path: Path, s3_url: str, s3_credentials: S3Credentials, last_step: str
 ) -> None:
@@ -315,7 +316,7 @@ def test_a_point_that_is_being_restored_is_kept_by_policies_and_refused_by_name(
         assert len(delete(controller, newest, oldest).verdicts) == 2
 
 
-@pytest.mark.parametrize("last_step", ["announced", "manifest", "deleted"])
+@pytest.mark.parametrize("last_step", [pytest.param("announced", marks=pytest.mark.slow), "manifest", "deleted"])
 def test_a_database_from_before_the_deletion_learns_of_it_from_the_bucket(
     prepared: Prepared, tmp_path: Path, last_step: str
 ) -> None:

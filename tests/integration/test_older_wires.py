@@ -37,7 +37,12 @@ def test_agents_of_three_protocols_are_served_and_others_are_told(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "wire", ["baseline", pytest.param("before replicas", marks=pytest.mark.slow), "before policies"]
+    "wire",
+    [
+        "baseline",
+        pytest.param("before replicas", marks=pytest.mark.slow),
+        pytest.param("before policies", marks=pytest.mark.slow),
+    ],
 )
 async def test_an_older_one_backs_up_and_restores(wire: str, tmp_path: Path) -> None:
     """Whichever of the two it is: neither hears what it did not know then."""

@@ -1,7 +1,6 @@
 """A policy from its file to points that go again: the real command, a real controller whose wall clock moves, a real agent over files."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ import pytest
 
 from seawall.api.v1 import operator_pb2
 from seawall.cli.view import plain
-from support.agent_file_joined import VM, joined, known
-from support.agent_host import AgentHost
+from support.agent_file_joined import serving_web
 from support.cli_command import Answer, Cli
 from support.controller_application import Controller, configured, running
 from support.shifted_clock import ShiftedClock
@@ -83,13 +81,7 @@ def controller(tmp_path: Path, clock: ShiftedClock) -> Iterator[Controller]:
 
 @pytest.fixture
 async def scene(controller: Controller, clock: ShiftedClock, tmp_path: Path) -> AsyncIterator[Scene]:
-    folder = tmp_path / "vms" / VM
-    folder.mkdir(parents=True)
-    (folder / "vda.img").write_bytes(random.Random(3).randbytes(300_000))
-    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
-    host: AgentHost = await joined(controller, tmp_path)
-    async with host.running():
-        await known(controller)
+    async with serving_web(controller, tmp_path):
         yield Scene(controller, clock, tmp_path)
 
 

@@ -11,6 +11,8 @@ import pytest
 from seawall.api.v1 import policy_pb2
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Aborted
+from seawall.controller.hooks.calling import Caller
+from seawall.controller.hooks.directory import HookDirectory
 from seawall.controller.policies.applying import ChangeKind, carry_out, plan_changes
 from seawall.controller.records.policies import Policy
 from seawall.controller.scheduler.executions import Executions
@@ -52,7 +54,8 @@ class MeddledStore:
 def servicer(store: object) -> PolicyServicer:
     known = cast(Store, store)
     clock = ManualClock(NOW)
-    return PolicyServicer(Executions(known, Wakes()), Once(known, clock, Timings()), Blocking(), clock)
+    hooks = Caller(HookDirectory(Path("/nonexistent")), clock)
+    return PolicyServicer(Executions(known, Wakes()), Once(known, clock, Timings()), Blocking(), hooks, clock)
 
 
 def changed(policy: Policy) -> Policy:

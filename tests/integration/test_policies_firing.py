@@ -80,6 +80,21 @@ def test_a_leader_that_dies_before_it_said_that_it_fired_costs_nothing(leader: F
     assert (leader.states("vm-1"), leader.states("vm-2")) == ("SUCCEEDED", "READY")
 
 
+@pytest.mark.parametrize(("policy_id", "first"), [("policy-1", "vm-1"), ("policy-2", "vm-2")])
+def test_who_may_start_first_gets_his_run_first(
+    leader: FiringLeader, monkeypatch: pytest.MonkeyPatch, policy_id: str, first: str
+) -> None:
+    """One VM a transaction, and death after the first: of a large fleet those that are due at once do not wait for all the others."""
+    monkeypatch.setattr("seawall.controller.scheduler.firing.SLICE", 1)
+    nightly(leader, policy_id=policy_id, spec=replace(a_policy().spec, spread_seconds=3600))
+    leader.advance(15 * HOUR)
+    leader.look(dies_after=1)
+    assert [run.vm_id for run in leader.runs()] == [first]
+    leader.look()
+    starts = {run.vm_id: run.not_before_us for run in leader.runs()}
+    assert len(starts) == 2 and min(starts, key=lambda vm_id: starts[vm_id]) == first
+
+
 def test_several_missed_nights_become_one_run(leader: FiringLeader) -> None:
     nightly(leader)
     leader.advance(4 * DAY)

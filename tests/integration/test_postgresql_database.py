@@ -64,21 +64,25 @@ def test_a_commit_whose_answer_is_lost_happens_once(
 def test_a_broken_line_under_many_writers_loses_and_doubles_nothing(
     over_line: PostgresqlDatabase, line: BreakingLine
 ) -> None:
-    written = threading.Event()
+    written, done = threading.Event(), threading.Semaphore(0)
+
+    def write(_: int) -> int:
+        raised = over_line.write_now(lambda transaction: transaction.leadership.raise_db_epoch())
+        done.release()
+        return raised
 
     def breaking() -> None:
+        """As often as writes succeed: one that met every break would be told that the database is away."""
         for how in [Break.BEFORE, Break.AFTER] * 10:
             line.break_next = how
             while line.break_next is not Break.NEVER and not written.wait(0.001):
                 pass
+            while not done.acquire(timeout=0.01) and not written.is_set():
+                pass
 
     with ThreadPoolExecutor(9) as pool:
         cutting = pool.submit(breaking)
-        raised = list(
-            pool.map(
-                lambda _: over_line.write_now(lambda transaction: transaction.leadership.raise_db_epoch()), range(120)
-            )
-        )
+        raised = list(pool.map(write, range(120)))
         written.set()
         cutting.result()
     assert line.broken >= 10
@@ -86,6 +90,22 @@ def test_a_broken_line_under_many_writers_loses_and_doubles_nothing(
 
 
 @pytest.mark.slow
+def test_writes_of_one_controller_never_make_each_other_run_again(postgres_address: Address) -> None:
+    """What all of them read is what each of them writes: two at once would be a conflict every time."""
+    ran: list[int] = []
+
+    def closure(transaction: Transaction) -> int:
+        ran.append(1)
+        seen = transaction.leadership.db_epoch()
+        transaction.fleet.generations()
+        return transaction.leadership.raise_db_epoch() - seen
+
+    with closing(PostgresqlDatabase(postgres_address)) as database, ThreadPoolExecutor(8) as pool:
+        raised = list(pool.map(lambda _: database.write_now(closure), range(40)))
+        assert database.read_now(lambda transaction: transaction.leadership.db_epoch()) == 41
+    assert raised == [1] * 40 and len(ran) == 40
+
+
 def test_a_server_that_is_away_is_waited_for_and_then_told(own_postgres: PostgresServer) -> None:
     with closing(PostgresqlDatabase(own_postgres.new_database())) as database:
         own_postgres.stop()

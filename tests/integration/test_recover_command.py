@@ -30,6 +30,7 @@ repository: main
 select: {names: [vm-0]}
 schedule: {cron: "* * * * *", zone: UTC}
 retention: {last: 20}
+verify: 30d
 """
 
 

@@ -7,12 +7,13 @@
    Each transaction is one atomic step. What is not in a transaction (uploads, PUT of the manifest, the sweep itself) is a step of its own.
    Assumed: a PUT that was given up lands before the grace of a collection is over, or never.
 
-   What must hold (assertions, marked I1 to I5):
+   What must hold (assertions, marked I1 to I6):
    I1  at most one attempt of a run is acknowledged;
    I2  no manifest names data that was swept, and no data that a manifest names is swept;
    I3  only the current attempt of a run is validated;
    I4  a run that was acknowledged does not end otherwise, and is not begun again;
-   I5  an attempt that is over never acts again, but for a roll-back.
+   I5  an attempt that is over never acts again, but for a roll-back;
+   I6  nothing is published under the name of a point that was deleted: its tombstone would delete that too.
 
    LEASE_VARIANT in the environment of the verifier chooses what is left out; WHOLE leaves out nothing. The names of states are those of
    seawall.controller.records.runs, and the `move`s are all changes of a backup's attempt that the controller's machine makes: a test
@@ -36,6 +37,7 @@
 #define NO_SECOND_LOOK 5	/* what was validated before a roll-back is published without another look at its data */
 #define SWEEPS_OPEN 6	/* collection takes what no manifest names, whoever still works on it */
 #define SWEEPS_ON 7	/* a collection of before a roll-back goes on */
+#define NO_TOMBSTONES 8	/* a recovery does not look for tombstones of runs that are open */
 
 mtype = {
 	READY, ACTIVE, SUCCEEDED, FAILED, CANCELED,	/* run; the last three attempts too */
@@ -59,6 +61,7 @@ byte number_of[ATTEMPTS], epoch_of[ATTEMPTS];
 /* The bucket: data of attempts, and the one place of the run's manifest. */
 bool uploaded[ATTEMPTS], swept[ATTEMPTS];
 byte manifest;
+bool tombstone;	/* of that manifest: its point was deleted, and its name is taken for ever */
 
 byte acknowledged;
 
@@ -166,6 +169,7 @@ end:	do
 	:: atomic { backup == ACTIVE && current && state[current] == PUBLISHING && !manifest ->
 		x = current;
 		assert(!swept[x]);	/* I2 */
+		assert(!tombstone);	/* I6 */
 		manifest = x; x = 0 }
 	:: atomic { backup == ACTIVE && current && state[current] == PUBLISHING && manifest == current ->
 		x = current;
@@ -175,6 +179,13 @@ end:	do
 	:: atomic { backup == ACTIVE && current && state[current] == PUBLISHING && manifest != current ->
 		x = current;	/* its place is taken, or the store refuses for good, or for too long */
 		move(x, PUBLISHING, FAILED); ends(FAILED); x = 0 }
+	od
+}
+
+/* An operator, or a policy: the point goes. It is told so once its tombstone lies in the bucket. */
+proctype Forgetting() {
+end:	do
+	:: atomic { backup == SUCCEEDED && manifest && acknowledged == manifest -> tombstone = true; manifest = 0; acknowledged = 0 }
 	od
 }
 
@@ -196,6 +207,17 @@ inline recover() {
 	epoch++;
 	if
 	:: manifest -> backup = SUCCEEDED; current = manifest; state[manifest] = SUCCEEDED	/* taken over from the bucket */
+	:: tombstone && backup == READY && variant != NO_TOMBSTONES -> ends(FAILED)
+	:: tombstone && backup == ACTIVE && variant != NO_TOMBSTONES ->
+		x = current;
+		if
+		:: state[x] == ASSIGNED -> move(x, ASSIGNED, FAILED)
+		:: state[x] == PREPARING -> move(x, PREPARING, FAILED)
+		:: state[x] == TRANSFERRING -> move(x, TRANSFERRING, FAILED)
+		:: state[x] == LOST -> move(x, LOST, FAILED)
+		:: state[x] == PUBLISHING -> move(x, PUBLISHING, FAILED)
+		fi;
+		ends(FAILED)
 	:: !manifest && backup == ACTIVE && state[current] == PUBLISHING && swept[current] && variant != NO_SECOND_LOOK ->
 		x = current; move(x, PUBLISHING, FAILED); ends(FAILED)
 	:: else
@@ -222,6 +244,6 @@ end:	do
 init {
 	atomic {
 		c_code { const char *text = getenv("LEASE_VARIANT"); now.variant = text ? atoi(text) : 0; };
-		run Leader(); run Host(); run Host(); run Finisher(); run Collection(); run Failover()
+		run Leader(); run Host(); run Host(); run Finisher(); run Forgetting(); run Collection(); run Failover()
 	}
 }

@@ -24,6 +24,7 @@ BROKEN = {
     "NO_SECOND_LOOK": "swept",
     "SWEEPS_OPEN": "swept",
     "SWEEPS_ON": "swept",
+    "NO_TOMBSTONES": "tombstone",
 }
 """What is left out, and what then does not hold."""
 

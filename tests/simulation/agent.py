@@ -4,6 +4,7 @@ import asyncio
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,9 @@ from seawall.agent.config import AgentConfig
 from seawall.agent.control.identity import Identity
 from seawall.agent.journal import Journal
 from seawall.agent.supervisor.supervisor import Supervisor
-from seawall.agent.supervisor.timing import Timing
 from seawall.agent.worker.pipe import Event, Job
 from support.agent_memory_hypervisor import MemoryHypervisor, vm
-from support.memory_disks import ModelDisk
+from support.memory_disks import BLOCK, ModelDisk
 
 from .clocks import MachineClock
 from .process import CURRENT, Process
@@ -23,7 +23,7 @@ from .worker import SimulatedWorker
 if TYPE_CHECKING:
     from .world import World
 
-TIMING = Timing(inventory=60.0, look=20.0, share=60.0, cancel_grace=30.0, settling_grace=600.0, finishing_grace=60.0)
+WRITE_BYTES = 8192
 NO_PROCESS = 1 << 30
 """Above every process id that Linux gives."""
 
@@ -80,7 +80,8 @@ class SimulatedHost:
             host_name=self.name,
         )
         journal = Journal(config.state_dir, self.clock)
-        self._supervisor = Supervisor(config, self.identity, self.hypervisor, journal, self.clock, ["worker"], TIMING)
+        timing = self.world.size.pace.agent
+        self._supervisor = Supervisor(config, self.identity, self.hypervisor, journal, self.clock, ["worker"], timing)
         try:
             await self._supervisor.run()
         finally:
@@ -125,6 +126,15 @@ async def start_worker(
 
 def changed(disk: ModelDisk, rng: random.Random) -> None:
     """The guest writes."""
-    blocks = disk.size_bytes // 8192
+    blocks = disk.size_bytes // WRITE_BYTES
     for _ in range(rng.randint(1, 2)):
-        disk.write(rng.randrange(blocks) * 8192, random.Random(rng.randint(0, 40)).randbytes(8192))
+        offset = rng.randrange(blocks) * WRITE_BYTES
+        for at, part in enumerate(_written(rng.randint(0, 40))):
+            disk.write(offset + at * len(part), part)
+
+
+@cache
+def _written(which: int) -> tuple[bytes, ...]:
+    """In blocks of a ModelDisk, which are then the same objects in all disks: a large fleet's disks cost little."""
+    content = random.Random(which).randbytes(WRITE_BYTES)
+    return tuple(content[at : at + BLOCK] for at in range(0, WRITE_BYTES, BLOCK))

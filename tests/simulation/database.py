@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -21,10 +22,18 @@ from seawall.controller.errors import Unavailable
 from seawall.controller.store.transaction import Transaction
 
 from .fibres import wait_for
-from .process import Process
+from .process import SERVING, Process
 
 T = TypeVar("T")
 LATENCY_SECONDS = (0.0005, 0.004)
+
+
+@dataclass
+class Stop:
+    """A process stands still for `seconds` in its own work, when it has decided what to write and after `writes` more that pass."""
+
+    writes: int
+    seconds: float
 
 
 class Watcher(Protocol):
@@ -46,6 +55,7 @@ class DatabaseServer:
         self.rng = rng
         self.watcher = watcher
         self.away_until = 0.0
+        self.stops: dict[Process, Stop] = {}
         self.engine = self._opened()
 
     def _opened(self) -> SqliteEngine:
@@ -82,7 +92,7 @@ class Connection(Database):
         self._loop = loop
 
     async def write(self, closure: Callable[[Transaction], T]) -> T:
-        await self._arrive()
+        await self._arrive(writes=True)
         result = self._write(lambda connection: closure(RowTransaction(connection)))
         await self._process.awake()
         return result
@@ -94,7 +104,7 @@ class Connection(Database):
         return result
 
     def write_sql(self, closure: Callable[[sa.Connection], T]) -> T:
-        wait_for(self._arrive)
+        wait_for(lambda: self._arrive(writes=True))
         return self._write(closure)
 
     def read_sql(self, closure: Callable[[sa.Connection], T]) -> T:
@@ -104,12 +114,23 @@ class Connection(Database):
     def close(self) -> None:
         """The server stays."""
 
-    async def _arrive(self) -> None:
+    async def _arrive(self, *, writes: bool = False) -> None:
         await self._process.awake()
         await asyncio.sleep(self._server.rng.uniform(*LATENCY_SECONDS))
+        if writes and not SERVING.get():
+            self._stop()
         await self._process.awake()
         if self._loop.time() < self._server.away_until:
             raise Unavailable("DATABASE", "The database cannot be used now. Nothing is lost; this is tried again.")
+
+    def _stop(self) -> None:
+        stop = self._server.stops.get(self._process)
+        if stop is None:
+            return
+        stop.writes -= 1
+        if stop.writes < 0:
+            del self._server.stops[self._process]
+            self._process.stopped_until = self._loop.time() + stop.seconds
 
     def _write(self, closure: Callable[[sa.Connection], T]) -> T:
         watcher, process = self._server.watcher, self._process

@@ -5,9 +5,14 @@ Some faults last for a while; `heal` ends all of them.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seawall.api.v1 import agent_pb2
+from seawall.controller.records.runs import RunState
+
+from .database import Stop
 from .network import Weather
 
 if TYPE_CHECKING:
@@ -15,15 +20,15 @@ if TYPE_CHECKING:
     from .controller import SimulatedController
     from .world import World
 
-PAUSE_SECONDS = (8.0, 60.0)
+HAND_IN = "/seawall.api.v1.AgentService/CompleteAttempt"
 OFTEN = 12
+LONGEST_RUN_SECONDS, LOOK_SECONDS = 240.0, 5.0
 BACK_SECONDS = (5.0, 240.0)
-HOUR_US = 3600 * 1_000_000
 SMALL_SKEW_SECONDS, LARGE_SKEW_SECONDS = 20, 3600
 
 
 class Faults:
-    """`run_until` a time, then `heal`."""
+    """`run_until` a time, then `heal`. What weighs nothing happens only where it is asked for (`often`)."""
 
     def __init__(self, world: "World", often: tuple[str, ...] = ()) -> None:
         self._world = world
@@ -37,8 +42,12 @@ class Faults:
             (1, self._restart_agent),
             (2, self._kill_controller),
             (2, self._stop_controller),
+            (1, self._outlive_leader),
+            (1, world.operator.delete_held),
+            (1, self._late_hand_in),
             (2, self._stop_agent),
             (3, self._cut_network),
+            (1, self._lose_busy_host),
             (2, self._weather),
             (2, self._cut_bucket),
             (2, self._bucket_trouble),
@@ -47,13 +56,14 @@ class Faults:
             (2, self._jump),
             (1, self._copy_database),
             (1, self._roll_back),
+            (0, self._lose_a_deletion),
         ]
 
     async def run_until(self, end: float) -> None:
         kinds = [kind for weight, kind in self._kinds for _ in range(weight)]
         kinds += [kind for _, kind in self._kinds if kind.__name__ in self._often for _ in range(OFTEN)]
         while self._world.now < end:
-            await asyncio.sleep(self._rng.uniform(*PAUSE_SECONDS))
+            await asyncio.sleep(self._rng.uniform(*self._world.size.between_faults))
             await self._rng.choice(kinds)()
 
     async def heal(self) -> None:
@@ -64,9 +74,11 @@ class Faults:
         self._later.clear()
         world.network.cut.clear()
         world.network.weather = Weather()
+        world.network.detain = None
         world.bucket.cut.clear()
         world.bucket.trouble = 0.0
         world.database.away_until = 0.0
+        world.database.stops.clear()
         for host in world.hosts:
             if host.stopping:  # its next start was among what was cancelled
                 host.kill()
@@ -121,6 +133,20 @@ class Faults:
         self._world.note(f"{controller.name} stands still for {seconds:.0f} s")
         controller.process.stopped_until = self._world.now + seconds
 
+    async def _outlive_leader(self) -> None:
+        """The leader stands still between what it read and what it is about to write, and wakes when another one leads."""
+        world = self._world
+        leader = world.leader()
+        if leader is None or leader.process.stopped_until > world.now:
+            return
+        for other in world.controllers:
+            if other is not leader:
+                other.process.stopped_until = 0.0
+                _begin(other)
+        seconds = world.timings.leader_lease_seconds * self._rng.uniform(1.2, 1.6)
+        world.note(f"{leader.name} will stand still for {seconds:.0f} s in the middle of its work")
+        world.database.stops[leader.process] = Stop(self._rng.randrange(4), seconds)
+
     async def _stop_agent(self) -> None:
         host = self._rng.choice(self._world.hosts)
         seconds = self._rng.choice((5.0, 50.0, 120.0, 300.0))
@@ -141,10 +167,24 @@ class Faults:
             if directions != "there":
                 pairs.add((controller.machine, host.machine))
         self._world.note(f"{host.name} is cut off from {len(some)} controllers, {directions}")
+        self._cut(pairs, self._back() * self._rng.choice((0.3, 1.0, 2.0)))
+
+    def _cut(self, pairs: set[tuple[str, str]], seconds: float) -> None:
         self._world.network.cut |= pairs
-        self._after(
-            self._back() * self._rng.choice((0.3, 1.0, 2.0)), lambda: self._world.network.cut.difference_update(pairs)
-        )
+        self._after(seconds, lambda: self._world.network.cut.difference_update(pairs))
+
+    async def _lose_busy_host(self) -> None:
+        """Long enough for its attempts to be LOST, while others wait for their slots."""
+        world = self._world
+        busy = {attempt.host_id for attempt in world.invariants.shadow.live.values()}
+        hosts = [host for host in world.hosts if host.id in busy]
+        if not hosts:
+            return
+        host = self._rng.choice(hosts)
+        world.note(f"{host.name} is lost with its attempts")
+        lease = world.timings.lease_ttl_seconds
+        self._cut({(host.machine, each.machine) for each in world.controllers}, lease * self._rng.uniform(1.5, 4.0))
+        await world.operator.order_more_than_fits()
 
     async def _weather(self) -> None:
         weather = Weather(
@@ -153,6 +193,25 @@ class Faults:
         self._world.note(f"the network: {weather}")
         self._world.network.weather = weather
         self._after(self._back(), lambda: setattr(self._world.network, "weather", Weather()))
+
+    async def _late_hand_in(self) -> None:
+        """The next hand-in is on its way for a while, and its run is canceled meanwhile."""
+        world, network = self._world, self._world.network
+
+        def late(method: str, request: bytes) -> float:
+            if method != HAND_IN:
+                return 0.0
+            network.detain = None
+            attempt_id = agent_pb2.CompleteAttemptRequest.FromString(request).attempt.attempt_id
+            attempt = world.invariants.shadow.attempts.get(attempt_id)
+            if attempt is None:
+                return 0.0
+            world.note(f"the hand-in of attempt {attempt_id} is late")
+            # In no process's context: the operator goes on when the agent dies.
+            world.loop.create_task(world.operator.cancel(attempt.run_id), context=Context())
+            return self._rng.uniform(5.0, 60.0)
+
+        network.detain = late
 
     async def _cut_bucket(self) -> None:
         machine = self._rng.choice(self._world.machines)
@@ -200,6 +259,20 @@ class Faults:
         self._copy = None
         for controller in self._world.controllers:
             self._after(self._rng.uniform(1.0, 20.0), lambda controller=controller: _begin(controller))  # type: ignore[misc]
+
+    async def _lose_a_deletion(self) -> None:
+        """A run is open in the copy that is put back, and its point was made and deleted meanwhile."""
+        world, began = self._world, self._world.now
+        running = [run.id for run in world.invariants.shadow.open() if run.state is RunState.ACTIVE]
+        if self._copy is not None or not running:
+            return
+        run_id = self._rng.choice(running)
+        await self._copy_database()
+        while run_id not in world.truth.promised and world.now < began + LONGEST_RUN_SECONDS:
+            await asyncio.sleep(LOOK_SECONDS)
+        if run_id in world.truth.promised:
+            await world.operator.ask_to_delete(run_id)
+            await self._roll_back()
 
 
 def _begin(machine: "SimulatedHost | SimulatedController") -> None:

@@ -1,5 +1,6 @@
 """What must hold after each commit, whatever happened: design/control.md, section i. Each finding is a sentence told to the world."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from seawall.controller.records.catalogue import PointState
@@ -26,10 +27,16 @@ class Invariants:
         self.led_since: dict[str, float] = {}
         """Holder -> when it took the lead."""
         self._waited: set[tuple[str, str, int]] = set()
-        self.published = 0
+        self.looked: Counter[str] = Counter()
+        """Commits that were looked at, and the calls in them by name."""
+
+    @property
+    def published(self) -> int:
+        return self.looked["make_available"]
 
     def committed(self, committed: Committed) -> None:
         now = self._world.now
+        self.looked.update(("commit", *(call.name for call in committed.calls)))
         for call in committed.named("take"):
             if call.result is not None:
                 self.led_since[call.result.holder] = now
@@ -73,18 +80,14 @@ class Invariants:
                 self._world.problem(f"run {run.id} is made while {others[0].id} backs up {run.vm_name}")
         if run.policy_id:
             self._fired(run, committed)
-        self.shadow.runs[run.id] = run
+        self.shadow.put_run(run)
         self._world.note(f"run {run.id} of {run.vm_name} {run.state.value} {run.nominal_us or 'by hand'}")
 
     def _fired(self, run: Run, committed: Committed) -> None:
         self._only_the_leader(committed, f"fires run {run.id}")
-        twin = [
-            each
-            for each in self.shadow.runs.values()
-            if (each.policy_id, each.vm_id, each.nominal_us) == (run.policy_id, run.vm_id, run.nominal_us)
-        ]
+        twin = self.shadow.fired.get((run.policy_id, run.vm_id, run.nominal_us))
         if twin:
-            self._world.problem(f"policy fires twice for {run.vm_name} at {run.nominal_us}: {twin[0].id} and {run.id}")
+            self._world.problem(f"policy fires twice for {run.vm_name} at {run.nominal_us}: {twin} and {run.id}")
         waited = (run.policy_id, run.vm_id, run.nominal_us) in self._waited
         late_us = self._world.wall_us(committed.process) - run.nominal_us
         longest_us = self._world.longest_interval_us + 120_000_000
@@ -106,7 +109,7 @@ class Invariants:
             self._world.problem(f"run {run.id} is {run.state.value} without its point")
         if run.state is RunState.ACTIVE and not run.current_attempt:
             self._world.problem(f"run {run.id} is ACTIVE and nobody works on it")
-        self.shadow.runs[run.id] = run
+        self.shadow.put_run(run)
 
     def _new_attempt(self, attempt: Attempt, committed: Committed) -> None:
         run = self.shadow.runs[attempt.run_id]
@@ -191,7 +194,6 @@ class Invariants:
             self._world.problem(f"point {point_id} is deleted and somebody holds it")
 
     def _published(self, point_id: str) -> None:
-        self.published += 1
         run = self.shadow.runs[point_id]
         self._world.truth.published(point_id, run.current_attempt)
 

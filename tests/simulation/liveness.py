@@ -33,7 +33,7 @@ class Liveness:
 
     def at_the_end(self) -> None:
         world = self._world
-        for run in world.invariants.shadow.open():
+        for run in world.unfinished():
             world.problem(f"run {run.id} of {run.vm_name} is still {run.state.value}: {run.blocked_on}")
         world.truth.check_all()
         world.database.read(self._promises)
@@ -97,7 +97,7 @@ class Liveness:
         if self._well_for < SLACK_SECONDS:
             self._could_begin.clear()
             return
-        could = {run.id for run in world.invariants.shadow.open() if self._may_begin(transaction, run)}
+        could = {run.id for run in self._free_to_begin(transaction) if self._may_begin(transaction, run)}
         self._could_begin = {run_id: self._could_begin.get(run_id, now) for run_id in sorted(could)}
         for run_id, since in self._could_begin.items():
             if now - since > BEGINS_WITHIN_SECONDS + world.skew_seconds and run_id not in self._told:
@@ -105,10 +105,19 @@ class Liveness:
                 run = world.invariants.shadow.runs[run_id]
                 world.problem(f"run {run_id} could begin for {now - since:.0f} s and does not: {run.blocked_on}")
 
+    def _free_to_begin(self, transaction: Transaction) -> list[Run]:
+        """Those that wait, while the limit of all has room for each of them and no breaker is open."""
+        shadow, world = self._world.invariants.shadow, self._world
+        latest_us = world.clock.now_us() + int(world.skew_seconds * 1_000_000)
+        ready = [run for run in shadow.open() if run.state is RunState.READY and run.not_before_us <= latest_us]
+        whole = shadow.cap(Scope.GLOBAL, "", ALL_SLOTS, world.now)
+        room = whole - kept_in_all(whole) - shadow.used()
+        return [] if room < len(ready) or transaction.limits.breakers() else ready
+
     def _may_begin(self, transaction: Transaction, run: Run) -> bool:
         shadow, world = self._world.invariants.shadow, self._world
         now_us = world.clock.now_us() - int(world.skew_seconds * 1_000_000)
-        if run.state is not RunState.READY or run.not_before_us > now_us or run.kind is not RunKind.BACKUP:
+        if run.not_before_us > now_us or run.kind is not RunKind.BACKUP:
             return False
         vm = transaction.fleet.vm(run.vm_id)
         if vm is None or not vm.present:
@@ -118,13 +127,7 @@ class Liveness:
             return False
         if shadow.service.get(vm.host_id, Service.IN_SERVICE) is not Service.IN_SERVICE:
             return False
-        if transaction.limits.breakers():
-            return False
         if any(shadow.runs[each.run_id].vm_id == run.vm_id for each in shadow.live.values()):
             return False
         host = shadow.cap(Scope.HOST, vm.host_id, HOST_SLOTS, world.now)
-        whole = shadow.cap(Scope.GLOBAL, "", ALL_SLOTS, world.now)
-        free = host - kept_on_host(host) - shadow.used(vm.host_id)
-        ahead = [each for each in shadow.open() if each.state is RunState.READY and each.id != run.id]
-        room = whole - kept_in_all(whole) - shadow.used()
-        return free > 0 and room > len(ahead)
+        return host - kept_on_host(host) - shadow.used(vm.host_id) > 0

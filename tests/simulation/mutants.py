@@ -80,8 +80,8 @@ def _no_manifest() -> AbstractContextManager[Any]:
 
 
 MUTANTS = (
-    Mutant("a hand-in is not fenced", _not_fenced, ("_cut_network", "_stop_agent", "act")),
-    Mutant("LOST frees its slot at once", _lost_frees, ("_cut_network", "_stop_agent", "act")),
+    Mutant("a hand-in is not fenced", _not_fenced, ("_late_hand_in",)),
+    Mutant("LOST frees its slot at once", _lost_frees, ("_lose_busy_host",)),
     Mutant(
         "what expires after a start has no grace",
         lambda: patch.object(Tick, "_starting", lambda tick, now_us: False),
@@ -89,9 +89,14 @@ MUTANTS = (
     ),
     Mutant("limits are off by one", _one_more),
     Mutant("a firing is not remembered", _forgets_firings),
-    Mutant("a leader's writes are not guarded", _no_guard, ("_stop_controller", "_kill_controller")),
+    Mutant("a leader's writes are not guarded", _no_guard, ("_outlive_leader",)),
     Mutant("a point is available without its manifest", _no_manifest),
-    Mutant("holds are not looked at", lambda: patch.object(PolicyRows, "holds_of", lambda *_: {}), ("act",)),
+    Mutant("holds are not looked at", lambda: patch.object(PolicyRows, "holds_of", lambda *_: {}), ("delete_held",)),
+    Mutant(
+        "a tombstone ends no run of an older database",
+        lambda: patch("seawall.controller.forgetting.replay._end_run", _nothing),
+        ("_lose_a_deletion",),
+    ),
     Mutant(
         "a roll-back brings no points back",
         lambda: patch("seawall.controller.repositories.replay.unknown_points", lambda *_: []),

@@ -14,7 +14,7 @@ import grpc
 from grpc import aio
 
 from .fibres import wait_for
-from .process import CURRENT, Process
+from .process import CURRENT, SERVING, Process
 from .server import Refused, SimulatedServer
 
 LATENCY_SECONDS = (0.001, 0.02)
@@ -40,6 +40,8 @@ class Network:
     servers: dict[str, tuple[Process, SimulatedServer]] = field(default_factory=dict)
     cut: set[tuple[str, str]] = field(default_factory=set)
     weather: Weather = field(default_factory=Weather)
+    detain: Callable[[str, bytes], float] | None = None
+    """Method and request -> for how many seconds more it is on its way."""
 
     def serve(self, address: str, process: Process, server: SimulatedServer) -> None:
         self.servers[address] = (process, server)
@@ -66,13 +68,15 @@ class Network:
         for _ in range(copies):
             delay = self._delay(caller.machine, machine)
             if delay is not None:
+                delay += self.detain(method, request) if self.detain else 0.0
                 self._carry(process, server, delay, _Message(caller, machine, method, request, arrived))
-        try:
-            async with asyncio.timeout(timeout):
-                return await arrived
-        except TimeoutError:
+        # Not asyncio.timeout: in a task that a failed TaskGroup cancelled before (a supervisor's second session), that of Python 3.11.2
+        # ends as a cancellation.
+        await asyncio.wait({arrived}, timeout=timeout)
+        if not arrived.done():
             caller.hang_up()
-            raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from None
+            raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        return arrived.result()
 
     def _delay(self, source: str, target: str) -> float | None:
         """Seconds; None: it is lost."""
@@ -85,6 +89,7 @@ class Network:
         """The handler's task belongs to the server's process."""
 
         async def handled() -> None:
+            SERVING.set(True)
             await asyncio.sleep(delay)
             await process.awake()
             if not server.started:
@@ -176,7 +181,9 @@ class AsyncChannel:
         self._network = network
         self._caller = caller
 
-    def unary_unary(self, method: str, request_serializer: Any, response_deserializer: Any, **_: Any) -> Method:
+    def unary_unary(
+        self, method: str, request_serializer: Any = bytes, response_deserializer: Any = bytes, **_: Any
+    ) -> Method:
         async def call(request: Any, *, timeout: float = 60.0, metadata: Any = None) -> Any:
             process = CURRENT.get()
             if process is not None:
@@ -213,9 +220,8 @@ class BlockingChannel:
     def __init__(self, network: Network, caller: Caller) -> None:
         self._channel = AsyncChannel(network, caller)
 
-    def unary_unary(self, method: str, *how: Any, **named: Any) -> Callable[..., Any]:
-        call = self._channel.unary_unary(method, *how, **named)
-        return lambda request, timeout=60.0: wait_for(lambda: call(request, timeout=timeout))
+    def unary_unary(self, method: str, *how: Any, **named: Any) -> "BlockingCall":
+        return BlockingCall(self._channel.unary_unary(method, *how, **named))
 
     def close(self) -> None:
         """Nothing to do."""
@@ -225,3 +231,40 @@ class BlockingChannel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class BlockingCall:
+    """In the place of `grpc.UnaryUnaryMultiCallable`."""
+
+    def __init__(self, call: Method) -> None:
+        self._call = call
+
+    def __call__(self, request: Any, timeout: float = 60.0) -> Any:
+        return wait_for(lambda: self._call(request, timeout=timeout))
+
+    def future(self, request: Any, timeout: float = 60.0) -> "CallUnderWay":
+        return CallUnderWay(asyncio.ensure_future(self._call(request, timeout=timeout)))
+
+
+class CallUnderWay:
+    """In the place of `grpc.Future`."""
+
+    def __init__(self, answer: "asyncio.Future[Any]") -> None:
+        self._answer = answer
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Raises grpc.FutureTimeoutError, and what the call raises."""
+
+        async def waited() -> Any:
+            await asyncio.wait({self._answer}, timeout=timeout)
+            if not self._answer.done():
+                raise grpc.FutureTimeoutError
+            return self._answer.result()
+
+        return wait_for(waited)
+
+    def done(self) -> bool:
+        return self._answer.done()
+
+    def cancel(self) -> bool:
+        return self._answer.cancel()

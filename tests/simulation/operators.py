@@ -6,8 +6,10 @@ What was answered counts from then on: `liveness` looks at it at the end.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import grpc
 
@@ -34,12 +36,15 @@ SERVICES = (
     limits_pb2.HOST_SERVICE_DRAINING,
 )
 PAUSE_SECONDS = 3.0
+DAY_MINUTES = 1440
+FIRST_SECONDS = 600
+ZONE = "Europe/Berlin"
 MOST_TRIES = 400
 POLICY = """
 policy: often
 repository: main
 select: {{all: true}}
-schedule: {{cron: "*/{minutes} * * * *", zone: Europe/Berlin, spread: {spread}, catch_up: 2h}}
+schedule: {{cron: "{cron}", zone: {zone}, spread: {spread}, catch_up: 2h}}
 rpo: 30m
 retention: {{last: {last}}}
 paused: {paused}
@@ -85,14 +90,20 @@ class Operator:
 
     async def apply(self, *, minutes: int, paused: bool = False) -> None:
         """The policy of all VMs."""
-        spread = self._rng.choice(("0", "1m", "2m"))
+        spread = self._world.size.spread or self._rng.choice(("0", "1m", "2m"))
         document = POLICY.format(
-            minutes=minutes, spread=spread, last=self._rng.randint(2, 5), paused=str(paused).lower()
+            cron=self._cron(minutes), spread=spread, last=self._rng.randint(2, 5), paused=str(paused).lower(), zone=ZONE
         )
         self._world.longest_interval_us = max(self._world.longest_interval_us, minutes * 60_000_000)
         request = policy_pb2.ApplyPoliciesRequest(request_id=self._new_id(), document=document, source="often.yaml")
         answer = await self.ask(self.policies.ApplyPolicies, request)
         self._world.note(f"policy every {minutes} min, paused {paused}: {'applied' if answer else 'refused'}")
+
+    def _cron(self, minutes: int) -> str:
+        if minutes < DAY_MINUTES:
+            return f"*/{minutes} * * * *"
+        first = datetime.fromtimestamp(self._world.start_us // 1_000_000 + FIRST_SECONDS, ZoneInfo(ZONE))
+        return f"{first.minute} {first.hour} * * *"
 
     async def act(self) -> None:
         """One command of many kinds."""
@@ -136,29 +147,51 @@ class Operator:
     async def _cancel(self) -> None:
         run_id = self._one([run.id for run in self._world.invariants.shadow.open()])
         if run_id:
-            answer = await self.ask(
-                self.backups.CancelRun, operator_pb2.CancelRunRequest(request_id=self._new_id(), run=run_id)
-            )
-            if answer is not None:
-                self.canceled.append(run_id)
-                self._world.note(f"run {run_id} was canceled by the operator")
+            await self.cancel(run_id)
+
+    async def order_more_than_fits(self) -> None:
+        """A limit of all that is soon reached, and backups that wait for it."""
+        few = max(3, self._world.size.most_at_once // 8)
+        await self.ask(
+            self.limits.SetLimit,
+            limits_pb2.SetLimitRequest(request_id=self._new_id(), scope="global", transferring=few),
+        )
+        for _ in range(2 * few):
+            await self._start()
+
+    async def cancel(self, run_id: str) -> None:
+        answer = await self.ask(
+            self.backups.CancelRun, operator_pb2.CancelRunRequest(request_id=self._new_id(), run=run_id)
+        )
+        if answer is not None:
+            self.canceled.append(run_id)
+            self._world.note(f"run {run_id} was canceled by the operator")
 
     async def _delete(self) -> None:
-        """Every other time one that was held just before, so that the refusal is tried."""
-        if self._rng.random() < 0.5:
-            await self._hold()
+        """Rather one that is held."""
         point_id = self._one(sorted(self._world.held)) or self._point()
         if point_id:
-            request = operator_pb2.DeletePointsRequest(request_id=self._new_id(), points=[point_id])
-            if await self.ask(self.backups.DeletePoints, request) is not None:
-                self._world.truth.deleted.add(point_id)
+            await self.ask_to_delete(point_id)
 
-    async def _hold(self) -> None:
+    async def ask_to_delete(self, point_id: str) -> None:
+        request = operator_pb2.DeletePointsRequest(request_id=self._new_id(), points=[point_id])
+        if await self.ask(self.backups.DeletePoints, request) is not None:
+            self._world.truth.deleted.add(point_id)
+
+    async def delete_held(self) -> None:
+        """What was held a moment ago: it must be refused."""
+        point_id = await self._hold()
+        if point_id in self._world.held:
+            await self.ask_to_delete(point_id)
+
+    async def _hold(self) -> str:
+        """The point that was chosen; "" when there is none."""
         point_id = self._point()
         if point_id:
             request = operator_pb2.HoldPointsRequest(request_id=self._new_id(), points=[point_id], reason="simulated")
             if await self.ask(self.backups.HoldPoints, request) is not None:
                 self._world.held.add(point_id)
+        return point_id
 
     async def _release(self) -> None:
         point_id = self._one(sorted(self._world.held))
@@ -169,10 +202,14 @@ class Operator:
 
     async def _limit(self) -> None:
         scope, most = self._rng.choice(
-            (("host", 3), ("global", 8), (f"host:{self._rng.choice(self._world.hosts).name}", 4))
+            (
+                ("host", 3),
+                ("global", self._world.size.most_at_once),
+                (f"host:{self._rng.choice(self._world.hosts).name}", 4),
+            )
         )
         request = limits_pb2.SetLimitRequest(
-            request_id=self._new_id(), scope=scope, transferring=self._rng.randint(2, most)
+            request_id=self._new_id(), scope=scope, transferring=self._rng.randint(max(2, most // 4), most)
         )
         if self._rng.random() < 0.3 and scope == "global":
             request.bandwidth = self._rng.choice((1_000_000, 50_000_000))
@@ -187,7 +224,7 @@ class Operator:
 
     async def _policy(self) -> None:
         usual = self._world.size.every_minutes
-        minutes = self._rng.choice((usual, usual, 2 * usual))
+        minutes = usual if usual >= DAY_MINUTES else self._rng.choice((usual, usual, 2 * usual))
         await self.apply(minutes=minutes)
 
     async def _restore(self) -> None:

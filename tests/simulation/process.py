@@ -9,6 +9,10 @@ CURRENT: ContextVar["Process | None"] = ContextVar("process", default=None)
 """Whose code runs. Tasks and fibres inherit it."""
 
 
+SERVING: ContextVar[bool] = ContextVar("serving", default=False)
+"""Whether a request is being answered: what else a process does is its own work."""
+
+
 class Died(BaseException):
     """The process of this fibre was killed: nothing that it still does reaches anybody."""
 

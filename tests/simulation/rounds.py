@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +13,22 @@ from .liveness import Liveness
 from .logs import listen
 from .loop import SimulatedLoop, simulate
 from .seams import planted
+from .sizes import Size
 from .template import Template
 from .watching import watching
-from .world import Size, World
+from .world import World
 
 SETTLE_SECONDS = 90.0
 CALM_SECONDS = 2400.0
 LOOK_SECONDS = 30.0
+ENOUGH_SECONDS = 5.0
+"""Between looks whether it is enough."""
+TELL_SECONDS = 1800.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one seed. `history` is given where something is wrong."""
+    """Of one seed. `looked_at`: what the invariants saw, by name. `history` is given where something is wrong."""
 
     seed: str
     problems: tuple[str, ...]
@@ -32,6 +37,8 @@ class Outcome:
     points: int
     trace: str
     figures: dict[str, int]
+    looked_at: dict[str, int]
+    ended_early: bool = False
     history: tuple[str, ...] = ()
 
 
@@ -43,19 +50,29 @@ def play(
     keep_history: bool = False,
     often: tuple[str, ...] = (),
     impatient: bool = False,
+    tell: Callable[[World], None] | None = None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Deterministic: the arguments decide everything. `often`: faults that are more frequent. `impatient`: ends at the first problem."""
+    """Deterministic: the arguments decide everything. `often`: faults that are more frequent. `impatient`: ends at the first problem.
+
+    `tell` hears of the world every half hour of its time. `enough`: whether to end here and now, with a look at all points.
+    """
     found: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="seed-", dir=template.directory) as directory:
-        with planted(seed, template.cluster_id), watching():
+        with planted(seed, template.cluster_id, size.pace), watching():
 
             async def main(loop: SimulatedLoop) -> None:
                 world = World(template, Path(directory), seed, size, loop)
                 deaf = listen(world.problem)
+                telling = asyncio.ensure_future(_tell(world, tell)) if tell else None
                 try:
-                    await _until_found(world, often) if impatient else await _played(world, often)
+                    await _until(world, often, lambda: enough() or (impatient and bool(world.problems)))
+                    if world.ended_early and not impatient:
+                        world.truth.check_all()
                 finally:
                     deaf()
+                    if telling is not None:
+                        telling.cancel()
                     found.append(_outcome(world, keep_history))
                     await _ended(world)
 
@@ -63,14 +80,22 @@ def play(
     return found[0]
 
 
-async def _until_found(world: World, often: tuple[str, ...]) -> None:
+async def _tell(world: World, tell: Callable[[World], None]) -> None:
+    while True:
+        await asyncio.sleep(TELL_SECONDS)
+        tell(world)
+
+
+async def _until(world: World, often: tuple[str, ...], enough: Callable[[], bool]) -> None:
+    """Its end, or early when it is `enough`: then it is not left in peace, but what was promised must be there at any time."""
     playing = asyncio.ensure_future(_played(world, often))
-    finding = asyncio.ensure_future(world.found.wait())
-    await asyncio.wait({playing, finding}, return_when=asyncio.FIRST_COMPLETED)
-    finding.cancel()
-    if playing.done():
+    while not playing.done() and not world.ended_early:
+        await asyncio.wait({playing}, timeout=ENOUGH_SECONDS)
+        world.ended_early = enough() and not playing.done()
+    if world.ended_early:
+        playing.cancel()
+    else:
         await playing
-    playing.cancel()
 
 
 async def _played(world: World, often: tuple[str, ...]) -> None:
@@ -84,9 +109,10 @@ async def _played(world: World, often: tuple[str, ...]) -> None:
     faults = Faults(world, often)
     await faults.run_until(world.now + size.seconds)
     await faults.heal()
+    world.healed_us = world.clock.now_us()
     await world.operator.settle()
     end = world.now + CALM_SECONDS
-    while world.now < end and world.invariants.shadow.open():
+    while world.now < end and world.unfinished():
         await asyncio.sleep(LOOK_SECONDS)
     looking.cancel()
     writing.cancel()
@@ -130,5 +156,7 @@ def _outcome(world: World, keep_history: bool) -> Outcome:
         world.invariants.published,
         world.trace,
         figures,
+        dict(world.invariants.looked) | {"point read back": world.truth.read_back},
+        world.ended_early,
         tuple(world.history) if world.problems or keep_history else (),
     )

@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+from seawall.controller.hooks.runner import LEAST_PAUSE_SECONDS
+
 from . import agent, controller
 from .locks import ParkedLock
 from .network import AsyncChannel, BlockingChannel, Caller, Who
+from .sizes import Pace
 
-BUSY_HEARTBEAT_SECONDS = 15.0
 _EXECUTORS = (
     "seawall.repository.writing.crew",
     "seawall.repository.reading.restore",
@@ -24,11 +26,11 @@ _Random = random.Random
 
 
 @contextmanager
-def planted(seed: str, cluster_id: str) -> Iterator[None]:
+def planted(seed: str, cluster_id: str, pace: Pace) -> Iterator[None]:
     """While it lasts, the product runs inside the simulation and all chance comes from the seed."""
     chance = _Random(f"{seed}/chance")
     with ExitStack() as stack:
-        for target, value in _replacements(chance, cluster_id):
+        for target, value in _replacements(chance, cluster_id, pace):
             stack.enter_context(patch(target, value))
         state = random.getstate()
         stack.callback(lambda: random.setstate(state))
@@ -36,7 +38,7 @@ def planted(seed: str, cluster_id: str) -> Iterator[None]:
         yield
 
 
-def _replacements(chance: random.Random, cluster_id: str) -> Iterator[tuple[str, Any]]:
+def _replacements(chance: random.Random, cluster_id: str, pace: Pace) -> Iterator[tuple[str, Any]]:
     def bytes_of(length: int) -> bytes:
         return chance.randbytes(length)
 
@@ -56,8 +58,12 @@ def _replacements(chance: random.Random, cluster_id: str) -> Iterator[tuple[str,
     yield "seawall.agent.control.channel.grpc", _grpc(cluster_id)
     yield "seawall.agent.control.channel._credentials", lambda identity: identity
     yield "seawall.agent.supervisor.supervisor.serve_health", _no_health
+    yield "seawall.agent.supervisor.supervisor.agent_version", lambda: "0.1.0"  # else read from the disk at each Hello
     yield "seawall.agent.supervisor.starting.start_worker", agent.start_worker
-    yield "seawall.agent.supervisor.heartbeat.BUSY_SECONDS", BUSY_HEARTBEAT_SECONDS
+    yield "seawall.agent.supervisor.heartbeat.BUSY_SECONDS", pace.busy_heartbeat
+    yield "seawall.controller.scheduler.loop.DEBOUNCE_SECONDS", pace.debounce
+    yield "seawall.controller.hooks.runner.LEAST_PAUSE_SECONDS", max(LEAST_PAUSE_SECONDS, pace.debounce)
+    yield "seawall.controller.services.sessions.LINGER_SECONDS", pace.linger
     for module in _EXECUTORS:
         yield f"{module}.ThreadPoolExecutor", InlineExecutor
 

@@ -16,6 +16,12 @@ class Shadow:
 
     runs: dict[str, Run] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
+    by_vm: dict[str, dict[str, Run]] = field(default_factory=dict)
+    """VM -> its open runs."""
+    fired: dict[tuple[str, str, int], str] = field(default_factory=dict)
+    """(policy, VM, nominal time) -> the run."""
+    planned: dict[str, int] = field(default_factory=dict)
+    """Run -> when it should begin at first, microseconds."""
     live: dict[str, Attempt] = field(default_factory=dict)
     changed: dict[str, float] = field(default_factory=dict)
     service: dict[str, Service] = field(default_factory=dict)
@@ -26,13 +32,26 @@ class Shadow:
     def load(self, transaction: Transaction, now: float) -> None:
         """All anew: the database was rolled back."""
         runs = _all_runs(transaction)
-        self.runs = {run.id: run for run in runs}
+        self.runs, self.by_vm, self.fired = {}, {}, {}
+        for run in runs:
+            self.put_run(run)
         attempts = transaction.runs.attempts_of([run.id for run in runs])
         self.attempts = {attempt.id: attempt for attempt in attempts}
         self.live = {attempt.id: attempt for attempt in attempts if attempt.state.live}
         self.changed = dict.fromkeys(self.live, now)
         self.service = {host.id: host.service for host in transaction.fleet.hosts(limit=100_000)}
         self.limits = {(each.scope, each.key, each.measure): each.value for each in transaction.limits.limits()}
+
+    def put_run(self, run: Run) -> None:
+        self.runs[run.id] = run
+        self.planned.setdefault(run.id, run.not_before_us)
+        if run.policy_id:
+            self.fired[(run.policy_id, run.vm_id, run.nominal_us)] = run.id
+        mine = self.by_vm.setdefault(run.vm_id, {})
+        if run.state.over:
+            mine.pop(run.id, None)
+        else:
+            mine[run.id] = run
 
     def put_attempt(self, attempt: Attempt, now: float) -> None:
         before = self.attempts.get(attempt.id)
@@ -69,18 +88,15 @@ class Shadow:
     def open_backups(self, vm_id: str, repository_id: str) -> list[Run]:
         return [
             run
-            for run in self.runs.values()
-            if run.vm_id == vm_id
-            and run.repository_id == repository_id
-            and run.kind is RunKind.BACKUP
-            and not run.state.over
+            for run in self.by_vm.get(vm_id, {}).values()
+            if run.repository_id == repository_id and run.kind is RunKind.BACKUP
         ]
 
     def live_of(self, run_id: str) -> list[Attempt]:
         return [attempt for attempt in self.live.values() if attempt.run_id == run_id]
 
     def open(self) -> list[Run]:
-        return [run for run in self.runs.values() if not run.state.over]
+        return [run for mine in self.by_vm.values() for run in mine.values()]
 
 
 def _all_runs(transaction: Transaction) -> list[Run]:

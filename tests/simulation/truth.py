@@ -28,6 +28,8 @@ class Truth:
     deleted: set[str] = field(default_factory=set)
     """Somebody, or a policy, gave them up."""
     restores: int = 0
+    read_back: int = 0
+    """Points that were read from the bucket and compared."""
 
     def captured(self, attempt_id: str, vm_id: str, blocks: dict[int, bytes]) -> None:
         self.contents[attempt_id] = (vm_id, dict(blocks))
@@ -57,6 +59,7 @@ class Truth:
             self.problem(f"point {point_id} is of attempt {attempt_id}, which captured nothing")
             return
         vm_id, blocks = self.contents[attempt_id]
+        self.read_back += 1
         try:
             if self._read(vm_id, point_id) != blocks:
                 self.problem(f"point {point_id} restores other bytes")

@@ -1,6 +1,5 @@
 """One simulated fleet: controllers on one database, hosts with VMs, one bucket, an operator, and what happens to them."""
 
-import asyncio
 import random
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -9,7 +8,6 @@ from uuid import UUID
 
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.runs import Attempt, Run
-from seawall.controller.timings import Timings
 from seawall.repository.repository import open_repository
 from seawall.repository.store.memory import MemoryStore
 from support.enrolled_hosts import add_hosts
@@ -25,50 +23,21 @@ from .loop import SimulatedLoop
 from .network import Network
 from .operators import Operator
 from .process import Process
+from .sizes import Size
 from .template import MADE_US, Template, config_of, identity_of
 from .truth import Truth
 from .watching import Committed, Watch
 
+LATER_US = 300 * 1_000_000
 DISK_BYTES = 6 * 8192
+MOST_WRITTEN = 60
+"""Disks that guests write to at once, on average."""
 STARTS_US = (
     1_774_740_600_000_000,  # 2026-03-28 23:30 UTC: clocks in Berlin go forward at 01:00
     1_792_886_400_000_000,  # 2026-10-25 00:00 UTC: and back
     1_781_481_600_000_000,
     1_767_312_000_000_000,
 )
-TIMINGS = Timings(
-    heartbeat_seconds=20.0,
-    lease_ttl_seconds=60.0,
-    poll_wait_seconds=60.0,
-    assigned_seconds=40.0,
-    preparing_seconds=120.0,
-    no_progress_seconds=150.0,
-    max_run_seconds=3 * 3600.0,
-    reattach_grace_seconds=180.0,
-    failover_grace_seconds=90.0,
-    cancel_soft_seconds=30.0,
-    scheduler_interval_seconds=15.0,
-    watch_interval_seconds=15.0,
-    retry_seconds=20.0,
-    conflict_backoff_seconds=(20.0, 60.0),
-    verify_new_seconds=1e7,
-    verify_period_seconds=0.0,
-    leader_lease_seconds=90.0,
-    bandwidth_seconds=60.0,
-    publish_retry_seconds=20.0,
-)
-
-
-@dataclass(frozen=True)
-class Size:
-    """`seconds`: of simulated time with faults; the calm at the end comes on top."""
-
-    agents: int = 4
-    vms: int = 16
-    seconds: float = 600.0
-    controllers: int = 2
-    every_minutes: int = 5
-    """The policy's interval."""
 
 
 @dataclass
@@ -89,14 +58,14 @@ class World:
         rng = self.rng("world")
         self.start_us = rng.choice(STARTS_US) + rng.randrange(3600) * 1_000_000
         self.work_rng = self.rng("work")
-        self.timings = TIMINGS
+        self.timings = self.size.timings
         self.longest_interval_us = 0
         self.held: set[str] = set()
         """Points that an operator holds."""
         self._held_then: set[str] = set()
-        self.found = asyncio.Event()
-        """Something is wrong."""
+        self.ended_early = False
         self.rolled_back = False
+        self.healed_us = 0
         self.skew_seconds = 0.0
         """The most that any controller's clock was ever wrong."""
         self._trace = blake2b(digest_size=16)
@@ -110,7 +79,7 @@ class World:
         self.database = self._database()
         self.controllers = [
             SimulatedController(
-                self, number, config_of(self.template, self.directory, number, self.size.controllers, TIMINGS)
+                self, number, config_of(self.template, self.directory, number, self.size.controllers, self.timings)
             )
             for number in range(self.size.controllers)
         ]
@@ -136,7 +105,6 @@ class World:
     def problem(self, what: str) -> None:
         self.note(f"VIOLATED: {what}")
         self.problems.append(what)
-        self.found.set()
 
     @property
     def trace(self) -> str:
@@ -152,6 +120,16 @@ class World:
     def machines(self) -> "list[SimulatedHost | SimulatedController]":
         return [*self.controllers, *self.hosts]
 
+    def unfinished(self) -> list[Run]:
+        """Runs that are not over, but for those that a policy planned for long after all was healed."""
+        shadow, latest_us = self.invariants.shadow, self.healed_us + LATER_US
+        return [run for run in shadow.open() if shadow.planned[run.id] < latest_us]
+
+    def leader(self) -> SimulatedController | None:
+        """Whose name is in the leader's row, if its process lives."""
+        holder = self.database.read(lambda transaction: transaction.leadership.lease().holder)
+        return next((each for each in self.controllers if each.up and self.holders.get(each.process) == holder), None)
+
     def host_name(self, host_id: str) -> str:
         return self._names.get(host_id, host_id)
 
@@ -163,9 +141,10 @@ class World:
 
     def write_disks(self, rng: random.Random) -> None:
         """Some guests write something."""
+        share = min(0.3, MOST_WRITTEN / self.size.vms)
         for host in self.hosts:
             for vm_id in sorted(host.disks):
-                if rng.random() < 0.3:
+                if rng.random() < share:
                     changed(host.disks[vm_id], rng)
 
     def migrate(self, rng: random.Random) -> None:

@@ -20,6 +20,7 @@ REPOSITORIES = ("soak", "second")
 CALL_SECONDS = 30.0
 ORDER_SECONDS = 120.0
 END_SECONDS = 600.0
+WATCH_SECONDS = 120.0
 PATIENCE_SECONDS = 240.0
 """For what takes a second on a machine of one's own."""
 
@@ -97,11 +98,14 @@ class Stage:
         return parse_run(self.shown("run", "show", run_id))
 
     def await_over(self, run_id: str, timeout_seconds: float = END_SECONDS) -> Run | None:
-        """None: it is not over in that time."""
+        """None: it is not over in that time. One command that watches, as asking again and again takes a processor from the guests."""
+
+        def over() -> Run | None:
+            self.seawall("run", "watch", run_id, timeout_seconds=WATCH_SECONDS)
+            return now if (now := self.run(run_id)).over else None
+
         try:
-            return wait_for(
-                run_id, lambda: now if (now := self.run(run_id)).over else None, timeout_seconds, every_seconds=0.4
-            )
+            return wait_for(run_id, over, timeout_seconds, every_seconds=0.4)
         except LabFailed:
             return None
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from seawall.agent.capture.frozen_time import FrozenTime
-from seawall.agent.capture.names import checkpoint_name, places
+from seawall.agent.capture.names import checkpoint_name, places, repository_prefix
 from seawall.agent.capture.port import CapturedDisk, CaptureRequest
 from seawall.agent.config import AgentConfig
 from seawall.agent.errors import RestoreRefused, VmNotFound
@@ -126,7 +126,7 @@ class FileCapture:
         """The same."""
 
     def delete_older_checkpoints(self) -> None:
-        for path in self._marks.iterdir():
+        for path in self._marks.glob(f"{repository_prefix(self._request.repository_id)}*"):
             if path.name not in (self._name, self._base_name()):
                 shutil.rmtree(path)
 

@@ -1,8 +1,11 @@
 """A real agent whose VMs are folders of image files: joined to a controller by token, its worker reading and writing those files."""
 
 import asyncio
+import random
 import sys
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +39,19 @@ async def joined(controller: Controller, tmp_path: Path) -> AgentHost:
     )
     host.hypervisor.add(vm(VM, "web"))
     return host
+
+
+@asynccontextmanager
+async def serving_web(controller: Controller, tmp_path: Path) -> AsyncIterator[AgentHost]:
+    """The host runs inside, with 300 kB on the VM's one disk, and the controller has heard of it."""
+    folder = tmp_path / "vms" / VM
+    folder.mkdir(parents=True)
+    (folder / "vda.img").write_bytes(random.Random(3).randbytes(300_000))
+    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    host = await joined(controller, tmp_path)
+    async with host.running():
+        await known(controller)
+        yield host
 
 
 async def known(controller: Controller) -> None:

@@ -22,6 +22,8 @@ class MemoryCheckingLedger:
     known: set[PointName] = field(default_factory=set)
     reserved: dict[bytes, int] = field(default_factory=dict)
     proved_points: dict[PointName, bool] = field(default_factory=dict)
+    read_back: dict[PointName, int] = field(default_factory=dict)
+    """When that was read which was read longest ago."""
     told: list[Progress] = field(default_factory=list)
     stop: Callable[[], None] = lambda: None
     _ticks: "count[int]" = field(default_factory=lambda: count(1))
@@ -69,13 +71,14 @@ class MemoryCheckingLedger:
     def leader(self) -> LeaderMark:
         return LEADER
 
-    def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
+    def healed(self, pack: PackFacts, generation: int, size_bytes: int, generation_hash: bytes) -> bool:
         return self._change(
             pack,
             lambda now: replace(
                 now,
                 generation=generation,
                 size_bytes=size_bytes,
+                generation_hash=generation_hash,
                 looked_us=next(self._ticks),
                 whole=True,
                 bad=NO_SLOTS,
@@ -94,8 +97,9 @@ class MemoryCheckingLedger:
                 found.append(Unproven(name, max(of_vm, default=None)))
         return found[:limit]
 
-    def proved(self, point: PointName, proved: bool) -> None:
+    def proved(self, point: PointName, proved: bool, read_us: int = 0) -> None:
         self.proved_points[point] = proved
+        self.read_back[point] = read_us or next(self._ticks)
 
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
         if self.available.get(point) is not None and damage is None and self.proved_points.get(point) is False:

@@ -100,9 +100,12 @@ class MemoryLedger:
         self.reserved[pack_id] = first + len(pack.generations) - 1
         return first
 
-    def compacted(self, pack_id: bytes, generation: int, size_bytes: int) -> None:
+    def compacted(self, pack_id: bytes, generation: int, size_bytes: int, generation_hash: bytes) -> None:
         self._led()
-        self.stored[pack_id] = replace(self._stored(pack_id), generation=generation, size_bytes=size_bytes)
+        before = self._stored(pack_id)
+        self.stored[pack_id] = replace(
+            before, generation=generation, size_bytes=size_bytes, generation_hash=generation_hash
+        )
         self.condemned_us.pop(pack_id, None)
 
     def deleted(self, pack_ids: Sequence[bytes]) -> None:

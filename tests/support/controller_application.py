@@ -19,6 +19,7 @@ from seawall.controller.app import Application, Outside
 from seawall.controller.config import ControllerConfig
 from seawall.controller.initialise import initialise
 from seawall.controller.operator_access import OperatorAccess
+from seawall.controller.publishing.promotion import OnStep
 from seawall.controller.repositories.catalogue import OpenStore
 from seawall.controller.server.ports import BoundPorts
 from seawall.controller.services.protocol import SPOKEN, Protocols
@@ -161,13 +162,20 @@ def running(
     open_store: OpenStore = open_store,
     clock: Clock | None = None,
     protocols: Protocols = SPOKEN,
+    on_publish_step: OnStep = lambda step: None,
 ) -> Iterator[Controller]:
     """Serves until the block ends; then drains, as at SIGTERM."""
     ready = threading.Event()
     found: dict[str, object] = {}
 
     async def main() -> None:
-        outside = Outside(clock or SystemClock(), timings=timings, open_store=open_store, protocols=protocols)
+        outside = Outside(
+            clock or SystemClock(),
+            timings=timings,
+            open_store=open_store,
+            protocols=protocols,
+            on_publish_step=on_publish_step,
+        )
         application = Application(config, outside)
         found["ports"] = await application.start()
         found["application"], found["loop"] = application, asyncio.get_running_loop()

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from uuid import UUID
 
-from seawall.repository.crypto.signing import MANIFEST_DOMAIN, SIGNATURE_BYTES, sign
-from seawall.repository.format.descriptor import read_descriptor
-from seawall.repository.format.header import MANIFEST
+from seawall.repository.crypto.signing import CONFIG_DOMAIN
 from seawall.repository.format.layout import config_name, key_name, pack_name, refmap_name
 from seawall.repository.reading.point import PointReader
 from seawall.repository.store.memory import MemoryStore
 from support.direct_coordinator import DirectCoordinator
 from support.memory_disks import ModelDisk
-from support.rescue_world import MIB, VM, RescueWorld, patterned, point_id
+from support.newer_objects import newer_key_object, newer_manifest, newer_refmap, newer_signed, version_2
+from support.rescue_world import CONTROLLER, MIB, RECOVERY, VM, RescueWorld, patterned, point_id
 
 DB = UUID(int=9)
 """The other VM."""
@@ -140,19 +139,19 @@ def _bit(at: float) -> Callable[[str, bytes], bytes]:
     return flipped
 
 
-def newer_manifest(body: bytes, signing_secret_key: bytes) -> bytes:
-    """As a newer Seawall writes one: version 2, signed with it."""
-    _, end = read_descriptor(body, MANIFEST, "manifest")
-    front = body[:8] + b"\x02" + body[9:end]
-    return front + sign(signing_secret_key, MANIFEST_DOMAIN, front) + body[end + SIGNATURE_BYTES :]
-
-
 def _future(name: str, body: bytes) -> bytes:
     """Of version 2: packs say so in their header and in their footer."""
+    signing_key = original().world.secrets.signing_secret_key
     if name.startswith("v1/m/"):
-        return newer_manifest(body, original().world.secrets.signing_secret_key)
-    made = body[:8] + b"\x02" + body[9:]
-    return made[:-120] + b"\x02" + made[-119:] if name.startswith("v1/p/") else made
+        return newer_manifest(body, signing_key)
+    if name.startswith("v1/config"):
+        return newer_signed(body, CONFIG_DOMAIN, signing_key)
+    if name.startswith("v1/keys/"):
+        return newer_key_object(body, CONTROLLER if name.endswith("controller") else RECOVERY)
+    if name.startswith("v1/r/"):
+        return newer_refmap(body)
+    made = version_2(body)
+    return made[:-120] + b"\x02" + made[-119:]
 
 
 DAMAGES: dict[str, Callable[[str, bytes], bytes | None]] = {

@@ -77,18 +77,24 @@ def every_event() -> Iterator[Event]:
     for kind in FailureKind:
         for canceled in (True, False):
             yield events.AgentFailed(a_failure(kind), canceled)
+    yield events.HookPassed()
+    yield replace(next(every_look()), hook_waits=True)
+    yield replace(next(every_look()), hook_begun=True)
+    for skipped in (True, False):
+        yield events.HookRefused(a_failure(FailureKind.PERMANENT), skipped)
     yield events.CancelAsked()
     yield events.CancelAsked(RunWarning("WINDOW_ENDED", "it ended"))
     yield events.Validated(b"root", b"refmap")
     yield events.RestoreHandedIn((), "vm")
     for for_good in (True, False):
         yield events.HeldUp(a_failure(FailureKind.PERMANENT), for_good, "the store")
+    yield events.HandedOver()
+    yield events.Unpublishable(a_failure(FailureKind.PERMANENT))
 
 
 def of_publication() -> Iterator[Event]:
     """What the finisher alone says, of a point that is PUBLISHING."""
     yield events.Committed(())
-    yield events.Unpublishable(a_failure(FailureKind.PERMANENT))
 
 
 def walk() -> tuple[list[Situation], list[Move]]:
@@ -151,6 +157,7 @@ def _from_ready(here: Situation) -> Iterator[Situation]:
         ready.canceled(run, moment),
         ready.overdue(run, moment),
         ready.shut_out(run, failure, moment),
+        ready.unpublishable(run, failure, moment),
         ready.postponed(run, here.now_us + 3600 * SECOND, "its window", moment),
     ):
         yield Situation(after, here.attempt, here.now_us)

@@ -87,11 +87,7 @@ class FaultFleet:
         return found
 
     def await_end(self, run_id: str, timeout_seconds: float = END_SECONDS) -> Run:
-        def over() -> Run | None:
-            now = self.lab.run_of(run_id)
-            return now if now.over else None
-
-        return wait_for(f"the end of run {run_id}", over, timeout_seconds, self.lab.logs, every_seconds=0.3)
+        return self.lab.await_end(run_id, timeout_seconds)
 
     def reasons(self, run_id: str) -> list[str]:
         """Why its attempts failed; "" for one that did not. Each failure must tell the operator something.

@@ -1,7 +1,6 @@
 """Backups of one guest through the fault proxy: what the tests in tests/system/test_faults_s3*.py ask and judge."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from deploy.lab.answers import Run
 from deploy.lab.fault_proxy.control import FaultProxy
 from deploy.lab.guest_vm import GuestVm, convert_to_raw
 from deploy.lab.laboratory import Laboratory
-from deploy.lab.waiting import LabFailed, wait_for
+from deploy.lab.waiting import wait_for
 
 from seawall.agent.capture.names import attempt_of, repository_prefix
 from support.replayed_truth import ReplayedTruth
@@ -70,16 +69,7 @@ class FaultyBackups:
         return last
 
     def ended(self, run: Run, timeout_seconds: float = END_SECONDS) -> Run:
-        return self.await_(run, "over", lambda now: now.over, timeout_seconds)
-
-    def await_(self, run: Run, what: str, holds: Callable[[Run], bool], timeout_seconds: float) -> Run:
-        def attempt() -> Run | None:
-            now = self.lab.run_of(run.run_id)
-            if now.over and not holds(now):
-                raise LabFailed(f"the run {now.state}: {now.failure}\n{self.lab.logs()}")
-            return now if holds(now) else None
-
-        return wait_for(f"run {run.run_id}: {what}", attempt, timeout_seconds, self.lab.logs, every_seconds=0.3)
+        return self.lab.await_end(run.run_id, timeout_seconds)
 
     def points(self) -> list[str]:
         """Ids of the points in this repository that can be restored."""
@@ -97,7 +87,7 @@ class FaultyBackups:
         assert run.point_id in self.points()
         self.guest.await_writes(5)
         self.judge_point(run.point_id)
-        self.judge_host(*(self.shown(each)["attempts"][-1]["attempt_id"] for each in (run, parent) if each is not None))
+        self.judge_host(*(each for each in (run, parent) if each is not None))
 
     def judge_point(self, point_id: str) -> int:
         """Restored to files on the other host: every byte is what the guest had written. Its newest operation."""
@@ -113,19 +103,25 @@ class FaultyBackups:
             (outside / f"{disk}.{kind}").unlink()
         return self.truth.assert_same(disks)
 
-    def judge_host(self, *kept: str) -> None:
-        """No job, no socket, no scratch; of this repository at most the checkpoints of these attempts: the newest point's, its parent's."""
+    def judge_host(self, *kept: Run) -> None:
+        """No job, no socket, no scratch; of this repository at most a checkpoint for each of these runs: the newest point's, its parent's.
+
+        It bears the name of the attempt that began it, with which a later one may have gone on.
+        """
+        attempts = [{attempt["attempt_id"] for attempt in self.shown(each)["attempts"]} for each in kept]
 
         def clean() -> bool:
-            return self._leftovers(kept) == []
+            return self._leftovers(attempts) == []
 
-        wait_for("nothing to be left on the host", clean, 30, lambda: str(self._leftovers(kept)))
+        wait_for("nothing to be left on the host", clean, 90, lambda: str(self._leftovers(attempts)))
 
-    def _leftovers(self, kept: tuple[str, ...]) -> list[str]:
+    def _leftovers(self, kept: list[set[str]]) -> list[str]:
         found = [] if "None" in self.guest.hypervisor.virsh("domjobinfo", self.guest.name) else ["job"]
         for root in ("/run/seawall/agent/captures", "/var/lib/seawall/scratch"):
             found += [str(path) for path in self.guest.host.outside(root).rglob("*") if not path.is_dir()]
-        for checkpoint in self.guest.hypervisor.virsh("checkpoint-list", self.guest.name, "--name").split():
-            if checkpoint.startswith(repository_prefix(self.repository_id)) and attempt_of(checkpoint) not in kept:
-                found.append(f"checkpoint {checkpoint}")
-        return found
+        names = self.guest.hypervisor.virsh("checkpoint-list", self.guest.name, "--name").split()
+        ours = [name for name in names if name.startswith(repository_prefix(self.repository_id))]
+        for attempts in kept:
+            of_it = [name for name in ours if attempt_of(name) in attempts]
+            ours = [name for name in ours if name not in of_it[:1]]
+        return found + [f"checkpoint {name}" for name in ours]

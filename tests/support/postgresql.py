@@ -1,7 +1,6 @@
 """A real PostgreSQL 15 for the tests: one server per session, started by the first test that asks, and a database of its own per test."""
 
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -11,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +17,7 @@ from deploy.free_ports import free_ports
 
 from seawall.controller.database.postgresql import PostgresqlDatabase
 from seawall.controller.database.postgresql_address import Address, parse_address
-from support.parent_death import die_with_parent
+from support.parent_death import dying_with_parent
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 SUPERUSER = "postgres"
@@ -92,11 +90,9 @@ class PostgresServer:
         }
         given = [f"--{key}={value}" for key, value in (options | self.settings).items()]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(BINARIES / "postgres"), "-D", str(self.data), *given],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/", **_as_user(),
-                preexec_fn=lambda: die_with_parent(signal.SIGQUIT),
-            )  # fmt: skip
+            words = [str(BINARIES / "postgres"), "-D", str(self.data), *given]
+            line = dying_with_parent(words, signal.SIGQUIT, _user())
+            self._process = subprocess.Popen(line, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -146,7 +142,8 @@ class PostgresServer:
 
 def run_tool(tool: str, *arguments: str) -> None:
     """One of PostgreSQL's tools, as the user who owns the servers."""
-    done = subprocess.run([str(BINARIES / tool), *arguments], capture_output=True, text=True, cwd="/", **_as_user())
+    line = dying_with_parent([str(BINARIES / tool), *arguments], user=_user())
+    done = subprocess.run(line, capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
 
 
@@ -202,9 +199,6 @@ def _own(directory: Path) -> None:
         shutil.chown(directory, SUPERUSER, SUPERUSER)
 
 
-def _as_user() -> dict[str, Any]:
+def _user() -> str:
     """PostgreSQL refuses to be root. Debian's package made the user."""
-    if os.geteuid() != 0:
-        return {}
-    found = pwd.getpwnam(SUPERUSER)
-    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+    return SUPERUSER if os.geteuid() == 0 else ""

@@ -1,6 +1,7 @@
 """Several real controllers on one PostgreSQL: processes that a test kills and stops, agents over files, an operator."""
 
 import asyncio
+import os
 import random
 import shutil
 import signal
@@ -30,10 +31,11 @@ from support.agent_host import FAST, AgentHost
 from support.agent_memory_hypervisor import vm
 from support.cli_command import Answer, Cli
 from support.controller_application import free_port
-from support.parent_death import die_with_parent
+from support.parent_death import dying_with_parent
 from support.postgresql import PostgresServer
 
 LEASE_SECONDS = 3.0
+WRONG_CLOCK = Path(__file__).with_name("wrong_clock")
 LONGEST_WAIT = 120.0
 TIMINGS = """[timings]
 heartbeat_seconds = 0.5
@@ -54,11 +56,16 @@ class ReplicaProcess:
     config: ControllerConfig
     file: Path
     process: "subprocess.Popen[bytes] | None" = None
+    wrong_seconds: int = 0
+    """By so much its machine's clock is ahead."""
 
     def start(self) -> None:
+        path = os.pathsep.join(filter(None, (str(WRONG_CLOCK), os.environ.get("PYTHONPATH", ""))))
+        clock = {"PYTHONPATH": path, "SEAWALL_WRONG_SECONDS": str(self.wrong_seconds)}
         with (self.file.parent / f"{self.file.stem}.log").open("ab") as log:
             words = [sys.executable, "-m", "seawall.cli", "controller", "run", "--config-file", str(self.file)]
-            self.process = subprocess.Popen(words, stdout=log, stderr=log, preexec_fn=die_with_parent)
+            env = os.environ | clock if self.wrong_seconds else None
+            self.process = subprocess.Popen(dying_with_parent(words), stdout=log, stderr=log, env=env)
 
     def send(self, how: signal.Signals) -> None:
         assert self.process is not None
@@ -158,8 +165,9 @@ async def replicas(
     lease_row: Callable[[], tuple[str, str]],
     count: int = 2,
     lease_seconds: float = LEASE_SECONDS,
+    wrong_seconds: Sequence[int] = (),
 ) -> AsyncIterator[Replicas]:
-    """Made, running, with a repository in a folder. Killed at the end."""
+    """Made, running, with a repository in a folder. Killed at the end. `wrong_seconds`: by which the clock of each is wrong, if any is."""
     ports = [(free_port(), free_port()) for _ in range(count)]
     first = _configured(folder, 0, ports, database, lease_seconds)
     check_new(first.config)
@@ -170,6 +178,8 @@ async def replicas(
         shutil.copytree(first.config.state_dir, other.config.state_dir, ignore=shutil.ignore_patterns("lock", "index"))
         (other.config.state_dir / "index").mkdir(mode=0o700)
         members.append(other)
+    for each, seconds in zip(members, wrong_seconds, strict=False):
+        each.wrong_seconds = seconds
     made = Replicas(folder, members, Cli(folder, first.config.operator_toml), lease_row)
     try:
         for each in members:
@@ -208,6 +218,11 @@ class FileHost:
         """Each read of the VM's disk takes a second."""
         mark = self.image.with_name("slow")
         mark.touch() if slow else mark.unlink(missing_ok=True)
+
+    def hold(self, hold: bool) -> None:
+        """No read of the VM's disk ends."""
+        mark = self.image.with_name("hold")
+        mark.touch() if hold else mark.unlink(missing_ok=True)
 
     def restored(self) -> list[bytes]:
         found = (self.folder / "vms").iterdir()

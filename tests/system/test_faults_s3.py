@@ -31,6 +31,7 @@ def test_lost_acknowledgements_of_every_kind_of_put(backups: FaultyBackups) -> N
     assert {kind: rule.taken() for kind, rule in rules.items()} == dict.fromkeys(rules, 1)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_while_the_point_is_committed(backups: FaultyBackups) -> None:
     """Everything is handed in: the controller finishes whenever the store lets it, and says what it waits for."""
     away = backups.proxy.rule(SLOW_DOWN, method="PUT", path=backups.path("manifest"))

@@ -223,8 +223,7 @@ def test_worker_and_agent_die_while_the_guest_is_frozen(fleet: Laboratory, guest
     guest.await_writes(3)
     if not guard_too:
         fleet.start_agent("beta")
-    wait_for("the run's end", lambda: fleet.run_of(run.run_id).over, 120, fleet.logs)
-    ended = fleet.run_of(run.run_id)
+    ended = fleet.await_end(run.run_id, 120)
     assert ended.succeeded, ended.failure
     wait_for("an empty folder", lambda: not list(captures.iterdir()), 150, fleet.logs)
 

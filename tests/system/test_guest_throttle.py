@@ -51,8 +51,7 @@ def test_a_guest_that_waits_longer_than_its_ceiling_holds_reading_back(fleet: La
 
         waiting = wait_for("the guest to be waited for", sentence, 120, fleet.logs)
         assert waiting.startswith("guest latency (vd") and "ceiling 1.0 ms)" in waiting
-        wait_for("the run's end", lambda: fleet.run_of(run.run_id).over, 300, fleet.logs)
-        assert fleet.run_of(run.run_id).succeeded
+        assert fleet.await_end(run.run_id, 300).succeeded
         shown = fleet.seawall_json("run", "show", run.run_id)
     finally:
         fleet.seawall("vm", "protect", guest.name, "--unset", "all")
@@ -68,9 +67,9 @@ def test_a_limit_is_kept_and_told(fleet: Laboratory, guest: PacedGuest) -> None:
     repository = in_a_repository_of_its_own(fleet, "limited")
     begun = time.monotonic()
     run = fleet.start_backup(guest.name, "--limit", "5MB/s", "--latency-ceiling", "10s", repository=repository)
-    wait_for("the run's end", lambda: fleet.run_of(run.run_id).over, 300, fleet.logs)
+    ended = fleet.await_end(run.run_id, 300)
     took = time.monotonic() - begun
-    assert fleet.run_of(run.run_id).succeeded
+    assert ended.succeeded
     assert took > (DISK_MIB << 20) / 5_000_000 * 0.9
     shown = fleet.seawall_json("run", "show", run.run_id)
     assert "Reading: at most 5 MB/s (the backup command)." in shown["settings"]

@@ -1,5 +1,6 @@
 """A backup interrupted in the middle: the guest writes on, nothing of ours stays behind, what was uploaded is not uploaded again."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,11 +138,7 @@ def packs_in(lab: Laboratory, repository: str) -> int:
 
 
 def ended(lab: Laboratory, run: Run) -> Run:
-    def over() -> Run | None:
-        now = lab.run_of(run.run_id)
-        return now if now.over else None
-
-    return wait_for(f"the end of run {run.run_id}", over, 120, lab.logs)
+    return lab.await_end(run.run_id, 120)
 
 
 def left_behind(guest: GuestVm) -> list[str]:
@@ -157,9 +154,13 @@ def judge_restored(lab: Laboratory, image: GuestImage, run: Run, directory: Path
     place = f"/var/lib/libvirt/images/judged-{run.point_id[:13]}"
     outside = lab.hosts["beta"].outside(place)
     outside.mkdir()
-    assert lab.restore(run.point_id, "--to", "beta", "--disk", "vda", "--disk", "vdb", "--directory", place).succeeded
-    disks = {}
-    for disk, kind in (("vda", "qcow2"), ("vdb", "raw")):
-        disks[disk] = directory / f"{disk}.raw"
-        convert_to_raw(outside / f"{disk}.{kind}", kind, disks[disk])
+    try:
+        restored = lab.restore(run.point_id, "--to", "beta", "--disk", "vda", "--disk", "vdb", "--directory", place)
+        assert restored.succeeded, restored.failure
+        disks = {}
+        for disk, kind in (("vda", "qcow2"), ("vdb", "raw")):
+            disks[disk] = directory / f"{disk}.raw"
+            convert_to_raw(outside / f"{disk}.{kind}", kind, disks[disk])
+    finally:
+        shutil.rmtree(outside)  # tests after this one look for what a restore left there
     judge_images(image, disks)

@@ -63,6 +63,7 @@ def test_its_disks_are_replayed_byte_for_byte(guest: GuestVm, guest_image: Guest
         truth.assert_same(after)
 
 
+@pytest.mark.slow
 def test_after_a_crash_only_the_corrupted_block_is_bad_and_the_guest_leaves_the_disks_alone(guest: GuestVm) -> None:
     guest.await_writes(20)
     guest.kill_qemu()

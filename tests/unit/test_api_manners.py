@@ -12,7 +12,7 @@ PROTO = Path(operator_pb2.__file__).parent
 READS = ("Get", "List", "Watch", "Explain", "Preview")
 MEASURES = {"ProbeRepository"}
 """Asked again it measures again: an answer of before would be the wrong one."""
-SHORT_LISTS = {"ListRepositories", "ListPolicies", "ListLimits"}
+SHORT_LISTS = {"ListRepositories", "ListPolicies", "ListLimits", "ListHooks"}
 """Of what operators write down by hand: dozens, never thousands."""
 OPERATOR = [
     service

@@ -1,6 +1,7 @@
 """The rotation of the certificate authority as a machine: who keeps which step from its end, and that every end is a good one."""
 
 import random
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from seawall.api.successors import issued_under, successor
 from seawall.controller.certificates import rotation
 from seawall.controller.certificates.authority import CertificateAuthority
+from seawall.controller.certificates.following import Following
 from seawall.controller.certificates.generation import Generation, link, new_generation, new_key
 from seawall.controller.certificates.kept_files import load_state
 from seawall.controller.certificates.rotation import Member
@@ -19,6 +21,7 @@ from seawall.controller.certificates.state import MOST_FORMERS, AuthorityState, 
 from seawall.controller.certificates.telling import Telling
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.columns import dump, load
+from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import DataLoss, FailedPrecondition
 from seawall.controller.initialise import initialise, require_initialised
 from seawall.controller.secrets import Secret, SecretBox
@@ -210,6 +213,21 @@ def test_a_state_of_another_cluster_is_not_adopted(made: tuple[ControllerConfig,
     with pytest.raises(DataLoss):
         authority.adopt(SETTLED)
     assert authority.state is before and not config.paths.authority.exists()
+
+
+async def test_another_state_of_the_same_version_is_followed(
+    made: tuple[ControllerConfig, CertificateAuthority], tmp_path: Path
+) -> None:
+    """A database was put back and its authority changed again, all between two looks: the version alone says nothing."""
+    config, authority = made
+    ours, theirs = rotated(authority, config)[0], rotated(authority, config)[0]
+    assert ours.version == theirs.version and ours.other != theirs.other
+    authority.adopt(ours)
+    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+        database.write_now(lambda transaction: transaction.authority.save(theirs, 0))
+        await Following(database, authority, Telling(authority), SystemClock()).look()
+        assert authority.state == theirs
+        assert database.read_now(lambda transaction: transaction.authority.state()) == theirs
 
 
 def test_agents_are_told_what_they_lack_and_their_words_are_kept_once(

@@ -1,12 +1,13 @@
 """Damage of every kind is found, named with the points that it costs, and healed from a copy."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from seawall.repository.checking.check import CheckRequest
 from seawall.repository.checking.finding import Reason
+from seawall.repository.checking.port import PackFacts
 from seawall.repository.crypto.chunk import chunk_hash
 from seawall.repository.errors import ForeignRepository
 from seawall.repository.format.layout import pack_name
@@ -144,8 +145,8 @@ def test_swapped_packs_are_found_and_healed(checked: CheckedWorld) -> None:
     assert checked.check().findings == ()
 
 
-def test_swapped_packs_of_a_later_generation_are_found_by_their_manifests(checked: CheckedWorld) -> None:
-    """Their bytes hash to no id: only the manifests tell what a slot must hold. Rolling verification must not take the marks back."""
+def swapped_later_generations(checked: CheckedWorld) -> tuple[PackFacts, PackFacts]:
+    """Two healed packs whose objects changed places."""
     copy = checked.copied()
     for pack in (checked.data_pack(0), checked.data_pack(1)):
         checked.store.delete(checked.name(pack))
@@ -156,6 +157,28 @@ def test_swapped_packs_of_a_later_generation_are_found_by_their_manifests(checke
     bodies = checked.store.get(checked.name(one)), checked.store.get(checked.name(other))
     checked.replace(checked.name(one), bodies[1])
     checked.replace(checked.name(other), bodies[0])
+    return one, other
+
+
+def test_swapped_packs_of_a_later_generation_are_found_by_their_hash(checked: CheckedWorld) -> None:
+    """Which the catalogue noted: no manifest is looked at, and none is believed against bytes that are known."""
+    copy = checked.copied()
+    one, other = swapped_later_generations(checked)
+    result = checked.check(CheckRequest(structure=False, read_data_percent=100))
+    assert {finding.reason for finding in result.findings} == {Reason.PACK_FOREIGN}
+    assert {pack.id: len(pack.bad) for pack in checked.ledger.damaged_packs()} == {
+        pack.id: pack.slots for pack in (one, other)
+    }
+    assert checked.heal(copy).healed_packs == 2
+    assert checked.check().findings == ()
+
+
+def test_swapped_packs_of_a_later_generation_are_found_by_their_manifests(checked: CheckedWorld) -> None:
+    """Where nobody knows their hash only the manifests tell what a slot must hold. Rolling verification must not take the marks back."""
+    copy = checked.copied()
+    one, other = swapped_later_generations(checked)
+    for pack in (one, other):
+        checked.ledger.stored[pack.id] = replace(pack, generation_hash=b"")
     assert Reason.ENTRY_DIFFERS in {one.reason for one in checked.check().findings}
     before = {pack.id: len(pack.bad) for pack in checked.ledger.damaged_packs()}
     assert set(before) == {one.id, other.id}

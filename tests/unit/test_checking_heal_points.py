@@ -9,7 +9,7 @@ from seawall.repository.errors import ObjectMissing
 from seawall.repository.format.layout import manifest_name, refmap_name
 from seawall.repository.store.memory import MemoryStore
 from support.checked_world import CheckedWorld, checked_world
-from support.damage import newer_manifest
+from support.newer_objects import newer_manifest
 from support.rescue_world import VM, point_id
 
 ONE, TWO = (point_id(number) for number in (1, 2))

@@ -72,6 +72,14 @@ def test_after_a_failure_a_pause_and_a_clock_that_went_back_is_no_time() -> None
     assert next_check(replace(STANDING, last_rolling_begin_us=NOW + DAY), RHYTHM) is None
 
 
+def test_points_that_stay_undecided_keep_no_new_pack_waiting_nor_new_packs_them() -> None:
+    late = NOW - 599 * SECOND
+    both = replace(STANDING, new=True, oldest=None, points_due=True)
+    assert next_check(replace(both, last_policy_failed_us=late), RHYTHM) == Due("new", RHYTHM.new_bytes)
+    assert next_check(replace(both, last_failed_us=late), RHYTHM) == Due("policy", RHYTHM.new_bytes)
+    assert next_check(replace(both, last_failed_us=late, last_policy_failed_us=late), RHYTHM) is None
+
+
 @dataclass
 class Shelf:
     """Packs by when they were looked at."""

@@ -75,6 +75,21 @@ def test_an_agent_gets_its_identity_and_nothing_that_it_asked_for(
     assert leaf.not_valid_after_utc == datetime_of(clock.now_us()) + timedelta(days=7) == datetime_of(issued.expires_us)
 
 
+@pytest.mark.parametrize(
+    ("life_seconds", "slow_clock"), [(7 * 86_400, timedelta(hours=14)), (60, timedelta(minutes=4))]
+)
+def test_certificates_hold_for_machines_whose_clocks_are_behind(
+    authority: CertificateAuthority, clock: ManualClock, life_seconds: int, slow_clock: timedelta
+) -> None:
+    now = datetime_of(clock.now_us())
+    issued = authority.issue_agent(AGENT, new_key().public_key(), life_seconds).chain_pem
+    for each in (*chain_of(issued), *chain_of(authority.bundle_pem)):
+        assert each.not_valid_before_utc < now - slow_clock
+    leaf, _ = chain_of(issued)
+    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    assert life_seconds < 3600 or begin + (end - begin) / 2 > now + timedelta(seconds=life_seconds) / 3, "renewed then"
+
+
 def test_servers_verify_against_the_root_and_agents_are_no_servers(
     authority: CertificateAuthority, clock: ManualClock
 ) -> None:

@@ -114,6 +114,17 @@ class Histories(RuleBasedStateMachine):
         assert attempt is not None
         self.happens(attempt, events.HeldUp(a_failure(FailureKind.PERMANENT), for_good, "the store"))
 
+    @precondition(lambda self: not self.run.state.over)
+    @rule()
+    def its_point_was_deleted(self) -> None:
+        """As a bucket says it of a run that an older database holds as open."""
+        failure, moment = a_failure(FailureKind.PERMANENT), Moment(self.now_us, TIMINGS)
+        if self.run.state is RunState.READY:
+            self.run = ready.unpublishable(self.run, failure, moment)
+        else:
+            self.happens(self.attempts[-1], events.Unpublishable(failure))
+        assert self.run.state is RunState.FAILED
+
     @rule()
     def database_rolled_back(self) -> None:
         self.epoch += 1

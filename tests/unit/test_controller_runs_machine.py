@@ -26,6 +26,9 @@ EVENTS: dict[str, tuple[Event, int]] = {
     "report of an older epoch": (events.Reported(AttemptState.TRANSFERRING, True, 2), 0),
     "host offline": (replace(PASSED, host_online=False), 0),
     "fail": (events.AgentFailed(a_failure()), 0),
+    "hook passed": (events.HookPassed(), 0),
+    "hook failed": (events.HookRefused(a_failure(FailureKind.PERMANENT), skipped=False), 0),
+    "hook said not now": (events.HookRefused(a_failure(FailureKind.PERMANENT), skipped=True), 0),
     "restarted": (events.Greeted("next", runs=False), 0),
     "went on": (events.Greeted("next", runs=True), 0),
     "cancel": (events.CancelAsked(), 0),
@@ -34,6 +37,8 @@ EVENTS: dict[str, tuple[Event, int]] = {
     "restored": (events.RestoreHandedIn((), "vm"), 0),
     "held up": (events.HeldUp(a_failure(), for_good=False, waits="the store"), 0),
     "refused": (events.HeldUp(a_failure(), for_good=True, waits="the store"), 25 * HOUR),
+    "handed over": (events.HandedOver(), 0),
+    "unpublishable": (events.Unpublishable(a_failure(FailureKind.PERMANENT)), 0),
     "rolled back": (replace(PASSED, db_epoch=2), 0),
     "overdue": (PASSED, 25 * HOUR),
     "a week later": (PASSED, 8 * 24 * HOUR),
@@ -47,6 +52,9 @@ TABLE: dict[str, dict[AttemptState, AttemptState | str]] = {
     "report of an older epoch": {A: A, P: P, X: X, U: U, L: L},
     "host offline": {A: A, P: L, X: L, U: U, L: L},
     "fail": {A: F, P: F, X: F, U: "FENCED", L: F},
+    "hook passed": {A: A, P: P, X: X, U: U, L: L},
+    "hook failed": {A: F, P: P, X: X, U: U, L: L},
+    "hook said not now": {A: F, P: P, X: X, U: U, L: L},
     "restarted": {A: A, P: F, X: F, U: U, L: F},
     "went on": {A: A, P: P, X: X, U: U, L: P},
     "cancel": {A: C, P: P, X: X, U: U, L: L},
@@ -55,6 +63,8 @@ TABLE: dict[str, dict[AttemptState, AttemptState | str]] = {
     "restored": {A: "FENCED", P: S, X: S, U: "FENCED", L: S},
     "held up": {A: A, P: P, X: X, U: U, L: L},
     "refused": {A: A, P: P, X: X, U: F, L: L},
+    "handed over": {A: A, P: P, X: X, U: U, L: L},
+    "unpublishable": {A: F, P: F, X: F, U: F, L: F},
     "rolled back": {A: B, P: B, X: B, U: U, L: B},
     "overdue": {A: B, P: B, X: B, U: U, L: B},
     "a week later": {A: B, P: B, X: B, U: F, L: B},
@@ -314,3 +324,28 @@ def test_a_repeated_restore_hand_in_changes_nothing() -> None:
 def test_what_the_shell_is_told_to_do(event: str, state: AttemptState, expected: set[Instruction]) -> None:
     happened, later_us = EVENTS[event]
     assert machine.step(a_live(state), happened, Moment(NOW + later_us, T)).instructions == expected
+
+
+def test_an_attempt_does_not_expire_while_it_waits_for_its_hooks() -> None:
+    """However long their queue is; once they are done, its host has its time."""
+    assigned = a_live(AttemptState.ASSIGNED)
+    waits = replace(PASSED, hook_waits=True)
+    assert after(assigned, waits, 3 * HOUR) == assigned
+    assert after(assigned, waits, 25 * HOUR).attempt.state is AttemptState.ABANDONED
+    passed = after(assigned, events.HookPassed(), 3 * HOUR)
+    assert passed.attempt.phase_deadline_us == NOW + 3 * HOUR + 60 * SECOND
+    assert after(passed, PASSED, 3 * HOUR + 59 * SECOND) == passed
+
+
+def test_an_application_is_not_stopped_again_and_again_for_a_host_that_takes_nothing() -> None:
+    expired = after(a_live(AttemptState.ASSIGNED), PASSED, HOUR)
+    assert (expired.run.state, expired.run.tries) == (RunState.READY, 0)
+    begun, tries = replace(PASSED, hook_begun=True), 0
+    run = expired.run
+    while run.state is not RunState.FAILED:
+        found = after(replace(a_live(AttemptState.ASSIGNED), run=replace(run, state=RunState.ACTIVE)), begun, HOUR)
+        assert found.attempt.state is AttemptState.EXPIRED
+        run, tries = found.run, tries + 1
+        pause_us = run.not_before_us - NOW - HOUR
+        assert run.state is RunState.FAILED or pause_us == 60 * SECOND * 4 ** (tries - 1)
+    assert tries == T.most_tries and run.failure is not None and run.failure.reason == "NOT_TAKEN"

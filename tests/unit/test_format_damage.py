@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
+from seawall.repository.crypto.signing import CONDEMNED_DOMAIN, CONFIG_DOMAIN, TOMBSTONE_DOMAIN
 from seawall.repository.errors import FormatUnsupported, IntegrityError, RefmapInvalid, RepositoryError, WrongKey
+from seawall.repository.format.condemn_log import CondemnLog, open_condemn_log, sign_condemn_log
 from seawall.repository.format.config import parse_config
+from seawall.repository.format.export import open_export, seal_export
 from seawall.repository.format.header import LEAF, NODE, REFMAP, encode_header
 from seawall.repository.format.keyfile import open_key_object
 from seawall.repository.format.manifest import (
@@ -24,10 +27,18 @@ from seawall.repository.format.pack_scan import scan_records
 from seawall.repository.format.record import ChunkType, Codec, open_record
 from seawall.repository.format.refmap import MAX_POINT_SLOTS, decode_refmap
 from seawall.repository.format.root_object import open_manifest, open_root, unseal_data_key
+from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.format.tombstone import open_tombstone
 from support import format_golden
 from support import format_samples as samples
-from support.damage import newer_manifest
+from support.newer_objects import (
+    newer_export,
+    newer_key_object,
+    newer_manifest,
+    newer_refmap,
+    newer_signed,
+    version_2,
+)
 
 GOLDEN = format_golden.load()
 REFUSALS = (IntegrityError, RefmapInvalid, FormatUnsupported, WrongKey)
@@ -50,6 +61,17 @@ def read_table(tail: bytes) -> object:
     return parse_table(tail, len(GOLDEN["data_pack"]))
 
 
+CONDEMN_LOG = sign_condemn_log(
+    CondemnLog(samples.LINEAGE, 7, 3, {bytes(16): SlotSet.of([1, 5])}), samples.SECRETS.signing_secret_key
+)
+EXPORT = seal_export(
+    b"what a controller knows" * 4,
+    lineage_id=samples.LINEAGE,
+    epoch=3,
+    number=7,
+    exported_us=5,
+    repository_secret_key=b"\x22" * 32,
+)
 SEALED: dict[str, tuple[bytes, Reader]] = {
     "record": (GOLDEN["record_zstd_body"], read_record),
     "pack tail": (GOLDEN["data_pack"][-TAIL_BYTES:], read_table),
@@ -58,6 +80,8 @@ SEALED: dict[str, tuple[bytes, Reader]] = {
     "manifest": (GOLDEN["manifest"], lambda body: open_manifest(body, samples.SECRETS.signing_public_key)),
     "refmap": (GOLDEN["refmap"], decode_refmap),
     "tombstone": (GOLDEN["tombstone"], lambda body: open_tombstone(body, samples.SECRETS.signing_public_key)),
+    "condemn log": (CONDEMN_LOG, lambda body: open_condemn_log(body, samples.SECRETS.signing_public_key)),
+    "export": (EXPORT, lambda body: open_export(body, b"\x22" * 32)),
     "config": (GOLDEN["config"], parse_config),
     "key object": (GOLDEN["key_object"], lambda body: open_key_object(body, b"\x55" * 32)),
 }
@@ -71,7 +95,11 @@ BARE: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
 def flips(body: bytes) -> Iterator[bytes]:
     """Each byte changed, one at a time, by another bit each."""
     for position in range(len(body)):
-        yield body[:position] + bytes([body[position] ^ (1 << position % 8)]) + body[position + 1 :]
+        yield flipped(body, position)
+
+
+def flipped(body: bytes, position: int) -> bytes:
+    return body[:position] + bytes([body[position] ^ (1 << position % 8)]) + body[position + 1 :]
 
 
 def truncations(body: bytes) -> Iterator[bytes]:
@@ -115,9 +143,9 @@ def test_pages_have_one_encoding_and_no_other_is_read(kind: str) -> None:
     assert refused >= len(body)  # each truncation at least
 
 
-@pytest.mark.parametrize("kind", [kind for kind in [*SEALED, *BARE] if kind not in ("record", "root", "manifest")])
+@pytest.mark.parametrize("kind", ["pack tail", "pack hashes", "leaf", "node"])
 def test_a_future_version_or_suite_is_named_as_such(kind: str) -> None:
-    """Records and root bodies have no header of their own: the object around them has. A manifest's version is signed (below)."""
+    """Of parts of objects: what proves them is around them."""
     body, read = (SEALED | BARE)[kind]
     at = len(body) - FOOTER_BYTES if kind.startswith("pack") else 0
     for position, word in ((8, "version 2"), (10, "suite 2")):
@@ -126,13 +154,36 @@ def test_a_future_version_or_suite_is_named_as_such(kind: str) -> None:
             read(future)
 
 
-def test_a_manifests_version_is_believed_only_where_it_was_signed() -> None:
-    body, read = SEALED["manifest"]
+SIGNING_KEY = samples.SECRETS.signing_secret_key
+NEWER: dict[str, Callable[[bytes], bytes]] = {
+    "manifest": lambda body: newer_manifest(body, SIGNING_KEY),
+    "refmap": newer_refmap,
+    "tombstone": lambda body: newer_signed(body, TOMBSTONE_DOMAIN, SIGNING_KEY),
+    "condemn log": lambda body: newer_signed(body, CONDEMNED_DOMAIN, SIGNING_KEY),
+    "config": lambda body: newer_signed(body, CONFIG_DOMAIN, SIGNING_KEY),
+    "key object": lambda body: newer_key_object(body, b"\x55" * 32),
+    "export": lambda body: newer_export(body, b"\x22" * 32),
+}
+
+
+@pytest.mark.parametrize("kind", NEWER)
+def test_a_version_is_believed_only_where_its_object_was_written_with_it(kind: str) -> None:
+    """Else a flipped byte would tell the operator to upgrade."""
+    body, read = SEALED[kind]
     with pytest.raises(FormatUnsupported, match="version 2"):
-        read(newer_manifest(body, samples.SECRETS.signing_secret_key))
-    for damaged in flips(body[:16]):
-        with pytest.raises(IntegrityError):
-            read(damaged + body[16:])
+        read(NEWER[kind](body))
+    for at in range(16):
+        why = "its version was altered" if 8 <= at < 12 else None
+        with pytest.raises((IntegrityError, RefmapInvalid), match=why):
+            read(flipped(body, at))
+
+
+@pytest.mark.parametrize("kind", NEWER)
+def test_what_is_altered_beside_its_version_is_not_told_from_newer(kind: str) -> None:
+    """Nothing proves it either way: it is not read, and nothing claims to know why."""
+    body, read = SEALED[kind]
+    with pytest.raises(FormatUnsupported):
+        read(version_2(flipped(body, len(body) - 1)))
 
 
 def test_a_scan_finds_every_record_without_table_or_footer() -> None:

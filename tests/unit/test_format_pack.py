@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seawall.repository.crypto.chunk import chunk_hash
+from seawall.repository.crypto.chunk import chunk_hash, chunk_id
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.pack import FOOTER_BYTES, PACK_MAX_SLOTS, PackBuilder, open_pack_hashes, parse_table
 from seawall.repository.format.pack_hashes import seal_hashes
-from seawall.repository.format.pack_layout import encode_footer, parse_footer
+from seawall.repository.format.pack_layout import encode_footer, hashes_bytes_of, parse_footer
 from seawall.repository.format.pack_scan import scan_records
-from seawall.repository.format.record import ChunkType, Codec, Record, open_record, seal_record
+from seawall.repository.format.record import ChunkType, Codec, PlainChunk, Record, open_record, seal_record
+from seawall.repository.format.sealed_run import seal_run
 from support import format_samples as samples
 
 SECRET = samples.SECRETS.repository_secret_key
@@ -44,6 +45,45 @@ def test_what_goes_in_comes_out_by_table_and_by_scan(plaintexts: list[bytes]) ->
         codec, raw_bytes = Codec(int(row["codec"])), int(row["raw_bytes"])
         args = (samples.LINEAGE, samples.K_DEDUP, h, ChunkType.DATA, codec, raw_bytes)
         assert open_record(*args, memoryview(body)[start:end]) == plaintext
+
+
+def packs_of(take: Callable[[PackBuilder, int], int], count: int, target_bytes: int) -> list[bytes]:
+    """`take(builder, first)` puts in records from that number on; how many. Sealed with a list of its length that opens nothing."""
+    packs, first = [], 0
+    while first < count:
+        buffer = bytearray(b"from an earlier pack" * 50)
+        builder = PackBuilder(samples.LINEAGE, samples.PUBLIC_KEY, meta=False, target_bytes=target_bytes, buffer=buffer)
+        while first < count and not builder.full:
+            first += take(builder, first)
+        packs.append(bytes(builder.seal_with(lambda _, slots=builder.slots: bytes(hashes_bytes_of(slots))).body))  # type: ignore[misc]
+    return packs
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.binary(max_size=900), min_size=1, max_size=20), st.integers(100, 6000))
+def test_a_run_makes_the_packs_that_its_records_would_make(plaintexts: list[bytes], target_bytes: int) -> None:
+    hashes = [chunk_hash(samples.K_DEDUP, plaintext) for plaintext in plaintexts]
+    chunks = [PlainChunk(h, chunk_id(h), plaintext) for h, plaintext in zip(hashes, plaintexts, strict=True)]
+    run = seal_run(samples.LINEAGE, chunks, ChunkType.DATA, 3)
+    assert run.stored_bytes == sum(len(record.body) for record in run.records)
+
+    def one_by_one(builder: PackBuilder, first: int) -> int:
+        builder.add(run.records[first])
+        return 1
+
+    expected = packs_of(one_by_one, len(chunks), target_bytes)
+    assert packs_of(lambda builder, first: builder.add_run(run, first), len(chunks), target_bytes) == expected
+    assert all(isinstance(parse_table(pack, len(pack)), np.ndarray) for pack in expected)
+
+
+def test_a_run_ends_a_pack_with_its_last_slot() -> None:
+    h = chunk_hash(samples.K_DEDUP, b"")
+    run = seal_run(samples.LINEAGE, [PlainChunk(h, chunk_id(h), b"")] * (PACK_MAX_SLOTS // 2 + 1), ChunkType.DATA, 3)
+    builder = PackBuilder(samples.LINEAGE, samples.PUBLIC_KEY, meta=False)
+    assert (builder.add_run(run, 0), builder.full) == (len(run.records), False)
+    assert (builder.add_run(run, 0), builder.full) == (len(run.records) - 2, True)
+    with pytest.raises(ValueError, match="no slot left"):
+        builder.add_run(run, 0)
 
 
 def test_the_end_is_asked_for_in_at_most_two_steps() -> None:

@@ -11,6 +11,7 @@ from seawall.controller.errors import InvalidArgument
 from seawall.controller.forgetting.retention import Policy as Retention
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.render import difference, document_of
+from seawall.controller.records.hooks import Event, HookOrder, OnFailure, PolicyHooks
 from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
 from seawall.controller.records.runs import FreezePolicy
 from seawall.controller.records.settings import CaptureSettings
@@ -45,6 +46,7 @@ capture:
   iops: 500
   exclude_disks: vdb
   compression: 9
+verify: 1w
 """
 SPEC = PolicySpec(
     name="nightly",
@@ -68,6 +70,7 @@ SPEC = PolicySpec(
         exclude_disks=("vdb",),
         compression=9,
     ),
+    verify_seconds=7 * 86_400,
 )
 MINIMAL = """policy: p
 repository: main
@@ -96,6 +99,71 @@ def test_a_calendar_of_equal_steps_needs_no_zone() -> None:
     (spec,) = parsed(MINIMAL.replace('cron: "0 3 * * *", zone: UTC', "every: 4h"))
     assert (spec.every_seconds, spec.cron, spec.zone) == (4 * 3600, "", "UTC")
     assert parsed(document_of(spec)) == [spec] and "every: 4h" in document_of(spec)
+
+
+HOOKS = """hooks:
+  before: {run: [quiesce, mount], timeout: 2m, on_failure: skip}
+  after: {run: report}
+notify: {run: oncall, timeout: 10s, events: [recovered, failed]}
+"""
+
+
+def test_hooks_are_named_and_written_back() -> None:
+    (spec,) = parsed(MINIMAL + HOOKS)
+    assert spec.hooks == PolicyHooks(
+        HookOrder(("quiesce", "mount"), 120),
+        OnFailure.SKIP,
+        HookOrder(("report",)),
+        HookOrder(("oncall",), 10),
+        (Event.FAILED, Event.RECOVERED),
+    )
+    assert parsed(document_of(spec)) == [spec]
+    assert parsed(MINIMAL)[0].hooks == PolicyHooks() and "hooks" not in document_of(parsed(MINIMAL)[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "number", "field", "words"),
+    [
+        ("run: report", "run: reprot", 7, "hooks.after.run", "no hook 'reprot'"),
+        ("quiesce, mount", "quiesce, /bin/sh", 6, "hooks.before.run[2]", "no hook '/bin/sh'"),
+        ("quiesce, mount", "quiesce, quiesce", 6, "hooks.before.run", "twice"),
+        ("timeout: 2m", "timeout: 6m", 6, "hooks.before", "600 s at most"),
+        ("timeout: 2m", "timeout: 0", 6, "hooks.before.timeout", "no time"),
+        ("on_failure: skip", "on_failure: ignore", 6, "hooks.before.on_failure", "fail, skip, continue"),
+        ("after: {run: report}", "after: {}", 7, "hooks.after", "run is missing"),
+        ("after: {run: report}", "after: {run: report, on_failure: skip}", 7, "hooks.after", "unknown key"),
+        ("[recovered, failed]", "[recovered]", 8, "notify.events", "recovered from what"),
+        ("[recovered, failed]", "[late]", 8, "notify.events[1]", "failed, missed, rpo, damaged, recovered"),
+        ("timeout: 10s", "url: http://x/", 8, "notify", "unknown key"),
+    ],
+)
+def test_hooks_that_make_no_sense(line: str, by: str, number: int, field: str, words: str) -> None:
+    text = (MINIMAL + HOOKS).replace(line, by)
+    known = {"quiesce", "mount", "report", "oncall"}
+    with pytest.raises(InvalidArgument) as caught:
+        parse_policies(text, "f.yaml", NOW_US, known)
+    assert str(caught.value).startswith(f"f.yaml, line {number}, {field}: ") and words in str(caught.value)
+    parse_policies(MINIMAL + HOOKS, "f.yaml", NOW_US, known)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("often", "no time such as"),
+        ("0", "no time"),
+        ("0d", "zero makes no sense"),
+        ("59m", "1h is the least"),
+        ("90000500ms", "whole seconds"),
+        ("11y", "longer than"),
+        ("{every: 7d}", "a"),
+    ],
+)
+def test_a_cadence_of_verification_that_makes_no_sense(value: str, words: str) -> None:
+    told = refused(f"{MINIMAL}verify: {value}\n")
+    assert told.startswith("f.yaml, line 5, verify: ") and words in told
+    (spec,) = parsed(f"{MINIMAL}verify: 1h")
+    assert spec.verify_seconds == 3600 and "verify: 1h\n" in document_of(spec)
+    assert parsed(MINIMAL)[0].verify_seconds == 0 and "verify" not in document_of(parsed(MINIMAL)[0])
 
 
 def test_several_policies_of_one_file() -> None:

@@ -14,6 +14,7 @@ from seawall.controller.forgetting.retention import Candidate, judge
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.forecast import firings
+from seawall.controller.policies.render import duration
 from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.services.convert_policies import local_text
 from support.controller_records import a_vm
@@ -51,6 +52,8 @@ def _past(compiled: Compiled, now: datetime) -> Iterator[datetime]:
 
 def described(spec: PolicySpec) -> Iterator[str]:
     yield f"policy {spec.name}"
+    if spec.verify_seconds:
+        yield f"  reads each point back every {duration(spec.verify_seconds * 1000)}"
     for now in TIMES:
         compiled = Compiled.of(Policy("policy-1", 1, spec, "repository", us(now), us(now), us(now)))
         yield f"  at {now:%Y-%m-%d %H:%M}Z it is due"

@@ -7,6 +7,7 @@ import pytest
 
 from seawall.repository.crypto.keys import new_secrets
 from seawall.repository.crypto.sealing import public_key_of
+from seawall.repository.crypto.signing import CONFIG_DOMAIN
 from seawall.repository.errors import (
     ForeignRepository,
     FormatUnsupported,
@@ -31,6 +32,7 @@ from seawall.repository.repository import OpenRepository, create_repository, ope
 from seawall.repository.store.memory import MemoryStore
 from seawall.repository.store.port import Store
 from support import format_samples as samples
+from support.newer_objects import newer_signed, version_2
 
 CONTROLLER, RECOVERY = samples.RECIPIENT_SECRETS["controller"], samples.RECIPIENT_SECRETS["recovery"]
 OTHER_POINT = "6f1f7d3e-0000-4000-8000-00000000000f"
@@ -222,7 +224,12 @@ def test_any_flipped_bit_of_config_is_answered_by_a_copy(repository: OpenReposit
         store.put(config_name(), bytes(damaged), create_only=False)
         assert open_repository(store, "recovery", RECOVERY, pinned_signing_key=pin).config == repository.config
     for copy in range(3):
-        store.put(config_name(copy), body[:8] + b"\x02" + body[9:], create_only=False)
+        store.put(config_name(copy), version_2(body), create_only=False)
+    with pytest.raises(IntegrityError, match=r"v1/config.*altered"):
+        open_repository(store, "recovery", RECOVERY)
+    newer = newer_signed(body, CONFIG_DOMAIN, samples.SECRETS.signing_secret_key)
+    for copy in range(3):
+        store.put(config_name(copy), newer, create_only=False)
     with pytest.raises(FormatUnsupported, match=r"v1/config.*version 2"):
         open_repository(store, "recovery", RECOVERY)
 

@@ -5,6 +5,7 @@ import json
 from seawall.controller.maintenance.verify_schedule import (
     JOBS_KEPT,
     NEW,
+    POLICY,
     ROLLING,
     Past,
     because_of,
@@ -53,6 +54,22 @@ def test_one_that_failed_was_cancelled_or_found_something_is_waited_for() -> Non
     ):
         assert past_of([last, before], BEGAN, CREATED).failed_us == 2050
         assert past_of([a_job(30, NEW), last, before], BEGAN, CREATED).failed_us == 0
+
+
+def test_checks_for_policies_do_not_fill_the_list_whatever_they_found() -> None:
+    found = [a_job(100 - number, POLICY, findings=1) for number in range(JOBS_KEPT + 2)]
+    rolling, failed = a_job(9, ROLLING, findings=1), a_job(8, NEW, findings=1)
+    assert spent_jobs([*found, rolling, failed]) == found[JOBS_KEPT:]
+    assert spent_jobs([a_job(200, POLICY, JobState.ACTIVE), *found]) == found[JOBS_KEPT:]
+    new = [a_job(200 + number, NEW) for number in range(JOBS_KEPT, 0, -1)]
+    assert spent_jobs([*new, *found]) == found[1:], "the last one is waited for"
+
+
+def test_what_is_found_for_policies_is_waited_for_by_policies_alone() -> None:
+    found, clean, new = a_job(30, POLICY, findings=1), a_job(20, ROLLING), a_job(40, NEW, findings=1)
+    assert past_of([found, clean], BEGAN, CREATED) == Past(BEGAN, 2000, 0, policy_failed_us=3050)
+    assert past_of([new, found, clean], BEGAN, CREATED) == Past(4050, 2000, 4050, policy_failed_us=3050)
+    assert past_of([a_job(50, POLICY), new, found], BEGAN, CREATED) == Past(4050, CREATED, 4050, policy_failed_us=0)
 
 
 def test_only_quiet_jobs_are_dropped() -> None:

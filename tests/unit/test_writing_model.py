@@ -73,7 +73,7 @@ def apply(model: ModelDisk, edit: Edit) -> None:
             model.write(block * BLOCK, model.blocks.get(block, bytes(BLOCK)))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(size=SIZES, points=POINTS, zeros_known=st.booleans(), granularity=st.sampled_from([1, 16]))
 def test_every_point_restores(
     size: int, points: list[tuple[list[Edit], str, bool]], zeros_known: bool, granularity: int

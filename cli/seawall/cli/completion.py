@@ -81,6 +81,16 @@ def policy_names(context: typer.Context, incomplete: str) -> list[Suggestion]:
     return _suggestions(context, incomplete, collect)
 
 
+def hook_names(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Hooks of the controller's machine."""
+
+    def collect(controller: Controller) -> Iterable[Suggestion]:
+        found = _ask(controller, controller.policies.ListHooks, policy_pb2.ListHooksRequest()).hooks
+        return ((hook.name, word(hook, "kind")) for hook in found)
+
+    return _suggestions(context, incomplete, collect)
+
+
 def job_ids(context: typer.Context, incomplete: str) -> list[Suggestion]:
     """The newest maintenance jobs."""
 

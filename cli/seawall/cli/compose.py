@@ -50,7 +50,8 @@ _NEXT_OF_JOIN = {
 
 
 @contextmanager
-def _controller_errors() -> Iterator[None]:
+def controller_errors() -> Iterator[None]:
+    """The controller's errors become the command line's."""
     from seawall.controller.errors import ControllerError
 
     try:
@@ -91,9 +92,13 @@ def controller_config(file: Path | None, **overrides: Any) -> "ControllerConfig"
     """The controller's settings: file, then what the command line gives (None = not given)."""
     from seawall.controller.config import load_config
 
-    given = {key: value.absolute() if isinstance(value, Path) else value for key, value in overrides.items()}
-    with _controller_errors():
-        return load_config(file, **given)
+    with controller_errors():
+        return load_config(file, **absolute(overrides))
+
+
+def absolute(given: Mapping[str, Any]) -> dict[str, Any]:
+    """With paths that hold wherever they are read."""
+    return {key: value.absolute() if isinstance(value, Path) else value for key, value in given.items()}
 
 
 def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
@@ -103,7 +108,7 @@ def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
     from seawall.controller.initialise import initialise
 
     _remarks_to_stderr()
-    with _controller_errors():
+    with controller_errors():
         if config.database and not config.paths.marker.exists():
             check_new(config)
         made = initialise(config, SystemClock())
@@ -115,14 +120,6 @@ def initialise_controller(config: "ControllerConfig") -> dict[str, Any]:
         "state_dir": str(config.state_dir),
         "operator_file": str(made.operator_toml),
     }
-
-
-def run_controller(config: "ControllerConfig") -> int:
-    """Serve until told to stop; the exit code."""
-    from seawall.controller.app import run
-
-    with _controller_errors():
-        return run(config)
 
 
 def recover_controller(
@@ -138,7 +135,7 @@ def recover_controller(
     with opening_errors():
         key, url = key_and_place(asked.key, asked.repository, asked.endpoint, asked.region, asked.ca_file)
     order = Order(url, bucket_credentials(url), key.material, asked.name, asked.accept_unsafe_store)
-    with _controller_errors():
+    with controller_errors():
         command = RecoverCommand(config, SystemClock())
         return command.look(order) if asked.plan else command.run(order, progress)
 
@@ -147,9 +144,8 @@ def agent_config(file: Path | None, **overrides: Any) -> "AgentConfig":
     """The agent's settings: file, then what the command line gives (None = not given)."""
     from seawall.agent.config import load_config
 
-    given = {key: value.absolute() if isinstance(value, Path) else value for key, value in overrides.items()}
     with _agent_errors():
-        return load_config(file, given)
+        return load_config(file, absolute(overrides))
 
 
 def join_agent(config: "AgentConfig", token: str, force: bool) -> dict[str, Any]:

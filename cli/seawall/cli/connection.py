@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import grpc
 
+from seawall.api.standing_still import StandsStill
 from seawall.api.v1.limits_pb2_grpc import LimitServiceStub
 from seawall.api.v1.operator_pb2_grpc import AdminServiceStub, BackupServiceStub
 from seawall.api.v1.policy_pb2_grpc import PolicyServiceStub
@@ -93,6 +94,8 @@ class Controller:
                 f"The controller at {self._config.address} cannot be reached ({connection_cause(message)}). Is it running? "
                 f"The address comes from {self._config.path}."
             )
+            if isinstance(error, StandsStill):
+                message += " What was asked may still happen: look before repeating."
         if reason == "DEADLINE_EXCEEDED":
             message = (
                 f"The controller at {self._config.address} did not answer in time. "

@@ -3,6 +3,7 @@
 A read is answered by any of them, a change by the one that leads. Every change carries a request id, so asking twice is safe.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from seawall.api.standing_still import StandsStill, answer_of, answers_of
 from seawall.repository.clock import Clock
 
 OPTIONS = [("grpc.min_reconnect_backoff_ms", 2_000)]
@@ -19,6 +21,9 @@ ELECTION_SECONDS = 25.0
 """So long a leader is waited for: the lease of one that died, and the next one's start."""
 
 PAUSE_SECONDS = 0.5
+
+STILL_SECONDS = 5.0
+"""After so long one that stood still is asked again: it costs 3 s of the time in which the others elect a leader."""
 
 
 class FailoverChannel:
@@ -34,7 +39,9 @@ class FailoverChannel:
         methods = [channel.unary_unary(*how, **named) for channel in self._channels]
 
         def call(request: Any, timeout: float | None = None) -> Any:
-            return self._asked(lambda number: methods[number](request, timeout=timeout))
+            return self._asked(
+                lambda number: answer_of(methods[number].future(request, timeout=timeout), self._channels[number])
+            )
 
         return call
 
@@ -43,33 +50,48 @@ class FailoverChannel:
         methods = [channel.unary_stream(*how, **named) for channel in self._channels]
 
         def begin(number: int, request: Any, timeout: float | None) -> tuple[list[Any], Any]:
-            stream = methods[number](request, timeout=timeout)
+            stream = answers_of(methods[number](request, timeout=timeout), self._channels[number])
             return [answer for _, answer in zip(range(1), stream, strict=False)], stream
 
         def call(request: Any, timeout: float | None = None) -> Iterator[Any]:
             first, rest = self._asked(lambda number: begin(number, request, timeout))
+            asked = self._first
             yield from first
-            yield from rest
+            try:
+                yield from rest
+            except StandsStill:
+                self._first = (asked + 1) % len(self._channels)
+                raise
 
         return call
 
     def _asked(self, ask: Callable[[int], Any]) -> Any:
-        """What the first controller says that can say it. Raises the RpcError of the last one."""
+        """What the first controller says that can say it. Raises the RpcError of the last one; StandsStill where one of them did.
+
+        One that stood still may be the only one that can answer, and only slow: it is asked again, though not at each turn.
+        """
         deadline = self._clock.monotonic_seconds() + ELECTION_SECONDS
+        order = [(self._first + step) % len(self._channels) for step in range(len(self._channels))]
+        again = dict.fromkeys(order, -math.inf)
+        last: grpc.RpcError = StandsStill()
+        still = False
         while True:
-            wait = False
-            for step in range(len(self._channels)):
-                number = (self._first + step) % len(self._channels)
+            patient = still
+            for number in [each for each in order if again[each] <= self._clock.monotonic_seconds()]:
                 try:
                     answer = ask(number)
+                except StandsStill as error:
+                    last, still, patient = error, True, True
+                    again[number] = self._clock.monotonic_seconds() + STILL_SECONDS
                 except grpc.RpcError as error:
                     if not is_elsewhere(error):
                         raise
-                    wait, last = wait or reason_of(error) == "NOT_LEADER", error
+                    last = last if still else error
+                    patient = patient or reason_of(error) == "NOT_LEADER"
                 else:
                     self._first = number
                     return answer
-            if not wait or self._clock.monotonic_seconds() >= deadline:
+            if not patient or self._clock.monotonic_seconds() >= deadline:
                 raise last
             self._clock.sleep_seconds(PAUSE_SECONDS)
 

@@ -61,12 +61,24 @@ def _rpo(policy: policy_pb2.Policy) -> str:
     return f"{age_text(policy.rpo_seconds)}{broken}"
 
 
+def _verify(seconds: int, late: int) -> str:
+    """ "each point every 7 d, 3 points late"."""
+    return f"each point every {age_text(seconds)}" + (f", {count(late, 'point')} late" if late else "")
+
+
 def print_policy(output: Output, policy: policy_pb2.Policy) -> None:
     """How one stands, then its document."""
     output.line(f"{policy.name}, revision {policy.revision} of {local(policy.applied_at)}", style="bold")
     output.line(f"protects    {count(policy.vm_count, 'VM')} ({policy.selection})")
     output.line(f"points      {policy.point_count}; keeps {policy.retention}")
-    output.line(f"next        {_row(policy)[4]}\nrpo         {_rpo(policy)}\n")
+    output.line(f"next        {_row(policy)[4]}\nrpo         {_rpo(policy)}")
+    if policy.verify_seconds:
+        output.line(f"verify      {_verify(policy.verify_seconds, policy.verify_late)}")
+    for number, text in enumerate(policy.hooks):
+        output.line(f"{'' if number else 'hooks':12}{text}")
+    if policy.hooks_failed:
+        output.line(f"            {count(policy.hooks_failed, 'call')} failed for good within a week", style="yellow")
+    output.line()
     output.line(policy.document.rstrip())
 
 
@@ -82,6 +94,13 @@ def print_preview(output: Output, preview: policy_pb2.PreviewPolicyResponse, now
     if preview.spread:
         output.line(f"Starts are spread over {preview.spread}.\n")
     _print_vms(output, preview, now)
+    for text in preview.hooks:
+        output.line(f"Hooks {text}.")
+    if preview.verify_seconds:
+        at_once = (
+            f", of {count(preview.points_total, 'point')} {preview.verify_late} at once" if preview.verify_late else ""
+        )
+        output.line(f"Everything that its points need is read back every {age_text(preview.verify_seconds)}{at_once}.")
     if points:
         output.line()
         print_verdicts(output, preview.verdicts, preview.verdicts_left_off)

@@ -81,6 +81,14 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
         output.line(f"warning     {warning.message} ({warning.reason})", style="yellow")
     for number, chosen in enumerate(run.settings):
         output.line(f"{'' if number else 'settings':12}{chosen}")
+    for number, call in enumerate(run.hooks):
+        told = f": {call.outcome}" if call.outcome else ""
+        again = f", {call.tries} tries" if call.tries > 1 else ""
+        again += f", next {local(call.next_at)}" if call.HasField("next_at") else ""
+        of = f" (attempt {call.attempt})" if call.attempt > 1 else ""
+        output.line(
+            f"{'' if number else 'hooks':12}{word(call, 'stage')} {call.hook}{of}: {word(call, 'state')}{again}{told}"
+        )
     for attempt in run.attempts:
         output.line(f"\nattempt {attempt.attempt_no} on {attempt.host_name}: {word(attempt, 'state')}", style="bold")
         if attempt.HasField("failure") and attempt.failure != run.failure:

@@ -32,6 +32,10 @@ from seawall.controller.enrolment.tries import WrongTries
 from seawall.controller.errors import ControllerError, Unavailable
 from seawall.controller.forgetting.deletion import Deletions
 from seawall.controller.forgetting.reclaim import Reclaim
+from seawall.controller.hooks.calling import Caller
+from seawall.controller.hooks.directory import HookDirectory
+from seawall.controller.hooks.noticing import Noticing
+from seawall.controller.hooks.runner import HookRunner
 from seawall.controller.initialise import load_operator_token_hashes, load_wrapper_key, require_initialised
 from seawall.controller.maintenance.job_ledger import LedgerScope
 from seawall.controller.maintenance.ledger import StoreLedger
@@ -183,6 +187,7 @@ class Application:
             self._timings,
             self._authority.cluster_id,
         )
+        self._hooks = Caller(HookDirectory(config.hook_directory), outside.clock)
         self._servers = self._make_servers(outside.clock)
         self._readiness = Readiness(self._servers.ready)
         self._tasks: list[asyncio.Task[None]] = []
@@ -255,12 +260,20 @@ class Application:
             asyncio.create_task(Shares(self._database, self._lease, self._clock, timings).run(drain)),
             asyncio.create_task(self._keep_policies()),
             asyncio.create_task(self._expiring().run(drain)),
-            asyncio.create_task(Verification(self._database, self._wakes, self._clock, timings).run(drain)),
+            asyncio.create_task(
+                HookRunner(self._executions, self._lease, self._hooks, self._clock, timings).run(drain)
+            ),
+            asyncio.create_task(Noticing(self._executions, self._lease, self._wall, self._clock, timings).run(drain)),
+            asyncio.create_task(
+                Verification(self._database, self._lease, self._wakes, self._clock, timings).run(drain)
+            ),
             asyncio.create_task(self._open_repositories()),
             asyncio.create_task(self._exporter.run(drain)),
             asyncio.create_task(self._rotating.run(drain, timings.watch_interval_seconds)),
             asyncio.create_task(watch_stores(self._health, self._database, self._blocking, drain)),
         ]
+        for task in self._tasks:
+            task.add_done_callback(_tell_of_death)
 
     async def wait(self) -> None:
         """Returns when the drain starts."""
@@ -351,7 +364,7 @@ class Application:
         )
         enroll_pb2_grpc.add_EnrollServiceServicer_to_server(enroller, servers.operator)
         operator_pb2_grpc.add_BackupServiceServicer_to_server(self._backup_service(), servers.operator)
-        policies = PolicyServicer(self._executions, self._once, self._blocking, clock)
+        policies = PolicyServicer(self._executions, self._once, self._blocking, self._hooks, clock)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(policies, servers.operator)
         limits_pb2_grpc.add_LimitServiceServicer_to_server(self._limit_service(), servers.operator)
         operator_pb2_grpc.add_AdminServiceServicer_to_server(self._admin_service(enrolments, clock), servers.operator)
@@ -527,3 +540,10 @@ def _version() -> str:
         return metadata.version("seawall")
     except metadata.PackageNotFoundError:  # run from a checkout
         return "0+checkout"
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    """Tasks of a leader end with the drain. One that ends by an exception leaves its work undone for the rest of the term."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        _log.error("controller.task_died", task=str(task.get_coro()), exc_info=error)

@@ -16,7 +16,7 @@ from seawall.controller.timings import Timings
 DEFAULT_CONFIG_FILE = Path("/etc/seawall/controller.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/seawall/controller")
 SYSTEM_OPERATOR_FILE = Path("/etc/seawall/operator.toml")
-PATHS = ("state_dir", "operator_file", "database_password_file")
+PATHS = ("state_dir", "operator_file", "database_password_file", "hooks_dir")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -56,6 +56,10 @@ class ControllerConfig:
 
     database_password_file: Path | None = None
     """One line, mode 0600: the password of `database`. Empty: as libpq finds it (PGPASSFILE, ~/.pgpass, a service file)."""
+
+    hooks_dir: Path | None = None
+    """What policies may call (`seawall hook --help`): its files, which only root or the controller's user may write. Empty: hooks in the
+    state directory."""
 
     log_level: str = "info"
     """debug, info, warning or error."""
@@ -110,6 +114,10 @@ class ControllerConfig:
         )
 
     @property
+    def hook_directory(self) -> Path:
+        return self.hooks_dir or self.paths.hooks
+
+    @property
     def operator_toml(self) -> Path:
         if self.operator_file is not None:
             return self.operator_file
@@ -142,6 +150,10 @@ class StatePaths:
     @property
     def cluster_id(self) -> Path:
         return self.state_dir / "cluster-id"
+
+    def known_cluster_id(self) -> str:
+        """Raises OSError, UnicodeDecodeError."""
+        return self.cluster_id.read_text(encoding="ascii").strip()
 
     @property
     def root_certificate(self) -> Path:
@@ -192,6 +204,11 @@ class StatePaths:
     def database_record(self) -> Path:
         """JSON: which PostgreSQL database `controller init` was told to use. Not there: SQLite."""
         return self.state_dir / "database.json"
+
+    @property
+    def hooks(self) -> Path:
+        """Commands and webhooks, where the configuration names no other directory. Not made by us."""
+        return self.state_dir / "hooks"
 
     @property
     def lock(self) -> Path:

@@ -67,7 +67,7 @@ class _Making:
 
     @property
     def cluster_id(self) -> str:
-        return self.paths.cluster_id.read_text().strip()
+        return self.paths.known_cluster_id()
 
 
 Step = Callable[[_Making], None]

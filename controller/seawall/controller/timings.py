@@ -127,6 +127,12 @@ class Timings:
     export_look_seconds: float = field(default=60.0, metadata=DESIGN)
     """Between two looks at whether anything is to be exported."""
 
+    notice_seconds: float = field(default=30.0, metadata=DESIGN)
+    """Between two looks at what policies are to tell of their VMs: what happens meanwhile goes into one notice."""
+
+    rpo_look_seconds: float = field(default=300.0, metadata=DESIGN)
+    """Between two looks at the points of policies that tell of their RPO or of damage: it reads the fleet."""
+
     publish_retry_seconds: float = field(default=5.0, metadata=DESIGN)
     """Between two tries to finish a publication."""
 

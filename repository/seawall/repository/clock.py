@@ -1,8 +1,10 @@
 """The clock port: time is an argument everywhere in Seawall, so that tests never sleep. Built once in a composition root."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -34,3 +36,8 @@ class SystemClock:
 def datetime_of(microseconds: int) -> datetime:
     """The aware UTC datetime of a `now_us` value."""
     return datetime.fromtimestamp(microseconds / 1_000_000, tz=UTC)
+
+
+def microseconds_of(moment: datetime) -> int:
+    """The `now_us` value of an aware datetime, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)

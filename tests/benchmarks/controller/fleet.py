@@ -12,7 +12,7 @@ from typing import Any
 
 from support.parent_death import die_with_parent
 
-from .served import PROJECT
+from .served import PROJECT, cpu_seconds
 
 MODULE = "tests.benchmarks.controller.agents"
 
@@ -64,6 +64,10 @@ class Fleet:
     def last_change(self) -> float:
         """When a total changed last, by the monotonic clock."""
         return max((state["at"] for state in list(self._states.values())), default=0.0)
+
+    def cpu_seconds(self) -> float:
+        """Of all processes since their start: the bench's own share of the machine."""
+        return sum(cpu_seconds(process.pid) for process in self._processes)
 
     def close(self) -> None:
         for process in self._processes:

@@ -25,6 +25,11 @@ class Consumed:
     rss_mib: float
     peak_mib: float
 
+    @property
+    def rss_mb(self) -> float:
+        """Of 10^6 bytes."""
+        return self.rss_mib * 1.048576
+
     def percent_of_core(self, before: "Consumed") -> float:
         """Since then: the share of one processor."""
         return 100 * (self.cpu_seconds - before.cpu_seconds) / (self.at - before.at)
@@ -76,11 +81,15 @@ class ServedController:
         return self._process.pid
 
     def consumed(self) -> Consumed:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         status = dict(line.split(":", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines())
         sizes = {name: int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM")}
-        seconds = (int(fields[11]) + int(fields[12])) / TICKS
-        return Consumed(time.monotonic(), seconds, sizes["VmRSS"], sizes["VmHWM"])
+        return Consumed(time.monotonic(), cpu_seconds(self.pid), sizes["VmRSS"], sizes["VmHWM"])
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system, of all threads of the process since its start."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def machine_load() -> str:

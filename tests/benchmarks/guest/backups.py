@@ -2,12 +2,14 @@
 
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.lab.laboratory import Laboratory
+from deploy.lab.namespaces import NamespaceHost
 from deploy.lab.processes import all_pids
 from deploy.lab.waiting import LabFailed, wait_for
 
@@ -63,21 +65,36 @@ def latency_during(backups: Backups, name: str, words: tuple[str, ...], *, regar
 
 def worker_on(laboratory: Laboratory, host: str) -> int | None:
     """The one worker process of this host; None: none runs."""
-    namespace = laboratory.hosts[host].namespace_ids()["pid"]
-    for pid in all_pids():
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"seawall.agent.worker" in words and os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace:
+    for pid in processes_of(laboratory.hosts[host]):
+        with suppress(OSError):  # it ended meanwhile
+            if b"seawall.agent.worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 return pid
-        except OSError:
-            continue  # it ended meanwhile
     return None
 
 
 def come_forward(pid: int) -> None:
     """As a process that nobody told to stand back: the opposite of `stand_back`."""
-    for thread in Path(f"/proc/{pid}/task").iterdir():
+    set_nice(pid, 0)
+
+
+def stand_aside(host: NamespaceHost) -> None:
+    """All that runs there takes only what nobody else wants of the processors: those of another machine would take nothing of ours."""
+    for pid in processes_of(host):
+        set_nice(pid, 19)
+
+
+def processes_of(host: NamespaceHost) -> Iterator[int]:
+    namespace = host.namespace_ids()["pid"]
+    for pid in all_pids():
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), 0)
+            if os.stat(f"/proc/{pid}/ns/pid").st_ino == namespace:
+                yield pid
+
+
+def set_nice(pid: int, value: int) -> None:
+    """Of all its threads, and of its session, which the kernel may weigh first. What has ended meanwhile is passed over."""
     with suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text("0")
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), value)
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(value))

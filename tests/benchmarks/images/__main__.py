@@ -70,7 +70,7 @@ def measure(choice: Choice) -> Findings:
 
 
 def _round(fleet: Fleet, target: str, choice: Choice, number: int, findings: Findings) -> None:
-    made = Round(fleet, choice, number, say, findings.rows.append)
+    made = Round(fleet, choice.on(target), number, say, findings.rows.append)
     if target == FOLDER:
         made.in_folders()
     elif isinstance(figures := made.on_gateway(), BitmapFigures):

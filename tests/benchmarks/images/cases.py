@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from .measured import CASES, FOLDER, RESTORE, RGW
 
@@ -45,6 +45,11 @@ class Choice:
     cases: tuple[str, ...]
     extras: tuple[str, ...]
     rounds: Mapping[str, int]
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def on(self, target: str) -> "Choice":
+        """What of it is run there."""
+        return replace(self, cases=tuple(case for case in self.cases if case not in self.left_out.get(target, ())))
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -57,6 +62,8 @@ class Choice:
 
 
 DEFAULT_ROUNDS = {RGW: 2, FOLDER: 1}
+DEFAULT_LEFT_OUT = {FOLDER: ("rewritten", "independent")}
+"""Three tools take three minutes for them, and half an hour is all there is."""
 
 
 def choose(environment: Mapping[str, str] = os.environ) -> Choice:
@@ -75,4 +82,4 @@ def choose(environment: Mapping[str, str] = os.environ) -> Choice:
     needed = {need for name in wanted for need in (name, *_NEEDED.get(name, ()))}
     cases = tuple(name for name in CASES if name in needed or not wanted)
     extras = tuple(name for name in EXTRAS if name in needed or not wanted)
-    return Choice(cases, extras, often)
+    return Choice(cases, extras, often, {} if wanted else DEFAULT_LEFT_OUT)

@@ -151,7 +151,8 @@ class ControllerClient:
             if isinstance(error, ControllerUnreachable) or lost.count:
                 raise OutcomeUnknown(str(error)) from error
             raise
-        return Completed(answer.point_id, tuple((slot.pack_id, slot.slot) for slot in answer.missing_slots))
+        missing = tuple((slot.pack_id, slot.slot) for slot in answer.missing_slots)
+        return Completed(answer.point_id, missing, answer.publishing)
 
     def _complete(
         self, completion: Completion, progress: Progress, lost: "_LostAnswers"
@@ -169,6 +170,7 @@ class ControllerClient:
                 warnings=[convert.warning_to(warning) for warning in completion.warnings],
                 progress=convert.progress_to(progress),
                 restored_vm_id=completion.restored_vm_id,
+                may_leave=completion.may_leave,
             ),
             timeout=COMPLETE_SECONDS,
             window=COMPLETE_WINDOW_SECONDS,

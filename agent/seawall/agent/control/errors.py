@@ -9,10 +9,22 @@ class ControllerSilent(AgentError):
     reason = "CONTROLLER_SILENT"
 
 
+class ControllerStandsStill(ControllerSilent):
+    """It is connected, and gives no sign of life: another one is to be asked."""
+
+    reason = "CONTROLLER_STANDS_STILL"
+
+
 class LeaderElsewhere(ControllerSilent):
     """The controller that was asked does not lead. The next try goes to the one that does, or waits until there is one."""
 
     reason = "NOT_LEADER"
+
+
+class HookRunning(ControllerSilent):
+    """It answered: what the policy calls before the backup is not done yet."""
+
+    reason = "HOOK_RUNNING"
 
 
 class SessionUnknown(AgentError):

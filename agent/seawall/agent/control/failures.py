@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from seawall.agent.control.errors import (
     ControllerRefused,
     ControllerSilent,
+    HookRunning,
     LeaderElsewhere,
     NotTrusted,
     SessionUnknown,
@@ -28,6 +29,7 @@ _BY_REASON: dict[str, type[AgentError]] = {
     "AGENT_REVOKED": NotTrusted,
     "TOO_MANY_TRIES": TooManyTries,
     "NOT_LEADER": LeaderElsewhere,
+    "HOOK_RUNNING": HookRunning,
 }
 _SILENT = {
     grpc.StatusCode.UNAVAILABLE,

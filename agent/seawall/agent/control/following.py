@@ -14,6 +14,7 @@ import grpc
 
 from seawall.agent.control.errors import LeaderElsewhere
 from seawall.agent.control.failures import metadata_of, reason_of
+from seawall.api.standing_still import StandsStill, answer_of
 
 SILENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 OUTDATED_ANSWERS = 5
@@ -43,7 +44,7 @@ class FollowingChannel:
                 asked = self._asked
                 channel = self._channels[asked]
             try:
-                return channel.unary_unary(*how, **named)(request, timeout=timeout)
+                return answer_of(channel.unary_unary(*how, **named).future(request, timeout=timeout), channel)
             except grpc.RpcError as error:
                 with self._lock:
                     if self._asked == asked:  # else another thread learned something meanwhile
@@ -58,12 +59,17 @@ class FollowingChannel:
             named = metadata_of(error).get("agent_address", "")
             if named == self._lost and self._doubts:
                 self._doubts -= 1
-                return next(self._turns)
-            return named or next(self._turns)
-        if asked == ANY or error.code() not in SILENT:
+                return self._turn()
+            return named or self._turn()
+        if not isinstance(error, StandsStill) and (asked == ANY or error.code() not in SILENT):
             return asked  # that channel finds another one by itself
         self._lost, self._doubts = asked, OUTDATED_ANSWERS
-        return next(self._turns)
+        return self._turn()
+
+    def _turn(self) -> str:
+        """The next address but the one that was just lost, where there are others."""
+        address = next(self._turns)
+        return next(self._turns) if address == self._lost else address
 
     def _ask(self, address: str) -> None:
         if address not in self._channels:

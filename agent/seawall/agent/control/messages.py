@@ -206,11 +206,17 @@ class Completion:
     disks: tuple[FinishedDisk, ...] = ()
     warnings: tuple[tuple[str, str], ...] = ()
     restored_vm_id: str = ""
+    may_leave: bool = False
+    """`publishing` is an answer: who reported it does not wait for the point's store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Its answer. `missing` not empty: nothing was committed; (pack id, slot) to store anew."""
+    """Its answer. `missing` not empty: nothing was committed; (pack id, slot) to store anew.
+
+    `publishing`: the controller commits it by itself, once its store answers.
+    """
 
     point_id: str
     missing: tuple[tuple[bytes, int], ...]
+    publishing: bool = False

@@ -1,7 +1,8 @@
 """The supervisor's side of the wire: aio calls with deadlines, errors mapped, over a channel that can be replaced. One attempt per call."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,10 +11,12 @@ import grpc
 
 from seawall.agent.control import convert
 from seawall.agent.control.channel import supervisor_channel
+from seawall.agent.control.errors import ControllerStandsStill
 from seawall.agent.control.failures import mapped
 from seawall.agent.control.identity import Identity
 from seawall.agent.control.messages import Assignment, AttemptRef, Failure, Progress, Session
 from seawall.agent.hypervisor.port import Domain
+from seawall.agent.supervisor.connection import Connection
 from seawall.agent.supervisor.timing import Timing
 from seawall.api.v1 import agent_pb2 as wire
 from seawall.api.v1 import agent_pb2_grpc
@@ -21,6 +24,8 @@ from seawall.api.v1 import agent_pb2_grpc
 PROTOCOL = 1
 """The only one so far: see the controller's services/protocol.py for when there is another."""
 CLOSE_GRACE_SECONDS = 40.0  # longer than a long-poll: calls on the old channel end by themselves
+CALM_SECONDS = 60.0
+"""After so long without leaving anybody, a controller is left as soon as at first."""
 
 T = TypeVar("T")
 
@@ -72,31 +77,63 @@ class Link:
         self._controllers = tuple(controllers)
         self._timing = timing
         self._closing: dict[asyncio.Task[None], grpc.aio.Channel] = {}
+        self._silence = timing.silence
+        self._left_seconds = -math.inf  # of the loop's time, when a controller that stood still was left last
         self._open(identity)
 
     def _open(self, identity: Identity) -> None:
+        self._identity = identity
         self._trusted_sha256 = identity.trusted_sha256
-        self._channel = supervisor_channel(identity, self._controllers)
-        self._stub: agent_pb2_grpc.AgentServiceAsyncStub = agent_pb2_grpc.AgentServiceStub(self._channel)
+        self._others = len(self._controllers or identity.addresses) > 1
+        self._connection = Connection(supervisor_channel(identity, self._controllers))
 
     def replace(self, identity: Identity) -> None:
         """New calls use the new certificate from now on; those on the old channel, a long-poll, end by themselves."""
-        closing = asyncio.create_task(self._channel.close(CLOSE_GRACE_SECONDS))
-        self._closing[closing] = self._channel
-        closing.add_done_callback(self._closing.pop)
+        self._close_later(self._connection)
         self._open(identity)
 
+    def _leave(self, connection: Connection) -> None:
+        """For whichever other controller answers first.
+
+        Where one leaving follows another, all of them may be slow rather than still, and a thousand new connections would make that
+        worse: each time more silence is borne, until nobody was left for a while.
+        """
+        if connection is not self._connection:
+            return
+        connection.leave()
+        self._close_later(connection)
+        self._silence = min(2 * self._silence, self._timing.call)
+        self._left_seconds = asyncio.get_running_loop().time()
+        self._open(self._identity)
+
+    def _close_later(self, connection: Connection) -> None:
+        closing = asyncio.create_task(connection.channel.close(CLOSE_GRACE_SECONDS))
+        self._closing[closing] = connection.channel
+        closing.add_done_callback(self._closing.pop)
+
     async def close(self) -> None:
-        for channel in (*self._closing.values(), self._channel):
+        for channel in (*self._closing.values(), self._connection.channel):
             await channel.close(None)
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def _answer(self, ask: "Callable[[agent_pb2_grpc.AgentServiceAsyncStub], Awaitable[T]]") -> T:
+        """Soon, or another controller is asked the next time."""
+        connection = self._connection
+        try:
+            answer = await connection.answer(_mapped(ask(connection.stub)), self._silence if self._others else None)
+        except ControllerStandsStill:
+            self._leave(connection)
+            raise
+        if asyncio.get_running_loop().time() - self._left_seconds >= CALM_SECONDS:
+            self._silence = self._timing.silence
+        return answer
 
     async def rest(self, seconds: float) -> None:
         """After a failure: so long, or until a controller that was away is connected again."""
         # A connection that breaks as soon as it is made is no reason to hurry.
         least = min(seconds, self._timing.first_backoff)
         await asyncio.sleep(least)
-        channel = self._channel
+        channel = self._connection.channel
         if channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
             await asyncio.sleep(seconds - least)
             return
@@ -118,7 +155,7 @@ class Link:
             ],
             trusted_root_sha256=self._trusted_sha256,
         )
-        answer = await _mapped(self._stub.Hello(request, timeout=self._timing.call))
+        answer = await self._answer(lambda stub: stub.Hello(request, timeout=self._timing.call))
         return convert.session_of(answer), _trust_of(answer)
 
     async def poll(
@@ -128,7 +165,9 @@ class Link:
         request = wire.PollRequest(
             session_id=session_id, known_generation=known_generation, wait=convert.duration(wait_seconds)
         )
-        answer = await _mapped(self._stub.Poll(request, timeout=wait_seconds + self._timing.poll_margin))
+        connection = self._connection
+        call = connection.stub.Poll(request, timeout=wait_seconds + self._timing.poll_margin)
+        answer = await connection.answer(_mapped(call), None)  # quiet by nature; a heartbeat finds out, and ends it
         return answer.generation, tuple(convert.assignment_of(item) for item in answer.assignments)
 
     async def heartbeat(self, session_id: str, progress: Sequence[Progress], demand: int = 0, rate: int = 0) -> Beat:
@@ -140,7 +179,7 @@ class Link:
             rate_bytes_per_second=rate,
             trusted_root_sha256=self._trusted_sha256,
         )
-        answer = await _mapped(self._stub.Heartbeat(request, timeout=self._timing.call))
+        answer = await self._answer(lambda stub: stub.Heartbeat(request, timeout=self._timing.call))
         return Beat(
             convert.seconds(answer.lease_ttl),
             tuple(answer.unknown_attempt_ids),
@@ -161,7 +200,7 @@ class Link:
             canceled=canceled,
             progress=convert.progress_to(progress),
         )
-        await _mapped(self._stub.FailAttempt(request, timeout=self._timing.call))
+        await self._answer(lambda stub: stub.FailAttempt(request, timeout=self._timing.call))
 
     async def report_inventory(
         self,
@@ -185,13 +224,12 @@ class Link:
             vms=[convert.vm_to(vm) for vm in vms],
             departures=[convert.departure_to(*each) for each in sorted((left_ms or {}).items())] if last else [],
         )
-        answer = await _mapped(self._stub.ReportInventory(request, timeout=self._timing.call))
+        answer = await self._answer(lambda stub: stub.ReportInventory(request, timeout=self._timing.call))
         return convert.seconds(answer.next_report)
 
     async def renew(self, csr_der: bytes) -> Renewed:
-        answer = await _mapped(
-            self._stub.RenewCertificate(wire.RenewCertificateRequest(csr_der=csr_der), timeout=self._timing.call)
-        )
+        request = wire.RenewCertificateRequest(csr_der=csr_der)
+        answer = await self._answer(lambda stub: stub.RenewCertificate(request, timeout=self._timing.call))
         return Renewed(answer.certificate_pem.decode(), answer.ca_bundle_pem.decode())
 
 

@@ -18,7 +18,7 @@ from seawall.agent.control.identity import PENDING_KEY, Identity, kept_key, save
 from seawall.agent.supervisor.link import Link, Trust
 from seawall.agent.supervisor.state import SupervisorState
 from seawall.agent.supervisor.timing import Timing
-from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.clock import Clock, microseconds_of
 
 RENEW_AT = 0.5
 SPREAD = 0.1  # so that a fleet enrolled in one minute does not renew in one minute
@@ -31,7 +31,7 @@ def renewal_due_us(identity: Identity, spread: float) -> int:
     """When to renew: half of the lifetime, moved by `spread` (-1 to 1) tenths of it."""
     start, end = identity.lifetime()
     due = start + (end - start) * (RENEW_AT + SPREAD * spread)
-    return int(due.timestamp() * 1_000_000)
+    return microseconds_of(due)
 
 
 class Renewal:
@@ -78,7 +78,7 @@ class Renewal:
         )
         await self._take_over(identity)
         pending.unlink(missing_ok=True)
-        _log.info("certificate_renewed", expires=datetime_of(int(identity.lifetime()[1].timestamp() * 1e6)).isoformat())
+        _log.info("certificate_renewed", expires=identity.lifetime()[1].isoformat())
 
     async def _take_over(self, identity: Identity) -> None:
         await asyncio.to_thread(save_identity, self._config.state_dir, identity)

@@ -34,7 +34,7 @@ from seawall.agent.supervisor.state import SupervisorState
 from seawall.agent.supervisor.steps import repeat
 from seawall.agent.supervisor.timing import Backoff, Timing
 from seawall.agent.supervisor.workers import Workers
-from seawall.repository.clock import Clock
+from seawall.repository.clock import Clock, microseconds_of
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 SKEW_WARNING_US = 60_000_000
@@ -106,7 +106,7 @@ class Supervisor:
             last_error=state.last_error,
             hypervisor=state.hypervisor,
             vm_count=state.vm_count,
-            certificate_expires_us=int(state.identity.lifetime()[1].timestamp() * 1_000_000),
+            certificate_expires_us=microseconds_of(state.identity.lifetime()[1]),
             attempts=self._workers.health(),
         )
 

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
 
+from seawall.api.standing_still import LOOK_SECONDS
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Defaults are what a production agent uses."""
 
     call: float = 10.0  # deadline of a unary call
+    silence: float = LOOK_SECONDS  # of a call, before its controller is looked at; where there is another one to ask
     poll_margin: float = 10.0  # a long-poll's deadline lies this far behind the wait asked for
     first_backoff: float = 0.5
     longest_backoff: float = 5.0

@@ -1,6 +1,7 @@
 """A backup: capture the VM at one instant, write its disks as a point, hand the point in. Called by `main`.
 
-A checkpoint is journalled before libvirt makes it, and counts once its point is committed; when that is not known it is kept as well.
+A checkpoint is journalled before libvirt makes it, and counts once its point is committed; when that is not known, or the controller
+waits for the store with it, it is kept as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ import structlog
 from seawall.agent.capture.port import Capture, CapturedDisk, CaptureRequest
 from seawall.agent.capture.scratch_plan import ScratchPlan
 from seawall.agent.control.errors import OutcomeUnknown
-from seawall.agent.control.messages import TRANSFERRING, BackupGrant, Completion
+from seawall.agent.control.messages import TRANSFERRING, BackupGrant, Completed, Completion
 from seawall.agent.errors import AgentError
 from seawall.agent.worker.backup_progress import WrittenDisk, watched
 from seawall.agent.worker.continuity import continued
@@ -62,7 +63,10 @@ class _Parent:
 
 
 def back_up(task: Task, grant: BackupGrant) -> None:
-    """Returns once the point is committed. Raises AgentError and RepositoryError; OutcomeUnknown when no answer came."""
+    """Returns once the point is committed, or the controller's to commit once its store answers.
+
+    Raises AgentError and RepositoryError; OutcomeUnknown when no answer came.
+    """
     task.coordinator.spare_md5(grant.packs_without_md5)
     with Pacing(task, grant) as pacing:
         _back_up(task, grant, pacing)
@@ -83,7 +87,7 @@ def _back_up(task: Task, grant: BackupGrant, pacing: Pacing) -> None:
         task.reporter.phase("reading", TRANSFERRING)
         _log.info("captured", disks={disk.target: disk.how for disk in capture.disks}, frozen=capture.guest_frozen)
         try:
-            _commit(task, grant, capture, parent, name, pacing)
+            committed = _commit(task, grant, capture, parent, name, pacing)
         except AgentStopping:
             if not has_parent(
                 task.job.supervisor_pid
@@ -92,6 +96,9 @@ def _back_up(task: Task, grant: BackupGrant, pacing: Pacing) -> None:
             raise
         task.reporter.step(Step.FINISHING)
         capture.keep_checkpoint()
+        if not committed:  # its base stays too: the next point is read by the one or the other
+            _log.info("publishing_goes_on", point=grant.run_id)
+            return
         task.journal.keep_checkpoint(name, committed=True)
         capture.delete_older_checkpoints()
         task.journal.forget_superseded(name, parent.base.name if parent.base is not None else "")
@@ -138,8 +145,8 @@ def _request(task: Task, grant: BackupGrant, parent: _Parent, plan: ScratchPlan)
     )
 
 
-def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str, pacing: Pacing) -> None:
-    """Write and hand in until the controller has everything. On return the point is committed."""
+def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, checkpoint: str, pacing: Pacing) -> bool:
+    """Write and hand in until the controller has everything. Whether the point is committed; else it will be, once its store answers."""
     disks = continued(capture.disks, parent.reader, grant.run_id)
     bad = set(grant.bad)
     progress: dict[str, WrittenDisk] = {}
@@ -148,10 +155,10 @@ def _commit(task: Task, grant: BackupGrant, capture: Capture, parent: _Parent, c
         capture.check()
         task.stop.check()
         completed = _complete(task, capture, point, hand_in(task, point), checkpoint, progress)
-        if not completed:
-            return
-        _log.warning("slots_missing", count=len(completed))
-        bad.update(completed)
+        if not completed.missing:
+            return not completed.publishing
+        _log.warning("slots_missing", count=len(completed.missing))
+        bad.update(completed.missing)
     raise SlotsKeepMissing(f"after {ROUNDS} rounds the repository still lacks chunks of this point")
 
 
@@ -236,8 +243,8 @@ def _complete(
     handed_in: HandedIn,
     checkpoint: str,
     progress: dict[str, WrittenDisk],
-) -> tuple[tuple[bytes, int], ...]:
-    """The missing slots; none: the point is committed. From the first call on, a death leaves the checkpoint in place."""
+) -> Completed:
+    """The controller's answer. From the first call on, a death leaves the checkpoint in place."""
     task.reporter.phase("committing")
     task.reporter.step(Step.COMMITTING)
     capture.handing_in(True)
@@ -249,6 +256,7 @@ def _complete(
         guest_frozen=capture.guest_frozen,
         disks=tuple(progress[stats.disk].finished(stats) for stats in point.disks),
         warnings=point.root.warnings,
+        may_leave=True,
     )
     try:
         completed = task.client.complete(completion, task.reporter.now())
@@ -262,4 +270,4 @@ def _complete(
         task.reporter.step(Step.RESUMED)
         capture.handing_in(False)
         task.journal.doubt_checkpoint(checkpoint)
-    return completed.missing
+    return completed

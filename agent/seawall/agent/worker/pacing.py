@@ -14,9 +14,14 @@ from seawall.agent.throttle.bucket_pace import BucketPace
 from seawall.agent.throttle.guest import GuestWatch
 from seawall.agent.throttle.host_limit import host_limit
 from seawall.agent.throttle.stacked import PacedSource, StackedPace
-from seawall.agent.throttle.standing_back import stand_back
 from seawall.agent.worker.task import Task
 from seawall.repository.disks import DiskSource
+from seawall.repository.standing_back import stand_back
+
+BEHIND_GUESTS = 10
+"""Nice value, as guests run at 0. Each QEMU is a session, and each worker."""
+SESSION_BEHIND_GUESTS = 5
+"""A session of this value counts a third of a guest: where many want the processors a backup shall end all the same."""
 
 
 class Pacing:
@@ -59,7 +64,7 @@ class Pacing:
         Not before: whatever slows the snapshot makes a freeze longer.
         """
         self._capture = capture
-        stand_back()
+        stand_back(BEHIND_GUESTS, SESSION_BEHIND_GUESTS)
         self._watch.hold_back(self._grant.latency_ceiling_ms, self.plan.times_idle)
 
     def paced(self, source: DiskSource) -> DiskSource:

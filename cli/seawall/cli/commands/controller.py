@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from seawall.cli import compose
+from seawall.cli import compose, controller_process
 from seawall.cli.commands import controller_ca
 from seawall.cli.commands.controller_recover import recover_catalogue
 from seawall.cli.controller_options import ConfigFile, StateDir
@@ -102,17 +102,17 @@ def run(
     config_file: ConfigFile = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Logs go to standard error."""
+    given = {
+        "state_dir": state_dir,
+        "operator_listen": operator_listen,
+        "agent_listen": agent_listen,
+        "agent_address": agent_address,
+        "enrol_address": enrol_address,
+        "server_names": name or None,
+        "log_level": log_level,
+        "database": database,
+        "database_password_file": database_password_file,
+    }
     with answering(False):
-        settings = compose.controller_config(
-            config_file,
-            state_dir=state_dir,
-            operator_listen=operator_listen,
-            agent_listen=agent_listen,
-            agent_address=agent_address,
-            enrol_address=enrol_address,
-            server_names=tuple(name) if name else None,
-            log_level=log_level,
-            database=database,
-            database_password_file=database_password_file,
-        )
-        raise typer.Exit(compose.run_controller(settings))
+        compose.controller_config(config_file, **given)
+        controller_process.become_controller(config_file, compose.absolute(given))

@@ -1,5 +1,6 @@
 """`seawall point`: restore points."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -9,8 +10,9 @@ from seawall.cli.commands.point_delete import delete_points, forget_points
 from seawall.cli.commands.point_hold import hold_points, release_points, until
 from seawall.cli.completion import point_ids, repository_names, vm_names
 from seawall.cli.session import ConfigOption, JsonOption, session
-from seawall.cli.text import duration, local, size
+from seawall.cli.text import age, duration, local, size
 from seawall.cli.view import word
+from seawall.repository.clock import SystemClock, datetime_of
 
 app = typer.Typer(name="point", no_args_is_help=True, help="Restore points: one VM at one instant.")
 
@@ -29,6 +31,7 @@ def list_points(
         points = controller.pages(controller.backup.ListPoints, request, "points", limit)
         if as_json:
             return output.json({"points": points})
+        now = datetime_of(SystemClock().now_us())
         output.table(
             ("#POINT", "VM", "REPOSITORY", "INSTANT", "KIND", "FROZEN", ">SIZE", ">STORED", "STATE", "VERIFIED"),
             (
@@ -42,7 +45,7 @@ def list_points(
                     size(sum(disk.size_bytes for disk in point.disks)),
                     size(sum(disk.stored_bytes for disk in point.disks)),
                     "damaged" if point.damage else "held" if point.holds else word(point, "state"),
-                    "yes" if point.verified else "no",
+                    _verified_in_short(point, now),
                 )
                 for point in points
             ),
@@ -78,6 +81,11 @@ def show_point(
         for hold in found.holds:
             output.line(f"held        {hold.reason}, {until(hold)}")
         output.line(f"verified    {_verified(found)}")
+        if found.HasField("checked_at"):
+            now = datetime_of(SystemClock().now_us())
+            output.line(
+                f"checked     {age(found.checked_at, now)}; what was read longest ago {age(found.read_back_at, now)}"
+            )
         if found.damage:
             output.line(f"damaged     {found.damage}", style="red")
         held = ", ".join(f"{member.name} ({size(member.size_bytes)})" for member in found.members)
@@ -103,6 +111,13 @@ def show_point(
             ),
             "",
         )
+
+
+def _verified_in_short(point: resources_pb2.Point, now: datetime) -> str:
+    """How long ago the oldest of what it needs was read back."""
+    if not point.verified:
+        return "failed" if point.damage or point.HasField("checked_at") else "never"
+    return age(point.read_back_at, now) if point.HasField("read_back_at") else "yes"
 
 
 def _verified(point: resources_pb2.Point) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from seawall.api.v1 import operator_pb2
+from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.commands.vm_moved import moved_vm
 from seawall.cli.commands.vm_protect import ignore_vm, print_settings, protect_vm
 from seawall.cli.completion import host_names, vm_names
@@ -55,6 +55,14 @@ def list_vms(
         )
 
 
+def _verified(vm: resources_pb2.Vm) -> str:
+    """Of its newest point."""
+    if not vm.last_point_verified:
+        return "not verified"
+    when = datetime_of(SystemClock().now_us())
+    return f"verified {age(vm.last_point_read_back_at, when)}" if vm.HasField("last_point_read_back_at") else "verified"
+
+
 @app.command("show")
 def show_vm(
     vm: Annotated[
@@ -71,7 +79,11 @@ def show_vm(
         found = controller.call(controller.backup.GetVm, operator_pb2.GetVmRequest(vm=vm)).vm
         if as_json:
             return output.json(found)
-        newest = f"{found.last_point_id} of {local(found.last_point_at)}" if found.HasField("last_point_at") else "none"
+        newest = (
+            f"{found.last_point_id} of {local(found.last_point_at)}, {_verified(found)}"
+            if found.last_point_id
+            else "none"
+        )
         output.line(f"{found.name}", style="bold")
         output.line(f"id      {found.vm_id}\nhost    {found.host_name}\nstate   {found.state}\nnewest  {newest}")
         output.line(f"policy  {', '.join(found.policies) or 'none'}")

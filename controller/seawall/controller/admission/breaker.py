@@ -54,4 +54,8 @@ def after_attempt(breaker: Breaker, attempt: Attempt) -> Breaker:
     ended_badly = attempt.state in (AttemptState.FAILED, AttemptState.ABANDONED)
     if failure is None or not ended_badly or not counts_against(breaker.scope, failure):
         return breaker
-    return Breaker(breaker.scope, breaker.key, breaker.failures + 1, attempt.ended_us, failure.reason, failure.message)
+    return one_more(breaker, failure.reason, failure.message, attempt.ended_us)
+
+
+def one_more(breaker: Breaker, reason: str, message: str, now_us: int) -> Breaker:
+    return Breaker(breaker.scope, breaker.key, breaker.failures + 1, now_us, reason, message)

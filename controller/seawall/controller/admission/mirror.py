@@ -6,7 +6,7 @@ points by when they were published. Hosts, sessions, limits, breakers and polici
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from seawall.controller.admission.candidates import Candidate, candidate_of
@@ -53,8 +53,10 @@ class FleetMirror:
 
     def _forget(self) -> None:
         self._vms: dict[str, VmFacts] = {}
+        self._texts: dict[str, str] = {}
         self._changes: dict[str, int] = {}
         self._versions: Mapping[str, int] = {}
+        self._ready_mark: Hashable = None
         self._runs: dict[str, Run] = {}
         self._candidates: dict[str, Candidate] = {}
         self._lines = Lines()
@@ -109,7 +111,8 @@ class FleetMirror:
         changes = transaction.fleet.vm_changes(max(self._change - OVERLAP_CHANGES, 0))
         stale = [vm_id for vm_id, change in changes.items() if self._changes.get(vm_id) != change]
         for vm in transaction.fleet.vms_of(stale):
-            self._tags[vm.id] = vm.tags
+            if vm.tags or vm.id in self._tags:
+                self._tags[vm.id] = vm.tags
             self._vms[vm.id] = self._vm(vm)
             self._moved.add(vm.id)
         self._changes |= changes
@@ -118,12 +121,16 @@ class FleetMirror:
     def _vm(self, vm: Vm) -> VmFacts:
         return VmFacts(
             vm.id,
-            vm.host_id,
+            self._same(vm.host_id),
             vm.present,
-            storages_of(vm.host_id, vm.disks),
+            tuple(self._same(each) for each in storages_of(vm.host_id, vm.disks)),
             self._labels_of(vm.id),
             self._newest.get(vm.id, 0),
         )
+
+    def _same(self, text: str) -> str:
+        """The text as it is kept once: twenty VMs of a host name it, and its pools."""
+        return self._texts.setdefault(text, text)
 
     def _read_points(self, transaction: Transaction, now_us: int) -> None:
         since_us = max(self._published_us - OVERLAP_US, 0)
@@ -155,14 +162,15 @@ class FleetMirror:
         return tuple(sorted({*self._tags.get(vm_id, ()), *self._labels.get(vm_id, ())}))
 
     def _read_ready(self, transaction: Transaction, now_us: int) -> None:
-        versions = transaction.runs.ready_versions(now_us)
-        if versions == self._versions:
+        mark = transaction.runs.ready_mark(now_us)
+        if mark == self._ready_mark:
             return
+        versions = transaction.runs.ready_versions(now_us)
         stale = [run_id for run_id, version in versions.items() if self._versions.get(run_id) != version]
         for run_id in self._runs.keys() - versions.keys():
             del self._runs[run_id]
         self._runs |= {run.id: run for run in transaction.runs.runs_of(stale)}
-        self._versions, self._unordered = versions, True
+        self._versions, self._ready_mark, self._unordered = versions, mark, True
 
     def _line_up(self, objectives_us: Mapping[str, int]) -> None:
         """Runs that came, went or changed, and those whose VM did, to their places."""
@@ -189,12 +197,14 @@ class FleetMirror:
         return tuple(self._attempts.values())
 
     def _occupied(self, transaction: Transaction, attempts: Sequence[Attempt]) -> list[Occupied]:
-        """Whose VM, tenant and repository a run is never changes: each is read once."""
+        """Whose VM, tenant and repository a run is never changes: each is read once. What its host handed over holds no place."""
         unknown = [attempt.run_id for attempt in attempts if attempt.run_id not in self._active]
         found = self._active | {run.id: run for run in transaction.runs.runs_of(unknown)}
         self._active = {attempt.run_id: found[attempt.run_id] for attempt in attempts if attempt.run_id in found}
         return [
-            occupied(self._active[attempt.run_id], attempt) for attempt in attempts if attempt.run_id in self._active
+            occupied(self._active[attempt.run_id], attempt)
+            for attempt in attempts
+            if attempt.run_id in self._active and not attempt.handed_over
         ]
 
 

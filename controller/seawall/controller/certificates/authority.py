@@ -20,7 +20,7 @@ from seawall.controller.certificates.state import AuthorityState
 from seawall.controller.config import StatePaths
 from seawall.controller.errors import DataLoss, FailedPrecondition
 from seawall.controller.secrets import SecretBox
-from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.clock import Clock, datetime_of, microseconds_of
 
 _UNREADABLE = (*UNREADABLE, KeyError, InvalidSignature)
 """What flipped bits of a certificate, or of the file that holds it, come to, by where they are."""
@@ -63,7 +63,7 @@ class CertificateAuthority:
         """Raises FailedPrecondition/NOT_INITIALISED, DataLoss (a file is damaged, or of another controller)."""
         try:
             state = load_state(paths)
-            cluster_id = paths.cluster_id.read_text(encoding="ascii").strip()
+            cluster_id = paths.known_cluster_id()
             for each in state.generations:
                 check_generation(each, cluster_id)
         except FileNotFoundError as error:
@@ -141,7 +141,8 @@ class CertificateAuthority:
     def issue_agent(self, agent_id: str, key: ec.EllipticCurvePublicKey, life_seconds: float) -> IssuedCertificate:
         """A client certificate, SAN URI:seawall://<cluster>/agent/<agent_id>."""
         name = names.agent_name(self._cluster_id, agent_id)
-        begin, life = datetime_of(self._clock.now_us()) - names.BACKDATE, timedelta(seconds=life_seconds)
+        life = timedelta(seconds=life_seconds)
+        begin = names.beginning(datetime_of(self._clock.now_us()), life)
         return self._issue(self._now, f"agent {agent_id}", name, names.for_clients(), key, begin, life)
 
     def issue_server(self, server_names: tuple[str, ...], key: ec.EllipticCurvePublicKey) -> IssuedCertificate:
@@ -180,7 +181,7 @@ class CertificateAuthority:
         )
         certificate = builder.sign(now.issuing_key, hashes.SHA256())
         chain = certificate.public_bytes(Encoding.PEM) + now.issuing.public_bytes(Encoding.PEM)
-        return IssuedCertificate(chain, int(end.timestamp()) * 1_000_000)
+        return IssuedCertificate(chain, microseconds_of(end))
 
 
 def _followed(state: AuthorityState, box: SecretBox) -> _Now:

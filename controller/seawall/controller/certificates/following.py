@@ -68,8 +68,8 @@ class Following:
 
     async def look(self) -> None:
         own = self._authority.state
-        version = await self._store.read(lambda transaction: transaction.authority.version())
-        if version != own.version:
+        stored = await self._store.read(lambda transaction: transaction.authority.state())
+        if stored is None or stored.version < own.version or differs(stored, own):
             await asyncio.to_thread(agree, self._store, self._authority)
         await self._store_words()
 

@@ -104,7 +104,9 @@ def issuing_key_of(generation: Generation, box: SecretBox) -> ec.EllipticCurvePr
 def make_root(key: ec.EllipticCurvePrivateKey, cluster_id: str, now_us: int, number: int = 1) -> bytes:
     """A self-signed root, PEM. Each generation's has a name of its own, so that chains are never built over the wrong one."""
     name = names.subject(f"root {cluster_id}" if number == 1 else f"root {cluster_id} {number}")
-    builder = _builder(name, name, key.public_key()).not_valid_before(datetime_of(now_us) - names.BACKDATE)
+    builder = _builder(name, name, key.public_key()).not_valid_before(
+        names.beginning(datetime_of(now_us), names.ROOT_LIFE)
+    )
     builder = _authority(_until(builder, now_us, names.ROOT_LIFE), path_length=1)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
@@ -115,7 +117,7 @@ def make_issuing(
     """The issuing certificate, PEM, limited to agents of this cluster."""
     root = x509.load_pem_x509_certificate(root_pem)
     builder = _builder(names.subject(f"issuing {cluster_id}"), root.subject, key)
-    builder = builder.not_valid_before(datetime_of(now_us) - names.BACKDATE)
+    builder = builder.not_valid_before(names.beginning(datetime_of(now_us), names.ISSUING_LIFE))
     builder = _authority(_until(builder, now_us, names.ISSUING_LIFE), path_length=0)
     builder = builder.add_extension(names.agents_of_this_cluster_only(cluster_id), critical=True)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key())

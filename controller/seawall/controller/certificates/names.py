@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,8 +12,16 @@ ROOT_LIFE = timedelta(days=3650)
 ISSUING_LIFE = timedelta(days=1825)
 SERVER_LIFE = timedelta(days=90)
 SERVER_RENEW_BEFORE = timedelta(days=30)
-BACKDATE = timedelta(minutes=5)
-"""Certificates begin a little in the past: the clocks of hosts differ."""
+BACKDATE = timedelta(minutes=5), timedelta(days=1)
+"""At least and at most, see `beginning`."""
+
+
+def beginning(now: datetime, life: timedelta) -> datetime:
+    """Of a certificate that is made now: in the past, as the clocks of hosts and of other controllers differ from this one's, some by the
+    hours of a time zone. A tenth of its life, so that half of it is never over at once.
+    """
+    least, most = BACKDATE
+    return now - min(max(life / 10, least), most)
 
 
 def agent_uri(cluster_id: str, agent_id: str) -> str:

@@ -14,7 +14,7 @@ from seawall.controller.certificates.names import SERVER_RENEW_BEFORE, canonical
 from seawall.controller.errors import DataLoss
 from seawall.controller.files import write_file
 from seawall.controller.secrets import Secret, SecretBox
-from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.clock import Clock, datetime_of, microseconds_of
 
 CONTEXT = "server"
 _LEAST_US = 3600 * 1_000_000
@@ -100,7 +100,7 @@ class ServerCertificate:
 
 def _renew_at(files: TlsFiles) -> int:
     leaf = x509.load_pem_x509_certificate(files.chain_pem)
-    return int((leaf.not_valid_after_utc - SERVER_RENEW_BEFORE).timestamp()) * 1_000_000
+    return microseconds_of(leaf.not_valid_after_utc - SERVER_RENEW_BEFORE)
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -19,10 +19,6 @@ class AuthorityRows:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def version(self) -> int:
-        query = sa.select(authority.c.version).where(authority.c.name == NAME)
-        return int(self._connection.execute(query).scalar_one_or_none() or 0)
-
     def state(self) -> AuthorityState | None:
         query = sa.select(authority.c.body).where(authority.c.name == NAME)
         body = self._connection.execute(query).scalar_one_or_none()
@@ -31,7 +27,7 @@ class AuthorityRows:
     def save(self, state: AuthorityState, before: int) -> bool:
         values = {"version": state.version, "body": dump(state)}
         if not before:
-            if self.version():
+            if self.state() is not None:
                 return False
             self._connection.execute(sa.insert(authority).values(name=NAME, **values))
             return True

@@ -116,6 +116,12 @@ class FleetRows:
             page = page.where(vms.c.host_id == host_id)
         return [_vm(row) for row in self._connection.execute(page)]
 
+    def sightings(self) -> Sequence[tuple[str, str, str, frozenset[str]]]:
+        columns = (vms.c.id, vms.c.name, vms.c.host_id, vms.c.tags)
+        rows = plain_rows(self._connection, sa.select(*columns).where(vms.c.present == 1))
+        tags = {text: frozenset(json.loads(text)) for text in {row[3] for row in rows}}
+        return [(vm_id, name, host_id, tags[text]) for vm_id, name, host_id, text in rows]
+
     def vms_named(self, text: str) -> Sequence[Vm]:
         return [_vm(row) for row in self._connection.execute(named(sa.select(vms), text, vms.c.id, vms.c.name))]
 

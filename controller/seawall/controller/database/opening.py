@@ -56,7 +56,7 @@ def _open_shared(config: ControllerConfig, url: str, password_file: Path | None,
     address = parse_address(url, password_file)
     database = PostgresqlDatabase(address, locked=lock(paths.lock), holder=holder)
     try:
-        cluster_id = paths.cluster_id.read_text().strip()
+        cluster_id = paths.known_cluster_id()
         database.write_sql(lambda connection: claim(connection, cluster_id))
     except BaseException:
         database.close()

@@ -112,6 +112,7 @@ def _values(pack: Pack) -> dict[str, Any]:
     return {field.name: getattr(pack, field.name) for field in dataclasses.fields(pack)} | {
         "state": pack.state.value,
         "meta": int(pack.meta),
+        "generation_hash": pack.generation_hash or None,
         "condemned": pack.condemned.encoded or None,
         "bad": pack.bad.encoded or None,
     }
@@ -121,6 +122,7 @@ def _pack(row: sa.Row[Any]) -> Pack:
     values = dict(row._mapping) | {
         "state": PackState(row.state),
         "meta": bool(row.meta),
+        "generation_hash": row.generation_hash or b"",
         "condemned": SlotSet(row.condemned or b""),
         "bad": SlotSet(row.bad or b""),
     }

@@ -70,9 +70,8 @@ class PointRows:
         )
         return {row[0]: row[1] for row in self._connection.execute(newest.group_by(restore_points.c.vm_id))}
 
-    def unfinished(self) -> Sequence[str]:
-        query = sa.select(restore_points.c.id).where(PUBLISHING).order_by(restore_points.c.id)
-        return self._connection.execute(query).scalars().all()
+    def unfinished(self) -> dict[str, str]:
+        return self._places(PUBLISHING)
 
     def add_point(self, point: Point) -> None:
         self._connection.execute(sa.insert(restore_points).values(**_values(point)))
@@ -102,11 +101,9 @@ class PointRows:
     def end_delete(self, point_id: str, now_us: int) -> None:
         self._move(point_id, PointState.DELETING, PointState.DELETED, deleted_us=now_us)
 
-    def deleting(self, repository_id: str = "") -> Sequence[str]:
-        query = sa.select(restore_points.c.id).where(restore_points.c.state == PointState.DELETING.value)
-        if repository_id:
-            query = query.where(restore_points.c.repository_id == repository_id)
-        return self._connection.execute(query.order_by(restore_points.c.id)).scalars().all()
+    def deleting(self, repository_id: str = "") -> dict[str, str]:
+        mine = restore_points.c.repository_id == repository_id if repository_id else sa.true()
+        return self._places(sa.and_(restore_points.c.state == PointState.DELETING.value, mine))
 
     def mark_damaged(self, point_id: str, damaged: str) -> None:
         self._connection.execute(
@@ -128,6 +125,37 @@ class PointRows:
     def mark_proved(self, point_id: str, verified_us: int) -> None:
         mine = sa.update(restore_points).where(restore_points.c.id == point_id, AVAILABLE)
         self._connection.execute(mine.values(verified_us=verified_us))
+
+    def mark_checked(self, point_id: str, checked_us: int, read_us: int) -> None:
+        mine = sa.update(restore_points).where(restore_points.c.id == point_id, AVAILABLE)
+        self._connection.execute(mine.values(checked_us=checked_us, read_us=read_us))
+
+    def mark_tried(self, point_ids: Sequence[str], tried_us: int) -> None:
+        for ids in in_batches(point_ids):
+            mine = sa.update(restore_points).where(restore_points.c.id.in_(ids))
+            self._connection.execute(mine.values(tried_us=tried_us))
+
+    def unread(
+        self, policy_id: str, repository_id: str, read_before_us: int, tried_before_us: int, limit: int
+    ) -> Sequence[Point]:
+        mine = sa.and_(_unread(policy_id, read_before_us), restore_points.c.repository_id == repository_id)
+        due = BRIEF.where(mine, restore_points.c.verified_us != 0, restore_points.c.tried_us < tried_before_us)
+        waiting = (restore_points.c.tried_us, restore_points.c.read_us, restore_points.c.id)
+        longest = self._all(due.order_by(*waiting).limit(1))
+        if not longest:
+            return []
+        of_another_vm = sa.case((restore_points.c.vm_id == longest[0].vm_id, 0), else_=1)
+        return self._all(due.order_by(of_another_vm, *waiting).limit(limit))
+
+    def count_unread(self, policy_id: str, read_before_us: int) -> int:
+        old = restore_points.c.published_us < read_before_us
+        query = sa.select(sa.func.count()).where(_unread(policy_id, read_before_us), old)
+        return int(self._connection.execute(query).scalar_one())
+
+    def flawed(self, policy_id: str) -> Sequence[Point]:
+        lost = sa.or_(restore_points.c.damaged != "", restore_points.c.verified_us < 0)
+        mine = BRIEF.where(restore_points.c.policy_id == policy_id, AVAILABLE, lost)
+        return self._all(mine.order_by(restore_points.c.vm_id, restore_points.c.seq))
 
     def _move(self, point_id: str, before: PointState, after: PointState, **values: Any) -> None:
         mine = sa.update(restore_points).where(restore_points.c.id == point_id, restore_points.c.state == before.value)
@@ -154,8 +182,18 @@ class PointRows:
         ).one()
         return PointTotals(row.points, int(row.virtual_bytes), vms[0], vms[1], int(row.verified))
 
+    def _places(self, which: sa.ColumnElement[bool]) -> dict[str, str]:
+        query = (
+            sa.select(restore_points.c.id, restore_points.c.repository_id).where(which).order_by(restore_points.c.id)
+        )
+        return {row[0]: row[1] for row in self._connection.execute(query)}
+
     def _all(self, query: sa.Select[Any]) -> list[Point]:
         return [_point(row) for row in self._connection.execute(query)]
+
+
+def _unread(policy_id: str, read_before_us: int) -> sa.ColumnElement[bool]:
+    return sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE, restore_points.c.read_us < read_before_us)
 
 
 PLAIN = (
@@ -176,6 +214,9 @@ PLAIN = (
     "deleted_us",
     "damaged",
     "verified_us",
+    "read_us",
+    "checked_us",
+    "tried_us",
     "policy_id",
 )
 

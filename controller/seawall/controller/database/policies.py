@@ -20,6 +20,7 @@ _WHOLE = sa.select(policies, policy_revisions.c.spec).join(
     policy_revisions,
     sa.and_(policy_revisions.c.policy_id == policies.c.id, policy_revisions.c.revision == policies.c.revision),
 )
+_PAIR = sa.select(restore_points.c.vm_id, restore_points.c.repository_id)
 
 
 class PolicyRows:
@@ -122,8 +123,15 @@ class PolicyRows:
             AVAILABLE,
             restore_points.c.published_us >= since_us,
         )
-        pairs = sa.select(restore_points.c.vm_id, restore_points.c.repository_id).where(mine).distinct()
-        ordered = pairs.order_by(restore_points.c.vm_id, restore_points.c.repository_id)
+        return self._pairs(_PAIR.where(mine).distinct())
+
+    def crowded(self, policy_id: str) -> Sequence[tuple[str, str]]:
+        mine = sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE)
+        grouped = _PAIR.where(mine).group_by(restore_points.c.vm_id, restore_points.c.repository_id)
+        return self._pairs(grouped.having(sa.func.count() > 1))
+
+    def _pairs(self, query: sa.Select[Any]) -> list[tuple[str, str]]:
+        ordered = query.order_by(restore_points.c.vm_id, restore_points.c.repository_id)
         return [(row[0], row[1]) for row in self._connection.execute(ordered)]
 
     def newest_us(self, policy_id: str) -> dict[str, int]:

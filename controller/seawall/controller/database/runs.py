@@ -1,7 +1,7 @@
 """Runs, attempts and progress."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from seawall.controller.database.columns import dump, dump_or_null, load, load_or_none, load_tuple
 from seawall.controller.database.names import named
 from seawall.controller.database.plain_rows import pairs
-from seawall.controller.database.tables import attempt_progress, attempts, runs
+from seawall.controller.database.tables import attempt_progress, attempts, hook_calls, runs
 from seawall.controller.errors import Aborted
+from seawall.controller.records.hooks import CallState
 from seawall.controller.records.runs import (
     LIVE_ATTEMPT_STATES,
     Attempt,
@@ -60,14 +61,15 @@ class RunRows:
         return list(self._runs(query))
 
     def ready(self, now_us: int) -> Sequence[Run]:
-        due = sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
-        query = sa.select(runs).where(runs.c.state == RunState.READY.value, due)
-        return list(self._runs(query.order_by(runs.c.id)))
+        return list(self._runs(sa.select(runs).where(*_ready(now_us)).order_by(runs.c.id)))
 
     def ready_versions(self, now_us: int) -> dict[str, int]:
-        due = sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
-        query = sa.select(runs.c.id, runs.c.version).where(runs.c.state == RunState.READY.value, due)
-        return pairs(self._connection, query)
+        return pairs(self._connection, sa.select(runs.c.id, runs.c.version).where(*_ready(now_us)))
+
+    def ready_mark(self, now_us: int) -> Hashable:
+        # Of the same runs the sum grows whenever one of them changed: versions never fall.
+        marks = (sa.func.aggregate_strings(runs.c.id, ","), sa.func.sum(runs.c.version))
+        return tuple(self._connection.execute(sa.select(*marks).where(*_ready(now_us))).one())
 
     def next_due_us(self, now_us: int) -> int:
         later = sa.and_(runs.c.state == RunState.READY.value, runs.c.not_before_us > now_us)
@@ -89,7 +91,13 @@ class RunRows:
         of_attempts = sa.func.coalesce(sa.func.sum(attempts.c.version + sa.func.coalesce(attempt_progress.c.seq, 0)), 0)
         joined = runs.outerjoin(attempts, attempts.c.run_id == runs.c.id)
         joined = joined.outerjoin(attempt_progress, attempt_progress.c.attempt_id == attempts.c.id)
-        query = sa.select(runs.c.id, runs.c.version + of_attempts).select_from(joined).where(shown)
+        # A call that is over never waits again, and tries never fall.
+        over = sa.case((hook_calls.c.state == CallState.WAITING.value, 0), else_=1)
+        mine = sa.select(sa.func.coalesce(sa.func.sum(hook_calls.c.tries + over), 0)).where(
+            hook_calls.c.run_id == runs.c.id
+        )
+        marks = runs.c.version + of_attempts + mine.scalar_subquery()
+        query = sa.select(runs.c.id, marks).select_from(joined).where(shown)
         rows = self._connection.execute(query.group_by(runs.c.id, runs.c.version).order_by(runs.c.id))
         return {row[0]: int(row[1]) for row in rows}
 
@@ -121,7 +129,7 @@ class RunRows:
             return before
         after = dataclasses.replace(after, version=before.version + 1)
         same = sa.and_(runs.c.id == before.id, runs.c.version == before.version)
-        self._swapped(sa.update(runs).where(same).values(**_run_values(after)), f"run {before.id}")
+        self._swapped(sa.update(runs).where(same).values(**_but_id(_run_values(after))), f"run {before.id}")
         return after
 
     def attempt(self, attempt_id: str) -> Attempt | None:
@@ -167,7 +175,7 @@ class RunRows:
             return before
         after = dataclasses.replace(after, version=before.version + 1)
         same = sa.and_(attempts.c.id == before.id, attempts.c.version == before.version)
-        self._swapped(sa.update(attempts).where(same).values(**_attempt_values(after)), f"attempt {before.id}")
+        self._swapped(sa.update(attempts).where(same).values(**_but_id(_attempt_values(after))), f"attempt {before.id}")
         return after
 
     def progress_of(self, attempt_ids: Sequence[str]) -> dict[str, Progress]:
@@ -209,6 +217,17 @@ class RunRows:
             raise Aborted("CHANGED", f"The {what} changed meanwhile; read it again.")
 
 
+def _ready(now_us: int) -> tuple[sa.ColumnElement[bool], ...]:
+    """READY and due, or past their deadline."""
+    due = sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
+    return runs.c.state == RunState.READY.value, due
+
+
+def _but_id(values: dict[str, Any]) -> dict[str, Any]:
+    """For an update: SQLite looks for all rows that refer to a key that is set, even to what it was (all packs and points)."""
+    return {name: value for name, value in values.items() if name != "id"}
+
+
 def _run_values(run: Run) -> dict[str, Any]:
     values = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
     return values | {
@@ -233,13 +252,14 @@ def _run(row: sa.Row[Any]) -> Run:
 
 def _attempt_values(attempt: Attempt) -> dict[str, Any]:
     values = {field.name: getattr(attempt, field.name) for field in dataclasses.fields(attempt)}
-    return values | {"failure": dump_or_null(attempt.failure)}
+    return values | {"failure": dump_or_null(attempt.failure), "handed_over": int(attempt.handed_over)}
 
 
 def _attempt(row: sa.Row[Any]) -> Attempt:
     values = dict(row._mapping) | {
         "state": AttemptState(row.state),
         "lost_from": AttemptState(row.lost_from) if row.lost_from else None,
+        "handed_over": bool(row.handed_over),
         "failure": load_or_none(Failure, row.failure),
     }
     return Attempt(**values)

@@ -316,6 +316,7 @@ attempts = sa.Table(
     _text("parent_point_id"),
     _bytes("root_hash"),
     _bytes("refmap_hash"),
+    _flag("handed_over"),
     sa.Column("failure", sa.Text, nullable=True),
     _number("ended_us"),
     _number("version", 1),
@@ -361,8 +362,12 @@ restore_points = sa.Table(
     _number("deleted_us"),
     _text("damaged"),
     _number("verified_us"),
+    _number("read_us"),
+    _number("checked_us"),
+    _number("tried_us"),
     _text("policy_id"),
     sa.Index("ix_restore_points_policy", "policy_id", "published_us"),
+    sa.Index("ix_restore_points_read", "policy_id", "state", "read_us"),
 )
 
 packs = sa.Table(
@@ -379,6 +384,9 @@ packs = sa.Table(
     _number("slots"),
     _number("generation"),
     _number("reserved_generation"),
+    # BLAKE3-16 of that generation's bytes; it counts where the generation is that one. NULL: nobody knows.
+    _number("hashed_generation"),
+    _bytes("generation_hash", nullable=True),
     # Slot sets as repository.format.slot_set writes them; NULL: none.
     _bytes("condemned", nullable=True),
     _number("condemned_us"),
@@ -417,6 +425,43 @@ holds = sa.Table(
     _text("reason"),
     _number("created_us"),
     _number("until_us"),
+)
+
+# What policies call around their runs, and what they tell of VMs.
+hook_calls = sa.Table(
+    "hook_calls",
+    metadata,
+    _id(),
+    _text("policy_id"),
+    sa.Column("run_id", sa.Text, nullable=False, index=True),
+    sa.Column("attempt_id", sa.Text, nullable=False, server_default="", index=True),
+    _text("stage"),
+    _text("hook"),
+    _number("timeout_seconds"),
+    _number("position"),
+    _text("on_failure"),
+    sa.Column("state", sa.Text, nullable=False),
+    _number("tries"),
+    _number("failures"),
+    _number("not_before_us"),
+    _number("created_us"),
+    _number("begun_us"),
+    _number("ended_us"),
+    _text("outcome"),
+    _text("body"),
+)
+sa.Index("ix_hook_calls_state", hook_calls.c.state, hook_calls.c.ended_us)
+sa.Index("ix_hook_calls_stage", hook_calls.c.state, hook_calls.c.stage)
+
+vm_troubles = sa.Table(
+    "vm_troubles",
+    metadata,
+    sa.Column("policy_id", sa.Text, sa.ForeignKey("policies.id"), primary_key=True),
+    sa.Column("vm_id", sa.Text, primary_key=True),
+    sa.Column("event", sa.Text, primary_key=True),
+    _number("since_us"),
+    _text("run_id"),
+    _text("message"),
 )
 
 jobs = sa.Table(

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from seawall.controller.database.answers import AnswerRows
 from seawall.controller.database.authority import AuthorityRows
 from seawall.controller.database.fleet import FleetRows
+from seawall.controller.database.hooks import HookRows
 from seawall.controller.database.jobs import JobRows
 from seawall.controller.database.known import KnownRows
 from seawall.controller.database.leadership import LeadershipRows
@@ -54,6 +55,10 @@ class RowTransaction:
     @cached_property
     def policies(self) -> PolicyRows:
         return PolicyRows(self._connection)
+
+    @cached_property
+    def hooks(self) -> HookRows:
+        return HookRows(self._connection)
 
     @cached_property
     def limits(self) -> LimitRows:

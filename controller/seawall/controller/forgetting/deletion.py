@@ -5,7 +5,7 @@ point DELETING with the exact bytes of its tombstone; PUT t/; a look that the bu
 transaction: DELETED. Whoever ordered it is answered after the look at the leaders.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -101,9 +101,9 @@ class Deletions:
         self._on_step("deleted")
         _log.info("point.deleted", point_id=point.id, vm_id=point.vm_id, repository=opened.record.name)
 
-    def unfinished(self) -> list[str]:
-        """Ids of DELETING points."""
-        return list(self._store.read_now(lambda transaction: transaction.points.deleting()))
+    def unfinished(self) -> Mapping[str, str]:
+        """DELETING points -> their repositories."""
+        return self._store.read_now(lambda transaction: transaction.points.deleting())
 
     def _points(self, point_ids: Iterable[str]) -> list[Point]:
         def closure(transaction: Transaction) -> list[Point]:

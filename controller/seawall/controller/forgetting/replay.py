@@ -1,13 +1,20 @@
 """What an older database does not remember: points whose tombstones lie in the bucket are deleted here too (repository/DESIGN.md, rule 4).
 
-Called while a repository is opened, before anybody may use a point of it. Nothing where nothing was lost.
+Called while a repository is opened, before anybody may use a point of it, or publish one. Nothing where nothing was lost.
 """
+
+from dataclasses import dataclass
 
 import structlog
 
 from seawall.controller.records.catalogue import PointState
+from seawall.controller.records.runs import Run
+from seawall.controller.runs import failures, ready
+from seawall.controller.runs.events import Moment, Unpublishable
+from seawall.controller.scheduler.executions import Change
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
+from seawall.controller.timings import Timings
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectMissing
@@ -26,42 +33,77 @@ from seawall.repository.repository import OpenRepository
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Buried:
+    """A point whose name a tombstone bears. `state`: None where this database has no such point. `run_open`: it would still be made."""
+
+    name: PointName
+    state: PointState | None
+    run_open: bool
+
+    @property
+    def unsettled(self) -> bool:
+        """There may be something to do."""
+        return self.run_open or self.state in (None, PointState.AVAILABLE)
+
+
 def replay_tombstones(
     database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str, mark: LeaderMark
 ) -> None:
-    """AVAILABLE points become DELETING with the bucket's tombstone; the finisher goes on with them. What is left of a point without a row
-    goes at once: it would stop every collection. A signature of this repository's decides, and nothing that merely stands in the place.
+    """AVAILABLE points become DELETING with the bucket's tombstone; the finisher goes on with them. A run that would make such a point
+    ends: whatever it published would lie below the tombstone, and be deleted by the next opening. What is left of a point that this
+    database does not have goes at once: it would stop every collection. A signature of this repository's decides, and nothing that merely
+    stands in the place.
 
     Raises Unavailable/NOT_LEADER, and what the store raises.
     """
     names = (parse_point_name(info.name) for info in repository.store.list(TOMBSTONES_PREFIX))
     for batch in in_batches(name for name in names if name is not None):
-        for name, state in _states(database, repository_id, batch).items():
-            if state is None and not _has_manifest(repository, name):
-                continue
-            if read_tombstone(repository.store, repository.open_tombstone, name) is None:
-                _log.warning("tombstone.void", point_id=name.point_id, vm_id=name.vm_id)
-            elif state is None:
-                _remove_unknown(database, lease, repository, name, mark)
-            else:
-                body = repository.store.get(tombstone_name(name.tenant, name.vm_id, name.point_id))
-                _adopt(database, lease, clock, name, body)
+        for buried in _open(database, repository_id, batch):
+            _replay(database, lease, clock, repository, buried, mark)
 
 
-def _states(database: Store, repository_id: str, names: list[PointName]) -> dict[PointName, PointState | None]:
-    """Of those that this database holds as AVAILABLE, or (None) does not hold at all."""
+def _open(database: Store, repository_id: str, names: list[PointName]) -> list[_Buried]:
+    """Those whose deletion this database has not begun."""
 
-    def closure(transaction: Transaction) -> dict[PointName, PointState | None]:
-        found: dict[PointName, PointState | None] = {}
-        for name in names:
-            point = transaction.points.point(name.point_id)
-            if point is None:
-                found[name] = None
-            elif point.repository_id == repository_id and point.state is PointState.AVAILABLE:
-                found[name] = point.state
-        return found
+    def closure(transaction: Transaction) -> list[_Buried]:
+        runs = {run.id: run for run in transaction.runs.runs_of([name.point_id for name in names])}
+        found = (_found(transaction, name, runs.get(name.point_id)) for name in names)
+        return [buried for buried, of in found if of in ("", repository_id) and buried.unsettled]
 
     return database.read_now(closure)
+
+
+def _found(transaction: Transaction, name: PointName, run: Run | None) -> tuple[_Buried, str]:
+    """And the repository of the point or run, "" where the database has neither."""
+    point = transaction.points.point(name.point_id)
+    known = point or run
+    state, run_open = (point.state if point else None), run is not None and not run.state.over
+    return _Buried(name, state, run_open), known.repository_id if known else ""
+
+
+def _replay(
+    database: Store,
+    lease: LeaderLease,
+    clock: Clock,
+    repository: OpenRepository,
+    buried: _Buried,
+    mark: LeaderMark,
+) -> None:
+    name, available = buried.name, buried.state is PointState.AVAILABLE
+    left_over = not available and _has_manifest(repository, name)
+    if not (available or buried.run_open or left_over):
+        return
+    if read_tombstone(repository.store, repository.open_tombstone, name) is None:
+        _log.warning("tombstone.void", point_id=name.point_id, vm_id=name.vm_id)
+        return
+    if buried.run_open:
+        _end_run(database, lease, clock, name)
+    if available:
+        body = repository.store.get(tombstone_name(name.tenant, name.vm_id, name.point_id))
+        _adopt(database, lease, clock, name, body)
+    elif left_over:
+        _remove_left_over(database, lease, repository, name, mark)
 
 
 def _has_manifest(repository: OpenRepository, name: PointName) -> bool:
@@ -72,7 +114,27 @@ def _has_manifest(repository: OpenRepository, name: PointName) -> bool:
     return True
 
 
-def _remove_unknown(
+def _end_run(database: Store, lease: LeaderLease, clock: Clock, name: PointName) -> None:
+    """Its attempt is fenced, a point that was being published is given up, and the VM's next run makes a point of another name."""
+    # Nothing is tried again, so no pause is taken from the timings.
+    leader, moment, ended = lease.current, Moment(clock.now_us(), Timings()), failures.forgotten()
+
+    def closure(transaction: Transaction) -> bool:
+        transaction.leadership.check(leader)
+        run = transaction.runs.run(name.point_id)
+        if run is None or run.state.over:
+            return False
+        change = Change(transaction)
+        execution = change.of_run(run)
+        if execution is not None and execution.current:
+            return change.take(execution, Unpublishable(ended), moment).after.run.state.over
+        return change.save_ready(run, ready.unpublishable(run, ended, moment)).state.over
+
+    if database.write_now(closure):
+        _log.warning("run.point_was_deleted", run_id=name.point_id, vm_id=name.vm_id)
+
+
+def _remove_left_over(
     database: Store, lease: LeaderLease, repository: OpenRepository, name: PointName, mark: LeaderMark
 ) -> None:
     """Its tombstone lies there; the look at the leaders comes before the removal here as everywhere."""

@@ -169,11 +169,11 @@ class StoreLedger(JobLedger):
 
         return self._write(closure)
 
-    def compacted(self, pack_id: bytes, generation: int, size_bytes: int) -> None:
+    def compacted(self, pack_id: bytes, generation: int, size_bytes: int, generation_hash: bytes) -> None:
         def closure(transaction: Transaction) -> Pack:
             transaction.leadership.check(self._leader())
             before = self._pack(transaction, pack_id)
-            after = before.at_generation(generation, size_bytes)
+            after = before.at_generation(generation, size_bytes, generation_hash)
             transaction.packs.save_pack(before, after)
             return after
 
@@ -239,6 +239,7 @@ def _facts_of(pack: Pack, in_use: bool, grace_began_us: int) -> PackFacts:
         in_use=in_use,
         waiting=pack.condemned_us > 0,
         ripe=0 < pack.condemned_us <= grace_began_us,
+        generation_hash=pack.present_hash,
     )
 
 

@@ -36,7 +36,9 @@ def ledger_calls(ledger: StoreLedger) -> Calls:
         "number": lambda _: ledger.number(),
         "doom": lambda body: from_doomed(ledger.doom(to_ids(body["ids"]))),
         "reserve_generation": lambda body: ledger.reserve_generation(bytes.fromhex(body["id"]), body["above"]),
-        "compacted": lambda body: ledger.compacted(bytes.fromhex(body["id"]), body["generation"], body["size_bytes"]),
+        "compacted": lambda body: ledger.compacted(
+            bytes.fromhex(body["id"]), body["generation"], body["size_bytes"], bytes.fromhex(body["hash"])
+        ),
         "deleted": lambda body: ledger.deleted(to_ids(body["ids"])),
         "may_continue": lambda body: ledger.may_continue(),
         "report": lambda body: ledger.report(**body),

@@ -27,11 +27,12 @@ def from_pack(pack: PackFacts) -> list[Any]:
         pack.in_use,
         pack.waiting,
         pack.ripe,
+        pack.generation_hash.hex(),
     ]
 
 
 def to_pack(fields: list[Any]) -> PackFacts:
-    pack_id, tenant, standing, meta, size_bytes, slots, generation, condemned, in_use, waiting, ripe = fields
+    pack_id, tenant, standing, meta, size_bytes, slots, generation, condemned, in_use, waiting, ripe, proof = fields
     return PackFacts(
         bytes.fromhex(pack_id),
         tenant,
@@ -44,6 +45,7 @@ def to_pack(fields: list[Any]) -> PackFacts:
         in_use,
         waiting,
         ripe,
+        bytes.fromhex(proof),
     )
 
 

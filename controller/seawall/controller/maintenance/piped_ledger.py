@@ -69,8 +69,9 @@ class PipedLedger:
     def reserve_generation(self, pack_id: bytes, above: int) -> int:
         return int(self._link.ask("reserve_generation", id=pack_id.hex(), above=above))
 
-    def compacted(self, pack_id: bytes, generation: int, size_bytes: int) -> None:
-        self._link.ask("compacted", id=pack_id.hex(), generation=generation, size_bytes=size_bytes)
+    def compacted(self, pack_id: bytes, generation: int, size_bytes: int, generation_hash: bytes) -> None:
+        proof = generation_hash.hex()
+        self._link.ask("compacted", id=pack_id.hex(), generation=generation, size_bytes=size_bytes, hash=proof)
 
     def deleted(self, pack_ids: Sequence[bytes]) -> None:
         self._link.ask("deleted", ids=from_ids(pack_ids))

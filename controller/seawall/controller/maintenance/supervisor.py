@@ -18,6 +18,7 @@ from seawall.controller.maintenance.jobs import MAINTENANCE, begun, canceled, fa
 from seawall.controller.maintenance.jobs import job as job_of
 from seawall.controller.maintenance.ledger_calls import Calls
 from seawall.controller.maintenance.process import Outcome, WorkerProcess
+from seawall.controller.maintenance.verify_schedule import note_tried
 from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
@@ -159,7 +160,10 @@ class Supervisor:
             before = job_of(transaction, job.id)
             if before.state is not JobState.ACTIVE or before.tries != job.tries:
                 return before  # another controller leads, and its worker has the job now
-            return transaction.jobs.save_job(before, self._after(before, outcome))
+            after = transaction.jobs.save_job(before, self._after(before, outcome))
+            if after.state.over:
+                note_tried(transaction, after)
+            return after
 
         after = await self.store.write(closure)
         _log.info("job.ended", job_id=job.id, kind=job.kind.value, state=after.state.value, failure=after.failure)

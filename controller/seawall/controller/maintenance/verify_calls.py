@@ -36,11 +36,13 @@ def verify_calls(ledger: VerifyLedger) -> Calls:
         "proven": lambda body: ledger.proven(to_pack(body["pack"])),
         "flawed": flawed,
         "reserve": lambda body: ledger.reserve(to_pack(body["pack"]), body["above"]),
-        "healed": lambda body: ledger.healed(to_pack(body["pack"]), body["generation"], body["size_bytes"]),
+        "healed": lambda body: ledger.healed(
+            to_pack(body["pack"]), body["generation"], body["size_bytes"], bytes.fromhex(body["hash"])
+        ),
         "unproven": lambda body: [
             from_unproven(point) for point in ledger.unproven(body["limit"], again=body["again"])
         ],
-        "proved": lambda body: ledger.proved(to_point(body["point"]), body["proved"]),
+        "proved": lambda body: ledger.proved(to_point(body["point"]), body["proved"], body["read_us"]),
         "damage": damage,
         "progress": lambda body: ledger.progress(to_progress(body)),
         "may_continue": lambda _: ledger.may_continue(),

@@ -116,12 +116,18 @@ class VerifyLedger(JobLedger):
         changed = self._change(pack, lambda before: before.reserve(above)[1])
         return None if changed is None else changed[0].reserve(above)[0]
 
-    def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
+    def healed(self, pack: PackFacts, generation: int, size_bytes: int, generation_hash: bytes) -> bool:
         now_us = self._clock.now_us()
         changed = self._change(
             pack,
             lambda before: replace(
-                before, generation=generation, size_bytes=size_bytes, verified_us=now_us, bad=NO_SLOTS
+                before,
+                generation=generation,
+                size_bytes=size_bytes,
+                hashed_generation=generation,
+                generation_hash=generation_hash,
+                verified_us=now_us,
+                bad=NO_SLOTS,
             ),
         )
         if changed is not None:
@@ -138,12 +144,16 @@ class VerifyLedger(JobLedger):
 
         return self._read(closure)
 
-    def proved(self, point: PointName, proved: bool) -> None:
+    def proved(self, point: PointName, proved: bool, read_us: int = 0) -> None:
         now_us = self._clock.now_us()
 
         def closure(transaction: Transaction) -> None:
             transaction.leadership.check(self._leader())
-            transaction.points.mark_proved(point.point_id, now_us if proved else -now_us)
+            before = transaction.points.point(point.point_id)
+            if before is not None:
+                since_us = before.verified_us if proved and before.verified_us > 0 else now_us
+                transaction.points.mark_proved(point.point_id, since_us if proved else -now_us)
+                transaction.points.mark_checked(point.point_id, now_us, read_us or now_us)
 
         self._write(closure)
 
@@ -221,4 +231,5 @@ def facts_of(pack: Pack) -> PackFacts:
         pack.verified,
         pack.condemned,
         pack.bad,
+        pack.present_hash,
     )

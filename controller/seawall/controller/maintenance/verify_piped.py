@@ -67,14 +67,15 @@ class PipedVerifyLedger:
         answer = self._link.ask("reserve", pack=from_pack(pack), above=above)
         return None if answer is None else int(answer)
 
-    def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
-        return bool(self._link.ask("healed", pack=from_pack(pack), generation=generation, size_bytes=size_bytes))
+    def healed(self, pack: PackFacts, generation: int, size_bytes: int, generation_hash: bytes) -> bool:
+        told = {"pack": from_pack(pack), "generation": generation, "size_bytes": size_bytes}
+        return bool(self._link.ask("healed", **told, hash=generation_hash.hex()))
 
     def unproven(self, limit: int, *, again: bool = False) -> Sequence[Unproven]:
         return [to_unproven(fields) for fields in self._link.ask("unproven", limit=limit, again=again)]
 
-    def proved(self, point: PointName, proved: bool) -> None:
-        self._link.ask("proved", point=from_point(point), proved=proved)
+    def proved(self, point: PointName, proved: bool, read_us: int = 0) -> None:
+        self._link.ask("proved", point=from_point(point), proved=proved, read_us=read_us)
 
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
         self._link.ask("damage", point=from_point(point), damage=from_damage(damage) if damage else None)

@@ -27,11 +27,12 @@ def from_pack(pack: PackFacts) -> list[Any]:
         pack.whole,
         pack.condemned.encoded.hex(),
         pack.bad.encoded.hex(),
+        pack.generation_hash.hex(),
     ]
 
 
 def to_pack(fields: list[Any]) -> PackFacts:
-    pack_id, tenant, meta, generation, size_bytes, slots, looked_us, whole, condemned, bad = fields
+    pack_id, tenant, meta, generation, size_bytes, slots, looked_us, whole, condemned, bad, proof = fields
     return PackFacts(
         bytes.fromhex(pack_id),
         tenant,
@@ -43,6 +44,7 @@ def to_pack(fields: list[Any]) -> PackFacts:
         whole,
         SlotSet.parse(bytes.fromhex(condemned)),
         SlotSet.parse(bytes.fromhex(bad)),
+        bytes.fromhex(proof),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from seawall.controller.maintenance.link import Link
 from seawall.controller.maintenance.verify_piped import PipedVerifyLedger
-from seawall.controller.maintenance.verify_wire import from_result
+from seawall.controller.maintenance.verify_wire import from_result, to_point
 from seawall.repository.checking.check import CheckRequest, CheckResult, check
 from seawall.repository.checking.heal import HealResult, heal
 from seawall.repository.clock import Clock
@@ -18,7 +18,10 @@ from seawall.repository.store.retry import RetryingStore, RetryPolicy
 
 
 def run_check(repository: OpenRepository, link: Link, clock: Clock, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`request`: {"read_data_percent": n}, an operator's; or {"because": "new" | "rolling", "limit_bytes": n}."""
+    """`request`: {"read_data_percent": n}, an operator's; or {"because": "new" | "rolling", "limit_bytes": n}.
+
+    Or {"because": "policy", "limit_bytes": n, "points": [[tenant, VM, point], …], "before_us": n}.
+    """
     because = request.get("because", "operator")
     wanted = CheckRequest(
         structure=because == "operator",
@@ -26,6 +29,8 @@ def run_check(repository: OpenRepository, link: Link, clock: Clock, request: Map
         limit_bytes=int(request.get("limit_bytes", 0)),
         new_only=because == "new",
         rolling=because == "rolling",
+        points=tuple(to_point(each) for each in request.get("points", ())),
+        before_us=int(request.get("before_us", 0)),
     )
     began = clock.monotonic_seconds()
     return _result(check(repository, PipedVerifyLedger(link, clock), wanted, clock), began, clock)

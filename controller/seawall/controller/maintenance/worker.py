@@ -4,7 +4,6 @@ It is told on stdin what to do and with which secrets, reads and writes the buck
 no database, and ends when the controller does.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,11 +18,13 @@ from seawall.repository.collecting.locking import Locks
 from seawall.repository.collecting.port import LedgerRefused
 from seawall.repository.errors import RepositoryError, TemporaryError
 from seawall.repository.repository import OpenRepository, open_repository
+from seawall.repository.standing_back import stand_back
 from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.retry import RetryingStore, RetryPolicy
 
 NICENESS = 10
+"""Backups, guests and whoever asks the controller come first. It is a session of its own, which therefore stands back as well."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -50,7 +51,7 @@ WORK: Mapping[str, Work] = {
 
 
 def main() -> int:
-    os.nice(NICENESS)
+    stand_back(NICENESS, NICENESS)
     clock = SystemClock()
     link = Link(sys.stdin, sys.stdout, clock)
     order = link.first()

@@ -44,7 +44,8 @@ def seconds_or_none(field: Field | None, most: int, *, zero: bool = False) -> in
 def seconds_of(field: Field, most: int, *, zero: bool = False) -> int:
     milliseconds = milliseconds_of(field, zero=zero)
     if milliseconds % 1000 or milliseconds // 1000 > most:
-        raise field.wrong(f"{field.shown()} is not in whole seconds, or longer than {most // 86_400} days")
+        longest = f"{most // 86_400} days" if most >= 2 * 86_400 else f"{most // 3600} h"
+        raise field.wrong(f"{field.shown()} is not in whole seconds, or longer than {longest}")
     return milliseconds // 1000
 
 

@@ -1,7 +1,7 @@
 """Policy files: YAML in, specifications out, and back. Every error names the file, the line and the field; nothing is guessed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
@@ -18,6 +18,7 @@ from seawall.controller.policies.amounts import (
     texts_of,
 )
 from seawall.controller.policies.cron import LONGEST_EXPRESSION, BadCalendar, Calendar
+from seawall.controller.policies.document_hooks import hooks_of
 from seawall.controller.policies.interval import LONGEST_INTERVAL, SHORTEST_INTERVAL
 from seawall.controller.policies.pattern import LONGEST_PATTERN, BadPattern, Pattern
 from seawall.controller.policies.windows import DAY_MINUTES
@@ -41,29 +42,36 @@ CAPTURE = (
     "scratch_quota",
     "compression",
 )
-TOP = ("policy", "repository", "select", "schedule", "windows", "window_end", "rpo", "retention", "capture", "paused")
+TOP = (
+    *("policy", "repository", "select", "schedule", "windows", "window_end", "rpo", "retention", "verify", "capture"),
+    *("hooks", "notify", "paused"),
+)
 MOST_WINDOWS = 50
 MOST_KEPT = 1_000_000
 LONGEST_NAME = 63
 LONGEST_SPREAD_SECONDS = 24 * 3600
+SHORTEST_VERIFY_SECONDS = 3600
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 _CLOCK = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])")
 _FREEZE = {policy.value.lower(): policy for policy in FreezePolicy}
 
 
-def parse_policies(text: str, source: str, now_us: int) -> list[PolicySpec]:
-    """All policies of a file, or InvalidArgument/BAD_POLICY. `source`: the file's name, for messages."""
+def parse_policies(text: str, source: str, now_us: int, hooks: Collection[str] | None = None) -> list[PolicySpec]:
+    """All policies of a file, or InvalidArgument/BAD_POLICY. `source`: the file's name, for messages.
+
+    `hooks`: names of those that there are; None: any will do.
+    """
     now = datetime.fromtimestamp(now_us // 1_000_000, UTC)
     specs: list[PolicySpec] = []
     for root in documents(text, source):
-        spec = _policy(root, now)
+        spec = _policy(root, now, hooks)
         if any(spec.name == other.name for other in specs):
             raise root.wrong(f"the policy {spec.name} stands in the file twice")
         specs.append(spec)
     return specs
 
 
-def _policy(root: Field, now: datetime) -> PolicySpec:
+def _policy(root: Field, now: datetime, hooks: Collection[str] | None) -> PolicySpec:
     table = root.table(*TOP)
     schedule = table.need("schedule").table("cron", "every", "zone", "spread", "catch_up")
     every_seconds = _every(schedule)
@@ -86,6 +94,8 @@ def _policy(root: Field, now: datetime) -> PolicySpec:
         capture=_capture(table.get("capture")),
         paused=flag_of(table.get("paused")),
         every_seconds=every_seconds,
+        hooks=hooks_of(table.get("hooks"), table.get("notify"), hooks),
+        verify_seconds=_verify(table.get("verify")),
     )
 
 
@@ -226,6 +236,16 @@ def _retention(field: Field | None) -> Retention:
     counts = {f"keep_{rule}": each.number(1, MOST_KEPT) for rule in RULES if (each := table.get(rule)) is not None}
     within = table.get("within")
     return Retention(**counts, keep_within_us=seconds_of(within, 100 * LONGEST_SECONDS) * 1_000_000 if within else 0)
+
+
+def _verify(field: Field | None) -> int:
+    """0: not said."""
+    if field is None:
+        return 0
+    seconds = seconds_of(field, LONGEST_SECONDS)
+    if seconds < SHORTEST_VERIFY_SECONDS:
+        raise field.wrong(f"{field.shown()} is too short: every point would be read back all the time; 1h is the least")
+    return seconds
 
 
 def _capture(field: Field | None) -> CaptureSettings:

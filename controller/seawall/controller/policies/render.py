@@ -7,6 +7,7 @@ from typing import Any
 from seawall.controller.forgetting.retention import Policy as Retention
 from seawall.controller.policies.document import DAYS, RULES
 from seawall.controller.policies.yaml_nodes import written
+from seawall.controller.records.hooks import Event, HookOrder, OnFailure, PolicyHooks
 from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
 from seawall.controller.records.settings import CaptureSettings
 
@@ -31,7 +32,10 @@ def document_of(spec: PolicySpec) -> str:
         "window_end": _window_end(spec),
         "rpo": duration(spec.rpo_seconds * 1000) if spec.rpo_seconds else None,
         "retention": _retention(spec.retention),
+        "verify": duration(spec.verify_seconds * 1000) if spec.verify_seconds else None,
         "capture": _capture(spec.capture),
+        "hooks": _hooks(spec.hooks),
+        "notify": _notify(spec.hooks),
         "paused": spec.paused or None,
     }
     return written({key: value for key, value in whole.items() if value not in (None, [], {})})
@@ -125,6 +129,38 @@ def _capture(capture: CaptureSettings) -> dict[str, Any]:
         "compression": capture.compression,
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def hook_texts(hooks: PolicyHooks) -> list[str]:
+    """ "before: quiesce, or fail"; "after: report"; "notify: oncall (failed, rpo)"."""
+    found = []
+    if hooks.before.names:
+        found.append(f"before: {', '.join(hooks.before.names)}, or {hooks.on_failure.value.lower()}")
+    if hooks.after.names:
+        found.append(f"after: {', '.join(hooks.after.names)}")
+    if hooks.notify.names:
+        events = ", ".join(each.value.lower() for each in hooks.events)
+        found.append(f"notify: {', '.join(hooks.notify.names)} ({events})")
+    return found
+
+
+def _hooks(hooks: PolicyHooks) -> dict[str, Any]:
+    then = {"on_failure": hooks.on_failure.value.lower()} if hooks.on_failure is not OnFailure.FAIL else {}
+    whole = {"before": _order(hooks.before, then), "after": _order(hooks.after, {})}
+    return {key: order for key, order in whole.items() if order}
+
+
+def _notify(hooks: PolicyHooks) -> dict[str, Any]:
+    some = {"events": [each.value.lower() for each in hooks.events]} if hooks.events != tuple(Event) else {}
+    return _order(hooks.notify, some)
+
+
+def _order(order: HookOrder, more: dict[str, Any]) -> dict[str, Any]:
+    if not order.names:
+        return {}
+    usual = order.timeout_seconds == HookOrder().timeout_seconds
+    timeout = {} if usual else {"timeout": duration(order.timeout_seconds * 1000)}
+    return {"run": list(order.names)} | timeout | more
 
 
 def _or_none(value: int | None, render: Any) -> Any:

@@ -10,6 +10,8 @@ from seawall.controller.records.policies import Policy
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
 
+WEEK_US = 7 * 86_400 * 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyStanding:
@@ -20,15 +22,19 @@ class PolicyStanding:
     vm_count: int
     point_count: int
     rpo_breached: int
+    hooks_failed: int = 0
+    """Calls that failed for good within a week."""
+    verify_late: int = 0
+    """Points that were not read back for longer than the policy allows; 0 where it says nothing."""
 
 
 def standings(transaction: Transaction, policies: Sequence[Policy], now_us: int) -> list[PolicyStanding]:
     """One for each, in their order."""
-    fleet = fleet_of(transaction)
-    return [_standing(transaction, policy, fleet, now_us) for policy in policies]
+    fleet, failed = fleet_of(transaction), transaction.hooks.failed(now_us - WEEK_US)
+    return [_standing(transaction, policy, fleet, now_us, failed.get(policy.id, 0)) for policy in policies]
 
 
-def _standing(transaction: Transaction, policy: Policy, fleet: Fleet, now_us: int) -> PolicyStanding:
+def _standing(transaction: Transaction, policy: Policy, fleet: Fleet, now_us: int, failed: int) -> PolicyStanding:
     rules = CompiledSpec(policy.spec)
     vms = fleet.of(rules)
     newest_us = transaction.policies.newest_us(policy.id)
@@ -40,7 +46,15 @@ def _standing(transaction: Transaction, policy: Policy, fleet: Fleet, now_us: in
         len(vms),
         len(transaction.policies.point_ids(policy.id)),
         late,
+        failed,
+        late_points(transaction, policy, now_us),
     )
+
+
+def late_points(transaction: Transaction, policy: Policy, now_us: int) -> int:
+    if not policy.spec.verify_seconds:
+        return 0
+    return transaction.points.count_unread(policy.id, now_us - policy.spec.verify_seconds * 1_000_000)
 
 
 def _next_nominal(rules: CompiledSpec, now_us: int) -> datetime | None:

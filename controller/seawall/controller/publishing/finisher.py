@@ -1,9 +1,10 @@
 """Carries on what a crash or an outage left between intent and AVAILABLE, or between DELETING and DELETED.
 
-All of it at the start, later what nobody else carries.
+All of it at the start, later what nobody else carries. Repositories side by side: one whose store is away holds no other up.
 """
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
@@ -20,8 +21,8 @@ _log = structlog.get_logger()
 class Steps(Protocol):
     """What is carried on: publications, and deletions of points."""
 
-    def unfinished(self) -> list[str]:
-        """Ids of points."""
+    def unfinished(self) -> Mapping[str, str]:
+        """Id of each point, oldest first -> id of its repository."""
 
     def finish(self, point_id: str) -> None:
         """Repeatable. Raises ControllerError."""
@@ -29,18 +30,36 @@ class Steps(Protocol):
 
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two tries to finish the same point."""
+AT_ONCE = 4
+"""Repositories: the threads that wait for stores are others' too."""
+STORE_AWAY = "STORE_UNAVAILABLE"
+"""The reason that each further point would only meet after the same wait. The others are answered at once, and may be one point's own."""
 
 
 async def finish_intents(steps: Steps, blocking: Blocking, wakes: Wakes, drain: Drain, interval_seconds: float) -> None:
     """Returns when the drain starts. A point that cannot be finished is tried again, ever more rarely, logged when its reason changes."""
-    patience = Patience(interval_seconds)
-    while not drain.started:
-        try:
-            for point_id in patience.due(await blocking.run(steps.unfinished)):
-                await _finish(steps, blocking, wakes, point_id, patience)
-        except ControllerError as error:
-            _log.error("points.unfinished_unknown", reason=error.reason, error=str(error))
-        await drain.first(asyncio.sleep(interval_seconds), interval_seconds)
+    finisher = _Finisher(steps, blocking, wakes, drain)
+    patience: dict[str, Patience] = {}
+    rounds: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as group:
+        while not drain.started:
+            try:
+                unfinished = await blocking.run(steps.unfinished)
+            except ControllerError as error:
+                _log.error("points.unfinished_unknown", reason=error.reason, error=str(error))
+            else:
+                for repository_id, point_ids in _by_repository(unfinished).items():
+                    if repository_id not in rounds or rounds[repository_id].done():
+                        own = patience.setdefault(repository_id, Patience(interval_seconds))
+                        rounds[repository_id] = group.create_task(finisher.round(point_ids, own))
+            await drain.first(asyncio.sleep(interval_seconds), interval_seconds)
+
+
+def _by_repository(unfinished: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for point_id, repository_id in unfinished.items():
+        found.setdefault(repository_id, []).append(point_id)
+    return found
 
 
 class Patience:
@@ -52,9 +71,11 @@ class Patience:
         self._due: dict[str, tuple[int, int, str]] = {}
 
     def due(self, unfinished: list[str]) -> list[str]:
+        """Begins a round. Those that wait longest come first: what a round did not reach, the next one does."""
         self._round += 1
         self._due = {point_id: self._due[point_id] for point_id in unfinished if point_id in self._due}
-        return [point_id for point_id in unfinished if self._due.get(point_id, (0, 0, ""))[0] <= self._round]
+        rounds = {point_id: self._due.get(point_id, (0, 0, ""))[0] for point_id in unfinished}
+        return sorted((point_id for point_id in unfinished if rounds[point_id] <= self._round), key=rounds.__getitem__)
 
     def failed(self, point_id: str, reason: str) -> bool:
         """Whether the reason is new."""
@@ -63,14 +84,36 @@ class Patience:
         return reason != last
 
 
-async def _finish(steps: Steps, blocking: Blocking, wakes: Wakes, point_id: str, patience: Patience) -> None:
-    try:
-        await blocking.run(partial(steps.finish, point_id))
-    except ControllerError as error:
-        if patience.failed(point_id, error.reason):
-            _log.error("point.unfinished", point_id=point_id, reason=error.reason, error=str(error))
-    except Exception as error:
-        # The top of the loop: the intent stays, a later round tries again.
-        if patience.failed(point_id, type(error).__name__):
-            _log.exception("point.unfinished", point_id=point_id)
-    wakes.notify((SCHEDULER, ENDED))
+class _Finisher:
+    """One for all repositories; a round is one repository's."""
+
+    def __init__(self, steps: Steps, blocking: Blocking, wakes: Wakes, drain: Drain) -> None:
+        self._steps = steps
+        self._blocking = blocking
+        self._wakes = wakes
+        self._drain = drain
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def round(self, point_ids: list[str], patience: Patience) -> None:
+        """Of one repository: each that is due, until its store turns out to be away."""
+        for point_id in patience.due(point_ids):
+            async with self._places:
+                if self._drain.started or await self._finish(point_id, patience) == STORE_AWAY:
+                    return
+
+    async def _finish(self, point_id: str, patience: Patience) -> str:
+        """Why not, "" where it is done."""
+        try:
+            await self._blocking.run(partial(self._steps.finish, point_id))
+            return ""
+        except ControllerError as error:
+            if patience.failed(point_id, error.reason):
+                _log.error("point.unfinished", point_id=point_id, reason=error.reason, error=str(error))
+            return error.reason
+        except Exception as error:
+            # The top of the loop: the intent stays, a later round tries again.
+            if patience.failed(point_id, type(error).__name__):
+                _log.exception("point.unfinished", point_id=point_id)
+            return type(error).__name__
+        finally:
+            self._wakes.notify((SCHEDULER, ENDED))

@@ -36,6 +36,8 @@ class HandIn:
     disks: tuple[PointDisk, ...]
     warnings: tuple[RunWarning, ...]
     progress: Progress | None
+    may_leave: bool = False
+    """Its worker goes as soon as the point is the controller's to publish."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ point, each after another look at the lease; a look that the bucket knows no lat
 the run SUCCEEDED.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -105,9 +105,9 @@ class Promotion:
             return PlaceTaken(manifest_name(point.tenant, point.vm_id, point.id))
         return FailedPrecondition(failure.reason, failure.message)
 
-    def unfinished(self) -> list[str]:
-        """Ids of points that a crash or an outage left PUBLISHING."""
-        return list(self._store.read_now(lambda transaction: transaction.points.unfinished()))
+    def unfinished(self) -> Mapping[str, str]:
+        """Points that a crash or an outage left PUBLISHING -> their repositories."""
+        return self._store.read_now(lambda transaction: transaction.points.unfinished())
 
     def _promote(self, repository: OpenedRepository, point: Point, intent: Intent) -> None:
         """Steps 2 and 3, and a look that nobody else leads: what such a one collects may be what the point needs."""
@@ -120,8 +120,14 @@ class Promotion:
         require_newest(repository)
 
     def _look_again(self, point: Point, intent: Intent) -> None:
-        """Only after a roll-back: until then whatever it names is kept for it. Raises DataCollected."""
-        if self._store.read_now(lambda transaction: transaction.leadership.db_epoch()) == point.db_epoch:
+        """Opening the repository may have given the point up. After a roll-back what it names may be gone: until then it is kept for it.
+
+        Raises why it was given up; DataCollected.
+        """
+        state, db_epoch = self._store.read_now(lambda transaction: _now(transaction, point.id))
+        if state is PointState.FAILED:
+            raise self._why_failed(point)
+        if db_epoch == point.db_epoch:
             return
         slots = decoded_refmap(intent.refmap, point.tenant)
         packs = self._store.read_now(lambda transaction: transaction.packs.packs(point.repository_id, list(slots)))
@@ -176,3 +182,9 @@ class Promotion:
 
         if self._store.write_now(closure) is PointState.FAILED and isinstance(event, Committed):
             raise self._why_failed(point)
+
+
+def _now(transaction: Transaction, point_id: str) -> tuple[PointState | None, int]:
+    """The point's state and the database's epoch."""
+    point = transaction.points.point(point_id)
+    return (point.state if point else None), transaction.leadership.db_epoch()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import structlog
 from blake3 import blake3
 
-from seawall.controller.errors import Aborted, FailedPrecondition
+from seawall.controller.admission.breakers import note_handed_over
+from seawall.controller.errors import Aborted, ControllerError, FailedPrecondition
 from seawall.controller.publishing.handin import HandedIn, HandIn, members_of, read_hand_in
 from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, check_size, missing_slots
@@ -17,7 +18,8 @@ from seawall.controller.records.catalogue import Intent, PackState, Point, Point
 from seawall.controller.records.runs import Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
-from seawall.controller.runs.events import Validated
+from seawall.controller.repositories.outside import STORE_TROUBLES
+from seawall.controller.runs.events import HandedOver, Validated
 from seawall.controller.runs.machine import Execution, handing_in
 from seawall.controller.scheduler.executions import Change, load_owned
 from seawall.controller.scheduler.leading import LeaderLease
@@ -25,6 +27,9 @@ from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.clock import Clock
 from seawall.repository.format.root_object import Statement
+
+MOST_WAITING = 200
+"""Points of one repository that wait for its store while their hosts do something else. Each waits for a week at most (`waiting`)."""
 
 _log = structlog.get_logger()
 
@@ -41,10 +46,14 @@ class AttemptKey:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Committed (a point), or slots to store anew first (then nothing was changed)."""
+    """Committed (a point), or slots to store anew first (then nothing was changed).
+
+    `publishing`: validated, and committed once its store answers; nobody need wait for that.
+    """
 
     point_id: str
     missing: tuple[SlotRef, ...] = ()
+    publishing: bool = False
 
 
 class Publisher:
@@ -75,8 +84,41 @@ class Publisher:
             missing = self._validate(key, execution, hand_in)
             if missing:
                 return Completion("", missing)
-        self._promotion.finish(execution.run.id)
+        try:
+            self._promotion.finish(execution.run.id)
+        except ControllerError as error:
+            if self._committed(execution.run.id):  # by whoever finishes points, while this one tried in vain
+                return Completion(execution.run.id)
+            if not hand_in.may_leave or error.reason not in STORE_TROUBLES or not self._handed_over(key, error):
+                raise
+            return Completion(execution.run.id, publishing=True)
         return Completion(execution.run.id)
+
+    def _committed(self, point_id: str) -> bool:
+        point = self._store.read_now(lambda transaction: transaction.points.point(point_id))
+        return point is not None and point.state is PointState.AVAILABLE
+
+    def _handed_over(self, key: AttemptKey, error: ControllerError) -> bool:
+        """Whether the point goes on waiting for its store: all that it needs is in the database. False: it was settled meanwhile, or as
+        many as may wait for this store already: then the attempt keeps its place.
+        """
+        leader, moment = self._lease.current, self._promotion.moment()
+
+        def closure(transaction: Transaction) -> bool:
+            transaction.leadership.check(leader)
+            before = _owned(transaction, key)
+            if before.attempt.handed_over:
+                return before.current
+            repository_id = before.run.repository_id
+            if _waiting(transaction, repository_id) > MOST_WAITING:
+                return False
+            after = Change(transaction).take(before, HandedOver(), moment).after
+            if not (after.attempt.handed_over and after.current):
+                return False
+            note_handed_over(transaction, repository_id, error, moment.now_us)
+            return True
+
+        return self._store.write_now(closure)
 
     def _validate(self, key: AttemptKey, execution: Execution, hand_in: HandIn) -> tuple[SlotRef, ...]:
         run, attempt = execution.run, execution.attempt
@@ -169,6 +211,11 @@ class Publisher:
         Change(transaction).take(before, Validated(hand_in.root_hash, hand_in.refmap_hash), self._promotion.moment())
         transaction.points.add_point(replace(point, seq=seq))
         return ()
+
+
+def _waiting(transaction: Transaction, repository_id: str) -> int:
+    """Points of the repository that are being published, this one too."""
+    return sum(each == repository_id for each in transaction.points.unfinished().values())
 
 
 def _owned(transaction: Transaction, key: AttemptKey) -> Execution:

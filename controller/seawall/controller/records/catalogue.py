@@ -64,6 +64,8 @@ class Point:
     `seq` numbers the publications of its repository in their order: the clock may jump, and ids with it. `tombstone`: the exact bytes of
     its t/ object, from DELETING on. `damaged`: JSON of what verification found lost, "" while nothing is.
     `verified_us`: when all that it needs was found read back and proven; 0: not yet; negative: then it was not so.
+    `checked_us`: when that was last looked at; `read_us`: all that it needs was read since then. `tried_us`: when a
+    check for its policy last ended that may have left something of it undecided.
     """
 
     id: str
@@ -89,6 +91,9 @@ class Point:
     deleted_us: int = 0
     damaged: str = ""
     verified_us: int = 0
+    read_us: int = 0
+    checked_us: int = 0
+    tried_us: int = 0
     policy_id: str = ""
     """The policy that began its run and decides how long it is kept; "": nobody but an operator deletes it."""
     members: tuple[PointMember, ...] = ()
@@ -108,6 +113,7 @@ class Pack:
     """A pack object, all generations of it together.
 
     `generation`: the one to read; a meta pack has its second copy in the next. `reserved_generation`: the highest that was ever given out.
+    `generation_hash`: BLAKE3-16 of the bytes of the later generation `hashed_generation`, made from bytes that were known; `b""`: unknown.
     `slots`: of generation 0, whatever left since. `condemned`: slots that left the index for ever, last at `condemned_us`. `bad`: slots
     that verification found damaged. `verified_us`: when the whole pack was read back and every h recomputed; 0: never;
     negative: it was read then and is not whole.
@@ -124,6 +130,8 @@ class Pack:
     slots: int = 0
     generation: int = 0
     reserved_generation: int = 0
+    hashed_generation: int = 0
+    generation_hash: bytes = b""
     condemned: SlotSet = NO_SLOTS
     condemned_us: int = 0
     bad: SlotSet = NO_SLOTS
@@ -153,10 +161,16 @@ class Pack:
         first += first % 2 if self.meta else 0  # the two copies of a meta pack are an even number and the next
         return first, replace(self, reserved_generation=first + len(self.generations) - 1)
 
-    def at_generation(self, generation: int, size_bytes: int) -> "Pack":
+    @property
+    def present_hash(self) -> bytes:
+        """`generation_hash` where it is that of the generation that counts; `b""`: unknown, or the first, whose hash is the id."""
+        return self.generation_hash if self.generation and self.hashed_generation == self.generation else b""
+
+    def at_generation(self, generation: int, size_bytes: int, generation_hash: bytes) -> "Pack":
         """Compacted: this generation counts from now on, and nothing condemned waits to be dropped."""
         highest = max(self.reserved_generation, generation + len(self.generations) - 1)
-        return replace(self, generation=generation, size_bytes=size_bytes, condemned_us=0, reserved_generation=highest)
+        after = replace(self, generation=generation, size_bytes=size_bytes, condemned_us=0, reserved_generation=highest)
+        return replace(after, hashed_generation=generation, generation_hash=generation_hash)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from seawall.controller.forgetting.retention import Policy as Retention
+from seawall.controller.records.hooks import PolicyHooks
 from seawall.controller.records.settings import CaptureSettings
 
 
@@ -72,6 +73,9 @@ class PolicySpec:
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     paused: bool = False
     every_seconds: int = 0
+    hooks: PolicyHooks = field(default_factory=PolicyHooks)
+    verify_seconds: int = 0
+    """Each of its points is read back at least so often; 0: as the controller does with all that is stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,8 @@ class RunCounts:
 class Attempt:
     """One execution. `(id, no, db_epoch)` is its fence. `phase_deadline_us` 0: none.
 
-    `lost_from` is the phase to return to; `root_hash` and `refmap_hash` name what was validated, for repeated hand-ins.
+    `lost_from` is the phase to return to; `root_hash` and `refmap_hash` name what was validated, for repeated hand-ins. `handed_over`:
+    it is PUBLISHING, its store is away, and its host waits for that no more: it holds no place.
     """
 
     id: str
@@ -217,6 +218,7 @@ class Attempt:
     parent_point_id: str = ""
     root_hash: bytes = b""
     refmap_hash: bytes = b""
+    handed_over: bool = False
     failure: Failure | None = None
     ended_us: int = 0
     version: int = 1

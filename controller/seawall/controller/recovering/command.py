@@ -45,9 +45,7 @@ class RecoverCommand:
         try:
             lease = LeaderLease(database, self._clock, config.timings, shared)
             catalogue = self._catalogue(database, lease)
-            recovery = Recovery(
-                database, catalogue, lease, config.paths.cluster_id.read_text().strip(), self._clock, self._on_step
-            )
+            recovery = Recovery(database, catalogue, lease, config.paths.known_cluster_id(), self._clock, self._on_step)
             try:
                 return await self._leading(lease, lambda: work(recovery)) if leading else work(recovery)
             finally:

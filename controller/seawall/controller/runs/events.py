@@ -81,7 +81,9 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Unpublishable:
-    """Something else lies where one of the point's objects belongs, or what it names is gone."""
+    """The run can never have its point: something else lies where one of its objects belongs, what it names is gone, or a tombstone bears
+    its name.
+    """
 
     failure: Failure
 
@@ -96,6 +98,11 @@ class HeldUp:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The store is away, and the host of a validated attempt was told that it need not wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """A look of the scheduler. `grace`: the controller has just begun to lead, or stood still, so nobody could reach it."""
 
@@ -105,10 +112,29 @@ class TimePassed:
     seen_elsewhere: bool
     """Another host reports the VM."""
     grace: bool
+    hook_waits: bool = False
+    """A hook before the attempt has not answered yet: nobody may take it."""
+    hook_begun: bool = False
+    """One was called for it, or is."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookPassed:
+    """A hook before the run is done with, and the run goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookRefused:
+    """A hook before the run failed. `skipped`: that means "not this time"."""
+
+    failure: Failure
+    skipped: bool
 
 
 Event: TypeAlias = (
     Accepted
+    | HookPassed
+    | HookRefused
     | Reported
     | Greeted
     | AgentFailed
@@ -118,5 +144,6 @@ Event: TypeAlias = (
     | Committed
     | Unpublishable
     | HeldUp
+    | HandedOver
     | TimePassed
 )

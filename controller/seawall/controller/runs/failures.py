@@ -36,6 +36,11 @@ def too_long(timings: Timings) -> Failure:
     return Failure("RUN_TOO_LONG", message, next_step, FailureKind.PERMANENT)
 
 
+def not_taken() -> Failure:
+    message = "Hooks were called before it, but its host did not begin in time."
+    return Failure("NOT_TAKEN", message, "See the agent's log.", FailureKind.TRANSIENT)
+
+
 def host_lost(timings: Timings) -> Failure:
     message = f"The host was out of contact for more than {timings.reattach_grace_seconds:g} s after its lease ended."
     return Failure("HOST_LOST", message, "Check the host and its agent.", FailureKind.TRANSIENT)
@@ -63,3 +68,13 @@ def not_published(blocked_on: str) -> Failure:
         "same: it is taken back at the next start, or before the next collection."
     )
     return Failure("PUBLISH_TIMEOUT", message, next_step, FailureKind.PERMANENT)
+
+
+def forgotten() -> Failure:
+    message = (
+        "The controller's database was put back to a time when this run was not over. It had made its point since, and that was deleted: "
+        "its tombstone lies in the repository, and no other point may have its name."
+    )
+    return Failure(
+        "POINT_WAS_DELETED", message, "Back the VM up again: that makes another point.", FailureKind.PERMANENT
+    )

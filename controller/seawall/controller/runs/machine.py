@@ -116,9 +116,15 @@ def _after(before: Execution, event: Event, moment: Moment) -> Execution:
         case events.Committed():
             return _committed(before, event, moment)
         case events.Unpublishable():
-            return _given_up(before, event.failure, moment)
+            return _unpublishable(before, event, moment)
         case events.HeldUp():
             return _held_up(before, event, moment)
+        case events.HandedOver():
+            return _handed_over(before)
+        case events.HookPassed():
+            return _passed(before, moment)
+        case events.HookRefused():
+            return _refused(before, event, moment)
         case events.TimePassed():
             return _later(before, event, moment)
     assert_never(event)
@@ -158,6 +164,22 @@ def _accepted(execution: Execution, event: events.Accepted, moment: Moment) -> E
     if attempt.session_id != event.session_id or attempt.state is AttemptState.PUBLISHING:
         raise FailedPrecondition("FENCED", f"Attempt {attempt.id} was taken already.")
     return replace(execution, attempt=replace(attempt, parent_point_id=event.parent_point_id))
+
+
+def _passed(execution: Execution, moment: Moment) -> Execution:
+    """The host, which was kept waiting, has all its time again."""
+    if not execution.current or execution.attempt.state is not AttemptState.ASSIGNED:
+        return execution
+    return _phase(execution, AttemptState.ASSIGNED, moment)
+
+
+def _refused(execution: Execution, event: events.HookRefused, moment: Moment) -> Execution:
+    """Nobody took the attempt yet: AcceptAttempt waits for the hooks."""
+    if not execution.current or execution.attempt.state is not AttemptState.ASSIGNED:
+        return execution
+    over = _end(execution, AttemptState.FAILED, event.failure, moment)
+    skipped = event.skipped and over.run.state is RunState.FAILED
+    return replace(over, run=replace(over.run, state=RunState.SKIPPED)) if skipped else over
 
 
 def _reported(execution: Execution, event: events.Reported, moment: Moment) -> Execution:
@@ -268,6 +290,20 @@ def _held_up(execution: Execution, event: events.HeldUp, moment: Moment) -> Exec
     return replace(execution, run=replace(run, blocked_on=event.waits))
 
 
+def _handed_over(execution: Execution) -> Execution:
+    if not execution.current or execution.attempt.state is not AttemptState.PUBLISHING:
+        return execution
+    return replace(execution, attempt=replace(execution.attempt, handed_over=True))
+
+
+def _unpublishable(execution: Execution, event: events.Unpublishable, moment: Moment) -> Execution:
+    if not execution.current:
+        return execution
+    if execution.attempt.state is AttemptState.PUBLISHING:
+        return _given_up(execution, event.failure, moment)
+    return _end(execution, AttemptState.FAILED, event.failure, moment)
+
+
 def _given_up(execution: Execution, failure: Failure, moment: Moment) -> Execution:
     """The run fails even if it was asked to stop: somebody has to look at the bucket."""
     attempt = replace(
@@ -292,7 +328,7 @@ def _later(execution: Execution, event: events.TimePassed, moment: Moment) -> Ex
         execution = _lost(execution, moment)
     elif attempt.state is AttemptState.LOST and event.seen_elsewhere and execution.run.kind is RunKind.BACKUP:
         return _end(execution, AttemptState.ABANDONED, failures.moved(), moment)
-    return _overdue(execution, moment)
+    return _overdue(execution, event, moment)
 
 
 def _lost(execution: Execution, moment: Moment) -> Execution:
@@ -304,14 +340,14 @@ def _lost(execution: Execution, moment: Moment) -> Execution:
     )
 
 
-def _overdue(execution: Execution, moment: Moment) -> Execution:
+def _overdue(execution: Execution, event: events.TimePassed, moment: Moment) -> Execution:
     run, attempt = execution.run, execution.attempt
     if moment.now_us >= run.deadline_us:
         return _end(execution, AttemptState.ABANDONED, failures.too_long(moment.timings), moment)
     if moment.now_us < attempt.phase_deadline_us:
         return execution
     if attempt.state is AttemptState.ASSIGNED:
-        return _expired(execution, moment)
+        return execution if event.hook_waits else _expired(execution, event, moment)
     if attempt.state is AttemptState.LOST:
         return _end(execution, AttemptState.ABANDONED, failures.host_lost(moment.timings), moment)
     failure = failures.not_stopped(moment.timings) if run.cancel_us else failures.stuck(attempt.state)
@@ -336,8 +372,12 @@ def _phase(execution: Execution, state: AttemptState, moment: Moment) -> Executi
     return replace(execution, attempt=replace(attempt, state=state, lost_from=lost_from, phase_deadline_us=until_us))
 
 
-def _expired(execution: Execution, moment: Moment) -> Execution:
+def _expired(execution: Execution, event: events.TimePassed, moment: Moment) -> Execution:
+    """Nothing is counted, unless an application was stopped for it: that is not to go on every minute for a day."""
     attempt = replace(execution.attempt, state=AttemptState.EXPIRED, ended_us=moment.now_us, phase_deadline_us=0)
+    if event.hook_begun:
+        failure = failures.not_taken()
+        return Execution(after_failure(execution.run, failure, moment.now_us, moment.timings, moment.jitter), attempt)
     return Execution(after_expiry(execution.run, moment.now_us, moment.timings), attempt)
 
 

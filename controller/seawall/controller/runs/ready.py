@@ -57,6 +57,11 @@ def shut_out(run: Run, failure: Failure, moment: Moment) -> Run:
     return over if run.attempt_count else replace(over, state=RunState.MISSED)
 
 
+def unpublishable(run: Run, failure: Failure, moment: Moment) -> Run:
+    """It can never have its point (events.Unpublishable)."""
+    return failed(run, failure, moment.now_us) if run.state is RunState.READY else run
+
+
 def brought_forward(run: Run, moment: Moment) -> Run:
     """Somebody orders what a policy has made: no window holds it back any more, and its place in the spread is now."""
     if run.state is not RunState.READY or not run.policy_id or run.backup is None:

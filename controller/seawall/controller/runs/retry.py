@@ -28,7 +28,9 @@ def after_failure(run: Run, failure: Failure, now_us: int, timings: Timings, jit
 
 
 def after_expiry(run: Run, now_us: int, timings: Timings) -> Run:
-    """The run after an attempt that nobody took: nothing was done, so nothing is counted. Its own deadline ends it some day."""
+    """The run after an attempt that nobody took, and no hook was called for: nothing was done, so nothing is counted. Its own deadline
+    ends it some day.
+    """
     if run.cancel_us:
         return replace(run, state=RunState.CANCELED, ended_us=now_us, blocked_on="")
     not_before_us = now_us + microseconds(timings.expired_backoff_seconds)

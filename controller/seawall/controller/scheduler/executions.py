@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from seawall.controller.admission.breakers import note_end
 from seawall.controller.errors import FailedPrecondition, NotFound, PermissionDenied
+from seawall.controller.hooks.decision import calls_around
 from seawall.controller.records.runs import Attempt, Run
 from seawall.controller.runs import ready
 from seawall.controller.runs.events import Event, Moment
@@ -41,10 +42,13 @@ class Change:
         return Step(saved, made.instructions)
 
     def start(self, before: Run, attempt_id: str, host_id: str, db_epoch: int, moment: Moment) -> Execution:
-        """A READY run's next attempt."""
+        """A READY run's next attempt, with what its policy calls around it."""
+        policy = self.transaction.policies.policy(before.policy_id) if before.policy_id else None
         run, attempt = ready.assigned(before, attempt_id, host_id, db_epoch, moment)
         saved = self.transaction.runs.save_run(before, run)
         self.transaction.runs.add_attempt(attempt)
+        if policy is not None:
+            self.transaction.hooks.add_calls(calls_around(policy, attempt))
         self.wake_host(host_id)
         return Execution(saved, attempt)
 

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
-from seawall.controller.policies.compiled import Compiled
+from seawall.controller.policies.compiled import Compiled, share_of
 from seawall.controller.policies.decision import Decision, Standing, What, fire
-from seawall.controller.policies.protection import Fleet, fleet_of
+from seawall.controller.policies.protection import seen_of
+from seawall.controller.policies.selection import Seen
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import DueFiring, Policy
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunKind, RunState
@@ -27,7 +29,7 @@ from seawall.controller.settings.resolve import resolve
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.batches import in_batches
-from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.clock import Clock, datetime_of, microseconds_of
 from seawall.repository.crypto.keys import DEFAULT_TENANT
 
 SLICE = 200
@@ -71,7 +73,7 @@ class Firing:
         self._timings = timings
         self._compiled: dict[str, Compiled] = {}
         self._next: dict[str, _Next] = {}
-        self._fleet: Fleet | None = None
+        self._seen: Sequence[Seen] | None = None
         """Of the present look alone: all policies that are due in it are fired by one reading of the inventories."""
 
     async def run_once(self) -> None:
@@ -80,14 +82,14 @@ class Firing:
         policies = await self._executions.store.read(lambda transaction: transaction.policies.policies())
         active = [policy for policy in policies if policy.active]
         self._next = {policy.id: self._next[policy.id] for policy in active if policy.id in self._next}
-        self._fleet = None
+        self._seen = None
         for policy in active:
             try:
                 await self._look(self._of(policy), now)
             except (ValueError, LookupError):
                 # What was checked when it was applied, with the zones of then: the other policies go on.
                 _log.exception("policy.unreadable", policy=policy.name, revision=policy.revision)
-        self._fleet = None
+        self._seen = None
         await self._waiting(now)
 
     def next_due(self) -> datetime | None:
@@ -119,18 +121,18 @@ class Firing:
 
     async def _fire(self, compiled: Compiled, nominal: datetime, now: datetime) -> None:
         spread = compiled.rules.spread_from(nominal)
-        if self._fleet is None:
-            self._fleet = await self._executions.store.read(fleet_of)
-        vms = await asyncio.to_thread(self._fleet.of, compiled.rules)
-        excluded = compiled.rules.spec.capture.exclude_disks or ()
-        ids = [vm.id for vm in vms if vm.disks_without(excluded)]
+        if self._seen is None:
+            self._seen = await self._executions.store.read(seen_of)
+        ids, count = await asyncio.to_thread(_in_turn, compiled, self._seen), 0
         for some in in_batches(ids, SLICE):
-            await self._slice(_Due(compiled, nominal, tuple(some)), now, spread)
+            due = await self._executions.store.read(partial(_with_disks, compiled=compiled, vm_ids=some))
+            await self._slice(_Due(compiled, nominal, due), now, spread)
+            count += len(due)
         await self._mark(compiled.policy, nominal)
-        _log.info("policy.fired", policy=compiled.policy.name, nominal=nominal.isoformat(), vms=len(ids))
+        _log.info("policy.fired", policy=compiled.policy.name, nominal=nominal.isoformat(), vms=count)
 
     async def _mark(self, policy: Policy, nominal: datetime) -> None:
-        leader, fired_us = self._lease.current, _us(nominal)
+        leader, fired_us = self._lease.current, microseconds_of(nominal)
 
         def closure(change: Change) -> None:
             change.transaction.leadership.check(leader)
@@ -175,32 +177,46 @@ class Firing:
         decided = {decision.vm_id: decision for decision in decisions if decision.what is not What.WAIT}
         for decision in decisions:
             if decision.what is What.WAIT:
-                transaction.policies.put_due(DueFiring(policy.id, decision.vm_id, _us(due.nominal)))
+                transaction.policies.put_due(DueFiring(policy.id, decision.vm_id, microseconds_of(due.nominal)))
         transaction.policies.drop_due_of(policy.id, list(decided))
         begun = [vm_id for vm_id, decision in decided.items() if decision.what is not What.NOTHING]
         settings = transaction.settings.of_vms(begun)
-        transaction.runs.add_runs(
+        runs = [
             self._run(due, vm, settings.get(vm.id, NO_SETTINGS), decided[vm.id], now)
             for vm in transaction.fleet.vms_of(begun)
-        )
+        ]
+        transaction.runs.add_runs(runs)
 
     def _run(self, due: _Due, vm: Vm, settings: VmSettings, decision: Decision, now: datetime) -> Run:
         policy = due.compiled.policy
         ids = (vm.id, vm.name, DEFAULT_TENANT, policy.repository_id)
         made = ready_run(RunKind.BACKUP, *ids, clock=self._clock, timings=self._timings)
         spec = resolve(NOTHING_SAID, settings.capture, policy.spec.capture, policy.name)
-        run = replace(made, point_id=made.id, backup=spec, policy_id=policy.id, nominal_us=_us(due.nominal))
+        run = replace(made, point_id=made.id, backup=spec, policy_id=policy.id, nominal_us=microseconds_of(due.nominal))
         if decision.start is None:
             return _ended(run, decision)
         if decision.start > now:
-            start_us = run.created_us + _us(decision.start) - _us(now)
+            start_us = run.created_us + microseconds_of(decision.start) - microseconds_of(now)
             return due_at(run, start_us, _waits_until(due.compiled, decision.start), self._timings)
         return run
 
 
+def _in_turn(compiled: Compiled, seen: Sequence[Seen]) -> list[str]:
+    """Ids of the VMs that the policy protects, as the spread lets them start: whoever is first must not wait until all have a run."""
+    ids = (vm.vm_id for vm in compiled.rules.selected(seen))
+    return sorted(ids, key=lambda vm_id: share_of(compiled.policy.id, vm_id))
+
+
+def _with_disks(transaction: Transaction, compiled: Compiled, vm_ids: Sequence[str]) -> tuple[str, ...]:
+    """Those that have anything to back up, in this order."""
+    excluded = compiled.rules.spec.capture.exclude_disks or ()
+    found = {vm.id for vm in transaction.fleet.vms_of(vm_ids) if vm.disks_without(excluded)}
+    return tuple(vm_id for vm_id in vm_ids if vm_id in found)
+
+
 def _standings(transaction: Transaction, due: _Due) -> list[Standing]:
     policy = due.compiled.policy
-    fired = transaction.policies.fired(policy.id, _us(due.nominal)).intersection(due.vm_ids)
+    fired = transaction.policies.fired(policy.id, microseconds_of(due.nominal)).intersection(due.vm_ids)
     opened = transaction.policies.open_backups(due.vm_ids, policy.repository_id)
     own = {vm_id: run_id for vm_id, (run_id, by) in opened.items() if by == policy.id}
     skipped = transaction.policies.skipped_since(policy.id, list(own), list(own.values())) if own else frozenset()
@@ -235,7 +251,3 @@ def _ended(run: Run, decision: Decision) -> Run:
     failure = Failure(state.value, decision.why, next_step, FailureKind.PERMANENT)
     now_us = run.created_us
     return replace(run, state=state, failure=failure, ended_us=now_us, deadline_us=now_us, point_id="", blocked_on="")
-
-
-def _us(when: datetime) -> int:
-    return round(when.timestamp() * 1_000_000)

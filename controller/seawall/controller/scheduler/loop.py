@@ -13,6 +13,8 @@ from seawall.controller.server.drain import Drain
 DEBOUNCE_SECONDS = 0.1
 PAUSE_PER_LOOK = 3.0
 """Looks take a quarter of the time at most, however large the fleet is and however much changes."""
+LONGEST_REST_SECONDS = 1.0
+"""A look that took long had to wait for others: no reason to let what is due wait thrice as long again."""
 
 _log = structlog.get_logger()
 
@@ -32,5 +34,6 @@ async def schedule(tick: Tick, lease: LeaderLease, wakes: Wakes, drain: Drain, i
             _log.exception("scheduler.tick_failed")
         await drain.first(wakes.changed(seen, SCHEDULER), tick.pause_seconds(interval_seconds))
         # One look is enough for all that comes within a moment.
-        rest = min(interval_seconds, max(DEBOUNCE_SECONDS, PAUSE_PER_LOOK * tick.took_seconds))
+        long = min(LONGEST_REST_SECONDS, PAUSE_PER_LOOK * tick.took_seconds)
+        rest = min(interval_seconds, max(DEBOUNCE_SECONDS, long))
         await drain.first(asyncio.sleep(rest), rest)

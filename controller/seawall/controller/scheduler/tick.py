@@ -12,6 +12,7 @@ from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.admission.lines import Lines
 from seawall.controller.admission.mirror import FleetMirror, Sight
+from seawall.controller.hooks.decision import holds_back, was_begun
 from seawall.controller.records.fleet import Session
 from seawall.controller.records.limits import Service
 from seawall.controller.records.runs import Attempt, AttemptState, Run, RunState
@@ -141,7 +142,8 @@ class Tick:
         self, transaction: Transaction, execution: Execution, db_epoch: int, online: bool, now_us: int
     ) -> TimePassed:
         """After a start of the controller, or a long stop, nothing expires for a while: the hosts could not reach it."""
-        return TimePassed(db_epoch, online, _elsewhere(transaction, execution), grace=self._starting(now_us))
+        waits, begun = _hooks(transaction, execution, now_us)
+        return TimePassed(db_epoch, online, _elsewhere(transaction, execution), self._starting(now_us), waits, begun)
 
     async def _end_waiting(self, late: Sequence[str], now_us: int) -> None:
         """Runs that found no place in time. Not soon after a start: their hosts could not reach this controller."""
@@ -193,6 +195,15 @@ class Tick:
                 host=attempt.host_id,
                 attempt_no=attempt.no,
             )
+
+
+def _hooks(transaction: Transaction, execution: Execution, now_us: int) -> tuple[bool, bool]:
+    """(`hook_waits`, `hook_begun`) of an attempt that would expire."""
+    run, attempt = execution.run, execution.attempt
+    if not run.policy_id or attempt.state is not AttemptState.ASSIGNED or now_us < attempt.phase_deadline_us:
+        return False, False
+    calls = transaction.hooks.calls_of([run.id])
+    return holds_back(calls, attempt.id) is not None, was_begun(calls, attempt.id)
 
 
 def _online(session: Session | None, now_us: int) -> bool:

@@ -14,8 +14,11 @@ from grpc import aio
 from seawall.controller.errors import Unauthenticated
 from seawall.controller.server.around import AroundInterceptor, Interceptor
 
-OPEN_METHODS = ("/seawall.api.v1.EnrollService/", "/grpc.health.v1.Health/")
-"""Served on the operator port without a token: whoever enrols has none yet; health says nothing secret."""
+HEALTH = "/grpc.health.v1.Health/"
+"""Says nothing secret, and asks nobody: whoever waits for an answer finds out by it whether this process is there at all."""
+
+OPEN_METHODS = ("/seawall.api.v1.EnrollService/", HEALTH)
+"""Served on the operator port without a token: whoever enrols has none yet."""
 
 AgentCheck = Callable[[str], Awaitable[None]]
 """Called with the agent's id on every call. Raises Unauthenticated/AGENT_REVOKED when it may not speak."""
@@ -52,7 +55,7 @@ def operator_auth(token_hashes: Collection[bytes]) -> Interceptor:
 
 
 def agent_auth(cluster_id: str, root_above: Callable[[bytes], str], check: AgentCheck) -> Interceptor:
-    """Lets calls through that come with a certificate of this cluster and pass `check`.
+    """Lets calls through that come with a certificate of this cluster and pass `check`, and those of the health service.
 
     `root_above` says under which root a certificate (PEM) was issued, "" for one that is retired: the handshake may be older than that.
     Raises Unauthenticated/NO_CERTIFICATE, CERTIFICATE_RETIRED and what `check` raises.
@@ -60,6 +63,9 @@ def agent_auth(cluster_id: str, root_above: Callable[[bytes], str], check: Agent
 
     @asynccontextmanager
     async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
+        if method.startswith(HEALTH):  # the handshake took its certificate; whether it was revoked is in the database
+            yield
+            return
         caller = _caller(context)
         _CALLER.set((context, caller))
         if caller.cluster != cluster_id:

@@ -13,6 +13,9 @@ EVERYWHERE = ("/seawall.api.v1.EnrollService/", "/grpc.health.v1.Health/")
 READS = ("Get", "List", "Watch", "Explain", "Preview")
 """Beginnings of methods that change nothing and ask nobody but the database."""
 
+OF_ITS_MACHINE = ("ListHooks",)
+"""Reads, but of files that the leader calls."""
+
 OF_THE_LEADER = ("AcceptAttempt", "Lookup", "SealPack", "PackStored", "SealHandIn", "GetReadUrls", "CompleteAttempt")
 """What a worker asks of an open repository: its index, its keys, the order of publications. All else that agents ask is in the database."""
 
@@ -22,7 +25,8 @@ def leader_only(lease: LeaderLease) -> Interceptor:
 
     @asynccontextmanager
     async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
-        if not method.startswith(EVERYWHERE) and not method.rpartition("/")[2].startswith(READS):
+        name = method.rpartition("/")[2]
+        if not method.startswith(EVERYWHERE) and (name in OF_ITS_MACHINE or not name.startswith(READS)):
             lease.require()
         yield
 

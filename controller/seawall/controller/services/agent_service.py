@@ -167,7 +167,9 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             return agent_pb2.CompleteAttemptResponse(point_id=point_id)
         completion = await self._attempts.complete_backup(key, hand_in)
         missing = [_slot_message(each) for each in completion.missing[:MOST_MISSING]]
-        return agent_pb2.CompleteAttemptResponse(point_id=completion.point_id, missing_slots=missing)
+        return agent_pb2.CompleteAttemptResponse(
+            point_id=completion.point_id, missing_slots=missing, publishing=completion.publishing
+        )
 
     async def Lookup(self, request: agent_pb2.LookupRequest, context: Context) -> agent_pb2.LookupResponse:
         key, session_id = attempt_key(agent_id_of(context), request.attempt), request.session_id

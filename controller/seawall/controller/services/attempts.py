@@ -4,6 +4,8 @@ import random
 
 import structlog
 
+from seawall.controller.errors import Aborted
+from seawall.controller.hooks.decision import holds_back
 from seawall.controller.publishing.handin import HandIn
 from seawall.controller.publishing.publisher import AttemptKey, Completion, Publisher
 from seawall.controller.records.runs import Failure, Progress, RunKind, RunWarning
@@ -56,6 +58,7 @@ class Attempts:
     def _acceptable(self, transaction: Transaction, key: AttemptKey, session_id: str) -> Execution:
         before = owned(transaction, key, session_id)
         step(before, Accepted(session_id), self._now())
+        _check_hooks(transaction, before)
         return before
 
     async def _accepted(self, key: AttemptKey, session_id: str, parent_point_id: str) -> None:
@@ -129,6 +132,15 @@ def owned(transaction: Transaction, key: AttemptKey, session_id: str) -> Executi
     """The attempt that the session's host names. Raises SESSION_UNKNOWN, ATTEMPT_UNKNOWN, NOT_YOUR_ATTEMPT, FENCED."""
     require_session(transaction, key.host_id, session_id)
     return load_owned(transaction, key.host_id, key.attempt_id, key.attempt_no, key.db_epoch)
+
+
+def _check_hooks(transaction: Transaction, execution: Execution) -> None:
+    """The host waits until what its policy calls before it is done. Raises Aborted/HOOK_RUNNING: also older agents ask again then."""
+    if not execution.run.policy_id:
+        return
+    waits = holds_back(transaction.hooks.calls_of([execution.run.id]), execution.attempt.id)
+    if waits is not None:
+        raise Aborted("HOOK_RUNNING", f"the hook {waits.hook} before this backup")
 
 
 def _twin(transaction: Transaction, vm_id: str, host_id: str, now_us: int) -> tuple[RunWarning, ...]:

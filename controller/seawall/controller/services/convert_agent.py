@@ -106,6 +106,7 @@ def hand_in_of(request: agent_pb2.CompleteAttemptRequest) -> HandIn:
         disks=tuple(point_disk_of(each) for each in request.disks),
         warnings=warnings_of(request.warnings),
         progress=progress_of(request.progress) if request.HasField("progress") else None,
+        may_leave=request.may_leave,
     )
 
 

@@ -8,6 +8,7 @@ from seawall.controller.certificates.rotating import Standing
 from seawall.controller.certificates.rotation import Behind
 from seawall.controller.certificates.state import AuthorityState, Phase
 from seawall.controller.services.convert_time import timestamp
+from seawall.repository.clock import microseconds_of
 
 MOST_BEHIND = 200
 
@@ -44,7 +45,7 @@ def _roots(state: AuthorityState) -> list[operator_pb2.AuthorityRoot]:
 def _root(generation: Generation, role: "operator_pb2.RootRole.ValueType") -> operator_pb2.AuthorityRoot:
     end = x509.load_pem_x509_certificate(generation.root_pem.encode()).not_valid_after_utc
     return operator_pb2.AuthorityRoot(
-        sha256=bytes.fromhex(generation.root_id), role=role, expires_at=timestamp(int(end.timestamp()) * 1_000_000)
+        sha256=bytes.fromhex(generation.root_id), role=role, expires_at=timestamp(microseconds_of(end))
     )
 
 

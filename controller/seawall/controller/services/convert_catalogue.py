@@ -33,6 +33,8 @@ def point_message(view: PointView) -> resources_pb2.Point:
         damage=damage_text(point.damaged),
         verified=point.verified,
         verified_at=timestamp(point.verified_us) if point.verified else None,
+        checked_at=timestamp(point.checked_us),
+        read_back_at=timestamp(point.read_us),
         holds=[_hold_message(view.hold)] if view.hold else (),
         policy=view.policy_name,
     )

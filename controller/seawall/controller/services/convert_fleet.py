@@ -44,6 +44,8 @@ def vm_message(view: VmView) -> resources_pb2.Vm:
         last_seen_at=timestamp(vm.last_seen_us),
         last_point_at=timestamp(newest.instant_us if newest else 0),
         last_point_id=newest.id if newest else "",
+        last_point_verified=newest is not None and newest.verified,
+        last_point_read_back_at=timestamp(newest.read_us if newest else 0),
         present=vm.present,
         policies=view.policies,
         tags=vm.tags,

@@ -9,10 +9,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from seawall.api.v1 import policy_pb2
 from seawall.controller.policies.applying import PolicyChange
 from seawall.controller.policies.forecast import Firing, Forecast
-from seawall.controller.policies.render import calendar_text, document_of, retention_text, selection_text
+from seawall.controller.policies.render import calendar_text, document_of, hook_texts, retention_text, selection_text
 from seawall.controller.policies.standing import PolicyStanding
 from seawall.controller.records.policies import PolicySpec
 from seawall.controller.services.convert_time import timestamp
+from seawall.repository.clock import microseconds_of
 
 MOST_VMS = 1000
 
@@ -37,6 +38,10 @@ def policy_message(view: PolicyStanding, spec: PolicySpec, revision: int) -> pol
         point_count=view.point_count,
         rpo_seconds=spec.rpo_seconds,
         rpo_breached=view.rpo_breached,
+        hooks=hook_texts(spec.hooks),
+        hooks_failed=view.hooks_failed,
+        verify_seconds=spec.verify_seconds,
+        verify_late=view.verify_late,
     )
 
 
@@ -87,4 +92,4 @@ def local_text(when: datetime, zone: ZoneInfo) -> str:
 
 
 def at(when: datetime | None) -> Timestamp | None:
-    return None if when is None else timestamp(round(when.timestamp() * 1_000_000))
+    return None if when is None else timestamp(microseconds_of(when))

@@ -19,6 +19,7 @@ from seawall.controller.records.runs import (
     RunWarning,
 )
 from seawall.controller.runs.eta import EtaBand
+from seawall.controller.services.convert_hooks import call_messages
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import RunView
 from seawall.controller.text import printable, sentence
@@ -53,6 +54,7 @@ def run_message(view: RunView) -> resources_pb2.Run:
         nominal_at=timestamp(run.nominal_us),
         version=sum(view.mark),  # each part only ever grows
         settings=run.backup.chosen if run.backup else (),
+        hooks=call_messages(view.hooks, view.attempts),
     )
 
 

@@ -7,6 +7,7 @@ from seawall.controller.admission.facts import FleetFacts, Occupied
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.admission.mirror import FleetMirror, Sight
 from seawall.controller.admission.scopes import scopes_of_live
+from seawall.controller.hooks.decision import holds_back
 from seawall.controller.records.limits import Measure, Scope, ScopeKey
 from seawall.controller.records.runs import Progress, Run, RunState
 from seawall.controller.scheduler.placement import why_waiting
@@ -79,6 +80,9 @@ def _begun(view: RunView) -> limits_pb2.ExplainRunResponse:
 
 def _under_way(view: RunView) -> limits_pb2.ExplainRunResponse:
     answer = _begun(view)
+    hook = holds_back(view.hooks, view.run.current_attempt)
+    if hook is not None:
+        answer.blocked_on.sentence = f"the hook {hook.hook} before it"
     reported = [view.progress[each.id] for each in view.attempts if each.id in view.progress]
     last: Progress | None = reported[-1] if reported else None
     if last is not None:

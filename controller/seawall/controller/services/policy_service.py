@@ -1,5 +1,6 @@
 """PolicyService on the wire: files in, what they change and what they will do out."""
 
+import asyncio
 import base64
 import json
 from collections.abc import Sequence
@@ -11,18 +12,22 @@ from grpc import aio
 from seawall.api.v1 import policy_pb2, policy_pb2_grpc
 from seawall.controller.errors import Aborted, InvalidArgument, NotFound
 from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.hooks.calling import Caller
+from seawall.controller.hooks.messages import trial_message
 from seawall.controller.policies.applying import PolicyChange, carry_out, plan_changes, warnings_of
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.forecast import firings, forecasts
 from seawall.controller.policies.protection import fleet_of
-from seawall.controller.policies.render import span_text
-from seawall.controller.policies.standing import standings
+from seawall.controller.policies.render import hook_texts, span_text
+from seawall.controller.policies.standing import WEEK_US, late_points, standings
 from seawall.controller.records.policies import Policy, PolicySpec
+from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.wakes import ENDED, POLICIES, RETENTION
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.convert_forgetting import fitted_verdicts, verdict_messages
+from seawall.controller.services.convert_hooks import hook_messages, hook_users
 from seawall.controller.services.convert_policies import (
     change_message,
     firing_message,
@@ -39,16 +44,20 @@ Context = aio.ServicerContext[Any, Any]
 SHOWN_FIRINGS, MOST_FIRINGS = 5, 100
 NOT_APPLIED = "not applied"
 MOST_TRIES = 3
+TRIAL_SECONDS = 20.0
+MOST_TRIALS = 4
 
 
 class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     """Errors leave as ControllerError; the status interceptor maps them. `clock`: the wall's, as calendars mean it."""
 
-    def __init__(self, executions: Executions, once: Once, blocking: Blocking, clock: Clock) -> None:
+    def __init__(self, executions: Executions, once: Once, blocking: Blocking, hooks: Caller, clock: Clock) -> None:
         self._executions = executions
         self._store = executions.store
         self._once = once
         self._blocking = blocking
+        self._hooks = hooks
+        self._trials = asyncio.Semaphore(MOST_TRIALS)
         self._clock = clock
 
     async def ApplyPolicies(
@@ -129,7 +138,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def PreviewPolicy(
         self, request: policy_pb2.PreviewPolicyRequest, context: Context
     ) -> policy_pb2.PreviewPolicyResponse:
-        specs = await self._parsed(request.document, request.source) if request.document else []
+        specs = await self._parsed(request.document, request.source, hooks=False) if request.document else []
         if len(specs) > 1:
             raise InvalidArgument("ONE_POLICY", "A preview shows one policy; the file has several.")
         now_us, count = self._clock.now_us(), min(request.firings or SHOWN_FIRINGS, MOST_FIRINGS)
@@ -157,9 +166,33 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         )
         return policy_pb2.DeletePolicyResponse(points_left=int(answer))
 
-    async def _parsed(self, document: str, source: str) -> list[PolicySpec]:
+    async def _parsed(self, document: str, source: str, *, hooks: bool = True) -> list[PolicySpec]:
+        """`hooks`: those that it names must be on this machine, which is the leader's then."""
         name, now_us = printable(source) or "the file", self._clock.now_us()
-        return await self._blocking.run(lambda: parse_policies(document, name, now_us))
+        return await self._blocking.run(
+            lambda: parse_policies(document, name, now_us, self._hooks.directory.names() if hooks else None)
+        )
+
+    async def ListHooks(self, request: policy_pb2.ListHooksRequest, context: Context) -> policy_pb2.ListHooksResponse:
+        since_us = self._clock.now_us() - WEEK_US
+        named, failed = await self._store.read(
+            lambda transaction: (hook_users(transaction), transaction.hooks.last_failed(since_us))
+        )
+        found = await self._blocking.run(self._hooks.directory.found)
+        directory = str(self._hooks.directory.path)
+        return policy_pb2.ListHooksResponse(hooks=hook_messages(found, named, failed), directory=directory)
+
+    async def TestHook(self, request: policy_pb2.TestHookRequest, context: Context) -> policy_pb2.TestHookResponse:
+        await self._blocking.run(lambda: self._hooks.directory.load(request.hook))
+
+        async def act() -> str:
+            message = trial_message(uuid7(self._clock), request.hook)
+            async with self._trials:
+                outcome = await self._hooks.call(request.hook, message, TRIAL_SECONDS)
+            return json.dumps([outcome.succeeded, outcome.told])
+
+        succeeded, told = json.loads(await self._once.around("TestHook", request.request_id, act))
+        return policy_pb2.TestHookResponse(succeeded=succeeded, outcome=told)
 
 
 def find_policy(transaction: Transaction, name: str) -> Policy:
@@ -190,6 +223,10 @@ def _preview(
         vms_measured=len(measured),
         warnings=warnings_of(transaction, compiled.rules, fleet, now, [each.vm for each in expected]),
         spread=span_text(compiled.rules.spread_from(coming[0].nominal)) if coming else "",
+        verify_seconds=spec.verify_seconds,
+        verify_late=late_points(transaction, compiled.policy, now_us),
+        points_total=len(transaction.policies.point_ids(compiled.policy.id)),
+        hooks=hook_texts(spec.hooks),
     )
     if points and not spec.retention.keeps_nothing:
         planned = plan_policy(transaction, Scope(policy_id=compiled.policy.id), spec.retention, now_us)

@@ -20,6 +20,8 @@ from seawall.controller.services.heartbeats import MOST, Beat, Said, Traffic, be
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings, microseconds
 
+MOST_HELLOS = 25
+"""In one transaction: after an outage a thousand hosts come back at once, and each of a transaction waits for all of it."""
 LINGER_SECONDS = 0.1
 """How long heartbeats and new polls wait for others: a lease lasts a hundred times as long, and a poll begins to wait anyway."""
 
@@ -44,6 +46,15 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A Hello, and the session that it begins."""
+
+    agent_id: str
+    session_id: str
+    greeting: Greeting
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """The full desired set of a host."""
 
@@ -60,32 +71,24 @@ class Sessions:
         self._clock = clock
         self._timings = timings
         self._random = rng
+        self._hellos = Gathering(self._arrive, MOST_HELLOS)
         self._beats = Gathering(self._beat, MOST, LINGER_SECONDS)
         self._polls = Gathering(self._poll, MOST, LINGER_SECONDS)
         self._woken_polls = Gathering(self._poll, MOST)
 
     async def hello(self, agent_id: str, greeting: Greeting) -> Welcome:
         """Ends the agent's older session, and its attempts that run no more."""
-        moment, session_id = self._now(), uuid7(self._clock)
-        now_us = moment.now_us
-        lease_until_us = now_us + microseconds(self._timings.lease_ttl_seconds)
-
-        def closure(change: Change) -> tuple[str, ...]:
-            fleet = change.transaction.fleet
-            host = fleet.host(agent_id)
-            name = greeting.host_name or (host.name if host else agent_id)
-            fleet.describe_host(agent_id, name, greeting.agent_version, greeting.hypervisor_version)
-            fleet.open_session(Session(agent_id, session_id, greeting.boot_id, lease_until_us, now_us))
-            going_on = set()
-            for attempt in change.transaction.runs.live_attempts(agent_id):
-                event = Greeted(session_id, runs=greeting.attempts.get(attempt.id, False))
-                if Instruction.ANSWER_FORGET not in change.take(change.load(attempt.id), event, moment).instructions:
-                    going_on.add(attempt.id)
-            return tuple(each for each in greeting.attempts if each not in going_on)
-
-        abandoned = await self._executions.change(closure)
+        session_id = uuid7(self._clock)
+        abandoned = await self._hellos(_Arrival(agent_id, session_id, greeting))
         _log.info("session.opened", host=agent_id, session_id=session_id, abandoned=abandoned)
         return Welcome(session_id, abandoned)
+
+    async def _arrive(self, some: Sequence[_Arrival]) -> Sequence[tuple[str, ...]]:
+        moment = self._now()
+        lease_until_us = moment.now_us + microseconds(self._timings.lease_ttl_seconds)
+        return await self._executions.change(
+            lambda change: [_opened(change, each, moment, lease_until_us) for each in some]
+        )
 
     async def poll(self, agent_id: str, session_id: str, *, woken: bool = False) -> Desired:
         """`woken`: there is news for the host, somebody waits for it. Raises FailedPrecondition/SESSION_UNKNOWN."""
@@ -111,6 +114,23 @@ class Sessions:
 
     def _now(self) -> Moment:
         return Moment(self._clock.now_us(), self._timings, self._random.random())
+
+
+def _opened(change: Change, arrival: _Arrival, moment: Moment, lease_until_us: int) -> tuple[str, ...]:
+    """A new session in place of the agent's older one. Ids of the attempts that it names and that do not go on."""
+    fleet, agent_id, greeting = change.transaction.fleet, arrival.agent_id, arrival.greeting
+    host = fleet.host(agent_id)
+    name = greeting.host_name or (host.name if host else agent_id)
+    said = (name, greeting.agent_version, greeting.hypervisor_version)
+    if host is None or said != (host.name, host.agent_version, host.hypervisor_version):
+        fleet.describe_host(agent_id, *said)
+    fleet.open_session(Session(agent_id, arrival.session_id, greeting.boot_id, lease_until_us, moment.now_us))
+    going_on = set()
+    for attempt in change.transaction.runs.live_attempts(agent_id):
+        event = Greeted(arrival.session_id, runs=greeting.attempts.get(attempt.id, False))
+        if Instruction.ANSWER_FORGET not in change.take(change.load(attempt.id), event, moment).instructions:
+            going_on.add(attempt.id)
+    return tuple(each for each in greeting.attempts if each not in going_on)
 
 
 def desired_of(transaction: Transaction, some: Sequence[tuple[str, str]]) -> list[Desired | ControllerError]:

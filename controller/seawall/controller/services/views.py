@@ -7,6 +7,7 @@ from seawall.controller.admission.breaker import FAILURES, probe_us
 from seawall.controller.policies.protection import protectors
 from seawall.controller.records.catalogue import Point, RepositoryRecord, RepositoryTotals
 from seawall.controller.records.fleet import Host, Session, Vm
+from seawall.controller.records.hooks import CallState, HookCall
 from seawall.controller.records.limits import Scope, ScopeKey
 from seawall.controller.records.policies import Hold
 from seawall.controller.records.runs import Attempt, Progress, Run, RunState
@@ -27,6 +28,8 @@ class RunView:
     host_names: Mapping[str, str]
     repository_name: str
     policy_name: str = ""
+    hooks: tuple[HookCall, ...] = ()
+    """What is called before and after it."""
     bands: Mapping[str, EtaBand] = field(default_factory=dict)
     """Of the attempts that are under way, where the caller brought a history."""
 
@@ -35,7 +38,8 @@ class RunView:
         """Differs when anything that the view shows changed."""
         seen = [self.run.version]
         seen += [attempt.version for attempt in self.attempts]
-        return (*seen, *(progress.seq for progress in self.progress.values()))
+        seen += [progress.seq for progress in self.progress.values()]
+        return (*seen, *(call.tries + (call.state is not CallState.WAITING) for call in self.hooks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,9 @@ def run_views(transaction: Transaction, runs: Sequence[Run], history: RunHistory
     progress = transaction.runs.progress_of([attempt.id for attempt in every])
     hosts = transaction.fleet.host_names()
     repositories, policies = _repository_names(transaction), _policy_names(transaction, {run.policy_id for run in runs})
+    calls: dict[str, list[HookCall]] = {run.id: [] for run in runs}
+    for call in transaction.hooks.calls_of([run.id for run in runs if run.policy_id]):
+        calls[call.run_id].append(call)
     return [
         RunView(
             run,
@@ -88,6 +95,7 @@ def run_views(transaction: Transaction, runs: Sequence[Run], history: RunHistory
             hosts,
             repositories.get(run.repository_id, ""),
             policies.get(run.policy_id, ""),
+            tuple(calls[run.id]),
             _bands(transaction, run, progress.get(run.current_attempt), history),
         )
         for run in runs

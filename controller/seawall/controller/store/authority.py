@@ -18,10 +18,8 @@ class Said:
 class Authority(Protocol):
     """One state for all controllers of the database."""
 
-    def version(self) -> int:
-        """0: none is stored."""
-
-    def state(self) -> AuthorityState | None: ...
+    def state(self) -> AuthorityState | None:
+        """None: none is stored."""
 
     def save(self, state: AuthorityState, before: int) -> bool:
         """Whether the stored version was `before` (0: none), and the state took its place."""

@@ -56,6 +56,9 @@ class Fleet(Protocol):
     def vms(self, host_id: str = "", after: str = "", limit: int = 1000) -> Sequence[Vm]:
         """By id."""
 
+    def sightings(self) -> Sequence[tuple[str, str, str, frozenset[str]]]:
+        """(id, name, host id, tags) of each VM that a host reports: what selections look at, without the disks, which are most of a row."""
+
     def vms_named(self, text: str) -> Sequence[Vm]: ...
 
     def vm_counts(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The store's port: restore points."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from seawall.controller.records.catalogue import (
@@ -31,8 +31,8 @@ class Points(Protocol):
     def newest_since(self, published_us: int) -> dict[str, int]:
         """VM id -> the greatest instant of its AVAILABLE points that were published since then."""
 
-    def unfinished(self) -> Sequence[str]:
-        """Ids of PUBLISHING ones, oldest first."""
+    def unfinished(self) -> Mapping[str, str]:
+        """Id of each PUBLISHING one, oldest first -> its repository."""
 
     def add_point(self, point: Point) -> None: ...
 
@@ -57,8 +57,8 @@ class Points(Protocol):
     def end_delete(self, point_id: str, now_us: int) -> None:
         """DELETING to DELETED. Raises Aborted/CHANGED."""
 
-    def deleting(self, repository_id: str = "") -> Sequence[str]:
-        """Ids of DELETING ones, oldest first."""
+    def deleting(self, repository_id: str = "") -> Mapping[str, str]:
+        """Id of each DELETING one, oldest first -> its repository."""
 
     def mark_damaged(self, point_id: str, damaged: str) -> None:
         """JSON of what is lost; "": nothing any more."""
@@ -70,5 +70,24 @@ class Points(Protocol):
 
     def mark_proved(self, point_id: str, verified_us: int) -> None:
         """When all that it needs was found read back and proven; negative: then it was not so. Nothing where it is not AVAILABLE."""
+
+    def mark_checked(self, point_id: str, checked_us: int, read_us: int) -> None:
+        """When it was last looked at, and since when all that it needs was read. Nothing where it is not AVAILABLE."""
+
+    def mark_tried(self, point_ids: Sequence[str], tried_us: int) -> None:
+        """A check took them up, and left something undecided."""
+
+    def unread(
+        self, policy_id: str, repository_id: str, read_before_us: int, tried_before_us: int, limit: int
+    ) -> Sequence[Point]:
+        """AVAILABLE ones that were looked at before and neither read back nor tried since. The one that waits longest, then others of its
+        VM, which share its data, then the rest in the order in which they wait.
+        """
+
+    def count_unread(self, policy_id: str, read_before_us: int) -> int:
+        """AVAILABLE ones, older than that, that were not read back since."""
+
+    def flawed(self, policy_id: str) -> Sequence[Point]:
+        """AVAILABLE ones that are damaged, or were last found not whole. By VM, in the order of publication."""
 
     def totals(self) -> PointTotals: ...

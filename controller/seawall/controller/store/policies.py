@@ -58,6 +58,9 @@ class Policies(Protocol):
     def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
         """(VM id, repository id) of the policy's AVAILABLE points that were published since."""
 
+    def crowded(self, policy_id: str) -> Sequence[tuple[str, str]]:
+        """(VM id, repository id) where the policy has more than one AVAILABLE point."""
+
     def newest_us(self, policy_id: str) -> dict[str, int]:
         """VM id -> the instant of its newest AVAILABLE point of the policy."""
 

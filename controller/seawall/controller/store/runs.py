@@ -1,6 +1,6 @@
 """The store's port: runs, attempts and their progress."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from seawall.controller.records.runs import Attempt, Progress, Run, RunCounts
@@ -23,6 +23,9 @@ class Runs(Protocol):
 
     def ready_versions(self, now_us: int) -> dict[str, int]:
         """Id -> version of what `ready` returns."""
+
+    def ready_mark(self, now_us: int) -> Hashable:
+        """Another one whenever `ready_versions` is: one row instead of thousands, for whoever looks again and again."""
 
     def next_due_us(self, now_us: int) -> int:
         """When the next READY run is due that is not yet; 0: there is none."""

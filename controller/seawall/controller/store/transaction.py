@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from seawall.controller.store.answers import Answers
 from seawall.controller.store.authority import Authority
 from seawall.controller.store.fleet import Fleet, Moves
+from seawall.controller.store.hooks import Hooks
 from seawall.controller.store.jobs import Jobs
 from seawall.controller.store.known import Known
 from seawall.controller.store.leadership import Leadership
@@ -37,6 +38,8 @@ class Transaction(Protocol):
     def settings(self) -> Settings: ...
     @property
     def policies(self) -> Policies: ...
+    @property
+    def hooks(self) -> Hooks: ...
     @property
     def limits(self) -> Limits: ...
     @property

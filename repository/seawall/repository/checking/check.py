@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from seawall.repository.checking.affected import mark_points
+from seawall.repository.checking.again import check_points, packs_to_read
 from seawall.repository.checking.contents import ContentsCheck, Looked
 from seawall.repository.checking.finding import Finding, Findings
 from seawall.repository.checking.port import Ledger, PackFacts, Progress
@@ -15,7 +16,7 @@ from seawall.repository.checking.proving import prove_points
 from seawall.repository.checking.sample import rolling_sample, sample, share_of
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.clock import Clock
-from seawall.repository.format.layout import pack_name
+from seawall.repository.format.layout import PointName, pack_name
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 from seawall.repository.repository import OpenRepository
 
@@ -26,7 +27,8 @@ EVERYTHING = 100
 class CheckRequest:
     """`read_data_percent`: of all bytes, oldest look first. `limit_bytes`: instead of a share. `new_only`: packs never looked at.
 
-    `rolling`: the limit is for packs that were looked at; new ones take turns with them.
+    `rolling`: the limit is for packs that were looked at; new ones take turns with them. `points`: the limit is for what they need and
+    what was not read since `before_us`; they are looked at whole once nothing of that is left.
     """
 
     structure: bool = True
@@ -34,6 +36,8 @@ class CheckRequest:
     limit_bytes: int = 0
     new_only: bool = False
     rolling: bool = False
+    points: tuple[PointName, ...] = ()
+    before_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,9 @@ class _Check:
 
     def _sample(self, limit: int, total: int, done: set[bytes]) -> Iterator[PackFacts]:
         oldest, request = self.ledger.oldest, self.request
-        if request.rolling:
+        if request.points:
+            chosen = packs_to_read(self.repository, self.ledger, request.points, request.before_us, limit)
+        elif request.rolling:
             chosen = rolling_sample(oldest, limit, self.started_us)
         else:
             # All of it is all of it, also what is stored while we read.
@@ -148,6 +154,7 @@ def check(repository: OpenRepository, ledger: Ledger, request: CheckRequest, clo
     work.contents()
     damaged = work.points()
     proven = prove_points(repository, ledger, work.findings, again=request.structure)
+    work.counts.points += check_points(repository, ledger, work.findings, request.points, request.before_us)
     counts, listed = work.counts, work.findings.listed()
     return CheckResult(
         points=counts.points,

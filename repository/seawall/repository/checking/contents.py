@@ -92,10 +92,10 @@ class ContentsCheck:
             return self._ledger.flawed(pack, bad)
 
     def _bad(self, pack: PackFacts, verdict: PackVerdict) -> SlotSet:
-        """The first generation's bytes hash to the pack's id: where they are whole, a manifest that says otherwise is false, and its writer
-        must not be able to shut other people's chunks. A later generation may be whole and another pack's: only manifests can tell.
+        """Where the bytes are whole and known to be this pack's, a manifest that says otherwise is false, and its writer must not be able
+        to shut other people's chunks. A later generation whose hash nobody knows may be whole and another pack's: only manifests can tell.
         """
-        if pack.generation == 0:
+        if pack.bytes_hash is not None:
             return verdict.bad if verdict.reason is None else verdict.bad | self._known_bad.get(pack.id, NO_SLOTS)
         bad = verdict.bad | self._known_bad.get(pack.id, NO_SLOTS)
         return bad if self._structure_checked else bad | pack.bad

@@ -83,7 +83,8 @@ def _heal_pack(repository: OpenRepository, ledger: Ledger, copy: Store, pack: Pa
     if now.undecided:
         findings.add(now.reason or Reason.OBJECT_UNREADABLE, now.object_name, now.sentence)
         return 0
-    if now.reason is None and pack.generation == 0:  # somebody put the object back; its id proves which pack it is
+    # Somebody put the object back; its hash proves which pack it is.
+    if now.reason is None and pack.bytes_hash is not None:
         ledger.proven(pack)
         return 0
     body = _good_body(copy, pack, opener, findings)
@@ -98,7 +99,7 @@ def _heal_pack(repository: OpenRepository, ledger: Ledger, copy: Store, pack: Pa
     for name in names:
         if repository.store.get(name) != body:
             raise IntegrityError(f"{name}: read back, it is not what was written a moment ago")
-    if not ledger.healed(pack, first, len(body)):
+    if not ledger.healed(pack, first, len(body), pack_id_of(body) if _is_known(body, pack) else b""):
         return 0
     _remove_damaged(repository.store, ledger, pack)
     return len(body) * len(names)
@@ -136,5 +137,10 @@ def _good_body(copy: Store, pack: PackFacts, opener: Opener, findings: Findings)
 
 
 def _is_this_pack(body: bytes, pack: PackFacts, generation: int) -> bool:
-    """The writer's own generations hash to the pack's id. What a later one belongs to, only its place in the copy says."""
-    return pack_id_of(body) == pack.id or generation > int(pack.meta)
+    """The writer's own generations hash to the pack's id. What another later one belongs to, only its place in the copy says."""
+    return _is_known(body, pack) or generation > int(pack.meta)
+
+
+def _is_known(body: bytes, pack: PackFacts) -> bool:
+    """Whether these bytes are the pack's, as written or as it counts at present."""
+    return pack_id_of(body) in (pack.id, pack.bytes_hash)

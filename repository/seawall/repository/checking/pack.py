@@ -1,7 +1,6 @@
 """Reads a pack whole, every copy of it, and judges it. Called by the check, by healing and by the rolling verification."""
 
 import errno
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,10 +55,10 @@ def verify_pack(store: Store, pack: PackFacts, opener: Opener) -> PackVerdict:
     """
     copies: list[tuple[str, CopyVerdict]] = []
     bytes_read = 0
-    for name, pack_id in _copies(pack):
-        verdict, length = _verified_copy(store, name, pack_id, pack.meta, opener)
+    for name in (pack_name(pack.tenant, pack.id, generation) for generation in pack.generations):
+        verdict, length = _verified_copy(store, name, pack.bytes_hash, pack.meta, opener)
         if verdict.reason not in (None, Reason.PACK_MISSING):
-            verdict, again = _verified_copy(store, name, pack_id, pack.meta, opener)
+            verdict, again = _verified_copy(store, name, pack.bytes_hash, pack.meta, opener)
             length += again
         copies.append((name, verdict))
         bytes_read += length
@@ -76,14 +75,8 @@ def read_pack(store: Store, name: str) -> bytes:
         raise
 
 
-def _copies(pack: PackFacts) -> Iterator[tuple[str, bytes | None]]:
-    """(name, the id where the bytes must hash to it)."""
-    for generation in pack.generations:
-        yield pack_name(pack.tenant, pack.id, generation), pack.id if pack.generation == 0 else None
-
-
 def _verified_copy(
-    store: Store, name: str, pack_id: bytes | None, meta: bool, opener: Opener
+    store: Store, name: str, bytes_hash: bytes | None, meta: bool, opener: Opener
 ) -> tuple[CopyVerdict, int]:
     try:
         body = read_pack(store, name)
@@ -93,7 +86,7 @@ def _verified_copy(
         return CopyVerdict(Reason.CHUNKS_DAMAGED, f"it cannot be read: {error}"), 0
     except StoreRefused as error:
         return CopyVerdict(Reason.OBJECT_UNREADABLE, f"the store does not hand it out: {error}"), 0
-    return judge(body, pack_id, meta, opener), len(body)
+    return judge(body, bytes_hash, meta, opener), len(body)
 
 
 def _together(pack: PackFacts, copies: list[tuple[str, CopyVerdict]], bytes_read: int) -> PackVerdict:

@@ -17,7 +17,8 @@ from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 class PackFacts:
     """A STORED pack as the catalogue has it. `looked_us`: when it was last read whole, 0: never; `whole`: what that found.
 
-    `slots`: of its first generation, 0 to `slots` - 1, whatever left since.
+    `slots`: of its first generation, 0 to `slots` - 1, whatever left since. `generation_hash`: of a later generation's bytes; `b""`:
+    nobody knows it.
     """
 
     id: bytes
@@ -30,6 +31,12 @@ class PackFacts:
     whole: bool = False
     condemned: SlotSet = NO_SLOTS
     bad: SlotSet = NO_SLOTS
+    generation_hash: bytes = b""
+
+    @property
+    def bytes_hash(self) -> bytes | None:
+        """BLAKE3-16 of each copy's bytes; None: unknown, and only its place says which pack an object is."""
+        return self.id if self.generation == 0 else self.generation_hash or None
 
     @property
     def expected(self) -> SlotSet:
@@ -119,8 +126,10 @@ class Ledger(Protocol):
     def reserve(self, pack: PackFacts, above: int) -> int | None:
         """A generation number that was never given out, above this one; of a meta pack the first of two. None: not what it was."""
 
-    def healed(self, pack: PackFacts, generation: int, size_bytes: int) -> bool:
-        """The pack's current generation is this one now, read back and proven. As `proven`."""
+    def healed(self, pack: PackFacts, generation: int, size_bytes: int, generation_hash: bytes) -> bool:
+        """The pack's current generation is this one now, read back and proven. As `proven`. The hash is given only where its bytes are
+        known to be this pack's, else `b""`.
+        """
 
     def leader(self) -> LeaderMark:
         """As it announced itself in this bucket: nothing is deleted once the bucket knows a later one."""
@@ -130,8 +139,11 @@ class Ledger(Protocol):
         that were looked at and not proven.
         """
 
-    def proved(self, point: PointName, proved: bool) -> None:
-        """All that the point names was read and proven, and its refmap names all that it needs (rule 12); or that is not so."""
+    def proved(self, point: PointName, proved: bool, read_us: int = 0) -> None:
+        """All that the point names was read and proven, and its refmap names all that it needs (rule 12); or that is not so.
+
+        `read_us`: when that was read of it which was read longest ago; 0: nobody can say, and this moment counts.
+        """
 
     def damage(self, point: PointName, damage: PointDamage | None) -> None:
         """What the catalogue shows of the point; None: it is whole."""

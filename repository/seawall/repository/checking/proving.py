@@ -3,6 +3,12 @@
 Called at the end of a check. Pages that a proven point of the VM has are not read again.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from seawall.repository.batches import in_batches
 from seawall.repository.checking.finding import Findings, newer
 from seawall.repository.checking.opened_point import opened_point
@@ -18,6 +24,14 @@ MOST_POINTS = 1000
 """In one check: the next one goes on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """At all packs that a point needs. `whole`: every slot that its refmap names was proven. `read_us`: the oldest look; 0: at none."""
+
+    whole: bool
+    read_us: int = 0
+
+
 def prove_points(repository: OpenRepository, ledger: Ledger, findings: Findings, *, again: bool = False) -> int:
     """How many were proven. `again`: also those that were looked at before, in vain.
 
@@ -29,16 +43,16 @@ def prove_points(repository: OpenRepository, ledger: Ledger, findings: Findings,
         ledger.may_continue()
         if vm != (each.name.tenant, each.name.vm_id):
             sound, vm = _sound_pages(repository, each), (each.name.tenant, each.name.vm_id)
-        looked = _looked_at(repository, ledger, each.name)
-        if looked is None:
+        look = looked_at(repository, ledger, each.name)
+        if look is None:
             continue  # its packs come first
-        proved = _is_sound(check, each.name, sound, findings) and looked
-        ledger.proved(each.name, proved)
+        proved = is_sound(check, each.name, sound, findings) and look.whole
+        ledger.proved(each.name, proved, look.read_us)
         proven += proved
     return proven
 
 
-def _is_sound(check: StructureCheck, name: PointName, sound: SoundPages, findings: Findings) -> bool:
+def is_sound(check: StructureCheck, name: PointName, sound: SoundPages, findings: Findings) -> bool:
     """One page that says of itself that it is newer, and any host may write one, keeps no other point from being looked at."""
     try:
         return check.one(name, sound)
@@ -65,15 +79,22 @@ def _sound_pages(repository: OpenRepository, each: Unproven) -> SoundPages:
     return sound
 
 
-def _looked_at(repository: OpenRepository, ledger: Ledger, name: PointName) -> bool | None:
-    """Whether every slot that its refmap names was proven. None: not all of its packs were read yet."""
+def slots_needed(repository: OpenRepository, name: PointName) -> Mapping[bytes, NDArray[np.uint16]] | None:
+    """Of each pack; None where the refmap cannot be read: the look at the point's structure says why."""
     try:
-        slots = repository.read_refmap(name.tenant, name.vm_id, name.point_id).slots()
+        return repository.read_refmap(name.tenant, name.vm_id, name.point_id).slots()
     except TemporaryError:
         raise
     except RepositoryError:
-        return False  # the look at its structure says why
-    whole = True
+        return None
+
+
+def looked_at(repository: OpenRepository, ledger: Ledger, name: PointName) -> Look | None:
+    """None: not all of its packs were read yet."""
+    slots = slots_needed(repository, name)
+    if slots is None:
+        return Look(False)
+    whole, read_us = True, 0
     for ids in in_batches(sorted(slots)):
         packs = ledger.packs(ids)
         for pack_id in ids:
@@ -82,4 +103,6 @@ def _looked_at(repository: OpenRepository, ledger: Ledger, name: PointName) -> b
                 return None
             named = SlotSet.of(slots[pack_id])
             whole &= pack is not None and len(named - pack.bad - pack.condemned) == len(named)
-    return whole
+            if pack is not None:
+                read_us = min(read_us or pack.looked_us, pack.looked_us)
+    return Look(whole, read_us)

@@ -2,7 +2,10 @@
 
 New packs are read soon after they are stored, as other hosts wait for them. Of the rest so many bytes a day that all of it is read
 once in a period: the rate is the same every day, and what was missed while the controller stood still is made up for. When both are due the
-rest comes first: it is due once an hour, and new packs are read between (`rolling_sample`), so neither kind starves the other.
+rest comes first: it is due once an hour, and new packs are read between (`rolling_sample`), so neither kind starves the other. Points that
+policies want checked again take the time between: new packs are due some seconds after the last ones at most. What a check leaves undecided
+would be due again at once, so one with findings is followed by a pause: of its own kind, as points of policies that stay undecided must not
+keep new packs waiting, nor new packs those points.
 """
 
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ DAY_SECONDS = 86_400
 MARGIN_PERCENT = 110
 """Of the even rate: packs that come meanwhile, and jobs that fail, must not make it late."""
 
-Because = Literal["new", "rolling"]
+Because = Literal["new", "rolling", "policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Rhythm:
     """Most bytes of new packs in one job: small ones end soon, and can be cancelled."""
     rolling_every_seconds: float = 3600.0
     retry_seconds: float = 600.0
-    """After one that failed."""
+    """After one that failed or found something, until the next of its kind: for policies, or all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,13 @@ class Standing:
     last_rolling_begin_us: int
     """Of the last one, or when the repository was added."""
     last_failed_us: int
+    """End of the last one for new packs or the rest, if it failed."""
     unproven: bool = False
     """Points whose packs may all be read by now, and that nobody looked at."""
+    points_due: bool = False
+    """Points that were last read back longer ago than their policy allows."""
+    last_policy_failed_us: int = 0
+    """End of the last one for policies, if it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +66,12 @@ class Due:
 
 def next_check(standing: Standing, rhythm: Rhythm) -> Due | None:
     """What to start now; None: nothing yet."""
-    if standing.last_failed_us and _seconds(standing.last_failed_us, standing.now_us) < rhythm.retry_seconds:
-        return None
-    return _rolling(standing, rhythm) or _new(standing, rhythm)
+    due = None
+    if _rested(standing.last_failed_us, standing, rhythm):
+        due = _rolling(standing, rhythm) or _new(standing, rhythm)
+    if due is None and standing.points_due and _rested(standing.last_policy_failed_us, standing, rhythm):
+        due = Due("policy", rhythm.new_bytes)
+    return due
 
 
 def bytes_a_day(total_bytes: int, rhythm: Rhythm) -> int:
@@ -73,6 +84,10 @@ def bytes_a_day(total_bytes: int, rhythm: Rhythm) -> int:
 def rolling_may_be_due(now_us: int, last_rolling_begin_us: int, rhythm: Rhythm) -> bool:
     """Whether it is worth asking the catalogue for what is stored, and for the oldest of it."""
     return _seconds(last_rolling_begin_us, now_us) >= rhythm.rolling_every_seconds
+
+
+def _rested(failed_us: int, standing: Standing, rhythm: Rhythm) -> bool:
+    return not failed_us or _seconds(failed_us, standing.now_us) >= rhythm.retry_seconds
 
 
 def _new(standing: Standing, rhythm: Rhythm) -> Due | None:

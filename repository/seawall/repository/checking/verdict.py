@@ -54,19 +54,19 @@ class CopyVerdict:
     table: NDArray[np.void] | None = None
 
 
-def judge(body: bytes, pack_id: bytes | None, meta: bool, opener: Opener) -> CopyVerdict:
-    """One generation. `pack_id`: where the bytes must be those of the first generation; None: a later one."""
-    as_written = pack_id is None or pack_id_of(body) == pack_id
+def judge(body: bytes, bytes_hash: bytes | None, meta: bool, opener: Opener) -> CopyVerdict:
+    """One generation. `bytes_hash`: what its bytes hash to, the pack's id of the first; None: nobody knows."""
+    as_written = bytes_hash is None or pack_id_of(body) == bytes_hash
     try:
-        return _judge(body, pack_id, meta, opener, as_written=as_written)
+        return _judge(body, bytes_hash, meta, opener, as_written=as_written)
     except FormatUnsupported as error:
-        if as_written and pack_id is not None:
+        if as_written and bytes_hash is not None:
             return CopyVerdict(Reason.NEEDS_UPGRADE, str(error))
         # Not what was written: another version in it is damage like any other.
         return CopyVerdict(Reason.PACK_DAMAGED, f"it cannot be read: {error}")
 
 
-def _judge(body: bytes, pack_id: bytes | None, meta: bool, opener: Opener, *, as_written: bool) -> CopyVerdict:
+def _judge(body: bytes, bytes_hash: bytes | None, meta: bool, opener: Opener, *, as_written: bool) -> CopyVerdict:
     try:
         table, hashes = _sound_end(body, opener)
     except IntegrityError as error:
@@ -88,7 +88,7 @@ def _judge(body: bytes, pack_id: bytes | None, meta: bool, opener: Opener, *, as
         if not as_written:  # whole, but for another name
             return CopyVerdict(Reason.PACK_FOREIGN, "it holds another pack's bytes")
         return CopyVerdict(None, "", slots, table)
-    return _incomplete(slots, len(table), as_written and pack_id is not None, opener)
+    return _incomplete(slots, len(table), as_written and bytes_hash is not None, opener)
 
 
 def _sound_end(body: bytes, opener: Opener) -> tuple[NDArray[np.void], list[bytes]]:

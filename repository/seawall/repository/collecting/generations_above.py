@@ -28,7 +28,7 @@ def take_over(repository: OpenRepository, ledger: Ledger, pack: PackFacts, repor
     except (ObjectMissing, StoreRefused, IntegrityError) as error:
         report.keep_back(names[0], f"later than the generation that counts, and it cannot take its place: {error}")
         return False
-    ledger.compacted(pack.pack_id, newest, len(bodies[0]))
+    ledger.compacted(pack.pack_id, newest, len(bodies[0]), b"")  # whole, but only its place says which pack it is
     return True
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from seawall.repository.errors import RepositoryError, TemporaryError
 from seawall.repository.forgetting.leaders import LeaderMark
+from seawall.repository.format.pack import pack_id_of
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 
 
@@ -62,6 +63,7 @@ class PackFacts:
 
     `slots`: of generation 0. `in_use`: an attempt that is not over, or ended within the grace period, wrote it: nothing of it may be
     condemned. `waiting`: something condemned was not dropped yet; `ripe`: for longer than the grace period, so it may be.
+    `generation_hash`: of the bytes of a later generation; `b""`: nobody knows.
     """
 
     pack_id: bytes
@@ -75,6 +77,11 @@ class PackFacts:
     in_use: bool = False
     waiting: bool = False
     ripe: bool = False
+    generation_hash: bytes = b""
+
+    def is_written(self, body: bytes) -> bool:
+        """Whether these are known to be the bytes of the generation that counts."""
+        return pack_id_of(body) == (self.generation_hash if self.generation else self.pack_id)
 
     @property
     def generations(self) -> tuple[int, ...]:
@@ -165,8 +172,10 @@ class Ledger(Protocol):
     def reserve_generation(self, pack_id: bytes, above: int) -> int:
         """A generation number greater than `above` and all that were ever given out; of a meta pack the first, even, of two."""
 
-    def compacted(self, pack_id: bytes, generation: int, size_bytes: int) -> None:
-        """The new generation was read back: from now on it counts."""
+    def compacted(self, pack_id: bytes, generation: int, size_bytes: int, generation_hash: bytes) -> None:
+        """The new generation was read back: from now on it counts. The hash proves it as the id proves the first: it is given only where
+        the bytes were made from bytes that were known themselves, else `b""`.
+        """
 
     def deleted(self, pack_ids: Sequence[bytes]) -> None:
         """Every generation of these is gone from the bucket."""

@@ -8,6 +8,7 @@ from seawall.repository.collecting.port import Ledger, PackFacts
 from seawall.repository.collecting.removing import remove_generations
 from seawall.repository.errors import IntegrityError, ObjectMissing, StoreRefused
 from seawall.repository.format.layout import pack_generations_prefix, pack_name, parse_pack_name
+from seawall.repository.format.pack import pack_id_of
 from seawall.repository.naming import naming
 from seawall.repository.repository import OpenRepository
 from seawall.repository.steps import OnStep
@@ -40,7 +41,8 @@ class Shrinker:
         self.on_step("reserved")
         for number in range(generation, generation + len(pack.generations)):
             self._write(pack, number, fresh)
-        self.ledger.compacted(pack.pack_id, generation, len(fresh))
+        proof = pack_id_of(fresh) if pack.is_written(body) else b""
+        self.ledger.compacted(pack.pack_id, generation, len(fresh), proof)
         self.on_step("compacted")
         gone = remove_generations(self.repository.store, pack.tenant, pack.pack_id, pack.generations, self.report)
         self.on_step("old generation removed")

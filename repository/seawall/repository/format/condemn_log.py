@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from seawall.repository.crypto.signing import CONDEMNED_DOMAIN, SIGNATURE_BYTES, sign, verify
 from seawall.repository.errors import IntegrityError
+from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
 from seawall.repository.format.header import CONDEMNED
@@ -56,6 +57,10 @@ def sign_condemn_log(log: CondemnLog, signing_secret_key: bytes) -> bytes:
 
 def open_condemn_log(body: bytes, signing_public_key: bytes) -> CondemnLog:
     """Signature checked; whose repository it speaks of is for the caller to compare. Raises IntegrityError, FormatUnsupported."""
+    return told_apart(lambda read: _proven_log(read, signing_public_key), body, WHAT)
+
+
+def _proven_log(body: bytes, signing_public_key: bytes) -> CondemnLog:
     descriptor, offset = read_descriptor(body, CONDEMNED, WHAT)
     end = len(body) - SIGNATURE_BYTES
     if end < offset:

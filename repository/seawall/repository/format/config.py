@@ -9,6 +9,7 @@ from seawall.repository.chunking.grid import Grid
 from seawall.repository.crypto.keys import RepositorySecrets, cut_key_commitment
 from seawall.repository.crypto.signing import CONFIG_DOMAIN, SIGNATURE_BYTES, sign, verify
 from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError
+from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
 from seawall.repository.format.header import CONFIG, SUITE, VERSION
@@ -77,6 +78,10 @@ def proven_config(body: bytes, pinned_signing_key: bytes | None = None) -> Repos
 
     Raises IntegrityError, ForeignRepository, FormatUnsupported (a header of another version: damage, where a whole copy stands beside it).
     """
+    return told_apart(lambda read: _signed_config(read, pinned_signing_key), body, "config")
+
+
+def _signed_config(body: bytes, pinned_signing_key: bytes | None) -> RepositoryConfig:
     descriptor, end = read_descriptor(body, CONFIG, "config")
     config = from_canonical(RepositoryConfig, descriptor, "config")
     verify(config.signing_public_key, CONFIG_DOMAIN, body[:end], body[end:], "config")

@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from seawall.repository.crypto.aead import new_nonce, open_box, seal_box
 from seawall.repository.errors import IntegrityError
+from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
 from seawall.repository.format.compression import decompressed, frames_of
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
@@ -53,6 +54,10 @@ def seal_export(
 
 def open_export(body: bytes, repository_secret_key: bytes) -> tuple[ExportFront, bytes]:
     """(front, document), both proven to be a controller's of this repository. Raises IntegrityError, FormatUnsupported."""
+    return told_apart(lambda read: _proven_export(read, repository_secret_key), body, WHAT)
+
+
+def _proven_export(body: bytes, repository_secret_key: bytes) -> tuple[ExportFront, bytes]:
     descriptor, end = read_descriptor(body, EXPORT, WHAT)
     front = from_canonical(ExportFront, descriptor, f"{WHAT}'s front")
     if not 0 < front.document_bytes <= LONGEST_DOCUMENT_BYTES or len(front.salt) != SALT_BYTES:

@@ -34,7 +34,7 @@ def encode_header(magic: bytes) -> bytes:
 
 
 def of_this_version(body: bytes) -> bytes:
-    """The same bytes with our version and suite in their header: what was signed, if only those were altered."""
+    """The same bytes with our version and suite in their header: what was written, if only those were altered."""
     return body[:8] + encode_header(body[:8])[8:12] + body[12:]
 
 

@@ -11,6 +11,7 @@ from blake3 import blake3
 from seawall.repository.crypto.keys import SECRET_BYTES
 from seawall.repository.crypto.sealing import open_sealed, public_key_of, recipient_id, seal_to
 from seawall.repository.errors import IntegrityError, WrongKey
+from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
 from seawall.repository.format.header import KEYS
@@ -69,6 +70,10 @@ def key_names(body: bytes) -> KeyNames:
 
 def open_key_object(body: bytes, recipient_secret_key: bytes) -> tuple[KeyNames, KeyBundle]:
     """Raises WrongKey (sealed to somebody else), IntegrityError, FormatUnsupported."""
+    return told_apart(lambda read: _proven_keys(read, recipient_secret_key), body, "key object")
+
+
+def _proven_keys(body: bytes, recipient_secret_key: bytes) -> tuple[KeyNames, KeyBundle]:
     names = key_names(body)
     if names.recipient != recipient_id(public_key_of(recipient_secret_key)):
         raise WrongKey(f"the keys for {names.wrapper!r} are sealed to another key than the one given")

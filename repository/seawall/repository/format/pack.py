@@ -24,9 +24,11 @@ from seawall.repository.format.pack_layout import (
     encode_pack_header,
     encode_record_header,
     hashes_bytes_of,
+    record_header_of,
 )
 from seawall.repository.format.pack_table import PackTail, open_pack_hashes, parse_table, parse_tail
 from seawall.repository.format.record import ChunkType, Record, body_hash_of
+from seawall.repository.format.sealed_run import SealedRun
 
 __all__ = [
     "FOOTER_BYTES",
@@ -95,11 +97,8 @@ class PackBuilder:
 
         Raises ValueError when the builder is sealed or out of slots, or the record's type is not the pack's.
         """
+        self._check(record.type)
         slot = len(self._rows)
-        if self._sealed or slot >= PACK_MAX_SLOTS:
-            raise ValueError("the pack is sealed" if self._sealed else "the pack has no slot left")
-        if (record.type == ChunkType.META) != self._meta:
-            raise ValueError("data and meta chunks go into packs of their own")
         offset = self._length + RECORD_HEADER_BYTES
         body_hash = record.body_hash or body_hash_of(record.body)
         self._append(encode_record_header(record, slot, body_hash))
@@ -110,6 +109,40 @@ class PackBuilder:
         )
         self._hashes.append(record.h)
         return slot, offset
+
+    def add_run(self, run: SealedRun, first: int) -> int:
+        """Append the run's records from number `first` on until the pack is full; how many. They get the slots from `slots` on.
+
+        Raises as `add` does.
+        """
+        self._check(run.records[first].type)
+        start, slots = self._length, len(self._rows)
+        placed = self._fitting(run.records[first:])
+        self._append(run.room[run.place_of(first) : run.place_of(first + len(placed))])
+        with memoryview(self._buffer) as pack:
+            for slot, record in enumerate(placed, slots):
+                h, identity, kind, codec, raw_bytes, body, body_hash = record
+                offset, stored = start + RECORD_HEADER_BYTES, len(body)
+                pack[start:offset] = record_header_of(slot, codec, kind, raw_bytes, stored, identity, body_hash)
+                self._rows.append((identity, offset, stored, raw_bytes, slot, codec, kind, body_hash))
+                self._hashes.append(h)
+                start = offset + stored
+        return len(placed)
+
+    def _fitting(self, records: Sequence[Record]) -> Sequence[Record]:
+        """The first of them, up to the one that fills the pack."""
+        length, slots_left = self._length, PACK_MAX_SLOTS - len(self._rows)
+        for number, record in enumerate(records, 1):
+            length += RECORD_HEADER_BYTES + len(record.body)
+            if length >= self._target_bytes or number == slots_left:
+                return records[:number]
+        return records
+
+    def _check(self, type: ChunkType) -> None:
+        if self._sealed or len(self._rows) >= PACK_MAX_SLOTS:
+            raise ValueError("the pack is sealed" if self._sealed else "the pack has no slot left")
+        if (type == ChunkType.META) != self._meta:
+            raise ValueError("data and meta chunks go into packs of their own")
 
     def _append(self, data: bytes | memoryview) -> None:
         """Over what the buffer held before; it grows at its end. Not by assigning to a slice of it: that copies twice, and needlessly."""

@@ -11,6 +11,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from seawall.repository.errors import IntegrityError, RefmapInvalid
+from seawall.repository.format.altered import told_apart
 from seawall.repository.format.header import HEADER_BYTES, REFMAP, check_header, encode_header
 from seawall.repository.format.names import check_tenant
 from seawall.repository.format.pack_layout import PACK_ID_BYTES
@@ -64,7 +65,7 @@ class Refmap:
 def decode_refmap(body: bytes) -> tuple[str, Refmap]:
     """(tenant, refmap). Raises RefmapInvalid, FormatUnsupported."""
     try:
-        return _decode(body)
+        return told_apart(_decode, body, "its header")
     except (IntegrityError, UnicodeDecodeError, ValueError, struct.error) as error:
         raise RefmapInvalid(f"refmap: {error}") from error
 

@@ -13,10 +13,11 @@ from blake3 import blake3
 from seawall.repository.crypto.aead import KEY_BYTES, new_nonce, open_box, seal_box
 from seawall.repository.crypto.sealing import SEAL_OVERHEAD_BYTES, open_sealed, public_key_of, recipient_id, seal_to
 from seawall.repository.crypto.signing import MANIFEST_DOMAIN, SIGNATURE_BYTES, sign, verify
-from seawall.repository.errors import FormatUnsupported, IntegrityError, WrongKey
+from seawall.repository.errors import IntegrityError, WrongKey
+from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
-from seawall.repository.format.header import MANIFEST, ROOT, of_this_version
+from seawall.repository.format.header import MANIFEST, ROOT
 from seawall.repository.format.root import Root, decode_root, encode_root
 
 _INFO_DOMAIN = b"seawall v1 root data key\x00"
@@ -123,22 +124,9 @@ def sign_manifest(statement: Statement, root_object: bytes, signing_secret_key: 
 def open_manifest(body: bytes, signing_public_key: bytes) -> tuple[Statement, bytes]:
     """(statement, root object) of an `m/` object, signature and root hash checked. Raises IntegrityError, FormatUnsupported.
 
-    A version is believed to be newer only where the same bytes with ours are not what was signed: else the version itself was altered.
+    A version is believed to be newer only where it was not altered (`altered`).
     """
-    try:
-        return _proven_manifest(body, signing_public_key)
-    except FormatUnsupported as error:
-        if _is_proven(of_this_version(body), signing_public_key):
-            raise IntegrityError("manifest: its version was altered: all else is what this version signed") from error
-        raise
-
-
-def _is_proven(body: bytes, signing_public_key: bytes) -> bool:
-    try:
-        _proven_manifest(body, signing_public_key)
-    except (IntegrityError, FormatUnsupported):
-        return False
-    return True
+    return told_apart(lambda read: _proven_manifest(read, signing_public_key), body, "manifest")
 
 
 def _proven_manifest(body: bytes, signing_public_key: bytes) -> tuple[Statement, bytes]:

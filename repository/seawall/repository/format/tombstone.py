@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from seawall.repository.crypto.chunk import HASH_BYTES
 from seawall.repository.crypto.signing import SIGNATURE_BYTES, TOMBSTONE_DOMAIN, sign, verify
 from seawall.repository.errors import IntegrityError
+from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
 from seawall.repository.format.header import TOMBSTONE
@@ -41,6 +42,10 @@ def sign_tombstone(burial: Burial, signing_secret_key: bytes) -> bytes:
 
 def open_tombstone(body: bytes, signing_public_key: bytes) -> Burial:
     """Signature checked; whose point it buries is for the caller to compare. Raises IntegrityError, FormatUnsupported."""
+    return told_apart(lambda read: _proven_burial(read, signing_public_key), body, WHAT)
+
+
+def _proven_burial(body: bytes, signing_public_key: bytes) -> Burial:
     descriptor, end = read_descriptor(body, TOMBSTONE, WHAT)
     if len(body) != end + SIGNATURE_BYTES:
         raise IntegrityError(f"{WHAT}: {len(body)} bytes are not its length")

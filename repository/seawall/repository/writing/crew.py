@@ -23,6 +23,8 @@ class Lane(Enum):
     """A kind of work, and how many threads it gets."""
 
     READ = ("read", 3)
+    HASH = ("hash", 2)
+    """Chunks and closed packs. Apart from computing: what is hashed behind a queue of chunks to seal is looked up, or uploaded, late."""
     COMPUTE = ("compute", 2)
     LOOKUP = ("lookup", 4)
     FETCH = ("fetch", 4)
@@ -70,7 +72,10 @@ class Crew:
 
     def result(self, future: "Future[Result]") -> Result:
         """Waits for a job, with an eye on `stop` and on all other jobs."""
-        self.waiting_for = None if future.done() else self._lane_of.get(future)
+        if future.done():
+            self.check()
+            return future.result()
+        self.waiting_for = self._lane_of.get(future)
         try:
             while True:
                 self.check()

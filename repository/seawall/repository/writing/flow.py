@@ -9,11 +9,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from seawall.repository.crypto.chunk import chunk_hash, chunk_id
-from seawall.repository.format.record import ChunkType, Locator, Record, seal_records
+from seawall.repository.format.pack import PACK_MAX_SLOTS
+from seawall.repository.format.record import ChunkType, Locator, PlainChunk
+from seawall.repository.format.sealed_run import SealedRun, seal_run
 from seawall.repository.writing.counters import DiskCounters
 from seawall.repository.writing.crew import Crew, Lane
 from seawall.repository.writing.facts import WriteSettings
-from seawall.repository.writing.packing import PackLine, Placement
+from seawall.repository.writing.packing import MAX_PACKS_UNDER_WAY, PackLine, Placement
 from seawall.repository.writing.page import NewChunk
 from seawall.repository.writing.parent import BadSlots
 from seawall.repository.writing.port import WriteCoordinator
@@ -23,18 +25,31 @@ BATCH_BYTES = 8 * 1024 * 1024
 BATCH_CHUNKS = 4096
 """No batch has more: it is also the most ids of one Lookup."""
 HELD_BYTES = 20 * 1024 * 1024
+LOOK_BYTES = 1024 * 1024
+"""So often the driver looks, while it cuts, whether a batch can move on."""
 SEAL_BYTES = 2 * 1024 * 1024
 """Plain bytes sealed by one job."""
-RECENT_CHUNKS = 65_536
+RECENT_CHUNKS = (MAX_PACKS_UNDER_WAY + 2) * PACK_MAX_SLOTS
+"""As many as may be on their way or in packs that are not reported yet: Lookup knows none of them."""
 
 
 @dataclass(slots=True)
 class Candidate:
-    """A chunk on its way. `old_hash`: of the chunk that the parent has at exactly this place."""
+    """A chunk on its way. `old_hash`: of the chunk that the parent has at exactly this place. `chunk_id`: set by the lookup."""
 
     chunk: NewChunk
     data: memoryview | None
     old_hash: bytes | None
+    chunk_id: bytes = b""
+
+
+@dataclass(slots=True)
+class Group:
+    """Neighbours that are sealed by one job."""
+
+    placements: list[Placement]
+    length: int
+    job: "Future[SealedRun]"
 
 
 @dataclass(slots=True)
@@ -45,8 +60,7 @@ class Batch:
     hashing: "Future[list[bytes]] | None" = None
     unknown: list[Candidate] = field(default_factory=list)
     looking: "Future[list[Locator | None]] | None" = None
-    missing: list[Candidate] = field(default_factory=list)
-    sealing: "list[Future[list[Record]]]" = field(default_factory=list)
+    sealing: deque[Group] = field(default_factory=deque)
 
 
 class ChunkFlow:
@@ -64,6 +78,7 @@ class ChunkFlow:
         self._filling: Batch | None = None
         self._batches: deque[Batch] = deque()
         self._held = 0
+        self._look_at = LOOK_BYTES
 
     def add(self, chunk: NewChunk, data: memoryview, old_hash: bytes | None, counters: DiskCounters) -> None:
         """Takes one chunk; blocks while too much is under way."""
@@ -74,6 +89,9 @@ class ChunkFlow:
         batch.length += len(data)
         if batch.length >= BATCH_BYTES or len(batch.candidates) == BATCH_CHUNKS:
             self.flush()
+        elif batch.length >= self._look_at:
+            self._look_at = batch.length + LOOK_BYTES
+            self.advance()
 
     def flush(self) -> None:
         """Send off what was collected."""
@@ -81,7 +99,8 @@ class ChunkFlow:
         if batch is None:
             return
         self._filling = None
-        batch.hashing = self._crew.submit(Lane.COMPUTE, self._hash, [one.data for one in batch.candidates])
+        self._look_at = LOOK_BYTES
+        batch.hashing = self._crew.submit(Lane.HASH, self._hash, [one.data for one in batch.candidates])
         self._batches.append(batch)
         self._held += batch.length
         self.advance()
@@ -107,20 +126,19 @@ class ChunkFlow:
             if batch.hashing is not None or (batch.looking is not None and not batch.looking.done()):
                 break
             self._send_to_seal(batch)
-        while self._batches and self._is_sealed(self._batches[0]):
-            self._pack(self._batches[0])
+        while self._batches and self._pack_sealed(self._batches[0]):
+            self._batches.popleft()
 
     def _finish_first(self) -> None:
+        """Moves the first batch on by one step, waiting for it."""
         batch = self._batches[0]
         if batch.hashing is not None:
             self._crew.result(batch.hashing)
-            self.advance()
         elif batch.looking is not None:
             self._crew.result(batch.looking)
-            self.advance()
-        else:
-            self._pack(batch)
-            self.advance()
+        elif batch.sealing:
+            self._crew.result(batch.sealing[0].job)
+        self.advance()
 
     def _hash(self, pieces: Sequence[memoryview | None]) -> list[bytes]:
         return [chunk_hash(self._settings.k_dedup, piece) for piece in pieces if piece is not None]
@@ -144,15 +162,20 @@ class ChunkFlow:
             self._recent.popitem(last=False)
         batch.candidates = []
         if batch.unknown:
-            batch.looking = self._crew.submit(Lane.LOOKUP, self._look_up, [one.chunk for one in batch.unknown])
+            batch.looking = self._crew.submit(Lane.LOOKUP, self._look_up, batch.unknown)
+        else:
+            self._held -= batch.length
 
-    def _look_up(self, chunks: Sequence[NewChunk]) -> list[Locator | None]:
-        ids = [chunk_id(chunk.h) for chunk in chunks]
-        known = self._coordinator.lookup(ids)
-        found = [known.get(one) for one in ids]
+    def _look_up(self, unknown: Sequence[Candidate]) -> list[Locator | None]:
+        for one in unknown:
+            one.chunk_id = chunk_id(one.chunk.h)
+        known = self._coordinator.lookup([one.chunk_id for one in unknown])
+        found = [known.get(one.chunk_id) for one in unknown]
         return [
-            locator if locator is not None and locator.raw_bytes == chunk.length and locator not in self._bad else None
-            for locator, chunk in zip(found, chunks, strict=True)
+            locator
+            if locator is not None and locator.raw_bytes == one.chunk.length and locator not in self._bad
+            else None
+            for locator, one in zip(found, unknown, strict=True)
         ]
 
     def _send_to_seal(self, batch: Batch) -> None:
@@ -160,36 +183,42 @@ class ChunkFlow:
             return
         located = self._crew.result(batch.looking)
         batch.looking = None
+        missing = []
         for one, locator in zip(batch.unknown, located, strict=True):
             if locator is None:
-                batch.missing.append(one)
+                missing.append(one)
             elif one.chunk.placement is not None:
                 one.chunk.placement.found(locator)
         batch.unknown = []
-        jobs = _groups(batch.missing, SEAL_BYTES)
-        batch.sealing = [self._crew.submit(Lane.COMPUTE, self._seal, job) for job in jobs]
-        batch.counters.add(new=sum(one.chunk.length for one in batch.missing))
+        batch.sealing.extend(map(self._start_sealing, _groups(missing, SEAL_BYTES)))
+        new = sum(group.length for group in batch.sealing)
+        batch.counters.add(new=new)
+        self._held -= batch.length - new
 
-    def _seal(self, group: Sequence[Candidate]) -> list[Record]:
-        chunks = [(one.chunk.h, one.data) for one in group if one.data is not None]
+    def _start_sealing(self, group: Sequence[Candidate]) -> Group:
+        placements = [one.chunk.placement for one in group if one.chunk.placement is not None]
+        if len(placements) < len(group):
+            raise RuntimeError("a chunk is sealed before it was classified")
+        length = sum(one.chunk.length for one in group)
+        return Group(placements, length, self._crew.submit(Lane.COMPUTE, self._seal, group))
+
+    def _seal(self, group: Sequence[Candidate]) -> SealedRun:
+        chunks = [PlainChunk(one.chunk.h, one.chunk_id, one.data) for one in group if one.data is not None]
         for one in group:
             one.data = None
-        return seal_records(self._settings.lineage_id, chunks, ChunkType.DATA, self._settings.compression_level)
+        return seal_run(self._settings.lineage_id, chunks, ChunkType.DATA, self._settings.compression_level)
 
-    def _is_sealed(self, batch: Batch) -> bool:
-        return batch.hashing is None and batch.looking is None and all(job.done() for job in batch.sealing)
-
-    def _pack(self, batch: Batch) -> None:
-        missing = iter(batch.missing)
-        for job in batch.sealing:
-            for record in self._crew.result(job):
-                placement = next(missing).chunk.placement
-                if placement is None:
-                    raise RuntimeError("a chunk was sealed before it was classified")
-                self._line.place(record, placement)
-                batch.counters.add(stored=len(record.body))
-        self._batches.popleft()
-        self._held -= batch.length
+    def _pack_sealed(self, batch: Batch) -> bool:
+        """Puts into packs what of a batch is sealed, in order. Whether that was all of it."""
+        if batch.hashing is not None or batch.looking is not None:
+            return False
+        while batch.sealing and batch.sealing[0].job.done():
+            group = batch.sealing.popleft()
+            run = self._crew.result(group.job)
+            self._line.place_run(run, group.placements)
+            batch.counters.add(stored=run.stored_bytes)
+            self._held -= group.length
+        return not batch.sealing
 
 
 def _groups(candidates: Sequence[Candidate], limit: int) -> list[list[Candidate]]:

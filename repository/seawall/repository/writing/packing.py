@@ -4,21 +4,30 @@ A chunk's locator is known only when its pack closes, because a pack is named by
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+
+import numpy as np
+from numpy.typing import NDArray
 
 from seawall.repository.format.pack import PackBuilder, SealedPack
 from seawall.repository.format.record import Codec, Locator, Record
+from seawall.repository.format.sealed_run import SealedRun
 from seawall.repository.writing.crew import Crew, Lane
 from seawall.repository.writing.port import WriteCoordinator
 
 MAX_PACKS_UNDER_WAY = 2
 
+PackName = tuple[bytes, int]
+"""(pack id, generation)."""
+
 
 class OpenPack:
-    """A pack being filled, closed or uploaded. `pack_id` is set once it is closed and hashed; the bytes are let go once they are stored."""
+    """A pack being filled, closed or uploaded. `pack_id` and `table` are set once it is closed and hashed; the bytes are let go once they
+    are stored.
+    """
 
-    __slots__ = ("buffer", "builder", "pack_id", "sealed")
+    __slots__ = ("buffer", "builder", "pack_id", "sealed", "table")
 
     def __init__(self, builder: PackBuilder, buffer: bytearray) -> None:
         self.builder: PackBuilder | None = builder
@@ -26,18 +35,18 @@ class OpenPack:
         """What the pack is built in; its owner is the PackLine."""
         self.pack_id: bytes | None = None
         self.sealed: SealedPack | None = None
+        self.table: NDArray[np.void] | None = None
 
 
 class Placement:
-    """Where one chunk lies, or will. Resolved once: by a known locator, or by its place in a pack."""
+    """Where one chunk lies, or will. Resolved once: by a known locator, or by its slot in a pack."""
 
-    __slots__ = ("_codec", "_known", "_offset", "_raw_bytes", "_slot", "_stored_bytes", "pack")
+    __slots__ = ("_known", "_slot", "pack")
 
     def __init__(self, known: Locator | None = None) -> None:
         self._known = known
+        self._slot = 0
         self.pack: OpenPack | None = None
-        self._slot = self._offset = self._stored_bytes = self._raw_bytes = 0
-        self._codec = Codec.RAW
 
     @property
     def ready(self) -> bool:
@@ -47,19 +56,30 @@ class Placement:
     def found(self, locator: Locator) -> None:
         self._known = locator
 
-    def placed(self, pack: OpenPack, record: Record, slot: int, offset: int) -> None:
-        self.pack, self._slot, self._offset = pack, slot, offset
-        self._stored_bytes, self._raw_bytes, self._codec = len(record.body), record.raw_bytes, record.codec
+    def placed(self, pack: OpenPack, slot: int) -> None:
+        self.pack, self._slot = pack, slot
 
     def locator(self) -> Locator:
-        if self._known is None:
-            if self.pack is None or self.pack.pack_id is None:
-                raise RuntimeError("a chunk's locator was asked for before its pack was closed")
-            self._known = Locator(
-                self.pack.pack_id, 0, self._slot, self._offset, self._stored_bytes, self._raw_bytes, self._codec
-            )
-            self.pack = None
-        return self._known
+        known = self._known
+        if known is not None:
+            return known
+        (pack_id, generation), offset, stored_bytes, raw_bytes, slot, codec = self._in_pack()
+        return Locator(pack_id, generation, slot, offset, stored_bytes, raw_bytes, Codec(codec))
+
+    def row(self) -> tuple[PackName, int, int, int, int, int]:
+        """The locator's parts: (pack, offset, stored bytes, raw bytes, slot, codec). A Locator takes three times as long to make."""
+        known = self._known
+        if known is None:
+            return self._in_pack()
+        pack = (known.pack_id, known.generation)
+        return pack, known.offset, known.stored_bytes, known.raw_bytes, known.slot, known.codec
+
+    def _in_pack(self) -> tuple[PackName, int, int, int, int, int]:
+        pack = self.pack
+        if pack is None or pack.pack_id is None or pack.table is None:
+            raise RuntimeError("a chunk's place was asked for before its pack was closed")
+        _, offset, stored_bytes, raw_bytes, slot, codec, _, _ = pack.table[self._slot].item()
+        return (pack.pack_id, 0), offset, stored_bytes, raw_bytes, slot, codec
 
 
 class PackLine:
@@ -82,17 +102,34 @@ class PackLine:
         """Record bodies placed so far."""
 
     def place(self, record: Record, placement: Placement) -> None:
+        pack, builder = self._opened()
+        slot, _ = builder.add(record)
+        placement.placed(pack, slot)
+        self.stored_bytes += len(record.body)
+        if builder.full:
+            self.close()
+
+    def place_run(self, run: SealedRun, placements: Sequence[Placement]) -> None:
+        """`place` of each record of the run."""
+        first = 0
+        while first < len(run.records):
+            pack, builder = self._opened()
+            slots = builder.slots
+            behind = first + builder.add_run(run, first)
+            for slot, placement in enumerate(placements[first:behind], slots):
+                placement.placed(pack, slot)
+            first = behind
+            if builder.full:
+                self.close()
+        self.stored_bytes += run.stored_bytes
+
+    def _opened(self) -> tuple[OpenPack, PackBuilder]:
         if self._open is None:
             buffer = self._spare.pop() if self._spare else bytearray()
             self._open = OpenPack(self._new_builder(buffer), buffer)
-        pack = self._open
-        if pack.builder is None:
+        if self._open.builder is None:
             raise RuntimeError("an open pack has no builder")
-        slot, offset = pack.builder.add(record)
-        placement.placed(pack, record, slot, offset)
-        self.stored_bytes += len(record.body)
-        if pack.builder.full:
-            self.close()
+        return self._open, self._open.builder
 
     def close(self) -> None:
         """Close the open pack, full or not, and upload it."""
@@ -102,7 +139,7 @@ class PackLine:
             self._crew.result(self._under_way.popleft())
         while self._closing and self._closing[0].done():
             self._closing.popleft()
-        sealing = self._crew.submit(Lane.COMPUTE, _seal, self._open)
+        sealing = self._crew.submit(Lane.HASH, _seal, self._open)
         self._closing.append(sealing)
         self._under_way.append(self._crew.submit(Lane.UPLOAD, self._store, self._open, sealing))
         self._open = None
@@ -124,7 +161,7 @@ class PackLine:
             self._crew.result(self._under_way.popleft())
 
     def _store(self, pack: OpenPack, sealing: "Future[None]") -> None:
-        """Runs in an upload thread. The one job that waits for another: for a computing one, which waits for none."""
+        """Runs in an upload thread. The one job that waits for another: for a hashing one, which waits for none."""
         sealing.result()
         sealed, pack.sealed = pack.sealed, None
         if sealed is None:
@@ -147,9 +184,10 @@ def _given_back(view: memoryview, buffer: bytearray) -> bool:
 
 
 def _seal(pack: OpenPack) -> None:
-    """Runs in a computing thread, which owns the builder from here on."""
+    """Runs in a hashing thread, which owns the builder from here on."""
     builder, pack.builder = pack.builder, None
     if builder is None:
         raise RuntimeError("a pack is sealed once")
     pack.sealed = builder.seal()
+    pack.table = pack.sealed.table
     pack.pack_id = pack.sealed.pack_id

@@ -115,6 +115,5 @@ def _row_of(piece: "NDArray[np.void] | int | NewChunk", numbers: dict[tuple[byte
 def _entry_of(chunk: NewChunk, numbers: dict[tuple[bytes, int], int]) -> _Row:
     if chunk.placement is None:
         raise RuntimeError("a chunk without a place")
-    found = chunk.placement.locator()
-    pack = numbers.setdefault((found.pack_id, found.generation), len(numbers))
-    return chunk.length, found.stored_bytes, found.offset, pack, found.slot, int(found.codec), 0, chunk.h
+    name, offset, stored_bytes, _, slot, codec = chunk.placement.row()
+    return chunk.length, stored_bytes, offset, numbers.setdefault(name, len(numbers)), slot, codec, 0, chunk.h

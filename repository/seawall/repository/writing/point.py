@@ -26,6 +26,7 @@ from seawall.repository.writing.tree import DiskTree, MetaChunks
 
 _BOUND_BY = {
     Lane.READ: "source",
+    Lane.HASH: "cpu",
     Lane.COMPUTE: "cpu",
     Lane.LOOKUP: "network",
     Lane.FETCH: "network",

@@ -1,26 +1,27 @@
-"""A worker stands back behind guests, alone and only itself."""
+"""Who stands back behind others does so alone and only itself."""
 
 import subprocess
 import sys
 
-from seawall.agent.throttle.standing_back import AUTOGROUP, BEHIND_GUESTS, SESSION_BEHIND_GUESTS
+from seawall.repository.standing_back import AUTOGROUP
 
-PROGRAM = """
+THREAD, SESSION = 10, 5
+PROGRAM = f"""
 import os
-from seawall.agent.throttle.standing_back import stand_back
-stand_back()
+from seawall.repository.standing_back import stand_back
+stand_back({THREAD}, {SESSION})
 print(os.getpriority(os.PRIO_PROCESS, 0), open("/proc/self/autogroup").read() if os.path.exists("/proc/self/autogroup") else "")
 """
 
 
 def test_a_session_of_its_own_stands_back_as_a_whole() -> None:
     """Where the kernel has groups of sessions; else there is nothing to be seen but the thread's value."""
-    assert told(own_session=True) == (BEHIND_GUESTS, SESSION_BEHIND_GUESTS if AUTOGROUP.exists() else None)
+    assert told(own_session=True) == (THREAD, SESSION if AUTOGROUP.exists() else None)
 
 
 def test_a_session_of_others_is_left_alone() -> None:
     before = session_value(AUTOGROUP.read_text()) if AUTOGROUP.exists() else None
-    assert told(own_session=False) == (BEHIND_GUESTS, before)
+    assert told(own_session=False) == (THREAD, before)
 
 
 def told(*, own_session: bool) -> tuple[int, int | None]:
