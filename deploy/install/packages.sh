@@ -33,5 +33,13 @@ install_packages() {
   echo "Installing $*"
   update_lists
   forbid_service_starts
-  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null
+  local log
+  log=$(mktemp)
+  # Hundreds of lines that nobody reads, unless it fails.
+  if ! DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1; then
+    tail --lines=40 "$log" >&2
+    rm --force "$log"
+    return 1
+  fi
+  rm --force "$log"
 }
