@@ -25,15 +25,17 @@ from seawall.controller.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from seawall.controller.records.catalogue import PackState, PointState, PointTotals
+from seawall.controller.records.catalogue import PackState, Point, PointState, PointTotals
 from seawall.controller.records.fleet import News, Vm
 from seawall.controller.records.leadership import Leader
 from seawall.controller.records.runs import (
+    OPEN_RUN_STATES,
     AttemptState,
     DiskProgress,
     Progress,
     ReadMethod,
     RunCounts,
+    RunFilter,
     RunState,
     RunWarning,
 )
@@ -140,8 +142,8 @@ def test_saving_compares_and_swaps(store: Store) -> None:
 def test_lists_of_runs(store: Store) -> None:
     runs = [
         a_run(1, state=RunState.FAILED, ended_us=NOW),
-        a_run(2, not_before_us=NOW + 1),
-        a_run(3, vm_id="vm-2"),
+        a_run(2, not_before_us=NOW + 1, policy_id="nightly", nominal_us=NOW),
+        a_run(3, vm_id="vm-2", policy_id="nightly", nominal_us=NOW),
         a_restore(4),
     ]
     for run in runs:
@@ -154,10 +156,18 @@ def test_lists_of_runs(store: Store) -> None:
 
     assert ids(lambda transaction: transaction.runs.runs()) == [4, 3, 2, 1]
     assert ids(lambda transaction: transaction.runs.runs(before=runs[2].id, limit=1)) == [2]
-    assert ids(lambda transaction: transaction.runs.runs(vm_id="vm-2")) == [3]
-    assert ids(lambda transaction: transaction.runs.runs(open_only=True)) == [4, 3, 2]
-    assert ids(lambda transaction: transaction.runs.runs(failed_since_us=NOW)) == [1]
-    assert ids(lambda transaction: transaction.runs.runs(failed_since_us=NOW + 1)) == []
+    for wanted, expected in (
+        (RunFilter(vm_id="vm-2"), [3]),
+        (RunFilter(policy_id="nightly"), [3, 2]),
+        (RunFilter(vm_id="vm-2", policy_id="weekly"), []),
+        (RunFilter(states=OPEN_RUN_STATES), [4, 3, 2]),
+        (RunFilter(states=(RunState.FAILED, RunState.CANCELED)), [1]),
+        (RunFilter(states=(RunState.FAILED,), since_us=NOW), [1]),
+        (RunFilter(states=(RunState.FAILED,), since_us=NOW + 1), []),
+        (RunFilter(since_us=NOW), [4, 3, 2, 1]),
+        (RunFilter(since_us=NOW + 1), [4, 3, 2]),
+    ):
+        assert ids(lambda transaction, wanted=wanted: transaction.runs.runs(wanted)) == expected, wanted  # type: ignore[misc]
     assert ids(lambda transaction: transaction.runs.ready(NOW)) == [3, 4]
     assert ids(lambda transaction: transaction.runs.runs_named(runs[2].id)) == [3]
     assert ids(lambda transaction: transaction.runs.runs_named(runs[2].id[:8])) == [1, 2, 3, 4]
@@ -383,6 +393,25 @@ def test_the_newest_point_is_the_one_published_last_whatever_its_id(store: Store
     newest = store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository"))
     assert newest is not None
     assert (newest.id, newest.seq) == (a_run(1).id, 2)
+
+
+def test_the_newest_point_of_one_tenant(store: Store) -> None:
+    def closure(transaction: Transaction) -> None:
+        for number, tenant in ((1, "acme"), (2, "default")):
+            run = a_run(number, state=RunState.SUCCEEDED, tenant=tenant)
+            attempt = replace(an_execution().attempt, id=f"attempt-{number}", run_id=run.id)
+            transaction.runs.add_run(run)
+            transaction.runs.add_attempt(attempt)
+            transaction.points.add_point(replace(a_point(run, attempt.id, seq=number), tenant=tenant))
+            transaction.points.make_available(run.id, NOW)
+
+    store.write_now(closure)
+
+    def newest(tenant: str) -> Point | None:
+        return store.read_now(lambda transaction: transaction.points.newest("vm-1", "repository", tenant))
+
+    found = [newest(tenant) for tenant in ("acme", "default", "", "globex")]
+    assert [point and point.tenant for point in found] == ["acme", "default", "default", None]
 
 
 def test_a_creation_is_begun_once_and_ends(store: Store) -> None:

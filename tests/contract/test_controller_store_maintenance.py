@@ -1,5 +1,6 @@
 """The contract of the store's roles for maintenance: pins, jobs, deleted points, what is condemned; and the migration that brought them."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,10 +16,15 @@ from seawall.controller.database.migrate import SCRIPTS
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Aborted, ControllerError, FailedPrecondition, NotFound
 from seawall.controller.maintenance.jobs import begun, cancel_job, start_job
+from seawall.controller.maintenance.verify_schedule import Verification, last_jobs
 from seawall.controller.records.catalogue import PackState, PointState
 from seawall.controller.records.maintenance import Job, JobKind, JobState, Pin, PinKind
 from seawall.controller.records.runs import AttemptState, RunState
+from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.store.transaction import Store, Transaction
+from seawall.controller.timings import Timings
 from seawall.repository.format.slot_set import SlotSet
 from support.controller_clock import ManualClock
 from support.controller_databases import SCHEMAS, open_engine
@@ -154,6 +160,60 @@ def test_one_active_job_a_repository_and_kind(store: Store) -> None:
     assert refused(unknown, NotFound) == "REPOSITORY_UNKNOWN"
 
 
+def newest_because(store: Store, because: str) -> str:
+    job = store.read_now(lambda transaction: transaction.jobs.newest_because("repository", because))
+    return "" if job is None else job.id
+
+
+def test_the_newest_check_that_began_by_itself_is_found_among_any_number_of_jobs(store: Store) -> None:
+    def add(number: int, kind: JobKind, because: str, repository_id: str = "repository") -> None:
+        request = json.dumps({"because": because})
+        job = Job(f"{number:04}", repository_id, kind, JobState.SUCCEEDED, request, NOW)
+        store.write_now(lambda transaction: transaction.jobs.add_job(job))
+
+    assert newest_because(store, "rolling") == ""
+    store.write_now(lambda transaction: transaction.repositories.add_repository(a_repository("other", "other")))
+    for number, because in enumerate(("rolling", "rolling", "new")):
+        add(number, JobKind.CHECK, because)
+    add(3, JobKind.CHECK, "rolling", "other")
+    for number in range(4, 64):
+        add(number, JobKind.COLLECT, "rolling")
+    assert [newest_because(store, each) for each in ("rolling", "new", "policy")] == ["0001", "0002", ""]
+    (kept,) = store.read_now(lambda transaction: last_jobs(transaction, "other"))
+    assert (kept.id, kept.because) == ("0003", "rolling")
+    assert [job.id for job in store.read_now(lambda transaction: last_jobs(transaction, "repository"))] == [
+        "0002",
+        "0001",
+    ]
+
+
+def test_rolling_verification_remembers_when_it_last_ran_however_many_jobs_came_since(store: Store) -> None:
+    """Else it would count from when the repository was added, and read everything."""
+    month_later_us = NOW + 30 * 86_400 * 10**6
+    clock = ManualClock(month_later_us)
+    pack = a_pack(1, state=PackState.STORED, verified_us=NOW)
+    rolling = json.dumps({"because": "rolling", "limit_bytes": 1})
+    jobs = [Job("0000", "repository", JobKind.CHECK, JobState.SUCCEEDED, rolling, month_later_us, result="{}")]
+    jobs += [
+        Job(f"{number:04}", "repository", JobKind.COLLECT, JobState.SUCCEEDED, "{}", month_later_us)
+        for number in range(1, 61)
+    ]
+
+    def due(transaction: Transaction) -> list[str]:
+        lease, wakes = LeaderLease(store, SteadyClock(clock), Timings()), Wakes()
+        found = Verification(store, lease, wakes, clock, Timings())._due(transaction, clock.now_us())
+        return [wanted.because for _, wanted, _ in found]
+
+    store.write_now(lambda transaction: transaction.packs.add_pack(pack))
+    store.write_now(lambda transaction: transaction.points.mark_proved(POINT, NOW))
+    assert store.read_now(due) == ["rolling"]
+    for job in jobs:
+        store.write_now(lambda transaction, each=job: transaction.jobs.add_job(each))  # type: ignore[misc]
+    assert store.read_now(due) == []
+    clock.advance(Timings().verify_period_seconds)
+    assert store.read_now(due) == ["rolling"]
+
+
 def test_packs_keep_what_is_condemned_and_bad(store: Store) -> None:
     pack = a_pack(1, state=PackState.STORED, slots=9)
     store.write_now(lambda transaction: transaction.packs.add_pack(pack))
@@ -214,16 +274,21 @@ def test_ids_that_nobody_knows_are_given_up(store: Store) -> None:
     assert store.read_now(lambda transaction: transaction.packs.void_ids("repository", ids)) == {ids[0]}
 
 
-def test_the_migration_keeps_packs_and_points(tmp_path: Path) -> None:
-    """A database of the first schema, with a meta pack that is stored twice."""
-    file = tmp_path / "controller.sqlite"
+def of_schema(file: Path, revision: str) -> None:
+    """An empty database as that version made it."""
     engine = sa.create_engine(f"sqlite:///{file}")
     with engine.begin() as connection:
         config = Config(attributes={"connection": connection})
         config.set_main_option("script_location", str(SCRIPTS))
         config.set_main_option("path_separator", "os")
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
     engine.dispose()
+
+
+def test_the_migration_keeps_packs_and_points(tmp_path: Path) -> None:
+    """A database of the first schema, with a meta pack that is stored twice."""
+    file = tmp_path / "controller.sqlite"
+    of_schema(file, "0001")
     with closing(sqlite3.connect(file)) as raw:
         raw.execute("INSERT INTO repositories (id, name) VALUES ('repository', 'main')")
         raw.execute("INSERT INTO gc (repository_id) VALUES ('repository')")
@@ -249,3 +314,18 @@ def test_the_migration_keeps_packs_and_points(tmp_path: Path) -> None:
         point = database.read_now(lambda transaction: transaction.points.point("p"))
         assert point is not None
         assert (point.state, point.tombstone, point.damaged) == (PointState.AVAILABLE, b"", "")
+
+
+def test_the_migration_says_of_old_jobs_why_they_began(tmp_path: Path) -> None:
+    file = tmp_path / "controller.sqlite"
+    of_schema(file, "0014")
+    rolling, ordered = '{"because": "rolling", "limit_bytes": 1}', '{"read_data_percent": 100}'
+    asked = [("1", "CHECK", rolling), ("2", "CHECK", ordered), ("3", "COLLECT", rolling)]
+    with closing(sqlite3.connect(file)) as raw:
+        raw.execute("INSERT INTO repositories (id, name) VALUES ('repository', 'main')")
+        for row in asked:
+            columns = "repository_id, state, id, kind, request"
+            raw.execute(f"INSERT INTO jobs ({columns}) VALUES ('repository', 'SUCCEEDED', ?, ?, ?)", row)
+        raw.commit()
+    with closing(SqliteDatabase(file)) as database:
+        assert [newest_because(database, each) for each in ("rolling", "new")] == ["1", ""]

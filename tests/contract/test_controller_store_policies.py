@@ -1,7 +1,7 @@
 """The contract of the store's role for policies: revisions, firings, what is due, holds; on every engine."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -110,7 +110,52 @@ def test_a_policy_fires_once_for_a_vm_and_a_time(store: Store) -> None:
     add_runs(store, later, other, *by_hand)
     assert store.read_now(lambda transaction: transaction.policies.fired(POLICY.id, NOW)) == {"vm-1", "vm-2"}
     assert store.read_now(lambda transaction: transaction.runs.run(later.id)) == later
-    assert store.read_now(lambda transaction: transaction.policies.open_runs(POLICY.id)) == [other.id]
+
+
+def test_the_open_runs_that_a_closed_window_may_change(store: Store) -> None:
+    over = fired_run(1, "vm-1", state=RunState.MISSED)
+    early = fired_run(2, "vm-2", not_before_us=NOW + 1, nominal_us=NOW)
+    later = fired_run(3, "vm-3", not_before_us=NOW + HOUR, nominal_us=NOW)
+    active = fired_run(4, "vm-4", state=RunState.ACTIVE, not_before_us=NOW + HOUR)
+    stopping = fired_run(5, "vm-5", state=RunState.ACTIVE, cancel_us=NOW)
+    add_runs(store, over, early, later, active, stopping, a_run(6, vm_id="vm-6"))
+
+    def found(*, begin_us: int, nominal_us: int, active: bool) -> list[str]:
+        def closure(transaction: Transaction) -> Sequence[str]:
+            return transaction.policies.open_runs(POLICY.id, begin_us=begin_us, nominal_us=nominal_us, active=active)
+
+        return list(store.read_now(closure))
+
+    assert found(begin_us=NOW, nominal_us=NOW, active=False) == []
+    assert found(begin_us=NOW + HOUR, nominal_us=NOW, active=False) == [early.id]
+    assert found(begin_us=NOW, nominal_us=NOW + 1, active=False) == [early.id, later.id]
+    assert found(begin_us=NOW + 2 * HOUR, nominal_us=0, active=True) == [early.id, later.id, active.id]
+
+
+def test_who_has_a_point_since_a_time(store: Store) -> None:
+    """Of the policy, or of nobody knows whom: a bucket's point, whose run had no time at all. What somebody ordered is nobody's firing."""
+    add_point(store, 1, "vm-1", instant_us=NOW, published_us=NOW)
+    add_point(store, 2, "vm-2", instant_us=NOW - 1, published_us=NOW)
+    add_point(store, 3, "vm-3", instant_us=NOW + HOUR, published_us=NOW - 1)  # its host's clock is wrong
+    add_point(store, 4, "vm-4", OTHER.id)
+    add_point(store, 5, "vm-5", "")
+    add_point(store, 6, "vm-6", state=PointState.FAILED)
+    adopted, ordered = (
+        a_run(7, vm_id="vm-7", state=RunState.SUCCEEDED),
+        a_run(5, vm_id="vm-5", state=RunState.SUCCEEDED),
+    )
+    assert ordered.deadline_us > ordered.created_us
+    add_point(store, 7, "vm-7", "")
+    before = store.read_now(lambda transaction: transaction.runs.run(adopted.id))
+    assert before is not None
+    after = replace(before, deadline_us=before.created_us)
+    store.write_now(lambda transaction: transaction.runs.save_run(before, after))
+
+    def since(repository_id: str) -> frozenset[str]:
+        return store.read_now(lambda transaction: transaction.policies.backed_up_since(POLICY.id, repository_id, NOW))
+
+    assert since("repository") == {"vm-1", "vm-7"}
+    assert since("elsewhere") == frozenset()
 
 
 def test_who_backs_a_vm_up_now(store: Store) -> None:

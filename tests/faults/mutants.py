@@ -9,7 +9,7 @@ later time and a DELETE needs no announcement of its own collection, has this ru
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
@@ -21,8 +21,10 @@ from seawall.controller.database.points import PointRows
 from seawall.controller.forgetting.deletion import Deletions
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.maintenance.ledger import StoreLedger
+from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.publishing.slots import PackFacts, SlotRef, Slots, missing_slots
 from seawall.controller.records.catalogue import Pack, PackState, Point, PointState
+from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.services.grants import Grants
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.collecting.compact import compacted_pack, whole_tail
@@ -31,13 +33,16 @@ from seawall.repository.collecting.plan import Report
 from seawall.repository.collecting.port import Slice
 from seawall.repository.collecting.removing import remove_generations
 from seawall.repository.collecting.shrinking import Shrinker
+from seawall.repository.errors import ObjectExists
 from seawall.repository.forgetting.leaders import LeaderMark, newest_leader
+from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.layout import PackName, pack_name
+from seawall.repository.format.open_mark import PointIds, sign_open_mark
 from seawall.repository.format.record import body_hash_of
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.store.port import Store
 
-from . import scenarios, scenarios_leaders
+from . import scenarios, scenarios_agents, scenarios_leaders
 from .scenario_words import Scenario
 
 Patch = Callable[[], AbstractContextManager[Any]]
@@ -73,6 +78,14 @@ def _intents_are_no_roots() -> AbstractContextManager[Any]:
         return [point for point in roots(rows, *given, **named) if point.state is not PointState.PUBLISHING]
 
     return patch.object(PointRows, "roots", without)
+
+
+def _puts_whoever_leads() -> AbstractContextManager[Any]:
+    def put(promotion: Promotion, repository: OpenedRepository, name: str, body: bytes) -> None:
+        with suppress(ObjectExists):
+            repository.store.put(name, body, create_only=True)
+
+    return patch.object(Promotion, "_put", put)
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -209,6 +222,31 @@ def _leads_by_number() -> AbstractContextManager[Any]:
     return stack
 
 
+def _everything_counts() -> AbstractContextManager[Any]:
+    """Of manifests: whatever lies there is a point."""
+    stack = ExitStack()
+    for name in ("names", "manifest_counts"):
+        stack.enter_context(patch.object(Standing, name, lambda *_: True))
+    return stack
+
+
+def _leaves_out(field: str, nothing: object) -> AbstractContextManager[Any]:
+    """Of the open mark."""
+    return patch(
+        "seawall.controller.repositories.opening_mark.sign_open_mark",
+        lambda mark, key: sign_open_mark(replace(mark, **{field: nothing}), key),
+    )
+
+
+def _intents_are_not_named() -> AbstractContextManager[Any]:
+    real = PointRows.root_ids
+
+    def root_ids(rows: PointRows, repository_id: str) -> Collection[str]:
+        return set(real(rows, repository_id)) - rows.unfinished().keys()
+
+    return patch.object(PointRows, "root_ids", root_ids)
+
+
 MUTANTS = (
     Mutant("1: a slice forgets what arrived", _forgets_arrivals, scenarios.arrives_during_collection),
     Mutant(
@@ -218,6 +256,11 @@ MUTANTS = (
     ),
     Mutant("2: validation is not ordered", _validates_outside, scenarios.condemned_during_validation),
     Mutant("3: intents are not live", _intents_are_no_roots, scenarios.collected_at_the_intent),
+    Mutant(
+        "3: the lease is not looked at before a PUT",
+        _puts_whoever_leads,
+        scenarios_leaders.puts_nothing_once_another_leads,
+    ),
     Mutant(
         "4: a start replays no logs",
         lambda: patch("seawall.controller.repositories.replay.replay_log", _nothing),
@@ -240,6 +283,11 @@ MUTANTS = (
     ),
     Mutant("6: sweeps without VOID", _sweeps_without_void, scenarios.reported_while_swept),
     Mutant("7: bad slots pass", _bad_is_good, scenarios.names_a_bad_slot),
+    Mutant(
+        "7: the parent's bad slots are not told",
+        lambda: patch.object(Grants, "_bad_slots", lambda *_: {}),
+        scenarios_agents.goes_on_from_a_point_with_a_bad_slot,
+    ),
     Mutant("8: the rebuilt index is not filtered", _rebuilds_unfiltered, scenarios.looks_up_after_the_index_was_lost),
     Mutant(
         "4: a log of a replaced leader counts",
@@ -250,6 +298,39 @@ MUTANTS = (
         "4: no stock is taken below trimmed logs",
         lambda: patch("seawall.controller.repositories.replay.taken_stock", lambda *_: []),
         scenarios_leaders.rolled_back_below_the_trimmed_logs,
+    ),
+    Mutant(
+        "4: no open mark is written",
+        lambda: patch("seawall.controller.repositories.catalogue.put_open_mark", _nothing),
+        scenarios_leaders.finished_late_by_one_who_was_replaced,
+    ),
+    Mutant(
+        "4: the open mark leaves intents out", _intents_are_not_named, scenarios_leaders.finished_by_the_next_leader
+    ),
+    Mutant(
+        "4: the open mark leaves deletions out",
+        lambda: _leaves_out("leaving", PointIds()),
+        scenarios_leaders.deletion_carried_on_and_rolled_back,
+    ),
+    Mutant(
+        "4: the open mark leaves points out",
+        lambda: _leaves_out("points", PointIds()),
+        scenarios_leaders.buried_late_by_one_who_was_replaced,
+    ),
+    Mutant(
+        "5: a replaced leader's manifest counts",
+        _everything_counts,
+        scenarios_leaders.finished_late_by_one_who_was_replaced,
+    ),
+    Mutant(
+        "5: a replaced leader's tombstone counts",
+        lambda: patch.object(Standing, "tombstone_counts", lambda *_: True),
+        scenarios_leaders.buried_late_by_one_who_was_replaced,
+    ),
+    Mutant(
+        "5: a replaced leader's log counts",
+        lambda: patch.object(Standing, "log_counts", lambda *_: True),
+        scenarios_leaders.logged_in_vain_and_rolled_back_further,
     ),
     Mutant(
         "5: leaders of one number are not told apart", _leads_by_number, scenarios_leaders.announced_with_one_number
@@ -267,6 +348,16 @@ MUTANTS = (
     ),
     Mutant("11: no tombstone, no look", _no_tombstone, scenarios_leaders.forgotten_by_one_who_was_replaced),
     Mutant("12: any tenant's packs", _any_tenant, scenarios.names_a_pack_of_another_tenant),
+    Mutant(
+        "12: more bytes than the disks hold",
+        lambda: patch("seawall.controller.publishing.publisher.check_size", _nothing),
+        scenarios_agents.names_more_than_its_disks_hold,
+    ),
+    Mutant(
+        "12: proven without recomputing the refmap",
+        lambda: patch("seawall.repository.checking.proving.is_sound", lambda *_: True),
+        scenarios_agents.needs_what_its_refmap_does_not_name,
+    ),
     Mutant(
         "mistake: the commit check is skipped",
         lambda: patch("seawall.controller.publishing.publisher.missing_slots", lambda slots, facts: ()),

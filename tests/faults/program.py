@@ -1,4 +1,8 @@
-"""`make faults`: random rounds from a seed, then the mutants; writes build/faults.json. Ends with 1 when anything is wrong."""
+"""`make faults`: random rounds from a seed, then the mutants; writes build/faults.json. Ends with 1 when anything is wrong.
+
+Each mutant is caught by the history made for it. How many the rounds catch by themselves, without knowing what to look for, says what the
+rounds are worth where no history was made; it is written down and decides nothing.
+"""
 
 import argparse
 import json
@@ -10,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 import structlog
@@ -21,6 +26,8 @@ from .rounds import play
 
 RESULT = Path(__file__).resolve().parents[2] / "build" / "faults.json"
 ROUNDS = 300
+HUNTS = 8
+"""Rounds with each mutant, until one is wrong."""
 PROCESSES = 2
 ONLY_ERRORS = 50
 
@@ -50,6 +57,8 @@ class Result:
     outcomes: list[Outcome] = field(default_factory=list)
     planted: int = 0
     caught: int = 0
+    caught_by_rounds: list[str] = field(default_factory=list)
+    hunts: int = 0
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -61,7 +70,13 @@ class Result:
             "broken": sum(len(one.broken) for one in self.outcomes),
             "points": sum(one.points for one in self.outcomes),
             "failing_seeds": [one.seed for one in self.outcomes if one.wrong],
-            "mutants": {"planted": self.planted, "caught": self.caught},
+            "mutants": {
+                "planted": self.planted,
+                "caught": self.caught,
+                "rounds_each": self.hunts,
+                "caught_by_rounds_alone": len(self.caught_by_rounds),
+                "rules_caught_by_rounds": self.caught_by_rounds,
+            },
         }
 
     @property
@@ -119,6 +134,26 @@ def plant(result: Result) -> None:
                 print(f"  and without the mutant: {sentence}")
 
 
+def hunt(number: int, seed: str, rounds: int) -> int:
+    """How many rounds it took until one with that mutant was wrong; 0: none was. In a process of its own."""
+    with workshop() as (place, directory):
+        for tried in range(rounds):
+            with MUTANTS[number].patch():
+                if play_one(place, directory / f"round-{tried}", f"{seed}/{number}/{tried}").wrong:
+                    return tried + 1
+    return 0
+
+
+def hunt_all(pool: ProcessPoolExecutor, result: Result) -> None:
+    """What the rounds alone catch."""
+    took = pool.map(hunt, range(len(MUTANTS)), repeat(result.seed), repeat(result.hunts))
+    for mutant, tried in zip(MUTANTS, took, strict=True):
+        if tried:
+            result.caught_by_rounds.append(mutant.rule)
+        print(f"{f'caught by round {tried}' if tried else f'not caught by {result.hunts} rounds'}: {mutant.rule}")
+    print(f"the rounds alone catch {len(result.caught_by_rounds)} of {len(MUTANTS)} mutants")
+
+
 def tell(outcome: Outcome) -> None:
     print(f"seed {outcome.seed}: {len(outcome.wrong)} things are wrong")
     for sentence in outcome.wrong:
@@ -137,8 +172,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seed", default="1")
+    parser.add_argument(
+        "--hunts", type=int, default=HUNTS, help="rounds with each mutant; none where one round is replayed"
+    )
     chosen = parser.parse_args(arguments)
-    began, result = time.monotonic(), Result(chosen.seed)
+    began, result = time.monotonic(), Result(chosen.seed, hunts=0 if "/" in chosen.seed else chosen.hunts)
     seeds = seeds_of(chosen.seed, chosen.rounds)
     shares = [seeds[start : start + 5] for start in range(0, len(seeds), 5)]
     with ProcessPoolExecutor(PROCESSES) as pool:
@@ -147,7 +185,10 @@ def main(arguments: list[str]) -> int:
             for outcome in outcomes:
                 if outcome.wrong:
                     tell(outcome)
-    print(f"{len(seeds)} rounds in {time.monotonic() - began:.0f} s")
+        print(f"{len(seeds)} rounds in {time.monotonic() - began:.0f} s", flush=True)
+        if result.hunts:
+            hunt_all(pool, result)
+            print(f"and the hunt until {time.monotonic() - began:.0f} s", flush=True)
     plant(result)
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result.as_json(), indent=2) + "\n")

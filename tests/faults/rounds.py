@@ -6,9 +6,15 @@ from pathlib import Path
 
 from .bucket import HONEST, Died, Fault
 from .place import Place
+from .scenario_words import TWO, a_backup, dead_data, half_dead
 from .world import VMS, World
 
 ACTIONS = 24
+RECALLED = 0.4
+"""Of the backups: of a disk that was backed up before, so that its data is shared, or dead and not collected yet."""
+PREPARED = 0.7
+"""Of the rounds: do not begin with nothing."""
+COMMITTING = ("intent", "refmap", "manifest")
 
 
 def play(place: Place, directory: Path, seed: str, *, rollbacks: bool = True) -> World:
@@ -33,12 +39,14 @@ class Round:
         self.world = world
         self.rng = rng
         self._depth = 0
+        self._rollbacks = rollbacks
         self._actions: list[tuple[int, Callable[[], None]]] = [
             (6, self._backup),
             (4, self._begin),
             (5, self._complete),
             (1, self._abandon),
             (4, self._forget),
+            (4, self._forget_and_begin_again),
             (6, self._collect),
             (3, self._finish),
             (2, self._arrive),
@@ -51,10 +59,19 @@ class Round:
             self._actions.append((1, self._roll_back))
 
     def play(self) -> None:
+        if self.rng.random() < PREPARED:
+            self._prepare()
         self.world.interrupt = self._interrupted
         for _ in range(ACTIONS):
             self._one()
             self.world.check()
+
+    def _prepare(self) -> None:
+        """Dead data, and a backup under way that its lookups gave it: most of what may go wrong concerns such."""
+        self.rng.choice([dead_data, half_dead])(self.world)
+        if self.rng.random() < 0.5:
+            self.world.snapshot()
+        a_backup(self.world, TWO)
 
     def _one(self) -> None:
         weights = [weight for weight, _ in self._actions]
@@ -77,9 +94,19 @@ class Round:
         self._depth += 1
         try:
             self.world.note(f"after {name}:")
-            self.rng.choice([self._complete, self._complete, self._begin, self._arrive, self._forget])()
+            self.rng.choice(self._between(name))()
         finally:
             self._depth -= 1
+
+    def _between(self, step: str) -> list[Callable[[], None]]:
+        """What may come after that step. Within a publication also a collection, of this leader or of its successor."""
+        others = [self._complete, self._complete, self._begin, self._arrive, self._forget]
+        return [*others, self._collect, self._collect, self._replaced_and_collected] if step in COMMITTING else others
+
+    def _replaced_and_collected(self) -> None:
+        self.world.replace_leader({}, rolled_back=self._rollbacks and self.rng.random() < 0.5)
+        self.world.collect()
+        self.world.collect()
 
     def _plan(self) -> dict[int, Fault]:
         if self.rng.random() < 0.4:
@@ -88,7 +115,10 @@ class Round:
 
     def _begin(self) -> None:
         vm_id = self.rng.choice(VMS)
-        self.world.change(vm_id, self.rng)
+        if self.rng.random() < RECALLED:
+            self.world.recall(vm_id, self.rng)
+        else:
+            self.world.change(vm_id, self.rng)
         stale, late = self.rng.random() < 0.4, self.rng.choice([0, 0, 0, 2])
         self.world.begin(vm_id, self.rng.choice(["full", "full", "compare"]), stale, late)
 
@@ -111,6 +141,14 @@ class Round:
         points = self.world.available()
         if points:
             self.world.forget(self.rng.choice(points))
+
+    def _forget_and_begin_again(self) -> None:
+        """A backup that its lookups gave what just died: what a collection must not take."""
+        self._forget()
+        self._finish()
+        vm_id = self.rng.choice(VMS)
+        self.world.recall(vm_id, self.rng)
+        self.world.begin(vm_id, "full")
 
     def _collect(self) -> None:
         self.world.collect()

@@ -4,12 +4,16 @@ import random
 from collections.abc import Iterator
 
 from seawall.controller.errors import ControllerError
+from seawall.controller.records.leadership import Replica
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.errors import RepositoryError
 from seawall.repository.forgetting.leaders import newest_leader
 from seawall.repository.format.layout import (
     CONDEMNED_PREFIX,
     EPOCHS_PREFIX,
     epoch_name,
+    manifest_name,
+    refmap_name,
 )
 from seawall.repository.store.port import ObjectInfo
 from support.controller_records import HOUR
@@ -17,6 +21,7 @@ from support.controller_records import HOUR
 from . import host
 from .bucket import Fault
 from .controller import SESSION
+from .host import TENANT
 from .scenario_words import (
     ONE,
     TWO,
@@ -31,12 +36,11 @@ from .scenario_words import (
     forget_and_finish,
     half_dead,
     once,
+    stop_here,
     unreported_pack,
 )
 from .truth import restored
-from .world import World
-
-HORIZON_SECONDS = 91 * 86_400.0
+from .world import HORIZON_SECONDS, World
 
 
 def deleted_late_after_a_roll_back(world: World) -> None:
@@ -142,6 +146,111 @@ def rolled_back_before_a_collection_and_many_points(world: World) -> None:
 def replaced_and_its_log_comes_late(world: World) -> None:
     """As in `collected_by_one_who_was_replaced`; and the log that the old leader wrote in vain lies there when the new one starts again."""
     collected_by_one_who_was_replaced(world)
+    world.settle()
+
+
+def finished_late_by_one_who_was_replaced(world: World) -> None:
+    """The last PUT of a point is under way when another leader, which never heard of the point, opens the repository and collects."""
+    dead_data(world)
+    late = a_backup(world, TWO)
+    world.snapshot()
+    once(world, "refmap", lambda: fault_next(world, Fault.LATE_STOP))
+    dies(lambda: world.complete(late))
+    world.replace_leader({}, rolled_back=True)
+    host.give_up_others(world.controller, ())
+    world.collect()
+    world.collect()
+    world.bucket.arrive_all()
+    name = manifest_name(TENANT, TWO, late.point_id)
+    for _ in range(2):
+        if not world.collect():
+            world.findings.broken.append(f"a void manifest stops collection: {world.history[-1]}")
+            return
+        if not any(left.startswith(name) for left in world.controller.collect().kept_back):
+            world.findings.broken.append(f"nobody is told of {name}")
+        if late.point_id in world.available() or world.repository.points(TENANT):
+            world.findings.broken.append("a void manifest is a point")
+        world.restart({})
+    world.bucket.store.head(name)
+    world.settle()
+
+
+def buried_late_by_one_who_was_replaced(world: World) -> None:
+    """A replaced leader is asked to delete a point: its tombstone hides nothing, then or later. The one who leads may delete it."""
+    fill_disk(world, ONE)
+    first = a_point(world, ONE)
+    old = world.controller
+    world.replace_leader({}, rolled_back=False)
+    world.forget(first, old)
+    for _ in range(2):
+        if world.available() != [first] or [point.point_id for point in world.repository.points(TENANT)] != [first]:
+            world.findings.lost_points.append(f"the tombstone of a replaced leader hides point {first}")
+        world.check()
+        world.end_zombie()
+        world.restart({})
+        world.finish()
+    world.forget(first)
+    if world.repository.points(TENANT):
+        world.findings.broken.append(f"point {first} was deleted, and a void tombstone keeps it")
+    world.settle()
+
+
+def logged_in_vain_and_rolled_back_further(world: World) -> None:
+    """The log that a replaced leader wrote in vain; then a database comes back that is older than the leader that replaced it."""
+    collected_by_one_who_was_replaced(world)
+    world.replace_leader({}, rolled_back=True)
+    lost = set(world.truth.kept) - set(world.available())
+    if lost:
+        world.findings.lost_points.append(f"points {sorted(lost)} were acknowledged and are not shown")
+    world.settle()
+
+
+def puts_nothing_once_another_leads(world: World) -> None:
+    """Another controller takes the lease on the same database, after the intent or after the refmap: what comes next is its part."""
+    for vm_id, step in ((ONE, "intent"), (TWO, "refmap")):
+        late = a_backup(world, vm_id)
+        point = (TENANT, vm_id, late.point_id)
+        next_put = refmap_name(*point) if step == "intent" else manifest_name(*point)
+        once(world, step, lambda: world.controller.database.write_now(_taken_over))
+        world.complete(late)
+        if list(world.bucket.store.list(next_put)):
+            world.findings.broken.append(f"{next_put} was put by one that leads no more")
+        world.restart({})
+        world.finish()
+        world.complete(late)
+    world.settle()
+
+
+def _taken_over(transaction: Transaction) -> None:
+    """For no time at all, so that the next controller need not wait."""
+    rival = Replica("rival", "1", "", "")
+    if transaction.leadership.take(transaction.leadership.lease(), rival, 0, 0) is None:
+        raise AssertionError("the lease was not taken")
+
+
+def finished_by_the_next_leader(world: World) -> None:
+    """A leader dies at the intent; the next one finishes the point with the bytes, and so the epoch, of the one before."""
+    once(world, "intent", lambda: stop_here(world))
+    begun = a_backup(world, ONE)
+    dies(lambda: world.complete(begun))
+    world.restart({})
+    world.complete(begun)
+    world.check()
+    world.settle()
+
+
+def deletion_carried_on_and_rolled_back(world: World) -> None:
+    """A deletion is decided, announced under the next leader with the bytes of before, and answered; then its database is lost."""
+    fill_disk(world, ONE)
+    first = a_point(world, ONE)
+    world.snapshot()
+    once(world, "decided", lambda: stop_here(world))
+    dies(lambda: world.forget(first))
+    world.restart({})
+    world.forget(first)
+    if first in world.truth.undecided:
+        raise AssertionError(world.history)
+    world.replace_leader({}, rolled_back=True)
     world.settle()
 
 

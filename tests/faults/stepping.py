@@ -8,9 +8,10 @@ from pathlib import Path
 from . import host
 from .bucket import Died, Fault
 from .place import Place
-from .world import VMS, World
+from .world import HORIZON_SECONDS, VMS, World
 
 ONE, TWO = VMS
+LITTLE_BYTES = 3 * 8192
 
 
 @dataclass
@@ -59,6 +60,7 @@ class History:
 
     def play(self) -> None:
         for action in (
+            self._leave_unreported,
             lambda: self._backup(ONE, 1),
             lambda: self._backup(TWO, 1),
             lambda: self._backup(ONE, 2),
@@ -67,6 +69,7 @@ class History:
             lambda: self._backup(TWO, 3),
             lambda: self._forget(0),
             self._world.collect,
+            self._trim,
         ):
             self._through(action)
             self._world.check()
@@ -96,6 +99,26 @@ class History:
         begun = world.begin(vm_id, "full") or world.begin(vm_id, "full")  # the host that died is started again
         if begun is not None:
             world.complete(begun)
+
+    def _leave_unreported(self) -> None:
+        """A pack that a host stored and never reported: collection gives it up and sweeps it."""
+        world = self._world
+        world.disks[ONE].write(0, random.Random(9).randbytes(LITTLE_BYTES))
+        seen = world.host_step
+
+        def die(name: str) -> None:
+            seen(name)
+            if name == "put":
+                raise host.AgentDied("before it reports")
+
+        world.host_step = die
+        world.begin(ONE, "full")
+        world.host_step = seen
+
+    def _trim(self) -> None:
+        """After the time for which condemn logs are kept."""
+        self._world.clock.advance(HORIZON_SECONDS)
+        self._world.collect()
 
     def _forget(self, number: int) -> None:
         points = self._world.available()

@@ -1,12 +1,12 @@
 """What must be true of the bucket, read from the bucket alone, as a rescue would."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from seawall.controller.config import ControllerConfig
 from seawall.controller.initialise import load_wrapper_key
 from seawall.controller.secrets import SecretBox
 from seawall.repository.errors import RepositoryError
-from seawall.repository.forgetting.tombstones import read_tombstone
 from seawall.repository.format.layout import (
     HAND_INS_PREFIX,
     MANIFESTS_PREFIX,
@@ -28,11 +28,14 @@ from .host import TENANT
 
 @dataclass
 class Truth:
-    """What was promised. `contents`: point -> (VM, its blocks); `forgotten`: somebody asked for their deletion."""
+    """What was promised. `contents`: point -> (VM, its blocks); `forgotten`: somebody asked for their deletion; `undecided`: of those, the
+    ones of which he was told that it failed: they may be there or not.
+    """
 
     contents: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
     acknowledged: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
+    undecided: set[str] = field(default_factory=set)
 
     @property
     def kept(self) -> list[str]:
@@ -59,13 +62,25 @@ def opened(config: ControllerConfig, store: MemoryStore) -> OpenRepository:
     return open_repository(store, "controller", load_wrapper_key(config.paths, box).reveal())
 
 
-def check_points(repository: OpenRepository, store: MemoryStore, truth: Truth, findings: Findings) -> None:
-    """Each point that was acknowledged and that nobody forgot restores byte for byte."""
-    for point_id in truth.kept:
+def check_points(
+    repository: OpenRepository, store: MemoryStore, truth: Truth, shown: Collection[str], findings: Findings
+) -> None:
+    """Each point that was acknowledged, or that an operator sees (`shown`), and that nobody forgot, counts and restores byte for byte.
+
+    Whose acknowledgement was lost is shown all the same, and its run succeeded: someone counts on it.
+    """
+    committed = set(repository.points(TENANT))
+    there = {point.point_id for point in committed}
+    for point_id in sorted(
+        {*truth.kept, *(set(shown) - truth.forgotten), *(truth.undecided & truth.acknowledged & there)}
+    ):
+        if point_id not in truth.contents:
+            findings.broken.append(f"point {point_id} is shown, and nobody backed it up")
+            continue
         vm_id, blocks = truth.contents[point_id]
         try:
-            if read_tombstone(store, repository.open_tombstone, PointName(TENANT, vm_id, point_id)) is not None:
-                findings.lost_points.append(f"point {point_id} has a tombstone and nobody forgot it")
+            if PointName(TENANT, vm_id, point_id) not in committed:
+                findings.lost_points.append(f"point {point_id} does not count, and nobody forgot it")
             elif restored(repository, store, vm_id, point_id) != blocks:
                 findings.wrong_bytes.append(f"point {point_id} restores other bytes")
         except RepositoryError as error:
@@ -87,14 +102,22 @@ def restored(repository: OpenRepository, store: MemoryStore, vm_id: str, point_i
 
 
 def check_leftovers(repository: OpenRepository, store: MemoryStore, truth: Truth, findings: Findings) -> None:
-    """Nothing but what the points in the bucket need, and these are the acknowledged ones and those that might have been."""
-    points = {point for info in store.list(MANIFESTS_PREFIX) if (point := parse_point_name(info.name)) is not None}
-    for point in sorted(points, key=str):
-        if point.point_id in truth.forgotten:
+    """Nothing but what the points that count need, and these are the acknowledged ones and those that might have been."""
+    lying = {point for info in store.list(MANIFESTS_PREFIX) if (point := parse_point_name(info.name)) is not None}
+    for point in sorted(lying, key=str):
+        if point.point_id in truth.forgotten - truth.undecided:
             findings.leftovers.append(f"the manifest of {point.point_id}, which was forgotten")
+    points = set(repository.points(TENANT))
     needed: dict[bytes, set[int]] = {}
     for point in points:
-        for pack_id, slots in repository.read_refmap(point.tenant, point.vm_id, point.point_id).slots().items():
+        try:
+            refmap = repository.read_refmap(point.tenant, point.vm_id, point.point_id)
+        except RepositoryError as error:
+            findings.broken.append(
+                f"the refmap of point {point.point_id}, which counts: {type(error).__name__}: {error}"
+            )
+            continue
+        for pack_id, slots in refmap.slots().items():
             needed.setdefault(pack_id, set()).update(slots.tolist())
     for info in store.list(REFMAPS_PREFIX):
         if parse_point_name(info.name) not in points:

@@ -2,12 +2,14 @@
 
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from seawall.controller.errors import ControllerError
 from seawall.controller.index.chunks import ChunkIndex
+from seawall.controller.publishing.promotion import PlaceTaken
 from seawall.controller.records.catalogue import PointState
 from seawall.repository.collecting.errors import CollectionStopped
 from seawall.repository.collecting.port import LedgerRefused
@@ -15,7 +17,7 @@ from seawall.repository.errors import RepositoryError
 from seawall.repository.format.layout import manifest_name
 from seawall.repository.format.record import Locator
 from support.controller_clock import ManualClock
-from support.memory_disks import ModelDisk
+from support.memory_disks import BLOCK, ModelDisk
 
 from . import host
 from .bucket import Died, Fault, Line, SharedBucket
@@ -27,12 +29,25 @@ from .truth import Findings, Truth, check_leftovers, check_points, opened
 DISK_BYTES = 24 * 8192
 VMS = ("00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002")
 HOUR_SECONDS = 3600.0
+HORIZON_SECONDS = 91 * 24 * HOUR_SECONDS
+"""Longer than condemn logs are kept."""
 
 Interrupt = Callable[[str], None]
 
 
+def disk_of(blocks: dict[int, bytes]) -> ModelDisk:
+    """With that content, as of a point."""
+    disk = ModelDisk(DISK_BYTES)
+    for number, block in blocks.items():
+        disk.write(number * BLOCK, block)
+    return disk
+
+
 class World:
-    """`interrupt` is called after each durable step of the leading controller with its name: other things may happen there."""
+    """`interrupt` is called after each durable step of the leading controller with its name: other things may happen there.
+
+    `done`: how often what happened, the controllers' steps under their names: so that a test can say that it tried what it is for.
+    """
 
     def __init__(self, place: Place, directory: Path) -> None:
         self.clock = ManualClock(place.now_us)
@@ -45,6 +60,9 @@ class World:
         self.interrupt: Interrupt = lambda name: None
         self.host_step: Interrupt = lambda name: None
         self.history: list[str] = []
+        self.done: Counter[str] = Counter()
+        self.forked: set[str] = set()
+        """Points that two leaders made from one hand-in, each with a manifest of its own."""
         self._directory = directory
         self._states = 0
         self._backups = 0
@@ -61,6 +79,16 @@ class World:
         for _ in range(rng.randint(1, 4)):
             kind, block = rng.randint(0, 11), rng.randrange(0, DISK_BYTES // 8192 - 3)
             disk.write(block * 8192, random.Random(kind).randbytes(3 * 8192))
+
+    def recall(self, vm_id: str, rng: random.Random) -> None:
+        """All that some point held, rather one that was forgotten: data that other points share, or that just died and may be collected."""
+        dead = sorted(self.truth.forgotten & self.truth.contents.keys())
+        any_point = sorted(self.truth.contents)
+        if not any_point:
+            return self.change(vm_id, rng)
+        self.disks[vm_id] = disk_of(
+            self.truth.contents[rng.choice(dead if dead and rng.random() < 0.7 else any_point)][1]
+        )
 
     def begin(self, vm_id: str, how: str, stale: bool = False, late_packs: int = 0) -> Attempted | None:
         """A backup up to its hand-in; None where it was refused."""
@@ -102,11 +130,14 @@ class World:
                 completion = host.complete(controller, attempted)
         except (ControllerError, RepositoryError) as error:
             self.note(f"hand-in {attempted.point_id[-4:]}: {error}")
+            if isinstance(error, PlaceTaken):
+                self.forked.add(attempted.point_id)
             return
         if completion.missing:
             self.findings.broken.append(f"backup {attempted.point_id} is told again and again to store slots anew")
             return
         self.note(f"point {attempted.point_id[-4:]} is acknowledged")
+        self.done["acknowledged"] += 1
         self.truth.acknowledged.add(attempted.point_id)
         if attempted in self.waiting:
             self.waiting.remove(attempted)
@@ -126,16 +157,22 @@ class World:
             point = controller.database.read_now(lambda transaction: transaction.points.point(point_id))
             return point is not None and point.state in (PointState.DELETING, PointState.DELETED)
 
-        before = point_id in self.truth.forgotten
+        before = point_id in self.truth.forgotten - self.truth.undecided
         self.truth.forgotten.add(point_id)
         try:
             controller.deletions.delete([point_id])
         except (ControllerError, RepositoryError, Died) as error:
             self.note(f"deletion of {point_id[-4:]}: {error}")
+            if not before:
+                self.truth.undecided.add(point_id)
             if not before and not known():
                 self.truth.forgotten.discard(point_id)
+                self.truth.undecided.discard(point_id)
             if isinstance(error, Died):
                 raise
+        else:
+            self.done["forgotten"] += 1
+            self.truth.undecided.discard(point_id)
 
     def collect(self, by: Controller | None = None) -> bool:
         """Whether it went through."""
@@ -145,6 +182,7 @@ class World:
         except (CollectionStopped, LedgerRefused, ControllerError, RepositoryError) as error:
             self.note(f"collection: {type(error).__name__}: {error}")
             return False
+        self.done["collected"] += 1
         return True
 
     def finish(self) -> None:
@@ -176,6 +214,8 @@ class World:
     def replace_leader(self, plan: dict[int, Fault], *, rolled_back: bool) -> None:
         """Another controller, on a copy of the database, new or old; the one of before goes on with its own for a while."""
         source = self.old_state if rolled_back and self.old_state is not None else self.state
+        self.done["second leader"] += 1
+        self.done["rolled back"] += source is self.old_state
         fresh = copied_state(source, self._fresh())
         if source is self.old_state:
             shutil.copytree(source / "index", fresh / "index", dirs_exist_ok=True)
@@ -202,22 +242,26 @@ class World:
         host.give_up_others(self.controller, ())
         self.finish()
         self.clock.advance(HOUR_SECONDS)
-        self._move_void_manifests_away()
+        self._move_forked_manifests_away()
         through = [self.collect() for _ in range(3)]
         if not through[-1]:
             self.findings.broken.append(f"collection does not go through: {self.history[-1]}")
         self.check()
         check_leftovers(self.repository, self.bucket.store, self.truth, self.findings)
 
-    def _move_void_manifests_away(self) -> None:
-        """What an operator is told to do: points that no database knows. Those that were acknowledged must not be among them."""
+    def _move_forked_manifests_away(self) -> None:
+        """What an operator is told to do, in the one case that DESIGN.md knows as a limit (a fork of the database made another manifest
+        under a point's name): else it stops every collection. None that anybody was told of, or sees, is moved.
+        """
+        shown = {*self.truth.acknowledged, *self.available()}
         for name in self.repository.points(TENANT):
-            if name.point_id not in self.truth.acknowledged and name.point_id not in self.available():
-                self.note(f"void: {name.point_id[-4:]}")
+            if name.point_id in self.forked - shown:
+                self.note(f"forked: {name.point_id[-4:]}")
+                self.done["moved away by hand"] += 1
                 self.bucket.store.delete(manifest_name(name.tenant, name.vm_id, name.point_id))
 
     def check(self) -> None:
-        check_points(self.repository, self.bucket.store, self.truth, self.findings)
+        check_points(self.repository, self.bucket.store, self.truth, self.available(), self.findings)
 
     def close(self) -> None:
         self.end_zombie()
@@ -235,7 +279,7 @@ class World:
 
     def _begun(self, state: Path, plan: dict[int, Fault]) -> Controller:
         """The next process; one that dies as it opens the repository is begun again without faults."""
-        controller = Controller(state, Line(self.bucket, plan), self.clock, lambda name: self.interrupt(name))
+        controller = Controller(state, Line(self.bucket, plan), self.clock, self._step)
         try:
             _ = controller.opened
         except Died:
@@ -244,6 +288,10 @@ class World:
         except (ControllerError, RepositoryError) as error:
             self.note(f"opening: {type(error).__name__}: {error}")
         return controller
+
+    def _step(self, name: str) -> None:
+        self.done[name] += 1
+        self.interrupt(name)
 
     def _remember(self) -> None:
         """What a stale index may go on answering."""

@@ -1,12 +1,12 @@
 """Limits through the real command, a real controller and several scripted hosts: what runs, what waits and why, and what changes live."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from seawall.api.v1 import agent_pb2, resources_pb2
+from seawall.api.v1 import agent_pb2, operator_pb2, resources_pb2
 from support.cli_command import Cli
 from support.controller_agent import ScriptedAgent, enrolled
 from support.controller_application import Controller, configured, running
@@ -30,6 +30,12 @@ class Fleet:
     def order(self, *vms: str) -> list[str]:
         return [self.controller.start_backup(vm).run_id for vm in vms]
 
+    def give(self, vm: str, tenant: str) -> None:
+        settings = resources_pb2.VmSettings(tenant=tenant)
+        self.controller.backups.ProtectVm(
+            operator_pb2.ProtectVmRequest(request_id=str(uuid.uuid4()), vm=vm, settings=settings)
+        )
+
     def waits(self, run_id: str, words: str) -> resources_pb2.Run:
         return self.controller.watch(run_id, lambda run: run.state == WAITING and words in run.blocked_on)
 
@@ -41,18 +47,25 @@ def vm_id(host: int, number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{host}-{number}"))
 
 
+def a_disk(target: str, source: str, *storages: str) -> resources_pb2.VmDisk:
+    return resources_pb2.VmDisk(
+        disk=target, size_bytes=1 << 30, format="raw", device="disk", source=source, storages=storages
+    )
+
+
 def report(agent: ScriptedAgent, host: int) -> None:
-    disk = {"size_bytes": 1 << 30, "format": "raw", "device": "disk"}
-    vms = [
-        resources_pb2.Vm(
-            vm_id=vm_id(host, number),
-            name=f"vm-{host}-{number}",
-            state="running",
-            disks=[resources_pb2.VmDisk(disk="vda", source=f"/pool-{number % 2}/{number}.raw", **disk)],  # type: ignore[arg-type]
-        )
-        for number in range(VMS_PER_HOST)
+    """As an agent that tells of no storages."""
+    report_vms(agent, host, [[a_disk("vda", f"/pool-{number % 2}/{number}.raw")] for number in range(VMS_PER_HOST)])
+
+
+def report_vms(
+    agent: ScriptedAgent, host: int, vms: Sequence[Sequence[resources_pb2.VmDisk]], revision: int = 1
+) -> None:
+    told = [
+        resources_pb2.Vm(vm_id=vm_id(host, number), name=f"vm-{host}-{number}", state="running", disks=disks)
+        for number, disks in enumerate(vms)
     ]
-    request = agent_pb2.ReportInventoryRequest(session_id=agent.session_id, revision=1, last=True, vms=vms)
+    request = agent_pb2.ReportInventoryRequest(session_id=agent.session_id, revision=revision, last=True, vms=told)
     agent.stub.ReportInventory(request)
 
 
@@ -96,6 +109,47 @@ def test_a_storage_and_a_group_bound_runs_on_hosts_that_have_room(fleet: Fleet) 
     member, other = fleet.order("vm-1-0", "vm-2-0")
     fleet.runs(member)
     fleet.waits(other, "all 1 slots of group cluster are taken")
+
+
+def test_one_limit_holds_for_all_hosts_that_mount_a_server_and_for_all_directories_of_a_file_system(
+    fleet: Fleet,
+) -> None:
+    assert fleet.cli("limit", "set", "storage:kvm-0:/pool-0", "--transferring", "1").code == 0
+    for number, agent in enumerate(fleet.agents[:2]):
+        shared = [a_disk("vda", f"/mnt/{number}/web/disk.qcow2", "nfs:nas:/vol1")]
+        own = [
+            a_disk("vda", "/images/a/a.qcow2", "/images"),
+            a_disk("vdb", "/images/b/b.qcow2", "/images", "nfs:nas:/gold"),
+        ]
+        report_vms(agent, number, [shared, own], revision=2)
+    assert fleet.cli("limit", "set", "storage:nfs:nas:/vol1", "--transferring", "1").code == 0
+    first, other = fleet.order("vm-0-0", "vm-1-0")
+    fleet.runs(first)
+    fleet.waits(other, "all 1 slots of storage nfs:nas:/vol1 are taken")
+    told = fleet.cli("run", "explain", other, "--json").json
+    assert told["blocked_on"]["scope"] == "storage:nfs:nas:/vol1"
+    assert [holder["host_name"] for holder in told["holders"]] == ["kvm-0"]
+    assert "seawall limit set 'storage:nfs:nas:/vol1' --transferring 2" in told["advice"][0]
+    scopes = {each["scope"] for each in fleet.cli("limit", "list", "--all", "--json").json["limits"]}
+    storages = {
+        "kvm-0:/pool-0",
+        "nfs:nas:/vol1",
+        "nfs:nas:/gold",
+        "kvm-0:/images",
+        "kvm-1:/images",
+        "kvm-2:/pool-0",
+        "kvm-2:/pool-1",
+    }
+    assert {scope for scope in scopes if scope.startswith("storage:")} == {f"storage:{each}" for each in storages}
+    assert fleet.cli.completed("seawall limit set storage:nfs") == (
+        "storage:nfs:nas:/gold\nstorage:nfs:nas:/vol1\n",
+        "",
+    )
+    older = next(line for line in fleet.cli("limit", "list").out.splitlines() if "storage:kvm-0:/pool-0" in line)
+    assert older.endswith("no VM has a disk there"), "its agent tells more than it did when the limit was set"
+    disks = fleet.cli("vm", "show", "vm-0-1", "--json").json["disks"]
+    assert [disk["storages"] for disk in disks] == [["kvm-0:/images"], ["kvm-0:/images", "nfs:nas:/gold"]]
+    assert "kvm-0:/images, nfs:nas:/gold" in fleet.cli("vm", "show", "vm-0-1").out
 
 
 def test_a_cordoned_host_gets_nothing_until_it_is_put_back(fleet: Fleet) -> None:
@@ -192,3 +246,40 @@ def test_bandwidth_is_shared_by_demand_and_told_with_the_heartbeat(fleet: Fleet)
     assert answers[0].floor_bytes_per_second == 256 * 1024
     assert fleet.cli("limit", "unset", "global").code == 0
     assert beat(fleet.agents[0], 1).bytes_per_second == 0
+
+
+def test_tenants_are_bound_and_share_by_weight(fleet: Fleet) -> None:
+    for host, tenant in enumerate(("acme", "globex")):
+        for number in range(VMS_PER_HOST):
+            fleet.give(f"vm-{host}-{number}", tenant)
+    assert fleet.cli("limit", "set", "host", "--transferring", "9").code == 0
+    assert fleet.cli("limit", "set", "tenant:acme", "--transferring", "2").code == 0
+    first, second, third = fleet.order("vm-0-0", "vm-0-1", "vm-0-2")
+    fleet.runs(second)
+    fleet.waits(third, "all 2 slots of tenant acme are taken")
+    told = fleet.cli("run", "explain", third, "--json").json
+    assert (told["blocked_on"]["scope"], told["blocked_on"]["used"], told["blocked_on"]["cap"]) == ("tenant:acme", 2, 2)
+    assert {holder["run_id"] for holder in told["holders"]} == {first, second}
+    assert "seawall limit set 'tenant:acme' --transferring 3" in told["advice"][0]
+    assert "limit        tenant:acme transferring: 2 of 2 in use" in fleet.cli("run", "explain", third).out
+    (other,) = fleet.order("vm-1-0")
+    fleet.runs(other)  # another tenant's are not bound by it
+    listed = {each["scope"]: each for each in fleet.cli("limit", "list", "--all", "--json").json["limits"]}
+    assert {"tenant:acme", "tenant:globex", "tenant:default"} <= listed.keys()
+    assert fleet.cli("limit", "set", "tenant:Acme", "--transferring", "2", "--json").reason == "BAD_SCOPE"
+    assert fleet.cli.completed("seawall limit set tenant:g") == ("tenant:globex\n", "")
+    assert fleet.cli.completed("seawall vm protect vm-0-0 --tenant a") == ("acme\n", "")
+    for run_id in (first, second, third, other):
+        assert fleet.cli("run", "cancel", run_id).code == 0
+    assert fleet.cli("limit", "unset", "tenant:acme").code == 0
+    assert fleet.cli("limit", "set", "tenant:acme", "--weight", "3").code == 0
+    assert fleet.cli("limit", "set", "global", "--transferring", "1").code == 0
+
+
+def test_whose_a_vm_is(fleet: Fleet) -> None:
+    assert fleet.cli("vm", "protect", "vm-0-0", "--tenant", "-acme", "--json").reason == "BAD_SETTING"
+    assert "tenant          acme" in fleet.cli("vm", "protect", "vm-0-0", "--tenant", "acme").out
+    assert fleet.cli("vm", "show", "vm-0-0", "--json").json["settings"]["tenant"] == "acme"
+    assert fleet.cli("vm", "protect", "vm-0-0", "--limit", "50MB/s", "--json").json["settings"]["tenant"] == "acme"
+    shown = fleet.cli("vm", "protect", "vm-0-0", "--unset", "tenant", "--json").json["settings"]
+    assert shown["tenant"] == "" and shown["bytes_per_second"] == 50_000_000

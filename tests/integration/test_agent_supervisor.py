@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from seawall.agent.capture.names import places
 from seawall.agent.control.messages import AttemptRef
+from seawall.agent.disk.host_storages import HostStorages
 from seawall.agent.health import AgentNotRunning, read_status
 from seawall.api.v1 import resources_pb2 as resources
 from support.agent_host import AgentHost, enrolled_host
@@ -20,6 +22,8 @@ from support.agent_memory_hypervisor import vm
 from support.scripted_controller import ScriptedController
 
 VM = "11111111-1111-4111-8111-111111111111"
+LOCAL_MOUNTS = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:2 / /var rw - ext4 /dev/sda2 rw\n"
+NFS_MOUNT = "3 2 0:9 / /var/lib rw - nfs4 nas:/vol1 rw\n"
 
 
 @pytest.fixture
@@ -82,6 +86,18 @@ async def test_a_change_of_the_inventory_is_told_quickly_and_large_ones_come_in_
         await controller.until(lambda: len(controller.inventory) == 451)
         assert [len(page.vms) for page in controller.inventory_pages] == [200, 200, 51]
         assert [page.last for page in controller.inventory_pages] == [False, False, True]
+
+
+async def test_the_inventory_tells_where_disks_lie_also_when_only_the_mounts_changed(
+    controller: ScriptedController, host: AgentHost, tmp_path: Path
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(LOCAL_MOUNTS)
+    async with replace(host, located=HostStorages(mounts).located).running():
+        await controller.until(lambda: bool(controller.inventory))
+        assert list(controller.inventory[0].disks[0].storages) == ["/var"]
+        mounts.write_text(LOCAL_MOUNTS + NFS_MOUNT)
+        await controller.until(lambda: list(controller.inventory[0].disks[0].storages) == ["nfs:nas:/vol1"])
 
 
 async def test_an_assignment_becomes_a_worker_whose_progress_rides_on_heartbeats(

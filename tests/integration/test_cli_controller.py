@@ -154,7 +154,7 @@ def test_repositories(made: Made) -> None:
     assert str(uuid.UUID(identity)) == identity  # in a pipe, never cut or folded
     assert not any(line != line.rstrip() for line in listed)
     shown = made.seawall("repo", "show", "main")
-    assert completed(made, made.root / "state" / "operator.toml", "seawall repo show ma") == ("main\n", "")
+    assert Cli(made.root, made.root / "state" / "operator.toml").completed("seawall repo show ma") == ("main\n", "")
     assert folder.as_uri() in shown.out
     there = sorted(folder.rglob("*"))
     planned = made.seawall("repo", "probe", "main", "--plan")
@@ -211,17 +211,8 @@ def test_a_wrong_token_a_wrong_ca_and_nobody_there(made: Made, tmp_path: Path) -
     assert str(nobody) in answer.err
 
 
-def completed(made: Made, config: Path, typed: str) -> tuple[str, str]:
-    """What bash is told when Tab is pressed after these words, and standard error."""
-    asked = {"_SEAWALL_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
-    cli = Cli(made.root, config, asked)
-    line = [*cli.line()[:1], "-c", "from seawall.cli.main import app; app(prog_name='seawall')"]
-    done = subprocess.run(line, env=cli.environment, text=True, capture_output=True, timeout=20)
-    return done.stdout.lstrip("\n"), done.stderr
-
-
 def test_completion_is_silent_where_nobody_answers(made: Made, tmp_path: Path) -> None:
-    assert completed(made, tmp_path / "none.toml", "seawall restore 0123 --to al") == ("", "")
+    assert Cli(made.root, tmp_path / "none.toml").completed("seawall restore 0123 --to al") == ("", "")
 
 
 def test_agents_join_and_say_why_not(made: Made, tmp_path: Path) -> None:

@@ -125,6 +125,29 @@ def test_a_failure_says_why_and_what_to_do(scene: Scene) -> None:
     assert "FREEZE_FAILED" in scene.seawall("run", "list").out
 
 
+def test_lists_are_filtered(scene: Scene) -> None:
+    with scene.seawall.background("backup", "db-1", "--wait") as process:
+        scene.fail(scene.accepted()[0])
+        process.communicate(timeout=20)
+    scene.seawall("backup", "db-1")
+
+    def states(*words: str) -> list[str]:
+        return [run["state"] for run in scene.seawall("run", "list", "--json", *words).json["runs"]]
+
+    assert states() == ["active", "failed"] or states() == ["ready", "failed"]
+    assert (
+        states("--state", "failed")
+        == states("--state", "failed", "--state", "canceled", "--within", "1h")
+        == ["failed"]
+    )
+    assert states("--state", "succeeded") == []
+    assert len(states("--state", "failed", "--open")) == len(states("--within", "7d")) == 2
+    unknown = scene.seawall("run", "list", "--policy", "nightly")
+    assert unknown.code != 0 and "There is no policy" in unknown.err and "seawall policy list" in unknown.err
+    for word in ("soon", "-1h", "0s"):
+        assert scene.seawall("run", "list", "--within", word).code != 0
+
+
 def test_a_canceled_run_ends_with_its_own_code(scene: Scene) -> None:
     with scene.seawall.background("backup", "db-1", "--wait", "--json") as process:
         attempt, _ = scene.accepted()

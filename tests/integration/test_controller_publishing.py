@@ -21,6 +21,7 @@ from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondit
 from seawall.controller.initialise import load_wrapper_key
 from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Completion, Publisher
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.maintenance import JobState
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
 from seawall.controller.repositories.health import StoreHealth
@@ -33,16 +34,17 @@ from seawall.controller.secrets import SecretBox
 from seawall.controller.services.convert_agent import attempt_key, hand_in_of
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import Clock, SystemClock
-from seawall.repository.format.layout import manifest_name
+from seawall.repository.format.layout import manifest_name, refmap_name
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.store.folder import FolderStore
 from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import Store
-from support.collecting import collected
+from support.collecting import collected, in_database
 from support.controller_agent import VM_ID, ScriptedAgent, enrolled
 from support.controller_application import BRISK, Controller, configured, reason_of, running
 from support.memory_disks import ModelDisk
+from support.old_database import keep, put_back
 
 STEPS = ("intent", "refmap", "manifest", "available")
 SIZE = 1024 * 1024
@@ -93,7 +95,9 @@ def handed_in(prepared: HandedIn, tmp_path: Path) -> Iterator[HandedIn]:
 
 
 @contextmanager
-def catalogue_of(config: ControllerConfig) -> Iterator[tuple[SqliteDatabase, RepositoryCatalogue]]:
+def catalogue_of(
+    config: ControllerConfig, opened: OpenStore = open_store
+) -> Iterator[tuple[SqliteDatabase, RepositoryCatalogue]]:
     """The repositories of a controller that does not run."""
     clock = SteadyClock(SystemClock())
     database = SqliteDatabase(config.paths.database, config.paths.lock)
@@ -102,7 +106,7 @@ def catalogue_of(config: ControllerConfig) -> Iterator[tuple[SqliteDatabase, Rep
     keys = Keys(load_wrapper_key(config.paths, box), box)
     try:
         asyncio.run(lease.acquire())
-        yield database, RepositoryCatalogue(database, keys, config.paths, lease, clock, open_store)
+        yield database, RepositoryCatalogue(database, keys, config.paths, lease, clock, opened)
     finally:
         database.close()
 
@@ -300,8 +304,8 @@ def test_a_point_that_another_commits_meanwhile_is_no_refusal(
     with publisher(handed_in.config) as (one, _):
         finish = one._promotion.finish
 
-        def in_vain(run_id: str) -> None:
-            finish(run_id)
+        def in_vain(run_id: str, validated_by: Leader | None) -> None:
+            finish(run_id, validated_by)
             raise FailedPrecondition("BUCKET_MISSING", "It was there a moment ago.")
 
         monkeypatch.setattr(one._promotion, "finish", in_vain)
@@ -365,9 +369,39 @@ def test_a_mark_that_no_controller_made_spoils_one_bucket_alone(handed_in: Hande
         assert lease.current.epoch < 900
 
 
-@pytest.mark.parametrize("collected", [False, True])
-def test_an_older_database_publishes_only_what_is_still_there(handed_in: HandedIn, collected: bool) -> None:
-    """Put back to the moment of the intent, on a bucket from which what the point names may have been collected since."""
+ENDS = (resources_pb2.RUN_STATE_SUCCEEDED, resources_pb2.RUN_STATE_FAILED)
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_an_older_database_publishes_only_what_is_still_there(handed_in: HandedIn, tmp_path: Path, sweep: bool) -> None:
+    """Copied while a point is PUBLISHING, put back after the same leader gave it up and (`sweep`) collected what it names: no epoch in the
+    bucket says that the database is older.
+    """
+    timings = replace(BRISK, cancel_publishing_seconds=0.2, collect_grace_seconds=0.0)
+    database, kept, refmaps = handed_in.config.paths.database, tmp_path / "kept.sqlite", handed_in.bucket / "v1" / "r"
+    refmaps.write_bytes(b"no folder: the store refuses whatever should lie there")
+    with running(handed_in.config, timings) as controller:
+        handed_in.agent.connect()
+        with pytest.raises(grpc.RpcError):
+            handed_in.agent.stub.CompleteAttempt(handed_in.request)
+        keep(database, kept)
+        controller.backups.CancelRun(operator_pb2.CancelRunRequest(request_id=str(uuid.uuid4()), run=handed_in.run_id))
+        controller.watch(handed_in.run_id, lambda each: each.state == resources_pb2.RUN_STATE_FAILED)
+        refmaps.unlink()
+        for _ in range(2 if sweep else 0):
+            assert collected(controller).state is JobState.SUCCEEDED
+    assert bool(objects(handed_in, "v1/p/")) is not sweep
+    put_back(database, kept)
+    with running(handed_in.config, timings) as controller:
+        run = controller.watch(handed_in.run_id, lambda each: each.state in ENDS)
+        assert run.failure.reason == ("POINT_DATA_COLLECTED" if sweep else "")
+        assert len(listed(controller)) == len(objects(handed_in, "v1/m/")) == (0 if sweep else 1)
+        # Its condemn log shows that it is older: then attempts of before are fenced as well.
+        assert in_database(controller, lambda transaction: transaction.leadership.db_epoch()) == (2 if sweep else 1)
+
+
+def test_what_was_validated_before_is_looked_at_again(handed_in: HandedIn) -> None:
+    """By each later leader, although neither a mark nor a log says that the database was put back."""
 
     def die(step: str) -> None:
         if step == "intent":
@@ -377,17 +411,12 @@ def test_an_older_database_publishes_only_what_is_still_there(handed_in: HandedI
         complete(dying, handed_in, handed_in.request)
     with catalogue_of(handed_in.config) as (database, _):
         (record,) = database.read_now(lambda transaction: transaction.repositories.repositories())
-        database.write_now(lambda transaction: transaction.leadership.raise_db_epoch())
-        if collected:
-            pack = next(stored_packs(database, record.id))
-            gone = replace(pack, condemned=SlotSet.of((0,)), condemned_us=1)
-            database.write_now(lambda transaction: transaction.packs.save_pack(pack, gone))
-    expected = resources_pb2.RUN_STATE_FAILED if collected else resources_pb2.RUN_STATE_SUCCEEDED
-    with running(handed_in.config) as controller:
-        run = controller.watch(handed_in.run_id, lambda each: each.state == expected)
-        assert run.failure.reason == ("POINT_DATA_COLLECTED" if collected else "")
-        points = controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
-        assert len(points) == len(objects(handed_in, "v1/m/")) == (0 if collected else 1)
+        pack = next(stored_packs(database, record.id))
+        gone = replace(pack, condemned=SlotSet.of((0,)), condemned_us=1)
+        database.write_now(lambda transaction: transaction.packs.save_pack(pack, gone))
+    with publisher(handed_in.config) as (one, _):
+        assert reason(lambda: complete(one, handed_in, handed_in.request), DataLoss) == "POINT_DATA_COLLECTED"
+    assert objects(handed_in, "v1/m/") == {}
 
 
 @contextmanager
@@ -461,6 +490,41 @@ def test_a_point_that_was_given_up_and_lost_data_stays_so(handed_in: HandedIn) -
         assert stopped.state is JobState.FAILED and "MANIFEST_UNKNOWN" in stopped.failure
         assert listed(controller) == []
         assert controller.run(handed_in.run_id).failure.reason == "PUBLISH_TIMEOUT"
+
+
+class ReadCountingStore(FolderStore):
+    """Names of the objects that were read, each time."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.reads: list[str] = []
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        self.reads.append(name)
+        return super().get_range(name, offset, length)
+
+
+@pytest.mark.parametrize("spoilt", ["manifest", "refmap"])
+def test_a_point_that_was_refused_is_read_again_only_once_it_changed(handed_in: HandedIn, spoilt: str) -> None:
+    """Each collection looks for points to take back: what one of them cannot use, the next one does not read."""
+    counting = ReadCountingStore(handed_in.bucket)
+    names = {
+        "manifest": manifest_name("default", VM_ID, handed_in.run_id),
+        "refmap": refmap_name("default", VM_ID, handed_in.run_id),
+    }
+    with given_up_after_its_last_put(handed_in):
+        whole = counting.get(names[spoilt])
+        counting.put(names[spoilt], whole[:-1] + bytes([whole[-1] ^ 1]), create_only=False)
+    with catalogue_of(handed_in.config, lambda url, credentials, clock: counting) as (database, catalogue):
+        (record,) = database.read_now(lambda transaction: transaction.repositories.repositories())
+        repository = catalogue.open(record.id).repository
+        assert names[spoilt] in counting.reads, "opening looks"
+        counting.reads.clear()
+        for _round in range(2):
+            assert catalogue.given_up.take_back(repository, record.id) == []
+        assert counting.reads == []
+        counting.put(names[spoilt], whole, create_only=False)
+        assert catalogue.given_up.take_back(repository, record.id) == [handed_in.run_id]
 
 
 def test_two_hand_ins_at_once_end_in_one_point(handed_in: HandedIn) -> None:

@@ -36,6 +36,7 @@ from seawall.repository.clock import SystemClock
 from seawall.repository.crypto.keys import new_secret
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.exports import newest_export
+from seawall.repository.forgetting.leaders import newest_leader
 from seawall.repository.format.condemn_log import CondemnLog, sign_condemn_log
 from seawall.repository.format.keyfile import RECOVERY_WRAPPER
 from seawall.repository.format.layout import condemned_name
@@ -472,10 +473,11 @@ def test_a_log_that_came_too_late_costs_no_point(world: World) -> None:
 
 
 def announced(world: World, slots: dict[bytes, SlotSet]) -> None:
-    """A condemn log of the first leader."""
+    """A condemn log of the last leader: of an earlier one it would be void."""
     repository = open_repository(FolderStore(world.bucket), RECOVERY_WRAPPER, world.key)
-    log = CondemnLog(repository.config.lineage_id, 900, 1, slots)
-    repository.store.put(condemned_name(900, 1), sign_condemn_log(log, repository.secrets.signing_secret_key))
+    epoch = newest_leader(repository.store).epoch
+    log = CondemnLog(repository.config.lineage_id, 900, epoch, slots)
+    repository.store.put(condemned_name(900, epoch), sign_condemn_log(log, repository.secrets.signing_secret_key))
 
 
 def condemned(config: ControllerConfig) -> dict[bytes, tuple[SlotSet, int]]:

@@ -26,8 +26,10 @@ from seawall.controller.services.inventory import Inventories
 from seawall.controller.services.moved import terms_of
 from seawall.controller.services.sessions import Greeting, Sessions
 from seawall.controller.timings import Timings
+from seawall.repository.clock import datetime_of
 from support.controller_clock import ManualClock
 from support.controller_records import a_disk_progress, a_repository, a_run, a_vm
+from support.policies import a_policy
 
 TIMING = Timings(failover_grace_seconds=30.0)
 
@@ -293,3 +295,21 @@ async def test_the_next_look_is_when_the_next_run_is_due(world: World) -> None:
     assert world.tick.pause_seconds(1.0) == 1.0
     await world.pass_time(2.0)
     assert (world.run().state, world.tick.pause_seconds(5.0)) == (RunState.ACTIVE, 5.0)
+
+
+async def test_nothing_starts_outside_the_windows_of_its_policy(world: World) -> None:
+    """The tick may look before the loop that moves runs to the next window."""
+    policy = a_policy("windows: {from: 03:00, to: 04:00}")
+    begin = datetime_of(world.steady.now_us())
+    until_four_seconds = (begin.replace(hour=4, minute=0, second=0, microsecond=0) - begin).total_seconds()
+    run = replace(world.run(), policy_id=policy.id, nominal_us=1)
+    await world.database.write(lambda transaction: transaction.policies.add_policy(policy))
+    await world.database.write(lambda transaction: transaction.runs.save_run(world.run(), run))
+    world.clock.advance(until_four_seconds % (24 * 3600))
+    await world.hello()
+    await world.tick.run_once()
+    assert world.attempts() == []
+    asked = replace(world.run(), backup=replace(world.run().backup, asked=True))  # type: ignore[type-var]
+    await world.database.write(lambda transaction: transaction.runs.save_run(world.run(), asked))
+    await world.tick.run_once()
+    assert len(world.attempts()) == 1, "what somebody asked for is held back by none"

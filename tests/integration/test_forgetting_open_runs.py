@@ -3,12 +3,9 @@
 A second point of that name would lie below the tombstone of the first, and be deleted by the next leader although it was acknowledged.
 """
 
-import shutil
-import sqlite3
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from support.controller_agent import VM_ID, ScriptedAgent
 from support.controller_application import Controller, configured, reason_of, running
 from support.deleting_points import SIZE, Bucket, backed_up, with_points
 from support.memory_disks import ModelDisk
+from support.old_database import keep, put_back
 
 MOMENTS = (
     pytest.param("READY", marks=pytest.mark.slow),
@@ -67,13 +65,10 @@ class Night:
 
     def reached(self, moment: str) -> None:
         if moment == self._moment:
-            with closing(sqlite3.connect(self._database)) as old, closing(sqlite3.connect(self._kept)) as new:
-                old.backup(new)
+            keep(self._database, self._kept)
 
     def put_back(self) -> None:
-        for name in self._database.parent.glob(f"{self._database.name}*"):
-            name.unlink()
-        shutil.copy(self._kept, self._database)
+        put_back(self._database, self._kept)
 
 
 def put_in_service(controller: Controller, service: limits_pb2.HostService.ValueType) -> None:

@@ -242,3 +242,30 @@ async def test_a_leader_whose_clock_was_wrong_creeps_back(database: SqliteDataba
         await leader.lease.renew()
     left = leader.clock.now_us() - leader.steady.now_us()
     assert behind - left == pytest.approx(CREEP * 1000 * 1_000_000, rel=0.01)
+
+
+async def test_what_nobody_foresaw_ends_neither_the_wait_nor_the_lead(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member, drain = Member(database, 1, 0), Drain()
+    answers: list[bool] = []
+
+    async def ready(yes: bool) -> None:
+        answers.append(yes)
+        if len(answers) == 4:
+            drain.start()
+
+    def once(name: str) -> None:
+        real = getattr(member.lease, name)
+
+        async def fails() -> Any:
+            monkeypatch.setattr(member.lease, name, real)
+            raise RuntimeError("nobody thought of it")
+
+        monkeypatch.setattr(member.lease, name, fails)
+
+    once("try_acquire")
+    assert await asyncio.wait_for(wait_for_lead(member.lease, 0.01, drain, ready), 10)
+    once("renew")
+    assert not await asyncio.wait_for(keep_lead(member.lease, 0.01, drain, ready), 10)
+    assert answers == [False, True, False, True]

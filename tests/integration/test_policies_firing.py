@@ -1,5 +1,6 @@
 """Firing over a real database: once for each VM and time, whoever leads, whenever it dies; catching up, waiting, skipping, missing."""
 
+import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from seawall.controller.policies.applying import carry_out, plan_changes
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.standing import standings
-from seawall.controller.records.policies import PolicySpec
+from seawall.controller.records.policies import PolicySpec, Window
 from seawall.controller.records.runs import AttemptState, FreezePolicy, Run, RunState
 from seawall.controller.records.settings import NOTHING_SAID
 from seawall.controller.runs import ready
@@ -25,6 +26,7 @@ from seawall.controller.scheduler.executions import Change
 from seawall.controller.services.orders import Orders
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
+from seawall.repository.clock import datetime_of
 from support.controller_clock import ManualClock
 from support.controller_records import a_run
 from support.policies import a_policy, add_policy, fleet_store
@@ -329,6 +331,42 @@ def test_a_policy_that_cannot_be_read_any_more_stops_no_other(leader: FiringLead
         return [each.next_nominal is not None for each in found]
 
     assert leader.database.read_now(closure) == [False, True], "it is listed, or nobody could mend it"
+
+
+def test_a_policy_whose_due_runs_cannot_be_decided_stops_no_others(leader: FiringLeader) -> None:
+    """What waited for another run goes on after it, though the zone of another policy went meanwhile."""
+    nightly(leader, policy_id="policy-0", name="broken")
+    nightly(leader)
+    leader.database.write_now(
+        lambda transaction: transaction.runs.add_runs([a_run(n, vm_id=f"vm-{n}", id=f"0-{n}") for n in (1, 2)])
+    )
+    leader.advance(15 * HOUR)
+    leader.look()
+    assert len(leader.database.read_now(lambda transaction: transaction.policies.due())) == 4
+    leader.end_all()
+    known = leader.firing._compiled["policy-0"]
+    leader.firing._compiled["policy-0"] = Compiled.of(
+        replace(known.policy, spec=replace(known.policy.spec, zone="Nowhere/Here", windows=(Window((0,), 0, 60),)))
+    )
+    asyncio.run(leader.firing._waiting(datetime_of(leader.wall.now_us())))
+    assert {run.policy_id for run in leader.runs() if not run.state.over} == {"policy-1"}
+
+
+def test_a_policy_that_cannot_be_fired_is_tried_ever_more_rarely(
+    leader: FiringLeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nightly(leader)
+    looks = []
+
+    async def look(*_: object) -> None:
+        looks.append(leader.clock.now_us())
+        raise RuntimeError("nobody thought of it")
+
+    monkeypatch.setattr(leader.firing, "_look", look)
+    for _ in range(60):
+        leader.look()
+        leader.advance(5)
+    assert [round((us - looks[0]) / 5_000_000) for us in looks] == [0, 1, 3, 7, 15, 31]
 
 
 def test_another_calendar_does_not_catch_up_what_it_never_had(leader: FiringLeader) -> None:

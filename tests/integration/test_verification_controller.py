@@ -291,6 +291,12 @@ def states(controller: Controller, result: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.slow
+def fewest_jobs(controller: Controller) -> int:
+    """How many checks or collections there were, whichever are fewer."""
+    jobs = in_database(controller, lambda transaction: transaction.jobs.jobs())
+    return min(sum(job.kind is kind for job in jobs) for kind in (JobKind.CHECK, JobKind.COLLECT))
+
+
 def test_checks_cry_no_wolf_while_points_come_and_go_and_packs_are_collected(tmp_path: Path) -> None:
     with serving(tmp_path, collect_grace_seconds=0.0) as (controller, _):
         vm = a_vm(enrolled(controller, "alpha"), 1)
@@ -313,7 +319,9 @@ def test_checks_cry_no_wolf_while_points_come_and_go_and_packs_are_collected(tmp
             thread.start()
         try:
             rng = random.Random(9)
-            for _ in range(14):
+            for number in range(200):
+                if number >= 14 and fewest_jobs(controller) >= 3:
+                    break  # on a busy machine the workers take their time to start
                 vm.disk.write(rng.randrange(3) * MIB, rng.randbytes(700 * 1024))
                 vm.backup(controller, "bitmap")
                 if len(vm.points) > 2:
@@ -325,8 +333,7 @@ def test_checks_cry_no_wolf_while_points_come_and_go_and_packs_are_collected(tmp
             for thread in others:
                 thread.join()
         assert not failures, failures[0]
-        jobs = in_database(controller, lambda transaction: transaction.jobs.jobs())
-        assert min(sum(job.kind is kind for job in jobs) for kind in (JobKind.CHECK, JobKind.COLLECT)) >= 3
+        assert fewest_jobs(controller) >= 3
         assert checked(controller, read_data_percent=100)["findings_total"] == 0
         for point_id, blocks in vm.points.items():
             assert restored(controller, vm.agent, point_id) == blocks

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from seawall.api.v1 import operator_pb2, policy_pb2, resources_pb2
-from seawall.controller.maintenance.verify_schedule import POLICY, because_of
+from seawall.controller.maintenance.verify_schedule import POLICY
 from seawall.controller.records.maintenance import JobKind
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.format.layout import pack_name
@@ -111,7 +111,7 @@ def test_points_are_read_back_as_often_as_their_policy_says(tmp_path: Path) -> N
         now_us = time.time_ns() // 1000
         until(lambda: all(now_us - point.read_back_at.ToMicroseconds() < DAY_US for point in points(controller)))
         jobs = in_database(controller, lambda transaction: transaction.jobs.jobs())
-        named = [json.loads(job.request)["points"] for job in jobs if because_of(job) == POLICY]
+        named = [json.loads(job.request)["points"] for job in jobs if job.because == POLICY]
         assert sorted(name[2] for name in named[-1]) == sorted([first, second]) and len(named) <= 2
         assert (policy(controller).verify_seconds, policy(controller).verify_late) == (172_800, 0)
 

@@ -49,13 +49,15 @@ def arrived(bucket: Bucket, call: Call) -> Bucket:
         gone = frozenset(one for one in bucket.packs if (one[0], one[1]) != (call.pack, call.gen))
         return bucket._replace(packs=gone)
     if isinstance(call, Manifest):
-        taken = any((one.point, one.epoch) == (call.point, call.epoch) for one in bucket.manifests)
+        taken = any(one.point == call.point for one in bucket.manifests)
         return bucket if taken else bucket._replace(manifests=bucket.manifests | {call})
     if isinstance(call, DeleteManifest):
-        others = frozenset(one for one in bucket.manifests if (one.point, one.epoch) != (call.point, call.epoch))
-        return bucket._replace(manifests=others)
+        left = frozenset(one for one in bucket.manifests if one.point != call.point)
+        return bucket._replace(manifests=left)
     if isinstance(call, PutTombstone):
-        return bucket._replace(tombstones=bucket.tombstones | {(call.point, call.by_epoch)})
+        others = frozenset(one for one in bucket.tombstones if one[0] != call.point)
+        taken = others != bucket.tombstones and not call.over
+        return bucket if taken else bucket._replace(tombstones=others | {(call.point, call.by_epoch)})
     assert isinstance(call, PutLog)
     return bucket._replace(logs=bucket.logs | {(call.log_epoch, call.doomed)})
 

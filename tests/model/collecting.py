@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from model.agents import Step, leading
-from model.publishing import none_higher, stopped
+from model.publishing import none_higher, stopped, unknown
 from model.rules import Rule, Scope
 from model.state import (
     Database,
@@ -29,7 +29,8 @@ MOST_GENERATIONS = 3
 
 def collecting_steps(scope: Scope, state: State) -> Iterator[Step]:
     for index, leader, _ in leading(state):
-        yield from _condemn(scope, state, index)
+        if leader.job is not None or not unknown(state, leader):
+            yield from _condemn(scope, state, index)
         yield from _announce(scope, state, index)
         if leader.job is None or leader.job.phase == "marked":
             yield from _delete(scope, state, index)

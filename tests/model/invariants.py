@@ -17,6 +17,8 @@ def broken(scope: Scope, state: State) -> str:
     for point, agent in enumerate(state.agents):
         if agent.doing == "acked" and point not in good and point not in state.forgotten:
             return f"point {point} was acknowledged and is not in force"
+    for point in sorted(state.deleted & good.keys()):
+        return f"point {point} was deleted, and counts again"
     return _leaders_view(state, good.keys() | manifests_in_force(state.bucket).keys()) or _readers(state)
 
 
@@ -55,7 +57,7 @@ def tidy(state: State) -> bool:
     if any(row.state in ("open", "intent", "deleting") for row in state.dbs[last.db].points):
         return False
     good = committed(state.bucket)
-    if state.bucket.manifests != frozenset(good.values()):
+    if any(point not in good for point in manifests_in_force(state.bucket)):
         return False
     needed = frozenset(slot for one in good.values() for slot in one.refs)
     single = len({pack for pack, _, _ in state.bucket.packs}) == len(state.bucket.packs)

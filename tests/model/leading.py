@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from model.agents import Step
-from model.collecting import doomed
 from model.rules import Rule, Scope
 from model.state import (
     Agent,
@@ -14,9 +13,12 @@ from model.state import (
     PackRow,
     PointRow,
     State,
+    committed,
     doomed_in_force,
+    logs_in_force,
     manifests_in_force,
     tombstones_in_force,
+    top_epoch,
     with_db,
     with_leader,
     with_pack,
@@ -89,22 +91,29 @@ def _start(scope: Scope, state: State, index: int) -> Step:
         return Step(f"leader {leader.epoch} puts c/epoch", True, after)
     if leader.stage == "announced":
         settled, alarm = _settled(scope, state, state.dbs[leader.db])
-        after = with_leader(with_db(state, leader.db, settled), index, leader._replace(stage="listed"))
+        listed = leader._replace(stage="listed", opening=_opening(scope, state, leader.epoch, settled))
+        after = with_leader(with_db(state, leader.db, settled), index, listed)
         return Step(f"leader {leader.epoch} lists c/, m/, t/ and settles", True, after._replace(alarm=alarm))
-    db = state.dbs[leader.db]
-    standing = frozenset(
-        point for point, row in enumerate(db.points) if row.state in ("available", "intent", "deleting")
+    assert leader.opening is not None
+    bucket = state.bucket
+    if leader.epoch > top_epoch(bucket):  # a lesser one decides nothing, and goes with the next opening
+        bucket = bucket._replace(opens=frozenset({leader.opening}))
+    after = with_leader(state._replace(bucket=bucket), index, leader._replace(stage="serving", opening=None))
+    return Step(f"leader {leader.epoch} puts c/open for {sorted(leader.opening.points)} and serves", True, after)
+
+
+def _opening(scope: Scope, state: State, epoch: int, db: Database) -> Open:
+    """`put_open_mark`: what the settled database takes for points, and what counts in the bucket beside them."""
+    if not scope.holds(Rule.LATE_IS_VOID):
+        return Open(epoch, everything=True)
+    states = {"available", "deleting"} | ({"intent"} if scope.holds(Rule.OPEN_NAMES_INTENTS) else set())
+    points = {point for point, row in enumerate(db.points) if row.state in states}
+    leaving = {point for point, row in enumerate(db.points) if row.state == "deleting"}
+    if not scope.holds(Rule.OPEN_NAMES_DELETIONS):
+        leaving = set()
+    return Open(
+        epoch, frozenset(points | committed(state.bucket).keys()), frozenset(leaving), logs_in_force(state.bucket)
     )
-    dead = frozenset(
-        point
-        for point in tombstones_in_force(state.bucket)
-        if db.points[point].state in ("deleting", "deleted", "none", "failed")
-    )
-    bucket = state.bucket._replace(
-        opens=frozenset({Open(leader.epoch, standing, dead, doomed(db))}), epochs=state.bucket.epochs
-    )
-    after = with_leader(state._replace(bucket=bucket), index, leader._replace(stage="serving"))
-    return Step(f"leader {leader.epoch} puts c/open for points {sorted(standing)} and serves", True, after)
 
 
 def _settled(scope: Scope, state: State, db: Database) -> tuple[Database, str]:
@@ -112,10 +121,11 @@ def _settled(scope: Scope, state: State, db: Database) -> tuple[Database, str]:
     manifests, dead, alarm = manifests_in_force(state.bucket), tombstones_in_force(state.bucket), ""
     if scope.holds(Rule.START_ADOPTS_POINTS):
         for point, manifest in sorted(manifests.items()):
-            db = _adopted(state, db, manifest, point in dead)
+            if point not in dead:
+                db = _adopted(state, db, manifest)
         for point, row in enumerate(db.points):
-            if point not in manifests and point in dead and row.state in ("available", "intent", "deleting"):
-                db = with_point(db, point, row._replace(state="deleted"))
+            if point in dead:
+                db = with_point(db, point, _buried(state, point, row))
             elif point not in manifests and row.state == "available":
                 db, alarm = with_point(db, point, row._replace(state="lost")), f"point {point} has no m/ and no t/"
     db = _rebuilt(scope, state, db)
@@ -124,11 +134,20 @@ def _settled(scope: Scope, state: State, db: Database) -> tuple[Database, str]:
     return db, alarm
 
 
-def _adopted(state: State, db: Database, manifest: Manifest, dead: bool) -> Database:
+def _buried(state: State, point: int, row: PointRow) -> PointRow:
+    """A point goes with the bucket's tombstone; a run that would make it ends. What is left of one that has no row, collection removes."""
+    if row.state == "available":
+        return row._replace(
+            state="deleting", decided=next(epoch for one, epoch in state.bucket.tombstones if one == point)
+        )
+    return row._replace(state="failed") if row.state in ("open", "intent") else row
+
+
+def _adopted(state: State, db: Database, manifest: Manifest) -> Database:
     row = db.points[manifest.point]
     if row.state == "deleting":
         return db
-    wanted = PointRow("deleting" if dead else "available", manifest.refs, manifest.epoch, row.protected)
+    wanted = PointRow("available", manifest.refs, manifest.epoch, row.protected)
     db = with_point(db, manifest.point, wanted)
     for number in sorted({pack for pack, _ in manifest.refs}):
         if db.packs[number].state in ("none", "open"):

@@ -1,7 +1,7 @@
 /* The lease, the fence and the publication of one backup run, for spin.
 
-   A database that may be put back to an older copy of itself, a bucket that never is, two hosts that may stop at any point and come back
-   at any later one, a leader whose timers may fire whenever a state allows it, and a collection that sweeps what nobody needs. There is no
+   A database that may be put back to an older copy of itself, whether or not the bucket's epochs show that it is older, a bucket that never
+   is, two hosts that may stop at any point and come back at any later one, a leader whose timers may fire whenever a state allows it, and a collection that sweeps what nobody needs. There is no
    time: whatever a deadline allows may happen at once or never. So what holds here needs no clock.
 
    Each transaction is one atomic step. What is not in a transaction (uploads, PUT of the manifest, the sweep itself) is a step of its own.
@@ -32,12 +32,13 @@
 #define WHOLE 0
 #define NO_FENCE 1	/* whoever hands in is validated */
 #define NUMBER_FENCE 2	/* the fence is a number that the database counts */
-#define NO_EPOCH 3	/* after a roll-back attempts of before go on */
-#define NO_RECOVERY 4	/* nor are manifests in the bucket looked for */
+#define NO_VALIDATION 3	/* what is handed in is not compared with what was collected */
+#define NO_RECOVERY 4	/* after a roll-back manifests and logs in the bucket are not looked for */
 #define NO_SECOND_LOOK 5	/* what was validated before a roll-back is published without another look at its data */
 #define SWEEPS_OPEN 6	/* collection takes what no manifest names, whoever still works on it */
 #define SWEEPS_ON 7	/* a collection of before a roll-back goes on */
 #define NO_TOMBSTONES 8	/* a recovery does not look for tombstones of runs that are open */
+#define LOOK_IF_NOTICED 9	/* the second look only where an epoch shows that the database is older */
 
 mtype = {
 	READY, ACTIVE, SUCCEEDED, FAILED, CANCELED,	/* run; the last three attempts too */
@@ -52,14 +53,18 @@ mtype backup = READY, copied_backup = READY;
 mtype state[ATTEMPTS] = NONE, copied_state[ATTEMPTS] = NONE;
 byte current, copied_current, number, copied_number;
 bool asked_to_stop, copied_asked;
+bool condemned[ATTEMPTS], copied_condemned[ATTEMPTS];	/* data of attempts that collection took out of use */
 byte copies, rollbacks;
 
-/* What no roll-back touches: ids are never given twice; what a host was told; the leader's epoch, as the bucket knows it. */
-byte ids, epoch;
+/* What no roll-back touches: ids are never given twice; what a host was told; the leader's epoch, which each roll-back raises, as somebody
+   leads anew; the database's epoch, which only one that is noticed raises. */
+byte ids, term, epoch;
 byte number_of[ATTEMPTS], epoch_of[ATTEMPTS];
 
-/* The bucket: data of attempts, and the one place of the run's manifest. */
+/* The bucket: data of attempts, the log of what is being collected, and the one place of the run's manifest. */
 bool uploaded[ATTEMPTS], swept[ATTEMPTS];
+byte chosen;	/* by the collection; 0: none */
+bool logged;	/* that it was chosen */
 byte manifest;
 bool tombstone;	/* of that manifest: its point was deleted, and its name is taken for ever */
 
@@ -68,9 +73,10 @@ byte acknowledged;
 #define LIVE(x)	(state[x] == ASSIGNED || state[x] == PREPARING || state[x] == TRANSFERRING || state[x] == LOST || state[x] == PUBLISHING)
 #define WORKS(x)	(state[x] == PREPARING || state[x] == TRANSFERRING || state[x] == LOST)
 #define CURRENT(x)	(backup == ACTIVE && current == x && LIVE(x))
-#define SAME_EPOCH(x)	(epoch_of[x] == epoch || variant == NO_EPOCH || variant == NO_RECOVERY)
+#define SAME_EPOCH(x)	(epoch_of[x] == epoch)
 #define FENCED(x)	(CURRENT(x) && SAME_EPOCH(x))
-#define MAY_HAND_IN(x)	((FENCED(x) && WORKS(x) && !asked_to_stop) || \
+#define THERE(x)	(!condemned[x] || variant == NO_VALIDATION)
+#define MAY_HAND_IN(x)	((FENCED(x) && WORKS(x) && !asked_to_stop && THERE(x)) || \
 			 (variant == NO_FENCE && state[x] != NONE) || \
 			 (variant == NUMBER_FENCE && backup == ACTIVE && number == number_of[x] && WORKS(current)))
 
@@ -189,22 +195,24 @@ end:	do
 	od
 }
 
-/* Collection: what nobody needs, chosen in a transaction, swept later. */
+/* Collection: what nobody needs is condemned in a transaction and told in a log, in the lead still; a DELETE arrives whenever it likes. */
 proctype Collection() {
-	byte x = 1, chosen, then;
+	byte x = 1, then;
 end:	do
-	:: atomic { !chosen && uploaded[x] && !swept[x] && manifest != x && (!CURRENT(x) || (variant == SWEEPS_OPEN && state[x] != PUBLISHING)) ->
-		chosen = x; then = epoch }
-	:: atomic { chosen && (then == epoch || variant == SWEEPS_ON) ->
+	:: atomic { !chosen && uploaded[x] && !condemned[x] && manifest != x && (!CURRENT(x) || variant == SWEEPS_OPEN) ->
+		condemned[x] = true; chosen = x; then = term }
+	:: atomic { chosen && !logged && (then == term || variant == SWEEPS_ON) -> logged = true }
+	:: atomic { chosen && logged ->
 		assert(manifest != chosen);	/* I2 */
-		swept[chosen] = true; chosen = 0 }
-	:: atomic { chosen && then != epoch && variant != SWEEPS_ON -> chosen = 0 }
+		swept[chosen] = true; chosen = 0; logged = false; then = 0 }
+	:: atomic { chosen && !logged && then != term && variant != SWEEPS_ON -> chosen = 0; then = 0 }
 	:: atomic { !chosen -> x = (x < ATTEMPTS - 1 -> x + 1 : 1) }
 	od
 }
 
-inline recover() {
-	epoch++;
+/* What each leader does first, noticed or not. */
+inline recover(noticed) {
+	x = 1; do :: x < ATTEMPTS -> condemned[x] = condemned[x] || swept[x] || (logged && chosen == x); x++ :: else -> break od; x = 0;
 	if
 	:: manifest -> backup = SUCCEEDED; current = manifest; state[manifest] = SUCCEEDED	/* taken over from the bucket */
 	:: tombstone && backup == READY && variant != NO_TOMBSTONES -> ends(FAILED)
@@ -218,7 +226,8 @@ inline recover() {
 		:: state[x] == PUBLISHING -> move(x, PUBLISHING, FAILED)
 		fi;
 		ends(FAILED)
-	:: !manifest && backup == ACTIVE && state[current] == PUBLISHING && swept[current] && variant != NO_SECOND_LOOK ->
+	:: !manifest && !tombstone && backup == ACTIVE && state[current] == PUBLISHING && condemned[current] &&
+	   variant != NO_SECOND_LOOK && (noticed || variant != LOOK_IF_NOTICED) ->
 		x = current; move(x, PUBLISHING, FAILED); ends(FAILED)
 	:: else
 	fi
@@ -227,17 +236,22 @@ inline recover() {
 /* An older copy of the database takes its place: a failover that lost transactions, or a file that somebody put back. */
 proctype Failover() {
 	byte x;
+	bool noticed;
 end:	do
 	:: atomic { copies < COPIES -> copies++;
 		copied_backup = backup; copied_current = current; copied_number = number; copied_asked = asked_to_stop;
-		x = 1; do :: x < ATTEMPTS -> copied_state[x] = state[x]; x++ :: else -> break od; x = 0 }
-	:: atomic { rollbacks < ROLLBACKS -> rollbacks++;
+		x = 1; do :: x < ATTEMPTS -> copied_state[x] = state[x]; copied_condemned[x] = condemned[x]; x++ :: else -> break od; x = 0 }
+	:: atomic { rollbacks < ROLLBACKS -> rollbacks++; term++;
+		if
+		:: epoch++; noticed = true
+		:: noticed = false	/* its own leader outlived the copy: the next number is free */
+		fi;
 		backup = copied_backup; current = copied_current; number = copied_number; asked_to_stop = copied_asked;
-		x = 1; do :: x < ATTEMPTS -> state[x] = copied_state[x]; x++ :: else -> break od;
+		x = 1; do :: x < ATTEMPTS -> state[x] = copied_state[x]; condemned[x] = copied_condemned[x]; x++ :: else -> break od;
 		if
 		:: variant == NO_RECOVERY -> skip
-		:: else -> recover()
-		fi; x = 0 }
+		:: else -> recover(noticed)
+		fi; x = 0; noticed = false }
 	od
 }
 

@@ -13,6 +13,7 @@ from model.state import (
     committed,
     manifests_in_force,
     send,
+    tombstones_in_force,
     with_agent,
     with_db,
     with_leader,
@@ -32,7 +33,7 @@ def publishing_steps(scope: Scope, state: State) -> Iterator[Step]:
                 yield from _looked_after(scope, state, index, point)
             elif row.state == "deleting":
                 yield from _forget(scope, state, index, point)
-        yield from _quarantine(state, leader)
+        yield from _removed_again(state, leader)
     for point, agent in enumerate(state.agents):
         over = state.dbs[state.leaders[-1].db].points[point].state not in ("open", "intent")
         if agent.doing in ("writing", "waiting") and over:
@@ -53,10 +54,14 @@ def _promote(scope: Scope, state: State, index: int, point: int) -> Iterator[Ste
     db = state.dbs[leader.db]
     row = db.points[point]
     manifest = Manifest(point, row.epoch, row.refs, state.agents[point].refs if scope.hostile else row.refs)
-    if not any((one.point, one.epoch) == (point, row.epoch) for one in state.bucket.manifests):
+    if all(one.point != point for one in state.bucket.manifests):
         sent = send(state, manifest)
         if sent != state:
             yield Step(f"leader {leader.epoch} sends m/{point}", True, sent)
+        return
+    if manifest not in state.bucket.manifests:
+        failed = with_db(state, leader.db, with_point(db, point, row._replace(state="failed")))
+        yield Step(f"the place of m/{point} is taken", True, failed)
         return
     if scope.holds(Rule.CHECK_BEFORE_ACK) and not none_higher(state, leader):
         yield Step(f"leader {leader.epoch} sees a higher epoch and stops", True, stopped(state, index))
@@ -74,7 +79,8 @@ def _looked_after(scope: Scope, state: State, index: int, point: int) -> Iterato
         seen = with_db(state, leader.db, with_point(db, point, row._replace(protected=True)))
         yield Step(f"point {point} is verified", False, seen)
     if budget.forgets and point not in db.pins:
-        deleting = with_db(state, leader.db, with_point(db, point, row._replace(state="deleting")))
+        decided = row._replace(state="deleting", decided=leader.epoch)
+        deleting = with_db(state, leader.db, with_point(db, point, decided))
         deleting = deleting._replace(
             forgotten=state.forgotten | {point}, budget=budget._replace(forgets=budget.forgets - 1)
         )
@@ -87,19 +93,22 @@ def _forget(scope: Scope, state: State, index: int, point: int) -> Iterator[Step
     db = state.dbs[leader.db]
     first = scope.holds(Rule.TOMBSTONE_FIRST)
     if first and point not in leader.tombstoned:
-        if (point, leader.epoch) not in state.bucket.tombstones:
-            sent = send(state, PutTombstone(point, leader.epoch))
+        decided = db.points[point].decided
+        if (point, decided) not in state.bucket.tombstones and point not in tombstones_in_force(state.bucket):
+            void = any(one == point for one, _ in state.bucket.tombstones)
+            sent = send(state, PutTombstone(point, decided, void))
             if sent != state:
                 yield Step(f"leader {leader.epoch} sends t/{point}", True, sent)
         elif none_higher(state, leader):
             cleared = leader._replace(tombstoned=leader.tombstoned | {point})
-            yield Step(f"leader {leader.epoch} lists c/epoch after t/{point}", True, with_leader(state, index, cleared))
+            told = with_leader(state, index, cleared)._replace(deleted=state.deleted | {point})
+            yield Step(f"leader {leader.epoch} lists c/epoch after t/{point}, and answers", True, told)
         else:
             yield Step(f"leader {leader.epoch} sees a higher epoch and stops", True, stopped(state, index))
         return
     standing = [one for one in state.bucket.manifests if one.point == point]
     for one in standing:
-        sent = send(state, DeleteManifest(point, one.epoch))
+        sent = send(state, DeleteManifest(one.point))
         if sent != state:
             yield Step(f"leader {leader.epoch} deletes m/{point}", True, sent)
     if not standing:
@@ -107,13 +116,19 @@ def _forget(scope: Scope, state: State, index: int, point: int) -> Iterator[Step
         yield Step(f"point {point} is deleted", True, deleted)
 
 
-def _quarantine(state: State, leader: Leader) -> Iterator[Step]:
-    """Manifests that are not in force, or that a tombstone outlived, go."""
-    good = set(committed(state.bucket).values())
+def _removed_again(state: State, leader: Leader) -> Iterator[Step]:
+    """Manifests that a tombstone outlived go. Void ones stay where they lie: nobody counts them."""
+    dead = tombstones_in_force(state.bucket)
     db = state.dbs[leader.db]
-    for one in sorted(state.bucket.manifests - good):
-        over = db.points[one.point].state in ("deleted", "none", "failed", "available")
-        if over and none_higher(state, leader):
-            sent = send(state, DeleteManifest(one.point, one.epoch))
+    for one in sorted(state.bucket.manifests):
+        over = db.points[one.point].state in ("deleted", "none", "failed")
+        if one.point in dead and over and none_higher(state, leader):
+            sent = send(state, DeleteManifest(one.point))
             if sent != state:
-                yield Step(f"leader {leader.epoch} removes a void m/{one.point}", True, sent)
+                yield Step(f"leader {leader.epoch} removes m/{one.point}, which was forgotten", True, sent)
+
+
+def unknown(state: State, leader: Leader) -> bool:
+    """A manifest counts that the database takes for no point: no collection begins (MANIFEST_UNKNOWN)."""
+    rows = state.dbs[leader.db].points
+    return any(rows[point].state not in ("intent", "available", "deleting") for point in committed(state.bucket))

@@ -28,9 +28,7 @@ def world(
 ) -> State:
     """Leader 1 serves. Unless `point` is off, point 0 stands, in pack 0 with `held`. `old`: a roll-back brings back an empty database."""
     nothing = Database(1, (PointRow(),) * points, (PackRow(),) * packs)
-    bucket = Bucket(
-        frozenset(), epochs=frozenset({1}), opens=frozenset({Open(1, frozenset(), frozenset(), frozenset())})
-    )
+    bucket = Bucket(frozenset(), epochs=frozenset({1}), opens=frozenset({Open(1)}))
     leaders = (Leader(0, 1, "serving"),)
     if not point:
         return State((nothing,), nothing, leaders, fresh_agents(points), bucket, frozenset(), (), frozenset(), budget)
@@ -118,6 +116,22 @@ ROLLED_BACK_POINTS = Scope(
     (X, X),
     1,
     late=frozenset({"Manifest", "PutTombstone", "DeleteManifest"}),
+)
+INTENT_HANDED_ON = Scope(
+    "a leader dies between intent and manifest, the next one finishes the point, and a third begins",
+    world(1, 1, budget=Budget(crashes=2), point=False),
+    (X,),
+    1,
+    lookups=False,
+    late=frozenset({"Manifest"}),
+)
+DELETION_HANDED_ON = Scope(
+    "a leader dies when a deletion is decided, the next one announces it, and the database is rolled back",
+    world(1, 1, budget=Budget(forgets=1, crashes=1, forks=1)),
+    (X,),
+    1,
+    lookups=False,
+    late=frozenset({"PutTombstone", "DeleteManifest"}),
 )
 LOST = Scope(
     "the database is lost",
@@ -213,11 +227,14 @@ ALL = (
     ROLLED_BACK_PACKS,
     ROLLED_BACK_VOID,
     ROLLED_BACK_POINTS,
+    INTENT_HANDED_ON,
+    DELETION_HANDED_ON,
     TRIMMED,
     TRIMMED_VOID,
     LOST,
     LOGS_LOST,
     COMPACTED,
+    COMPACTED_CALM,
     COMPACTED_DAMAGED,
     FOUND_BAD,
     RESTORED,
@@ -234,6 +251,9 @@ CAUGHT_IN = {
     Rule.DURABLE_INTENT: BASIC,
     Rule.START_REPLAYS_LOGS: ROLLED_BACK_PACKS,
     Rule.START_ADOPTS_POINTS: ROLLED_BACK_POINTS,
+    Rule.OPEN_NAMES_INTENTS: INTENT_HANDED_ON,
+    Rule.OPEN_NAMES_DELETIONS: DELETION_HANDED_ON,
+    Rule.LATE_IS_VOID: ROLLED_BACK_POINTS,
     Rule.CHECK_BEFORE_DELETE: ROLLED_BACK_VOID,
     Rule.CHECK_BEFORE_ACK: ROLLED_BACK_POINTS,
     Rule.VOID_BEFORE_SWEEP: RESUMED,

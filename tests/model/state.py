@@ -30,12 +30,15 @@ class PackRow(NamedTuple):
 
 
 class PointRow(NamedTuple):
-    """A point, or the attempt that makes it. `refs`: what its refmap names; `epoch`: of the leader that wrote the intent."""
+    """A point, or the attempt that makes it. `refs`: what its refmap names; `epoch`: of the leader that wrote the intent; `decided`: of
+    the one that decided its deletion, which its t/ bears.
+    """
 
     state: PointState = "none"
     refs: Slots = frozenset()
     epoch: int = 0
     protected: bool = False
+    decided: int = 0
 
 
 class Database(NamedTuple):
@@ -55,12 +58,16 @@ class Manifest(NamedTuple):
 
 
 class Open(NamedTuple):
-    """An object c/open: what of earlier epochs counts."""
+    """An object c/open: what of earlier epochs counts. `leaving`: of the points, those whose deletion was decided.
+
+    `everything`: the rule is dropped, and whatever lies there counts.
+    """
 
     epoch: int
-    points: frozenset[int]
-    tombstones: frozenset[int]
-    doomed: Doomed
+    points: frozenset[int] = frozenset()
+    leaving: frozenset[int] = frozenset()
+    logs: frozenset[tuple[int, Doomed]] = frozenset()
+    everything: bool = False
 
 
 class Bucket(NamedTuple):
@@ -93,6 +100,8 @@ class Leader(NamedTuple):
     """Condemned slots whose log is in the bucket, with no higher epoch seen after it."""
     tombstoned: frozenset[int] = frozenset()
     """The same of tombstones."""
+    opening: Open | None = None
+    """What its LIST and its database say, before it is put."""
 
 
 class Agent(NamedTuple):
@@ -122,12 +131,14 @@ class DeletePack(NamedTuple):
 
 class DeleteManifest(NamedTuple):
     point: int
-    epoch: int
 
 
 class PutTombstone(NamedTuple):
+    """`over`: what lies there is void, and makes place."""
+
     point: int
     by_epoch: int
+    over: bool = False
 
 
 class PutLog(NamedTuple):
@@ -169,6 +180,8 @@ class State(NamedTuple):
     budget: Budget
     alarm: str = ""
     """What a step itself saw go wrong."""
+    deleted: frozenset[int] = frozenset()
+    """Points of which somebody was told that they are deleted."""
 
 
 def send(state: State, call: Call) -> State:
@@ -201,18 +214,36 @@ def top_epoch(bucket: Bucket) -> int:
 
 
 def last_open(bucket: Bucket) -> Open:
-    return max(bucket.opens, default=Open(0, frozenset(), frozenset(), frozenset()))
+    return max(bucket.opens, key=lambda one: one.epoch, default=Open(0))
 
 
 def manifests_in_force(bucket: Bucket) -> dict[int, Manifest]:
-    """By point: of the last leader, or of an earlier one and named by the last c/open."""
+    """By point: of the last leader, or of an earlier one and named by the last c/open (`Standing.manifest_counts`)."""
     last = last_open(bucket)
-    return {one.point: one for one in bucket.manifests if one.epoch >= last.epoch or one.point in last.points}
+    return {
+        one.point: one
+        for one in bucket.manifests
+        if last.everything or one.epoch >= last.epoch or one.point in last.points
+    }
 
 
 def tombstones_in_force(bucket: Bucket) -> frozenset[int]:
+    """`Standing.tombstone_counts`."""
     last = last_open(bucket)
-    return frozenset(point for point, epoch in bucket.tombstones if epoch >= last.epoch or point in last.tombstones)
+    epochs = {one.point: one.epoch for one in bucket.manifests}
+    return frozenset(
+        point
+        for point, epoch in bucket.tombstones
+        if last.everything
+        or epoch >= last.epoch
+        or (point in last.leaving if point in last.points else epochs.get(point, 0) < last.epoch)
+    )
+
+
+def logs_in_force(bucket: Bucket) -> frozenset[tuple[int, Doomed]]:
+    """`Standing.log_counts`."""
+    last = last_open(bucket)
+    return frozenset(log for log in bucket.logs if last.everything or log[0] >= last.epoch or log in last.logs)
 
 
 def committed(bucket: Bucket) -> dict[int, Manifest]:
@@ -222,8 +253,7 @@ def committed(bucket: Bucket) -> dict[int, Manifest]:
 
 def doomed_in_force(bucket: Bucket) -> Doomed:
     """What the logs in the bucket say, voids left out."""
-    last = last_open(bucket)
-    return last.doomed.union(*(doomed for epoch, doomed in bucket.logs if epoch >= last.epoch))
+    return frozenset[tuple[int, str, int]]().union(*(doomed for _, doomed in logs_in_force(bucket)))
 
 
 def readable(bucket: Bucket) -> Slots:

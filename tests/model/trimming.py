@@ -18,10 +18,9 @@ def trimming_steps(scope: Scope, state: State) -> Iterator[Step]:
             continue
         bucket = state.bucket
         logs = frozenset((epoch, doomed) for epoch, doomed in bucket.logs if not doomed <= done)
-        opens = frozenset(one._replace(doomed=one.doomed - done) for one in bucket.opens)
-        if (logs, opens) == (bucket.logs, bucket.opens):
+        if logs == bucket.logs:
             continue
-        trimmed = bucket._replace(logs=logs, opens=opens, trimmed=True)
+        trimmed = bucket._replace(logs=logs, trimmed=True)
         # Whoever deletes once more announces it anew.
         leaders = tuple(
             one._replace(cleared=one.cleared - done) if number == index else one

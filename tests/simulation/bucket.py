@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from seawall.repository.errors import ObjectExists, StoreUnavailable
+from seawall.repository.errors import ObjectExists, StoreRefused, StoreUnavailable
 from seawall.repository.store.memory import MemoryStore
 from seawall.repository.store.port import ObjectInfo, SignedPut, StoredAs
 
@@ -26,6 +26,8 @@ class Bucket:
         self.rng = rng
         self.trouble = 0.0
         self.cut: set[str] = set()
+        self.refused = ""
+        """Where a policy of the bucket lets nobody write: a prefix of names."""
 
     def request(self, machine: str, act: Callable[[], T]) -> T:
         """One request. Raises StoreUnavailable: it was lost, or its answer was (then it was carried out)."""
@@ -67,6 +69,8 @@ class Line:
 
     def put(self, name: str, body: bytes | memoryview, *, create_only: bool = True) -> None:
         content = bytes(body)
+        if self._bucket.refused and name.startswith(self._bucket.refused):
+            raise StoreRefused(f"nobody may write {name} now")
         self._request(lambda: self._bucket.store.put(name, content, create_only=create_only))
 
     def get(self, name: str) -> bytes:

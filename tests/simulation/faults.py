@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seawall.api.v1 import agent_pb2
-from seawall.controller.records.runs import RunState
+from seawall.controller.records.maintenance import JobState
+from seawall.controller.records.runs import AttemptState, RunState
+from seawall.repository.format.layout import REFMAPS_PREFIX
 
 from .database import Stop
 from .network import Weather
@@ -57,6 +59,7 @@ class Faults:
             (1, self._copy_database),
             (1, self._roll_back),
             (0, self._lose_a_deletion),
+            (1, self._lose_a_collection),
         ]
 
     async def run_until(self, end: float) -> None:
@@ -77,6 +80,7 @@ class Faults:
         world.network.detain = None
         world.bucket.cut.clear()
         world.bucket.trouble = 0.0
+        world.bucket.refused = ""
         world.database.away_until = 0.0
         world.database.stops.clear()
         for host in world.hosts:
@@ -273,6 +277,48 @@ class Faults:
         if run_id in world.truth.promised:
             await world.operator.ask_to_delete(run_id)
             await self._roll_back()
+
+    async def _lose_a_collection(self) -> None:
+        """A point is PUBLISHING in the copy that is put back, and was given up meanwhile, what it names collected. Where the same
+        controller leads all the time, no epoch in the bucket says that the copy is older.
+        """
+        world, began = self._world, self._world.now
+        if self._copy is not None:
+            return
+        world.note("nobody may write refmaps")
+        world.bucket.refused = REFMAPS_PREFIX
+        try:
+            await world.operator.start_backup()
+            found = ""
+            while not found and world.now < began + LONGEST_RUN_SECONDS:
+                await asyncio.sleep(LOOK_SECONDS)
+                found = self._publishing()
+            if not found:
+                return
+            await self._copy_database()
+            await world.operator.cancel(found)
+            while not world.invariants.shadow.runs[found].state.over and world.now < began + 2 * LONGEST_RUN_SECONDS:
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            world.bucket.refused = ""
+        for _ in range(2):  # what one condemns, the next deletes
+            await self._collected(await world.operator.collect())
+        await self._roll_back()
+
+    def _publishing(self) -> str:
+        """A run whose point is validated and waits for the bucket; "" where there is none."""
+        live = self._world.invariants.shadow.live.values()
+        return next((each.run_id for each in live if each.state is AttemptState.PUBLISHING), "")
+
+    async def _collected(self, job_id: str) -> None:
+        until = self._world.now + LONGEST_RUN_SECONDS
+
+        def over() -> bool:
+            job = self._world.database.read(lambda transaction: transaction.jobs.job(job_id))
+            return job is None or job.state not in (JobState.READY, JobState.ACTIVE)
+
+        while not over() and self._world.now < until:
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _begin(machine: "SimulatedHost | SimulatedController") -> None:

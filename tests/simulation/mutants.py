@@ -98,6 +98,11 @@ MUTANTS = (
         ("_lose_a_deletion",),
     ),
     Mutant(
+        "what was validated on an older database is not looked at again",
+        lambda: patch("seawall.controller.publishing.promotion.packs_that_lost", lambda *_: 0),
+        ("_lose_a_collection",),
+    ),
+    Mutant(
         "a roll-back brings no points back",
         lambda: patch("seawall.controller.repositories.replay.unknown_points", lambda *_: []),
         ("_copy_database", "_roll_back"),

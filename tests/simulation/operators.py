@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import grpc
 
 from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, operator_pb2_grpc, policy_pb2, policy_pb2_grpc
-from seawall.api.v1.resources_pb2 import RestoreSpec
+from seawall.api.v1.resources_pb2 import JOB_KIND_COLLECT, RestoreSpec
 
 from .controller import OPERATOR_PORT, machine_of
 from .network import AsyncChannel, Caller, Who
@@ -120,6 +120,7 @@ class Operator:
             self._policy,
             self._restore,
             self._explain,
+            self.collect,
         )
         await self._rng.choice(kinds)()
 
@@ -136,6 +137,9 @@ class Operator:
                 self.limits.UnsetLimit,
                 limits_pb2.UnsetLimitRequest(request_id=self._new_id(), scope=scope, transferring=True, bandwidth=True),
             )
+
+    async def start_backup(self) -> None:
+        await self._start()
 
     async def _start(self) -> None:
         vm = self._vm()
@@ -237,6 +241,12 @@ class Operator:
             await self.ask(
                 self.backups.StartRestore, operator_pb2.StartRestoreRequest(request_id=self._new_id(), spec=spec)
             )
+
+    async def collect(self) -> str:
+        """The job; "" where it was refused."""
+        request = operator_pb2.StartJobRequest(request_id=self._new_id(), repository="main", kind=JOB_KIND_COLLECT)
+        answer = await self.ask(self.backups.StartJob, request)
+        return str(answer.job.job_id) if answer is not None else ""
 
     async def _explain(self) -> None:
         run_id = self._one([run.id for run in self._world.invariants.shadow.open()])

@@ -19,6 +19,8 @@ from .watching import watching
 from .world import World
 
 SETTLE_SECONDS = 90.0
+FIRST_LOOK_SECONDS = 60.0
+"""By then a leader looked at the bucket: what an export says of hosts and limits came back to a database that was put back."""
 CALM_SECONDS = 2400.0
 LOOK_SECONDS = 30.0
 ENOUGH_SECONDS = 5.0
@@ -110,6 +112,8 @@ async def _played(world: World, often: tuple[str, ...]) -> None:
     await faults.run_until(world.now + size.seconds)
     await faults.heal()
     world.healed_us = world.clock.now_us()
+    await world.operator.settle()
+    await asyncio.sleep(FIRST_LOOK_SECONDS)
     await world.operator.settle()
     end = world.now + CALM_SECONDS
     while world.now < end and world.unfinished():

@@ -19,4 +19,8 @@ SAVED = {
         "a run that an older database held open, its point made and deleted since: the next of that name lay below the tombstone",
         ("_lose_a_deletion",),
     ),
+    "51": Saved(
+        "a point published although its packs were gone: given up and collected in the time that was lost, and no epoch said that any was",
+        ("_lose_a_collection",),
+    ),
 }

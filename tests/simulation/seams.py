@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from seawall.controller.hooks.runner import LEAST_PAUSE_SECONDS
 
-from . import agent, controller
+from . import agent, controller, maintenance
 from .locks import ParkedLock
 from .network import AsyncChannel, BlockingChannel, Caller, Who
 from .sizes import Pace
@@ -55,6 +55,9 @@ def _replacements(chance: random.Random, cluster_id: str, pace: Pace) -> Iterato
     yield "seawall.controller.server.ports._credentials", lambda *_, **__: None
     yield "seawall.controller.repositories.catalogue.threading", SimpleNamespace(Lock=ParkedLock, Event=_Flag)
     yield "seawall.controller.repositories.opened.threading", SimpleNamespace(Lock=ParkedLock)
+    yield "seawall.controller.recovering.decisions.threading", SimpleNamespace(Lock=ParkedLock)
+    yield "seawall.repository.held_keys.threading", SimpleNamespace(Lock=ParkedLock)
+    yield "seawall.controller.maintenance.supervisor.WorkerProcess", maintenance.SimulatedMaintenance
     yield "seawall.agent.control.channel.grpc", _grpc(cluster_id)
     yield "seawall.agent.control.channel._credentials", lambda identity: identity
     yield "seawall.agent.supervisor.supervisor.serve_health", _no_health

@@ -83,7 +83,9 @@ class Shadow:
         return max(values)
 
     def used(self, host_id: str = "") -> int:
-        return sum(1 for attempt in self.live.values() if not host_id or attempt.host_id == host_id)
+        """Places that are held: what was handed over waits for its store alone."""
+        holding = (attempt for attempt in self.live.values() if not attempt.handed_over)
+        return sum(1 for attempt in holding if not host_id or attempt.host_id == host_id)
 
     def open_backups(self, vm_id: str, repository_id: str) -> list[Run]:
         return [

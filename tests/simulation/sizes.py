@@ -22,6 +22,7 @@ TIMINGS = Timings(
     conflict_backoff_seconds=(20.0, 60.0),
     verify_new_seconds=1e7,
     verify_period_seconds=0.0,
+    collect_grace_seconds=0.0,
     leader_lease_seconds=90.0,
     bandwidth_seconds=60.0,
     publish_retry_seconds=20.0,

@@ -1,5 +1,6 @@
 """What is really so, whatever the database says: what was captured, what was promised, and what the bucket restores."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -65,6 +66,12 @@ class Truth:
                 self.problem(f"point {point_id} restores other bytes")
         except RepositoryError as error:
             self.problem(f"point {point_id} cannot be restored: {type(error).__name__}: {error}")
+
+    def check_some(self, most: int, rng: random.Random) -> None:
+        """Of the points that were published, and that nobody gave up: all, where there are not more."""
+        standing = sorted(self.attempt_of.keys() - self.deleted)
+        for point_id in standing if len(standing) <= most else rng.sample(standing, most):
+            self.check(point_id)
 
     def check_all(self) -> None:
         """Every point that was promised or published, and that nobody gave up."""

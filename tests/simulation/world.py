@@ -6,8 +6,11 @@ from hashlib import blake2b
 from pathlib import Path
 from uuid import UUID
 
+from seawall.controller.maintenance.process import Outcome
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.runs import Attempt, Run
+from seawall.controller.recovering.exporting import export_of
+from seawall.repository.exports import newest_export
 from seawall.repository.repository import open_repository
 from seawall.repository.store.memory import MemoryStore
 from support.enrolled_hosts import add_hosts
@@ -30,6 +33,8 @@ from .watching import Committed, Watch
 
 LATER_US = 300 * 1_000_000
 DISK_BYTES = 6 * 8192
+MOST_READ_BACK = 200
+"""Points after a collection."""
 MOST_WRITTEN = 60
 """Disks that guests write to at once, on average."""
 STARTS_US = (
@@ -58,6 +63,7 @@ class World:
         rng = self.rng("world")
         self.start_us = rng.choice(STARTS_US) + rng.randrange(3600) * 1_000_000
         self.work_rng = self.rng("work")
+        self._reading_rng = self.rng("reading")
         self.timings = self.size.timings
         self.longest_interval_us = 0
         self.held: set[str] = set()
@@ -156,8 +162,21 @@ class World:
             target.add_vm(vm_id, name, source.remove_vm(vm_id))
             self.note(f"VM {name} migrates from {source.name} to {target.name}")
 
+    def collected(self, outcome: Outcome) -> None:
+        """A collection is over, however: whatever is promised is there still."""
+        self.invariants.looked["collection"] += 1
+        done = outcome.result["deleted"]["packs"] if outcome.result else 0
+        self.invariants.looked["pack deleted"] += done
+        self.note(f"a collection ends: {outcome.failure['reason'] if outcome.failure else outcome.died or 'done'}")
+        self.truth.check_some(MOST_READ_BACK, self._reading_rng)
+
+    def _exported_holds(self) -> set[str]:
+        """A database that is put back learns them from the bucket again."""
+        found = newest_export(self.truth.repository)
+        return {hold.point_id for hold in export_of(found.document).settled.holds} if found else set()
+
     def copy_database(self, target: Path) -> None:
-        """What the operator and the agents were told from here on, a roll-back may undo."""
+        """What the operator and the agents were told from here on, a roll-back may undo, but for what an export says by then."""
         self.database.copy(target)
         self._held_then = set(self.held)
         self.note("the database is copied")
@@ -166,7 +185,7 @@ class World:
         self.database.roll_back(copy)
         self.database.read(lambda transaction: self.invariants.shadow.load(transaction, self.now))
         self.rolled_back = True
-        self.held &= self._held_then
+        self.held &= self._held_then | self._exported_holds()
         self.note("the database is rolled back")
 
     def _committed(self, committed: Committed) -> None:

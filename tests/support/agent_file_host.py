@@ -150,9 +150,8 @@ class FileCapture:
         how = "bitmap" if tracked else "compare" if self._request.parent is not None else "full"
         image = path.read_bytes()
         source = FileSource(image, base.read_bytes() if base is not None and tracked else None, self._vm / "slow")
-        return CapturedDisk(
-            path.stem, len(image), "raw", str(self._vm / path.name), 512, how, "" if tracked else "no bitmap", source
-        )
+        why = "" if tracked else self._request.no_parent or "no bitmap"
+        return CapturedDisk(path.stem, len(image), "raw", str(self._vm / path.name), 512, how, why, source)
 
 
 class FileSink:

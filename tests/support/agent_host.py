@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.identity import Identity, load_identity, save_identity
+from seawall.agent.hypervisor.port import Located
 from seawall.agent.journal import Journal
 from seawall.agent.supervisor.supervisor import Supervisor
 from seawall.agent.supervisor.timing import Timing
@@ -41,6 +42,7 @@ class AgentHost:
     hypervisor: MemoryHypervisor = field(default_factory=MemoryHypervisor)
     worker: Sequence[str] = TINY_WORKER
     timing: Timing = FAST
+    located: Located = tuple
 
     @property
     def identity(self) -> Identity:
@@ -57,7 +59,14 @@ class AgentHost:
         """A supervisor from start to orderly stop."""
         journal = self.journal()
         supervisor = Supervisor(
-            self.config, self.identity, self.hypervisor, journal, SystemClock(), self.worker, self.timing
+            self.config,
+            self.identity,
+            self.hypervisor,
+            journal,
+            SystemClock(),
+            self.worker,
+            self.timing,
+            located=self.located,
         )
         task = asyncio.create_task(supervisor.run())
         try:

@@ -9,11 +9,15 @@ from seawall.repository.checking.heal import HealResult, heal
 from seawall.repository.checking.port import PackFacts, PointDamage
 from seawall.repository.clock import SystemClock
 from seawall.repository.format.layout import PointName, pack_name
+from seawall.repository.reading.point import PointReader
+from seawall.repository.reading.store_packs import StorePackReader
+from seawall.repository.reading.window import DiskWindow
 from seawall.repository.store.memory import MemoryStore
 from seawall.repository.store.port import Store
 from support.checking_ledger import MemoryCheckingLedger
-from support.memory_disks import ModelDisk
-from support.rescue_world import MIB, VM, RescueWorld, patterned
+from support.memory_disks import BLOCK, ModelDisk
+from support.point_writing import manifest_of, restored
+from support.rescue_world import LINEAGE, MIB, VM, RescueWorld, patterned
 
 FULL = CheckRequest(read_data_percent=100)
 
@@ -46,6 +50,21 @@ class CheckedWorld:
 
     def heal(self, copy: Store) -> HealResult:
         return heal(self.world.repository, self.ledger, copy)
+
+    def check_restores(self) -> tuple[str, ...]:
+        """Each point comes back byte for byte, from the bucket alone, all at once and by random reads. What was altered on the way."""
+        passed_over: set[str] = set()
+        for made, disks in self.world.truth.items():
+            root = self.world.readers[made].root
+            packs = StorePackReader(self.store, self.world.tenant)
+            for name, model in disks.items():
+                reader = PointReader(root, LINEAGE, self.world.settings.k_dedup, packs)
+                assert restored(reader, name) == model.blocks, made
+                window = DiskWindow(PointReader(root, LINEAGE, reader.k_dedup, packs), manifest_of(reader, name))
+                for block in sorted(model.blocks)[::40]:
+                    assert window.read(block * BLOCK, BLOCK) == model.blocks[block], made
+                passed_over |= set(reader.passed_over.sentences())
+        return tuple(sorted(passed_over))
 
     def damage_of(self, made: str) -> PointDamage | None:
         return next(damage for name, damage in self.ledger.available.items() if name.point_id == made)

@@ -63,6 +63,13 @@ class Cli:
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
+    def completed(self, typed: str) -> tuple[str, str]:
+        """What bash is told when Tab is pressed after these words, and standard error."""
+        asked = {"_SEAWALL_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+        line = [sys.executable, "-c", "from seawall.cli.main import app; app(prog_name='seawall')"]
+        done = subprocess.run(line, env=self.environment | asked, text=True, capture_output=True, timeout=20)
+        return done.stdout.lstrip("\n"), done.stderr
+
     def line(self, *words: str | Path) -> list[str]:
         return [sys.executable, "-m", "seawall.cli", *map(str, words)]
 

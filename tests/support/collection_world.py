@@ -157,7 +157,7 @@ class CollectionWorld:
     def twin(self) -> "CollectionWorld":
         """The same bucket and ledger once more."""
         twin = CollectionWorld(ManualClock(self.clock.now_us()), copy.deepcopy(self.ledger), dict(self.points))
-        twin.store._objects = dict(self.store._objects)
+        twin.store._objects, twin.store._names = dict(self.store._objects), list(self.store._names)
         twin.coordinator.index = dict(self.coordinator.index)
         return twin
 

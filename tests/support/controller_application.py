@@ -45,7 +45,8 @@ BRISK = Timings(
     bandwidth_seconds=0.2,
     verify_new_seconds=3600.0,  # tests of verification ask for it
 )
-RECOVERY_KEY = public_key_of(new_secret())
+RECOVERY_SECRET = new_secret()
+RECOVERY_KEY = public_key_of(RECOVERY_SECRET)
 
 
 def free_port() -> int:

@@ -11,7 +11,9 @@ from blake3 import blake3
 from seawall.repository.crypto.chunk import chunk_hash
 from seawall.repository.crypto.keys import RepositorySecrets
 from seawall.repository.crypto.sealing import public_key_of
+from seawall.repository.format.condemn_log import CondemnLog
 from seawall.repository.format.config import encode_config, new_config
+from seawall.repository.format.export import ExportFront, assemble_export
 from seawall.repository.format.keyfile import KeyBundle
 from seawall.repository.format.manifest import (
     LEAF_ENTRY,
@@ -26,11 +28,13 @@ from seawall.repository.format.manifest import (
     Root,
     leaf_slots,
 )
+from seawall.repository.format.open_mark import OpenMark, PointIds
 from seawall.repository.format.pack import PackBuilder, SealedPack
 from seawall.repository.format.pack_hashes import assemble_hashes
 from seawall.repository.format.record import ChunkType, Codec, Locator, Record, seal_with_nonces
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root_object import Statement, assemble_root, object_hash, root_front, sign_manifest
+from seawall.repository.format.slot_set import EVERY_SLOT, SlotSet
 from seawall.repository.format.tombstone import Burial, sign_tombstone
 
 LINEAGE = bytes(range(16))
@@ -175,6 +179,31 @@ def burial(manifest_body: bytes) -> Burial:
 
 def tombstone(manifest_body: bytes) -> bytes:
     return sign_tombstone(burial(manifest_body), SECRETS.signing_secret_key)
+
+
+def condemn_log() -> CondemnLog:
+    """Some slots of one pack, and an id that became VOID."""
+    return CondemnLog(LINEAGE, 7, 3, {b"\xaa" * 16: SlotSet.of([1, 2, 900]), b"\xbb" * 16: EVERY_SLOT})
+
+
+OTHER_POINT = "6f1f7d3e-0000-4000-8000-000000000003"
+
+
+def open_mark() -> OpenMark:
+    """Two points, the deletion of one of them decided, and two logs."""
+    points, logs = PointIds.of([OTHER_POINT, POINT]), frozenset({(6, 2), (7, 3)})
+    return OpenMark(LINEAGE, 8, 2, points, PointIds.of([POINT]), logs)
+
+
+EXPORT_DOCUMENT = b'{"repository_id":"r"}'
+
+
+def export_front() -> ExportFront:
+    return ExportFront(LINEAGE, 3, 7, 1_700_000_300_000_000, len(EXPORT_DOCUMENT), b"\x99" * 32)
+
+
+def export_object() -> bytes:
+    return assemble_export(export_front(), EXPORT_DOCUMENT, SECRETS.repository_secret_key, nonce(8))
 
 
 def config_object() -> bytes:

@@ -10,8 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import zstandard
 from blake3 import blake3
 
+from seawall.repository.checking.dedup_keys import DedupKeys
+from seawall.repository.checking.verdict import Opener, judge
+from seawall.repository.collecting.compact import compacted_bytes, compacted_pack, proven_tail, whole_tail
 from seawall.repository.crypto.aead import seal_box
 from seawall.repository.crypto.chunk import chunk_id, chunk_key
 from seawall.repository.crypto.recovery import parse_recovery_key, recovery_key_text
@@ -20,6 +24,7 @@ from seawall.repository.crypto.signing import (
     CONDEMNED_DOMAIN,
     CONFIG_DOMAIN,
     MANIFEST_DOMAIN,
+    OPEN_DOMAIN,
     SIGNATURE_BYTES,
     TOMBSTONE_DOMAIN,
     sign,
@@ -31,12 +36,12 @@ from seawall.repository.errors import (
     RefmapInvalid,
     WrongKey,
 )
-from seawall.repository.format.canonical import to_canonical
-from seawall.repository.format.condemn_log import CondemnLog, open_condemn_log, sign_condemn_log
-from seawall.repository.format.config import parse_config
+from seawall.repository.format.canonical import from_canonical, to_canonical
+from seawall.repository.format.condemn_log import open_condemn_log, sign_condemn_log
+from seawall.repository.format.config import new_config, parse_config
 from seawall.repository.format.descriptor import read_descriptor, with_descriptor
-from seawall.repository.format.export import open_export, seal_export
-from seawall.repository.format.header import CONFIG, KEYS, MANIFEST, TOMBSTONE
+from seawall.repository.format.export import ExportFront, open_export
+from seawall.repository.format.header import CONFIG, EXPORT, KEYS, MANIFEST, TOMBSTONE
 from seawall.repository.format.keyfile import KeyNames, open_key_object
 from seawall.repository.format.layout import (
     HandInKind,
@@ -46,16 +51,20 @@ from seawall.repository.format.layout import (
     hand_in_name,
     key_name,
     manifest_name,
+    open_name,
     pack_name,
     parse_condemned_name,
     parse_epoch_name,
     parse_export_name,
     parse_hand_in_name,
     parse_key_name,
+    parse_open_name,
     parse_pack_name,
     parse_point_name,
+    parse_trimmed_name,
     refmap_name,
     tombstone_name,
+    trimmed_name,
 )
 from seawall.repository.format.manifest import (
     decode_leaf,
@@ -65,11 +74,25 @@ from seawall.repository.format.manifest import (
     encode_node,
     encode_root,
 )
-from seawall.repository.format.pack import FOOTER_BYTES, TABLE_ENTRY, open_pack_hashes, parse_table, parse_tail
+from seawall.repository.format.open_mark import read_open_mark, sign_open_mark
+from seawall.repository.format.pack import (
+    FOOTER_BYTES,
+    TABLE_ENTRY,
+    open_pack_hashes,
+    pack_id_of,
+    parse_table,
+    parse_tail,
+)
 from seawall.repository.format.pack_hashes import assemble_hashes, hashes_binding
-from seawall.repository.format.pack_layout import Footer, encode_footer, parse_footer
+from seawall.repository.format.pack_layout import (
+    Footer,
+    encode_footer,
+    encode_pack_header,
+    parse_footer,
+    parse_pack_header,
+)
 from seawall.repository.format.pack_scan import scan_records
-from seawall.repository.format.record import ChunkType, Codec, open_record
+from seawall.repository.format.record import ChunkType, Codec, SealedChunk, open_record, open_records
 from seawall.repository.format.refmap import decode_refmap
 from seawall.repository.format.root_object import (
     assemble_root,
@@ -81,6 +104,7 @@ from seawall.repository.format.root_object import (
 )
 from seawall.repository.format.slot_set import SlotSet, decode_slot_set, encode_slot_set, slot_array
 from seawall.repository.format.tombstone import open_tombstone
+from seawall.repository.held_keys import HeldKeys
 from seawall.repository.reading.damage import Damage
 from seawall.repository.recovery_sheet import (
     RecoverySheet,
@@ -88,10 +112,12 @@ from seawall.repository.recovery_sheet import (
     parse_recovery_sheet,
     render_recovery_sheet,
 )
+from seawall.repository.repository import OpenRepository
 from seawall.repository.rescue.how_to import how_to_text
 from seawall.repository.rescue.journal import ImageIdentity, header_line, parse_journal
 from seawall.repository.rescue.restore import damage_text, parse_damage_text
 from seawall.repository.store.location import FolderLocation, LocationInvalid, parse_location
+from seawall.repository.store.memory import MemoryStore
 from seawall.repository.store.names import is_name
 from support import format_golden
 from support import format_samples as samples
@@ -212,22 +238,40 @@ def _inner_condemn_log(content: bytes) -> bytes:
     return sign_condemn_log(log, samples.SECRETS.signing_secret_key)[:-SIGNATURE_BYTES]
 
 
-CONDEMN_LOG = sign_condemn_log(
-    CondemnLog(
-        samples.LINEAGE, 7, 3, {b"\xaa" * 16: SlotSet.of([1, 2, 900]), b"\xbb" * 16: SlotSet.of(range(5, 900, 3))}
-    ),
-    samples.SECRETS.signing_secret_key,
-)
+def _inner_open_mark(content: bytes) -> bytes:
+    """Statement and lists of a mark, signed anew."""
+    body = content + sign(samples.SECRETS.signing_secret_key, OPEN_DOMAIN, content)
+    mark = read_open_mark(body, samples.SECRETS.signing_public_key)
+    return sign_open_mark(mark, samples.SECRETS.signing_secret_key)[:-SIGNATURE_BYTES]
 
 
-EXPORT_BODY = seal_export(
-    b'{"repository_id":"r"}',
-    lineage_id=samples.LINEAGE,
-    epoch=3,
-    number=7,
-    exported_us=5,
-    repository_secret_key=samples.SECRETS.repository_secret_key,
-)
+OPEN_MARK = GOLDEN["open_mark"]
+CONDEMN_LOG = GOLDEN["condemn_log"]
+EXPORT_FRAME = zstandard.ZstdCompressor(level=3).compress(samples.EXPORT_DOCUMENT)
+
+
+def _sealed_export(descriptor: bytes, frame: bytes) -> bytes:
+    """As a controller would that writes what it likes: the key follows from the salt, where the front has one."""
+    try:
+        salt = from_canonical(ExportFront, descriptor, "front").salt
+    except IntegrityError:
+        salt = samples.export_front().salt
+    secret = samples.SECRETS.repository_secret_key
+    key = blake3(secret + salt, derive_key_context="seawall v1 export key").digest()
+    front = with_descriptor(EXPORT, descriptor[: 1 << 16])
+    return front + seal_box(key, samples.nonce(1), frame, front)
+
+
+def _inner_export_front(descriptor: bytes) -> bytes:
+    front, document = open_export(_sealed_export(descriptor, EXPORT_FRAME), samples.SECRETS.repository_secret_key)
+    assert document == samples.EXPORT_DOCUMENT
+    return to_canonical(front)
+
+
+def _inner_export_frame(frame: bytes) -> None:
+    sealed = _sealed_export(to_canonical(samples.export_front()), frame)
+    front, document = open_export(sealed, samples.SECRETS.repository_secret_key)
+    assert len(document) == front.document_bytes
 
 
 def _descriptor(name: str, magic: bytes) -> bytes:
@@ -306,6 +350,56 @@ def _inner_hashes(hashes: bytes) -> None:
     assert b"".join(opened.values()) == DATA_HASHES
 
 
+def _pack_header(body: bytes) -> None:
+    """It proves nothing by itself: what it says is what stands there."""
+    lineage_id, meta = parse_pack_header(body)
+    assert encode_pack_header(lineage_id, meta) == body[:48]
+
+
+OPENER = Opener(samples.LINEAGE, samples.SECRETS.repository_secret_key, DedupKeys(samples.SECRETS, samples.TENANT))
+REPOSITORY = OpenRepository(
+    MemoryStore(), new_config(samples.LINEAGE, 65536, samples.SECRETS), HeldKeys(samples.SECRETS)
+)
+
+
+def _judged(body: bytes) -> None:
+    """A verdict, whatever it is: whole is the pack alone, and proven are chunks that stand in it."""
+    for known in (None, pack_id_of(DATA_PACK), pack_id_of(body)):
+        verdict = judge(body, known, False, OPENER)
+        assert verdict.reason is not None or body == DATA_PACK, "an altered pack was called whole"
+        _require_there(body, verdict.proven)
+
+
+def _require_there(body: bytes, slots: SlotSet) -> None:
+    records = samples.records()
+    assert all(slot < len(records) and bytes(records[slot].body) in body for slot in slots)
+
+
+def _judged_table(table: bytes) -> None:
+    """A hostile writer's: list and footer fit the table."""
+    table_hash = blake3(table).digest()
+    key = seal_to(samples.PUBLIC_KEY, samples.HASHES_KEY, hashes_binding(samples.LINEAGE, table_hash))
+    hashes = [record.h for record in samples.records()]
+    sealed = assemble_hashes(hashes, samples.LINEAGE, table_hash, key, samples.HASHES_KEY, samples.nonce(99))
+    rows = len(table) // TABLE_ENTRY.itemsize
+    footer = replace(DATA_FOOTER, slots=rows, table_hash=table_hash, hashes_hash=blake3(sealed).digest(length=16))
+    body = DATA_PACK[: DATA_FOOTER.table_offset] + table + sealed + encode_footer(footer)
+    for known in (None, pack_id_of(body)):
+        verdict = judge(body, known, False, OPENER)
+        assert verdict.reason is not None or table == DATA_TABLE
+        assert len(verdict.proven) <= len(hashes)
+
+
+def _compacted(body: bytes) -> None:
+    """Made of an altered pack: only of one whose kept bodies are whole, and those stand in it as they were, and no other."""
+    made = compacted_pack(REPOSITORY, body, SlotSet.of([1]))
+    before, after = whole_tail(body).table, proven_tail(made).table
+    kept = before[before["slot"] != 1]
+    assert len(made) == compacted_bytes(whole_tail(body), SlotSet.of([1]))
+    for name in ("slot", "chunk_id", "stored_bytes", "raw_bytes", "codec", "type", "body_hash"):
+        assert np.array_equal(kept[name], after[name])
+
+
 def _scan(body: bytes) -> None:
     """Each record's check holds, worked out here anew. It proves nothing of who wrote it: a fuzzer that sees comparisons makes one."""
     found = scan_records(body)
@@ -342,9 +436,17 @@ def _inner_frame(frame: bytes) -> None:
     assert opened == plain
 
 
-def _golden_frame() -> bytes:
-    import zstandard
+def _inner_run(frame: bytes) -> None:
+    """Neighbours that are opened by one call."""
+    plain = samples.PLAINTEXTS[1]
+    h = samples.record(plain, 0).h
+    aad = b"\x01\x00\x00\x01" + len(plain).to_bytes(4, "little") + chunk_id(h) + samples.LINEAGE
+    one = SealedChunk(h, Codec.ZSTD, len(plain), memoryview(seal_box(chunk_key(h), samples.nonce(5), frame, aad)))
+    opened = open_records(samples.LINEAGE, samples.K_DEDUP, ChunkType.DATA, [one, one])
+    assert [bytes(each) for each in opened] == [plain, plain]
 
+
+def _golden_frame() -> bytes:
     return zstandard.ZstdCompressor(level=3).compress(samples.PLAINTEXTS[1])
 
 
@@ -399,7 +501,7 @@ def _name(body: bytes) -> None:
         parse_epoch_name(name),
         parse_condemned_name(name),
     )
-    export = parse_export_name(name)
+    export, trimmed, opened = parse_export_name(name), parse_trimmed_name(name), parse_open_name(name)
     if pack is not None:
         assert pack_name(pack.tenant, pack.pack_id, pack.generation) == name
     if key is not None:
@@ -416,7 +518,12 @@ def _name(body: bytes) -> None:
         assert condemned_name(*condemned) == name
     if export is not None:
         assert export_name(*export) == name
-    parsed = [found for found in (pack, key, point, hand_in, epoch, condemned, export) if found is not None]
+    if trimmed is not None:
+        assert trimmed_name(trimmed) == name
+    if opened is not None:
+        assert open_name(*opened) == name
+    every = (pack, key, point, hand_in, epoch, condemned, export, trimmed, opened)
+    parsed = [found for found in every if found is not None]
     assert len(parsed) <= 1 and (is_name(name) or not parsed)
 
 
@@ -435,6 +542,9 @@ NAMES = (
     f"v1/a/{samples.POINT}/root-{'ab' * 32}",
     f"v1/c/epoch/000000000017-{samples.POINT}",
     "v1/c/condemned/000000000017-000000000003",
+    "v1/c/export/000000000003-000000000017",
+    "v1/c/trimmed/000000000017",
+    "v1/c/open/000000000017-000000000003",
 )
 URLS = ("file:///srv/seawall", "s3://vault/a/b?endpoint=https://s3.example.net:9000&region=eu-1&ca_file=/etc/ca.pem")
 SLOT_SETS = ([3, 4, 5], list(range(5, 900, 3)), [1, 16_383])
@@ -476,10 +586,17 @@ TARGETS: dict[str, Target] = {
         (CONDEMN_LOG,),
         _only_seed(lambda body: open_condemn_log(body, samples.SECRETS.signing_public_key), CONDEMN_LOG),
     ),
-    "export": Target(
-        (EXPORT_BODY,),
-        _only_seed(lambda body: open_export(body, samples.SECRETS.repository_secret_key), EXPORT_BODY),
+    "open mark": Target(
+        (OPEN_MARK,),
+        _only_seed(lambda body: read_open_mark(body, samples.SECRETS.signing_public_key), OPEN_MARK),
     ),
+    "open mark, signed": Target((OPEN_MARK[:-SIGNATURE_BYTES],), _one_encoding(_inner_open_mark)),
+    "export": Target(
+        (GOLDEN["export"],),
+        _only_seed(lambda body: open_export(body, samples.SECRETS.repository_secret_key), GOLDEN["export"]),
+    ),
+    "export's front, sealed": Target((to_canonical(samples.export_front()),), _one_encoding(_inner_export_front)),
+    "export's document, sealed": Target((EXPORT_FRAME,), _inner_export_frame),
     "condemn log, signed": Target((CONDEMN_LOG[:-SIGNATURE_BYTES],), _one_encoding(_inner_condemn_log)),
     "leaf": Target((GOLDEN["leaf"],), _one_encoding(lambda body: encode_leaf(decode_leaf(body)))),
     "node": Target((GOLDEN["node"],), _one_encoding(lambda body: encode_node(decode_node(body)))),
@@ -493,9 +610,14 @@ TARGETS: dict[str, Target] = {
     "pack table, hashed": Target((DATA_TABLE,), _inner_table),
     "pack hashes": Target((DATA_TAIL,), _hashes),
     "pack hashes, sealed": Target((DATA_HASHES,), _inner_hashes),
+    "pack header": Target((DATA_PACK[:48],), _pack_header),
+    "pack judged": Target((DATA_PACK,), _judged, ()),
+    "pack judged, table sealed": Target((DATA_TABLE,), _judged_table, ()),
+    "pack compacted": Target((DATA_PACK,), _compacted),
     "pack scan": Target((DATA_PACK, GOLDEN["leaf_pack"]), _scan),
     "record": Target((GOLDEN["record_zstd_body"],), _only_seed(_record, GOLDEN["record_zstd_body"]), (IntegrityError,)),
     "record, sealed": Target((_golden_frame(),), _inner_frame, (IntegrityError,)),
+    "records of a run, sealed": Target((_golden_frame(),), _inner_run, (IntegrityError,)),
     "recovery key": Target((recovery_key_text(b"\x66" * 32).encode(),), _recovery_key, (WrongKey,)),
     "recovery sheet": Target(
         (render_recovery_sheet(SHEET).encode(),),

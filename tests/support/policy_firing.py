@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.records.runs import Run, RunState
+from seawall.controller.records.runs import Run, RunFilter, RunState
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.closing import Closing
 from seawall.controller.scheduler.executions import Executions
@@ -20,7 +20,7 @@ from support.controller_clock import ManualClock
 T = TypeVar("T")
 
 
-class Died(Exception):
+class Died(BaseException):
     """The leader was killed."""
 
 
@@ -67,8 +67,8 @@ class FiringLeader:
         self.lease = LeaderLease(self.database, steady, timings)
         asyncio.run(self.lease.acquire())
         executions = Executions(self.store, Wakes())
-        self.firing = Firing(executions, self.lease, self.wall, steady, timings)
         self.closing = Closing(executions, self.lease, self.wall, steady, timings)
+        self.firing = Firing(executions, self.lease, self.wall, steady, timings, self.closing)
 
     def look(self, dies_after: int | None = None) -> None:
         """`dies_after`: so many writes; then another one takes over."""
@@ -91,7 +91,7 @@ class FiringLeader:
 
     def runs(self, vm_id: str = "") -> list[Run]:
         """Oldest first."""
-        return list(self.database.read_now(lambda transaction: transaction.runs.runs(vm_id=vm_id)))[::-1]
+        return list(self.database.read_now(lambda transaction: transaction.runs.runs(RunFilter(vm_id=vm_id))))[::-1]
 
     def states(self, vm_id: str = "vm-1") -> str:
         return " ".join(run.state.value for run in self.runs(vm_id))

@@ -47,6 +47,8 @@ class RescueWorld:
     recipients: Mapping[str, bytes] = field(
         default_factory=lambda: {"controller": public_key_of(CONTROLLER), "recovery": public_key_of(RECOVERY)}
     )
+    db_epoch: int = 1
+    """Of the manifests that are written."""
 
     def __post_init__(self) -> None:
         self.repository: OpenRepository = create_repository(
@@ -106,7 +108,7 @@ class RescueWorld:
             vm_id,
             made,
             self.settings.key_epoch,
-            1,
+            self.db_epoch,
             1_700_000_000_000_000,
             object_hash(root_object),
             object_hash(refmap),

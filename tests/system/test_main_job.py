@@ -16,6 +16,9 @@ def test_a_lost_vm_comes_back_on_another_host_as_it_was(
     fleet: Laboratory, guest: GuestVm, guest_image: GuestImage, tmp_path: Path
 ) -> None:
     fleet.await_vm(guest.name, "alpha")
+    lies_on = {key for disk in fleet.seawall_json("vm", "show", guest.name)["disks"] for key in disk["storages"]}
+    assert lies_on and all(key.startswith("alpha:/") for key in lies_on)
+    assert "alpha:/var/lib/libvirt/images" not in lies_on, "a file system is told, not a directory"
     guest.await_writes(20)
     full = take_point(fleet, guest, guest_image, tmp_path / "full")
     guest.await_writes(60)

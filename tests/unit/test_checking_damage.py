@@ -9,7 +9,7 @@ from seawall.repository.checking.check import CheckRequest
 from seawall.repository.checking.finding import Reason
 from seawall.repository.checking.port import PackFacts
 from seawall.repository.crypto.chunk import chunk_hash
-from seawall.repository.errors import ForeignRepository
+from seawall.repository.errors import ForeignRepository, StoreRefused
 from seawall.repository.format.layout import pack_name
 from seawall.repository.format.pack import PackBuilder, parse_table
 from seawall.repository.format.pack_layout import FOOTER_BYTES, TABLE_ENTRY, hashes_bytes_of
@@ -97,6 +97,72 @@ def test_damage_in_a_pack_is_found_named_and_healed(checked: CheckedWorld, kind:
     assert [info.name for info in checked.store.list("v1/p/") if pack.id.hex() in info.name] == [checked.name(now)]
     assert all(checked.damage_of(made) is None for made in BOTH)
     assert checked.check().findings == ()
+    assert checked.check_restores() == ()
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[5], KINDS[10], KINDS[14]], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("pack_of", [CheckedWorld.data_pack, CheckedWorld.meta_pack], ids=["data", "meta"])
+def test_what_the_store_does_not_let_go_of_is_told_and_passed_over(
+    checked: CheckedWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Kind,
+    pack_of: Callable[[CheckedWorld], PackFacts],
+) -> None:
+    """Object Lock keeps the altered object: readers come to it first, for ever."""
+    copy, pack = checked.copied(), pack_of(checked)
+    names = [checked.name(pack, generation) for generation in pack.generations]
+    for name in names:
+        checked.replace(name, kind.damage(checked.store.get(name)))
+    checked.check()
+    with monkeypatch.context() as patch:
+        patch.setattr(checked.store, "delete", refused)
+        result = checked.heal(copy)
+    assert (result.healed_packs, result.still_bad_packs, result.damaged_points) == (1, 0, 0)
+    assert [(one.reason, one.object_name) for one in result.findings] == [
+        (Reason.OLDER_ALTERED, name) for name in names
+    ]
+    assert all("locked" in one.sentence and "repo collect" in one.next_step for one in result.findings)
+    found = checked.check().findings
+    assert [(one.reason, one.object_name) for one in found] == [(Reason.OLDER_ALTERED, name) for name in names]
+    passed_over = checked.check_restores()
+    assert all(one.startswith(names[0]) for one in passed_over)
+    assert pack.meta or (kind.reason is Reason.PACK_DAMAGED) == (passed_over == ())
+    assert checked.heal(copy).findings == ()
+    assert checked.check().findings == () == checked.check_restores()
+
+
+def refused(name: str) -> None:
+    raise StoreRefused(f"DELETE {name}: locked until next year")
+
+
+def test_an_older_generation_that_is_whole_is_no_finding(checked: CheckedWorld) -> None:
+    """A compaction, or a healing, that died before it removed it: collection does."""
+    copy, pack = checked.copied(), checked.data_pack()
+    checked.store.delete(checked.name(pack))
+    checked.check()
+    checked.heal(copy)
+    checked.store.put(checked.name(pack), copy.get(checked.name(pack)))
+    assert checked.check().findings == ()
+    checked.replace(checked.name(pack), flipped(copy.get(checked.name(pack)), len(copy.get(checked.name(pack))) - 60))
+    for request in (FULL, CheckRequest()):
+        assert [one.reason for one in checked.check(request).findings] == [Reason.OLDER_ALTERED]
+    assert checked.check(CheckRequest(structure=False, read_data_percent=100)).findings == ()
+
+
+def test_an_altered_older_generation_stays_while_the_later_one_is_not_whole(checked: CheckedWorld) -> None:
+    """It may hold what the later one lost: a reader takes each chunk from where it is whole."""
+    copy, pack = checked.copied(), checked.data_pack()
+    name = checked.name(pack)
+    checked.store.delete(name)
+    checked.check()
+    checked.heal(copy)
+    later = checked.name(checked.data_pack())
+    body = copy.get(name)
+    checked.store.put(name, flipped(body, 96 + 40))
+    checked.replace(later, flipped(body, table_at(body) - 5))
+    assert checked.heal(copy_without(checked, pack.id)).healed_packs == 0
+    assert checked.store.get(name) != body
+    assert [one.split(":")[0] for one in checked.check_restores()] == [name]
 
 
 def test_what_is_lost_is_told_by_disk_and_place(checked: CheckedWorld) -> None:

@@ -10,12 +10,14 @@ from seawall.repository.checking.check import CheckRequest
 from seawall.repository.checking.finding import FINDINGS_KEPT, POINTS_KEPT, Findings, Reason
 from seawall.repository.checking.port import PackFacts
 from seawall.repository.errors import StoreUnavailable
-from seawall.repository.format.layout import PointName, manifest_name, refmap_name
+from seawall.repository.format.layout import PointName, manifest_name, open_name, refmap_name, tombstone_name
+from seawall.repository.format.open_mark import OpenMark, PointIds, sign_open_mark
 from seawall.repository.format.refmap import Refmap, decode_refmap
+from seawall.repository.format.root_object import LEADERS_FROM
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.store.memory import MemoryStore
 from support.checked_world import CheckedWorld, checked_world
-from support.rescue_world import MIB, VM, patterned, point_id
+from support.rescue_world import LINEAGE, MIB, VM, patterned, point_id
 
 STRUCTURE = CheckRequest()
 ONE, TWO = point_id(1), point_id(2)
@@ -68,6 +70,24 @@ def test_points_that_the_catalogue_does_not_know(checked: CheckedWorld) -> None:
     assert found(checked) == {(Reason.POINT_UNKNOWN, manifest_name("default", str(other), made), (made,))}
     checked.ledger.known.add(name)  # being published, or being deleted
     assert found(checked) == set()
+
+
+def test_what_a_replaced_controller_left_is_told(checked: CheckedWorld) -> None:
+    """A point of it that came late, and tombstones of points that stand and of one that leaves: of each what to do."""
+    world = checked.world
+    world.db_epoch = LEADERS_FROM + 1
+    late = checked.back_up(3, {})
+    del checked.ledger.available[PointName("default", str(VM), late)]
+    for one in (ONE, TWO):
+        world.store.put(tombstone_name("default", str(VM), one), world.tombstone(one))
+    mark = OpenMark(LINEAGE, 2, 1, PointIds.of([ONE, TWO]), PointIds.of([TWO]), frozenset())
+    world.store.put(open_name(2, 1), sign_open_mark(mark, world.secrets.signing_secret_key))
+    assert found(checked) == {
+        (Reason.POINT_VOID, manifest_name("default", str(VM), late), (late,)),
+        (Reason.TOMBSTONE_VOID, tombstone_name("default", str(VM), ONE), ()),
+    }
+    world.flip(open_name(2, 1), 40)
+    assert {reason for reason, _, _ in found(checked)} == {Reason.POINT_UNKNOWN, Reason.OPEN_MARK_DAMAGED}
 
 
 def test_a_refmap_that_names_too_little_is_told(checked: CheckedWorld) -> None:

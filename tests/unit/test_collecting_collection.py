@@ -19,6 +19,7 @@ from seawall.repository.format.layout import (
     epoch_name,
     hand_in_name,
     manifest_name,
+    open_name,
     pack_name,
     refmap_name,
     tombstone_name,
@@ -315,6 +316,24 @@ def test_a_manifest_that_nobody_knows_stops_everything(world: CollectionWorld) -
     assert caught.value.reason == "MANIFEST_UNKNOWN"
     assert strange in str(caught.value)
     assert world.pack_names() == before
+
+
+def test_a_tombstone_that_a_damaged_open_mark_might_call_void_removes_nothing(world: CollectionWorld) -> None:
+    (point_id,) = world.points
+    name, place, mark = manifest_name(TENANT, VM, point_id), tombstone_name(TENANT, VM, point_id), open_name(2, 1)
+    manifest = world.store.get(name)
+    world.delete_point(point_id)
+    world.store.put(name, manifest)
+    burial = Burial(world.repository.config.lineage_id, TENANT, VM, point_id, object_hash(manifest), 1, 1)
+    world.store.put(place, world.repository.sign_tombstone(burial))
+    world.store.put(mark, b"damaged")
+    with pytest.raises(CollectionStopped, match=f"{place}: whether it counts stands in {mark}") as caught:
+        world.collect()
+    assert caught.value.reason == "OPEN_MARK_DAMAGED" and world.store.get(name) == manifest
+    decided = world.repository.sign_tombstone(replace(burial, epoch=2))  # by the leader of now, or a later one
+    world.store.put(place, decided, create_only=False)
+    world.collect()
+    assert [info.name for info in world.store.list("v1/m/")] == []
 
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "not signed by us"])

@@ -75,6 +75,19 @@ def test_a_log_of_what_has_not_left_stays_and_all_behind_it(world: CollectionWor
     assert trimmed_to(world.store) == 0
 
 
+def test_an_altered_log_stays_and_says_what_hangs_on_it(world: CollectionWorld) -> None:
+    first = names(world, CONDEMNED_PREFIX)[0]
+    body = bytearray(world.store.get(first))
+    body[-1] ^= 1
+    world.store.put(first, bytes(body), create_only=False)
+    aged(world, HORIZON_SECONDS + 1)
+    for report in (world.collection().plan(), world.collect()):
+        assert report.trimmed.packs == 0
+        (kept,) = report.kept_back
+        assert kept.startswith(first) and "restored or rescued" in kept and "older version of it" in kept
+    assert first in names(world, CONDEMNED_PREFIX)
+
+
 def test_a_log_above_the_ledgers_number_is_not_its_own(world: CollectionWorld) -> None:
     aged(world, HORIZON_SECONDS + 1)
     logs = names(world, CONDEMNED_PREFIX)

@@ -349,3 +349,20 @@ def test_an_application_is_not_stopped_again_and_again_for_a_host_that_takes_not
         pause_us = run.not_before_us - NOW - HOUR
         assert run.state is RunState.FAILED or pause_us == 60 * SECOND * 4 ** (tries - 1)
     assert tries == T.most_tries and run.failure is not None and run.failure.reason == "NOT_TAKEN"
+
+
+@pytest.mark.parametrize(
+    ("event", "handed_over"),
+    [("restarted", True), ("host offline", True), ("went on", False), ("overdue", False), ("a week of grace", False)],
+)
+def test_who_is_gone_after_the_hand_in_holds_no_place(event: str, handed_over: bool) -> None:
+    """Else an attempt whose worker or host is gone would hold its VM and all limits for a week of a store that is away."""
+    found = happen(event, a_live(U)).attempt
+    assert (found.state, found.handed_over) == (U, handed_over)
+
+
+def test_the_scheduler_looks_once_at_a_point_that_waits_for_its_store_without_its_host() -> None:
+    waiting = a_live(U).attempt
+    gone = replace(waiting, handed_over=True)
+    looks = [machine.may_change(each, 1, online, NOW) for each in (waiting, gone) for online in (True, False)]
+    assert looks == [False, True, False, False]

@@ -4,7 +4,10 @@ import pytest
 
 from seawall.controller.admission.breaker import probe_us
 from seawall.controller.records.limits import Breaker, Measure, Scope, Service
+from seawall.controller.runs import ready
+from seawall.controller.runs.events import Moment
 from seawall.controller.scheduler.placement import HOLD_AFTER_US, plan
+from seawall.controller.timings import Timings
 from support.admission_facts import REPOSITORY, fleet_facts, limit, occupied, placed, sentences, vm_facts
 from support.controller_records import HOUR, NOW, SECOND, a_host, a_restore, a_run, a_session
 
@@ -207,3 +210,11 @@ def test_a_restore_passes_a_hosts_breaker_and_waits_for_the_repositorys() -> Non
     store = Breaker(Scope.REPOSITORY, REPOSITORY, 9, NOW, "STORE_UNAVAILABLE", "no route")
     assert placed(plan([restore], fleet_facts(breakers=[host]))) == [(restore.id, "alpha")]
     assert "repository main" in sentences(plan([restore], fleet_facts(breakers=[host, store])), [restore])[0]
+
+
+def test_what_somebody_asks_for_goes_before_what_policies_fired_though_one_of_them_made_it() -> None:
+    fired = [a_run(number, vm_id=f"vm-{number}", policy_id="policy", nominal_us=NOW) for number in (1, 2, 3)]
+    asked = ready.brought_forward(fired[2], Moment(NOW, Timings()))
+    facts = fleet_facts(vms=[vm_facts(f"vm-{number}") for number in (1, 2, 3)], limits=[limit(Scope.HOST, 1)])
+    assert placed(plan(fired, facts)) == [(fired[0].id, "alpha")]
+    assert placed(plan([*fired[:2], asked], facts)) == [(asked.id, "alpha")]

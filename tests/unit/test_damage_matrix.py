@@ -8,16 +8,45 @@ from dataclasses import replace
 
 import pytest
 
+from seawall.repository.checking.finding import Findings, Reason
+from seawall.repository.checking.small_objects import check_small_objects
+from seawall.repository.collecting.errors import CollectionStopped
+from seawall.repository.collecting.port import PointRoot, RootState
+from seawall.repository.collecting.refmaps import refmap_of
+from seawall.repository.collecting.trimming import trimmed_to
 from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError, RepositoryError, WrongKey
-from seawall.repository.format.layout import parse_pack_name
+from seawall.repository.exports import newest_export
+from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, newest_leader
+from seawall.repository.format.layout import parse_pack_name, refmap_name
 from seawall.repository.format.refmap import Refmap
+from seawall.repository.format.root_object import object_hash
 from seawall.repository.reading.point import PointReader
 from seawall.repository.reading.restore import restore_disk
 from seawall.repository.repository import OpenRepository, open_repository
 from seawall.repository.rescue.catalogue import DamagedPoint, read_catalogue
 from seawall.repository.rescue.opening import RescueRepository, open_for_rescue
 from seawall.repository.store.memory import MemoryStore
-from support.damage import DAMAGES, DB, DB_2, KINDS, VM_OF, WEB_1, WEB_2, damaged_store, original, reopened, truth_of
+from support.checking_ledger import MemoryCheckingLedger
+from support.collection_ledger_memory import MemoryLedger
+from support.damage import (
+    ALSO_FORGOTTEN,
+    ATTEMPTS,
+    DAMAGES,
+    DB,
+    DB_2,
+    FORGOTTEN,
+    KINDS,
+    LEADER,
+    VM_OF,
+    VOID,
+    WEB_1,
+    WEB_2,
+    damaged_store,
+    hurts,
+    original,
+    reopened,
+    truth_of,
+)
 from support.memory_disks import MemorySink
 from support.rescue_world import CONTROLLER, RECOVERY, VM, RescueWorld
 
@@ -76,9 +105,12 @@ def restored(reader: PointReader, made: str, names: list[str]) -> bool:
 
 QUICK = {
     *((kind, "flipped in the middle") for kind in KINDS),
+    *((kind, damage) for kind in ("tombstone", "condemn log", "open mark", "export", "hand-in") for damage in ("gone", "foreign")),
+    *((kind, damage) for kind in ("announcement of a leader", "word of what is trimmed") for damage in ("gone", "huge")),
     *((kind, damage) for kind in ("every config", "data pack") for damage in ("gone", "half", "swapped", "foreign")),
     *(("manifest of a second point", damage) for damage in ("gone", "half", "swapped", "foreign")),
     ("both copies of a meta pack", "swapped"),
+    *(("open mark", damage) for damage in ("half", "swapped", "replayed", "of a future version")),
     ("refmap", "replayed"),
     ("manifest of a second point", "replayed"),
 }  # fmt: skip
@@ -86,6 +118,7 @@ CASES = [
     pytest.param(kind, damage, id=f"{kind}, {damage}", marks=[] if (kind, damage) in QUICK else pytest.mark.slow)
     for kind in KINDS
     for damage in DAMAGES
+    if hurts(kind, damage)
 ]
 
 
@@ -96,11 +129,24 @@ def test_damage(kind: str, damage: str) -> None:
     repository = opened(store, kind, names)
     if repository is not None:
         check_refmaps(repository, kind, names)
+        check_beside(repository, kind, damage, names)
+        check_check(repository, kind, damage, names)
     rescue = rescued(store, kind, names)
     if rescue is not None:
         check_rescue(rescue, may_fail, kind, damage, names)
+        shown = {point.name.point_id for point in read_catalogue(rescue).points}
+        assert (FORGOTTEN in shown) == (kind == "tombstone") and ALSO_FORGOTTEN not in shown
+        check_mark(rescue, shown, names if kind == "open mark" and damage != "gone" else [])
     if repository is not None:
         check_backup_on_top(repository, store, may_fail, names)
+
+
+def check_mark(rescue: RescueRepository, shown: set[str], damaged: list[str]) -> None:
+    """One that proves nothing hides nothing, and that is said; of one that is gone the one before decides."""
+    assert (VOID in shown) == bool(damaged)
+    notes = [note for note in rescue.notes if note.startswith("Damaged: v1/c/open/")]
+    assert len(notes) == len(damaged)
+    assert all(names_one(note, damaged) and "counts too" in note for note in notes)
 
 
 def check_refmaps(repository: OpenRepository, kind: str, names: list[str]) -> None:
@@ -114,6 +160,56 @@ def check_refmaps(repository: OpenRepository, kind: str, names: list[str]) -> No
             assert names_one(error, names), error
             continue
         assert flat(found) == flat(before.read_refmap("default", str(vm), made))
+
+
+def check_beside(repository: OpenRepository, kind: str, damage: str, names: list[str]) -> None:
+    """What controllers read beside the points: as it was, or refused, or another in its place; and named where bytes tell."""
+    store, gone = repository.store, damage == "gone"
+    found = newest_export(repository)
+    assert found is not None
+    if kind == "export":
+        assert found.document == b"document 7 of 1"
+        assert [names_one(sentence, names) for sentence in found.passed_over] == [True] * (not gone)
+    else:
+        assert (found.document, found.passed_over) == (b"document 8 of 1", ())
+    leader = LeaderMark(1, LEADER)
+    assert newest_leader(store) == (NOBODY if gone and kind == "announcement of a leader" else leader)
+    assert trimmed_to(store) == (0 if gone and kind == "word of what is trimmed" else 3)
+    refmap = original().objects[refmap_name("default", str(VM), WEB_2)]
+    point = PointRoot("default", str(VM), WEB_1, RootState.PUBLISHING, 1, ATTEMPTS[0], object_hash(refmap))
+    ledger = MemoryLedger(points={WEB_1: point})
+    if kind == "hand-in":
+        with pytest.raises(CollectionStopped) as caught:
+            refmap_of(repository, ledger, point)
+        assert caught.value.reason == "REFMAP_UNREADABLE" and names_one(caught.value, names)
+    else:
+        handed_in = refmap_of(repository, ledger, point)
+        assert handed_in is not None
+        assert flat(handed_in) == flat(original().world.repository.read_refmap("default", str(VM), WEB_2))
+
+
+NOTICED = {
+    "config": Reason.CONFIG_DAMAGED,
+    "recovery key's object": Reason.KEYS_DAMAGED,
+    "condemn log": Reason.LOG_DAMAGED,
+    "open mark": Reason.OPEN_MARK_DAMAGED,
+}
+SEALED = ("flipped in the middle", "flipped at the end")
+"""What only the recovery key itself could tell."""
+
+
+def check_check(repository: OpenRepository, kind: str, damage: str, names: list[str]) -> None:
+    """A check finds, beforehand, what will be needed when others are lost."""
+    findings = Findings()
+    check_small_objects(repository, MemoryCheckingLedger(), findings)
+    found = [(one.reason, one.object_name) for one in findings.listed()]
+    reason = NOTICED.get(kind)
+    if damage == "gone" and kind != "config":
+        reason = Reason.KEYS_MISSING if kind == "recovery key's object" else None
+    if kind == "recovery key's object" and damage in SEALED:
+        reason = None
+    assert found == ([(reason, names[0])] if reason else [])
+    assert all(one.sentence and one.next_step for one in findings.listed())
 
 
 def flat(refmap: Refmap) -> dict[bytes, list[int]]:
@@ -186,6 +282,18 @@ def test_what_is_newer_is_said_to_be_newer(kind: str) -> None:
             repository.read_table(named.tenant, named.pack_id, named.generation)
         repository.read_manifest("default", str(VM), WEB_2)
     assert names_one(caught.value, names)
+
+
+@pytest.mark.parametrize("damage", ["flipped in the middle", "swapped", "replayed", "half"])
+def test_a_manifest_that_is_altered_below_its_tombstone_stays_forgotten(damage: str) -> None:
+    """Readers do not compare the hash that the tombstone names: damage must not bring a forgotten point back."""
+    store, names = damaged_store("manifest of a second point", damage)
+    store.put(names[0].replace("v1/m/", "v1/t/"), original().world.tombstone(WEB_2))
+    repository = replace(original().world.repository, store=store)
+    assert WEB_2 not in {point.point_id for point in repository.points("default")}
+    catalogue = read_catalogue(open_for_rescue(store, original().world.material))
+    assert WEB_2 not in {point.name.point_id for point in catalogue.points}
+    assert WEB_2 not in {point.name.point_id for point in catalogue.damaged}
 
 
 def test_another_key_opens_nothing() -> None:

@@ -22,6 +22,7 @@ from seawall.repository.format.manifest import (
     encode_node,
     encode_root,
 )
+from seawall.repository.format.open_mark import OpenMark, PointIds, read_open_mark, sign_open_mark
 from seawall.repository.format.pack import FOOTER_BYTES, open_pack_hashes, parse_table
 from seawall.repository.format.pack_scan import scan_records
 from seawall.repository.format.record import ChunkType, Codec, open_record
@@ -64,6 +65,10 @@ def read_table(tail: bytes) -> object:
 CONDEMN_LOG = sign_condemn_log(
     CondemnLog(samples.LINEAGE, 7, 3, {bytes(16): SlotSet.of([1, 5])}), samples.SECRETS.signing_secret_key
 )
+OPEN_MARK = sign_open_mark(
+    OpenMark(samples.LINEAGE, 7, 1, PointIds.of([samples.POINT]), PointIds.of([samples.POINT]), frozenset({(4, 2)})),
+    samples.SECRETS.signing_secret_key,
+)
 EXPORT = seal_export(
     b"what a controller knows" * 4,
     lineage_id=samples.LINEAGE,
@@ -81,6 +86,7 @@ SEALED: dict[str, tuple[bytes, Reader]] = {
     "refmap": (GOLDEN["refmap"], decode_refmap),
     "tombstone": (GOLDEN["tombstone"], lambda body: open_tombstone(body, samples.SECRETS.signing_public_key)),
     "condemn log": (CONDEMN_LOG, lambda body: open_condemn_log(body, samples.SECRETS.signing_public_key)),
+    "open mark": (OPEN_MARK, lambda body: read_open_mark(body, samples.SECRETS.signing_public_key)),
     "export": (EXPORT, lambda body: open_export(body, b"\x22" * 32)),
     "config": (GOLDEN["config"], parse_config),
     "key object": (GOLDEN["key_object"], lambda body: open_key_object(body, b"\x55" * 32)),

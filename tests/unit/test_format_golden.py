@@ -5,9 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from seawall.repository.format import header
+from seawall.repository.format.condemn_log import open_condemn_log
 from seawall.repository.format.config import new_config, parse_config
+from seawall.repository.format.export import open_export
 from seawall.repository.format.keyfile import open_key_object
 from seawall.repository.format.manifest import decode_leaf, decode_node, decode_root
+from seawall.repository.format.open_mark import read_open_mark
 from seawall.repository.format.pack import open_pack_hashes, pack_id_of, parse_table
 from seawall.repository.format.record import ChunkType, Codec, open_record
 from seawall.repository.format.refmap import decode_refmap
@@ -17,7 +21,7 @@ from support import format_golden
 from support import format_samples as samples
 
 GOLDEN = format_golden.load()
-RANDOM_PARTS = {name: body for name, body in GOLDEN.items() if name.endswith("sealed_key") or name == "key_object"}
+RANDOM_PARTS = format_golden.random_parts(GOLDEN)
 
 
 def test_the_writers_write_the_same_bytes() -> None:
@@ -80,6 +84,27 @@ def test_the_tombstone_is_of_the_point() -> None:
     burial = open_tombstone(GOLDEN["tombstone"], samples.SECRETS.signing_public_key)
     assert burial == samples.burial(GOLDEN["manifest"])
     assert (burial.point_id, burial.epoch, burial.manifest_hash) == (samples.POINT, 7, object_hash(GOLDEN["manifest"]))
+
+
+def test_the_condemn_log_and_the_export_read() -> None:
+    log = open_condemn_log(GOLDEN["condemn_log"], samples.SECRETS.signing_public_key)
+    assert log == samples.condemn_log()
+    assert list(log.slots[b"\xaa" * 16]) == [1, 2, 900] and len(log.slots[b"\xbb" * 16]) == 16_384
+    front, document = open_export(GOLDEN["export"], samples.SECRETS.repository_secret_key)
+    assert (front, document) == (samples.export_front(), samples.EXPORT_DOCUMENT)
+
+
+def test_the_open_mark_names_what_counts() -> None:
+    mark = read_open_mark(GOLDEN["open_mark"], samples.SECRETS.signing_public_key)
+    assert mark == samples.open_mark()
+    assert (list(mark.points), list(mark.leaving)) == ([samples.POINT, samples.OTHER_POINT], [samples.POINT])
+    assert (mark.epoch, mark.number, sorted(mark.logs)) == (8, 2, [(6, 2), (7, 3)])
+
+
+def test_there_is_a_vector_of_every_magic() -> None:
+    kinds = {name for name, value in vars(header).items() if isinstance(value, bytes) and value.startswith(b"SEAW")}
+    held = b"".join(GOLDEN.values())
+    assert {name for name in kinds if getattr(header, name) not in held} == set()
 
 
 def test_a_statement_is_about_one_root() -> None:

@@ -20,7 +20,7 @@ NAMES = {
     f"v1/t/t-1/{VM}/{POINT}": layout.tombstone_name("t-1", VM, POINT),
     f"v1/a/{ATTEMPT}/root-{'07' * 32}": layout.hand_in_name(ATTEMPT, "root", b"\x07" * 32),
     f"v1/c/epoch/000000000012-{ATTEMPT}": layout.epoch_name(12, ATTEMPT),
-    "v1/c/open/000000000012": layout.open_name(12),
+    "v1/c/open/000000000012-000000000003": layout.open_name(12, 3),
 }
 
 

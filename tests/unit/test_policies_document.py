@@ -1,7 +1,9 @@
 """Policy files: what is read from them, what is written back, and errors that name line and field."""
 
 import time
+from importlib.resources import files
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.forgetting.retention import Policy as Retention
-from seawall.controller.policies.document import parse_policies
+from seawall.controller.policies.document import _zones, parse_policies
 from seawall.controller.policies.render import difference, document_of
 from seawall.controller.records.hooks import Event, HookOrder, OnFailure, PolicyHooks
 from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
@@ -193,7 +195,7 @@ def specs(draw: st.DrawFn) -> PolicySpec:
         st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days))),
         st.integers(0, 1439),
         st.integers(0, 1440),
-    )
+    ).filter(lambda found: found.start_minute != found.end_minute)
     windows = tuple(draw(st.lists(window, min_size=end is not WindowEnd.NO_NEW_STARTS, max_size=3)))
     seconds = st.none() | st.integers(1, 100_000)
     return PolicySpec(
@@ -234,6 +236,8 @@ def changed(line: str, by: str) -> str:
         ("rpo: 1d", "rpo: 99999999y", 20, "rpo", "longer than"),
         ("rpo: 1d", "policy: again", 20, "", "stands here twice"),
         ("zone: Europe/Berlin", "zone: Europe/Berln", 11, "schedule.zone", "no time zone 'Europe/Berln'"),
+        ("zone: Europe/Berlin", "zone: localtime", 11, "schedule.zone", "not the same zone on each machine"),
+        ("zone: Europe/Berlin", "zone: Factory", 11, "schedule.zone", "not the same zone on each machine"),
         ("zone: Europe/Berlin", "zone: berlin", 11, "schedule.zone", "Did you mean Europe/Berlin"),
         ("zone: Europe/Berlin", "zone: ../../etc/passwd", 11, "schedule.zone", "no time zone"),
         ('cron: "30  2 * * *"', 'cron: "0 0 31 2 *"', 10, "schedule.cron", "no calendar"),
@@ -257,6 +261,7 @@ def changed(line: str, by: str) -> str:
         ("bytes_per_second: 50MiB", "bytes_per_second: 0", 26, "capture.bytes_per_second", "zero is none"),
         ("bytes_per_second: 50MiB", "bytes_per_second: 1", 23, "capture", "must lie between"),
         ("freeze: require", "freeze: sometimes", 23, "capture.freeze", "never, try, require"),
+        ("from: 22:00", "from: 06:00", 15, "windows[1]", "a whole day is from: 00:00, to: 24:00"),
         ("from: 22:00", "from: 25:00", 15, "windows[1].from", "no time of day"),
         ("from: 22:00, ", "", 15, "windows[1]", "the key from is missing"),
         ("[mon-fri]", "[monday]", 15, "windows[1].days[1]", "no day"),
@@ -302,3 +307,29 @@ def test_an_example_of_the_help_is_a_policy(tmp_path: Path) -> None:
     lines = (apply_policies.__doc__ or "").split("\b\n")[1].split("\n\n")[0]
     (spec,) = parsed("\n".join(line[6:] for line in lines.splitlines()))
     assert spec.select.but.tags == ("scratch",)
+
+
+def test_a_policy_says_whose_its_vms_are() -> None:
+    text = MINIMAL.replace("repository: main", "repository: main\ntenant: acme-1")
+    (spec,) = parse_policies(text, "f.yaml", NOW_US)
+    assert spec.tenant == "acme-1"
+    assert parse_policies(document_of(spec), "f.yaml", NOW_US) == [spec]
+    assert "tenant: acme-1" in document_of(spec)
+    (without,) = parse_policies(MINIMAL, "f.yaml", NOW_US)
+    assert without.tenant == "" and "tenant" not in document_of(without)
+
+
+@pytest.mark.parametrize("name", ["Acme", "-acme", "acme-", "a_b", "[a, b]", "''", "a" * 64])
+def test_a_tenant_without_a_proper_name(name: str) -> None:
+    text = MINIMAL.replace("repository: main", f"repository: main\ntenant: {name}")
+    line = text[: text.index("tenant:")].count("\n") + 1
+    with pytest.raises(InvalidArgument) as caught:
+        parse_policies(text, "f.yaml", NOW_US)
+    assert str(caught.value).startswith(f"f.yaml, line {line}, tenant: ")
+
+
+def test_zones_are_those_of_tzdata_whatever_the_machine_adds() -> None:
+    """Another controller of the same database may lack what this one's /usr/share/zoneinfo has."""
+    names = set(files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
+    assert _zones() == names and "Europe/Berlin" in names
+    assert all(ZoneInfo(name) for name in names)

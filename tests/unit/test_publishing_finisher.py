@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from seawall.controller.errors import Unavailable
 from seawall.controller.publishing.finisher import STORE_AWAY, finish_intents
@@ -27,10 +27,14 @@ class Points:
         self.most_a_round = 0.0
         """Tries of the repository "away", for each time that the finisher asked what there is."""
         self.done = threading.Event()
+        self.looks: Iterator[Exception] = iter(())
+        """What the next looks meet."""
 
     def unfinished(self) -> Mapping[str, str]:
         with self._lock:
             self.rounds += 1
+            for error in self.looks:
+                raise error
             return dict(self._repositories)
 
     def finish(self, point_id: str) -> None:
@@ -79,3 +83,23 @@ def test_what_is_one_points_own_trouble_holds_up_no_other_of_its_repository() ->
     asyncio.run(finish_until(points, lambda: len(points.tried) >= 5))
     first = [point for point in points.tried if point != "b"]
     assert first[:4] == AWAY
+
+
+def test_whatever_a_look_meets_the_next_one_finishes() -> None:
+    points = Points()
+    points.looks = iter([ValueError("a row that nobody understands"), Unavailable("DATABASE_AWAY", "Away.")])
+    asyncio.run(finish_until(points, points.done.is_set))
+    assert points.tried[-1] == "b"
+
+
+def test_looks_that_meet_what_nobody_foresaw_come_ever_more_rarely() -> None:
+    points = Points()
+    points.looks = iter([ValueError("a row that nobody understands")] * 10_000)
+
+    async def for_a_while() -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + 0.5
+        await finish_until(points, lambda: loop.time() > until)
+
+    asyncio.run(for_a_while())
+    assert 2 <= points.rounds <= 6, "after 10, 20, 40, 80, 160 ms; each 10 ms it would be dozens"

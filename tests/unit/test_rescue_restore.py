@@ -8,6 +8,9 @@ from threading import Lock
 
 import pytest
 
+from seawall.cli.output import Output
+from seawall.cli.rescue.text import print_outcome
+from seawall.cli.rescue.view import outcome_document
 from seawall.repository.clock import SystemClock
 from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
 from seawall.repository.format.layout import pack_name, refmap_name
@@ -213,6 +216,29 @@ def test_what_changed_meanwhile_is_fetched_again(
 
 
 # -- damage
+
+
+def test_what_a_later_generation_stands_in_for_is_whole_and_told(
+    world: RescueWorld, disks: dict[str, ModelDisk], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy was healed, and the store kept what was altered: without --keep-going too."""
+    name = world.chunk_place(POINT, "vda", 1, 2)[0]
+    world.store.put(name[:-1] + "1", world.store.get(name))
+    chunk_damage(world)
+    rescue_of = open_for_rescue(world.store, world.material)
+    plan = plan_folder(opened(world), tmp_path / "out", (), keep_going=False)
+    point = rescue_of.point(find_point(rescue_of, POINT))
+    run = RescueRun(point, plan, SystemClock())
+    run.run()
+    assert run.complete and not any(disk.damages for disk in run.disks)
+    for disk, model in disks.items():
+        assert differences(model, tmp_path / "out" / f"{disk}.raw") == []
+    (told,) = run.passed_over
+    assert told.startswith(name)
+    print_outcome(Output(as_json=False), plan, run)
+    assert f"altered   {name}" in capsys.readouterr().out
+    notes = outcome_document(rescue_of, point, plan, run)["notes"]
+    assert isinstance(notes, list) and [note for note in notes if name in note]
 
 
 def chunk_damage(world: RescueWorld) -> tuple[str, int, int]:

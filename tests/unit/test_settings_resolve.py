@@ -98,6 +98,23 @@ def test_what_is_said_replaces_and_what_is_unset_goes() -> None:
     assert merged(before, NO_SETTINGS, UNSETTABLE) == NO_SETTINGS
 
 
+def test_a_tenant_stays_until_another_is_said_or_it_is_unset() -> None:
+    acme = merged(NO_SETTINGS, VmSettings(tenant="acme"), [])
+    assert acme == VmSettings(tenant="acme")
+    assert merged(acme, VmSettings(CaptureSettings(iops=7)), []).tenant == "acme"
+    assert merged(acme, VmSettings(tenant="globex"), []).tenant == "globex"
+    assert merged(acme, NO_SETTINGS, ["tenant"]) == merged(acme, NO_SETTINGS, ["all"]) == NO_SETTINGS
+    message = settings_message(acme)
+    assert message is not None and settings_of(message) == acme
+
+
+@pytest.mark.parametrize("name", ["Acme", "-acme", "acme-", "a.c", "a/b", "ä", "a" * 64])
+def test_a_tenant_has_a_name_that_a_place_in_the_bucket_can_have(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="no tenant name") as caught:
+        merged(NO_SETTINGS, VmSettings(tenant=name), [])
+    assert caught.value.reason == "BAD_SETTING"
+
+
 @pytest.mark.parametrize(
     "said",
     [

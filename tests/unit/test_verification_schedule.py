@@ -8,7 +8,6 @@ from seawall.controller.maintenance.verify_schedule import (
     POLICY,
     ROLLING,
     Past,
-    because_of,
     is_quiet,
     past_of,
     rhythm_of,
@@ -77,7 +76,7 @@ def test_only_quiet_jobs_are_dropped() -> None:
     assert is_quiet(a_job(1, ROLLING))
     for kept in (a_job(1), a_job(1, NEW, findings=1), a_job(1, NEW, JobState.FAILED), a_job(1, NEW, JobState.ACTIVE)):
         assert not is_quiet(kept)
-    assert because_of(a_job(1, kind=JobKind.COLLECT)) == ""
+    assert a_job(1, kind=JobKind.COLLECT).because == ""
 
 
 def test_the_last_rolling_job_is_kept_however_many_read_new_packs_since() -> None:

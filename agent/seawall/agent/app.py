@@ -12,10 +12,11 @@ import structlog
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.identity import Identity, load_identity
+from seawall.agent.disk.host_storages import HostStorages
 from seawall.agent.errors import AgentError, FailureKind
 from seawall.agent.hypervisor.departures import DepartureWatch
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
-from seawall.agent.hypervisor.port import Hypervisor, LeftMs
+from seawall.agent.hypervisor.port import Hypervisor, LeftMs, Located
 from seawall.agent.join import join_host
 from seawall.agent.journal import Journal
 from seawall.agent.logs import set_up_logs
@@ -44,7 +45,7 @@ def run(config: AgentConfig) -> int:
     departures = DepartureWatch(config.hypervisor, clock)
     departures.start()
     hypervisor = LibvirtHypervisor(config.hypervisor, clock)
-    return run_with(config, hypervisor, WORKER_COMMAND, left_ms=departures.left_ms)
+    return run_with(config, hypervisor, WORKER_COMMAND, left_ms=departures.left_ms, located=HostStorages().located)
 
 
 def run_with(
@@ -53,11 +54,12 @@ def run_with(
     worker_command: Sequence[str],
     timing: Timing | None = None,
     left_ms: LeftMs = dict,
+    located: Located = tuple,
 ) -> int:
     """`run` over other adapters: what tests and laboratories use."""
     identity = load_identity(config.state_dir)
     with _only_one(config.state_dir):
-        asyncio.run(_supervise(config, identity, hypervisor, worker_command, timing, left_ms))
+        asyncio.run(_supervise(config, identity, hypervisor, worker_command, timing, left_ms, located))
     return 0
 
 
@@ -79,10 +81,11 @@ async def _supervise(
     worker_command: Sequence[str],
     timing: Timing | None,
     left_ms: LeftMs,
+    located: Located,
 ) -> None:
     clock = SystemClock()
     journal = Journal(config.state_dir, clock)
-    supervisor = Supervisor(config, identity, hypervisor, journal, clock, worker_command, timing, left_ms)
+    supervisor = Supervisor(config, identity, hypervisor, journal, clock, worker_command, timing, left_ms, located)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)

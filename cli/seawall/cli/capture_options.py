@@ -133,6 +133,8 @@ def settings_lines(settings: resources_pb2.VmSettings) -> Iterator[tuple[str, st
         yield "scratch-quota", amount_text(settings.scratch_quota_bytes) if settings.scratch_quota_bytes else "none"
     if settings.HasField("compression"):
         yield "compression", f"level {settings.compression}" if settings.compression else AUTO
+    if settings.tenant:
+        yield "tenant", settings.tenant
     if settings.ignored:
         yield "ignored", settings.ignored_because or "yes"
 

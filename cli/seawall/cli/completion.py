@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from seawall.api.v1 import operator_pb2, policy_pb2
+from seawall.api.v1 import limits_pb2, operator_pb2, policy_pb2
 from seawall.cli.connection import Controller, connect
 from seawall.cli.exits import CommandError
 from seawall.cli.text import local
@@ -46,6 +46,28 @@ def repository_names(context: typer.Context, incomplete: str) -> list[Suggestion
         request = operator_pb2.ListRepositoriesRequest()
         found = _ask(controller, controller.backup.ListRepositories, request).repositories
         return ((repository.name, repository.url) for repository in found)
+
+    return _suggestions(context, incomplete, collect)
+
+
+def limit_scopes(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """What may be limited: hosts, storages and so on."""
+
+    def collect(controller: Controller) -> Iterable[Suggestion]:
+        request = limits_pb2.ListLimitsRequest(all=True)
+        limits = _ask(controller, controller.limits.ListLimits, request).limits
+        return ((each.scope, "") for each in limits)
+
+    return _suggestions(context, incomplete, collect)
+
+
+def tenant_names(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Tenants that policies, VMs or limits name."""
+
+    def collect(controller: Controller) -> Iterable[Suggestion]:
+        request = limits_pb2.ListLimitsRequest(all=True)
+        scopes = (each.scope.partition(":") for each in _ask(controller, controller.limits.ListLimits, request).limits)
+        return ((name, "tenant") for kind, _, name in scopes if kind == "tenant" and name)
 
     return _suggestions(context, incomplete, collect)
 

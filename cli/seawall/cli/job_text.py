@@ -122,8 +122,9 @@ def print_result(output: Output, result: resources_pb2.JobResult) -> None:
 
 
 def _line(line: resources_pb2.JobLine) -> tuple[str, ...]:
-    packs, size_bytes = line.figures.get("packs", 0), line.figures.get("bytes", 0)
-    return f"  {line.message or line.reason}", count(packs, "pack"), size(size_bytes)
+    size_bytes = line.figures.get("bytes", 0)
+    of = "object" if "objects" in line.figures else "pack"
+    return f"  {line.message or line.reason}", count(line.figures.get(f"{of}s", 0), of), size(size_bytes)
 
 
 def _figure_rows(figures: Mapping[str, int]) -> list[tuple[str, str]]:

@@ -54,6 +54,8 @@ def _note(each: limits_pb2.ScopeLimits) -> str:
         notes.append(f"{each.transferring.kept_for_restores} kept for restores")
     if each.HasField("breaker"):
         notes.append(breaker_text(each.breaker))
+    if each.unknown:
+        notes.append("no VM has a disk there")
     return "; ".join(notes)
 
 

@@ -107,11 +107,23 @@ def print_preview(output: Output, preview: policy_pb2.PreviewPolicyResponse, now
 
 
 def _print_vms(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: datetime) -> None:
+    tenants = any(vm.tenant not in ("", "default") for vm in preview.vms)
     output.table(
-        ("VM", "HOST", "STARTS", "LAST POINT", ">READS", ">STORES", ">TAKES", "WAITS"),
+        (
+            "VM",
+            *(("TENANT",) if tenants else ()),
+            "HOST",
+            "STARTS",
+            "LAST POINT",
+            ">READS",
+            ">STORES",
+            ">TAKES",
+            "WAITS",
+        ),
         (
             (
                 vm.name,
+                *((vm.tenant,) if tenants else ()),
                 vm.host_name,
                 local(vm.next_start_at) if vm.HasField("next_start_at") else "-",
                 age(vm.last_point_at, now) if vm.HasField("last_point_at") else "never",

@@ -66,6 +66,8 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
     output.line(
         f"run         {run.run_id}\nstate       {word(run, 'state').replace('_', ' ')}\nrepository  {run.repository}"
     )
+    if run.tenant not in ("", "default"):
+        output.line(f"tenant      {run.tenant}")
     output.line(f"asked       {local(run.created_at)}")
     if run.policy:
         output.line(f"policy      {run.policy}, due {local(run.nominal_at)}")

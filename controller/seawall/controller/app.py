@@ -5,7 +5,7 @@ import logging
 import math
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -54,7 +54,6 @@ from seawall.controller.records.maintenance import Job, JobKind
 from seawall.controller.recovering.exporter import Exporter
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
-from seawall.controller.repositories.given_up import take_back
 from seawall.controller.repositories.health import StoreHealth, watch_stores
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.outside import told
@@ -64,6 +63,7 @@ from seawall.controller.scheduler.closing import Closing
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.firing import Firing
 from seawall.controller.scheduler.following import follow_others
+from seawall.controller.scheduler.history import History
 from seawall.controller.scheduler.leading import LeaderLease, keep_lead, new_replica, wait_for_lead
 from seawall.controller.scheduler.loop import schedule
 from seawall.controller.scheduler.policy_loop import keep_policies
@@ -105,6 +105,8 @@ from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.store.locate import open_store
 
 REOPEN_SECONDS = 2.0
+FIRST_LOOK_SECONDS = 15.0
+"""So long policies and exports wait for the first look at all buckets."""
 
 _log = structlog.get_logger()
 
@@ -177,6 +179,7 @@ class Application:
             self._random,
             self._mirror,
             lambda: self._vitals.may_start,
+            self._wall,
         )
         self._exporter = Exporter(
             self._database,
@@ -192,6 +195,7 @@ class Application:
         self._readiness = Readiness(self._servers.ready)
         self._tasks: list[asyncio.Task[None]] = []
         self._taking_part: asyncio.Task[None] | None = None
+        self._opened = asyncio.Event()
         self.lost_lead = False
         """Why it drains: another controller leads now, or the database's server is another one. Begin anew."""
         self.failure: ControllerError | None = None
@@ -258,7 +262,7 @@ class Application:
             ),
             asyncio.create_task(self._supervisor.run(drain)),
             asyncio.create_task(Shares(self._database, self._lease, self._clock, timings).run(drain)),
-            asyncio.create_task(self._keep_policies()),
+            asyncio.create_task(self._once_opened(self._keep_policies)),
             asyncio.create_task(self._expiring().run(drain)),
             asyncio.create_task(
                 HookRunner(self._executions, self._lease, self._hooks, self._clock, timings).run(drain)
@@ -268,7 +272,8 @@ class Application:
                 Verification(self._database, self._lease, self._wakes, self._clock, timings).run(drain)
             ),
             asyncio.create_task(self._open_repositories()),
-            asyncio.create_task(self._exporter.run(drain)),
+            asyncio.create_task(History(self._database, self._lease, self._wall, self._clock, timings).run(drain)),
+            asyncio.create_task(self._once_opened(partial(self._exporter.run, drain))),
             asyncio.create_task(self._rotating.run(drain, timings.watch_interval_seconds)),
             asyncio.create_task(watch_stores(self._health, self._database, self._blocking, drain)),
         ]
@@ -310,11 +315,20 @@ class Application:
             except Exception:
                 # The top of a task: the calls that need the repository meet the same, and say so.
                 _log.exception("repository.not_opened", repository=record.name)
+        self._opened.set()
+
+    async def _once_opened(self, work: Callable[[], Awaitable[None]]) -> None:
+        """What operators decided counts, also where only a bucket knows it. A store that does not answer keeps nobody for long."""
+        await self.drain.first(self._opened.wait(), FIRST_LOOK_SECONDS)
+        if not self.drain.started:
+            await work()
 
     async def _keep_policies(self) -> None:
         parts = (self._executions, self._lease, self._wall, self._clock, self._timings)
         pause = self._timings.scheduler_interval_seconds
-        await keep_policies(Firing(*parts), Closing(*parts), self._wakes, self.drain, self._wall, pause)
+        closing = Closing(*parts)
+        firing = Firing(*parts, closing, self._repositories.is_open)
+        await keep_policies(firing, closing, self._wakes, self.drain, self._wall, pause)
 
     def _expiring(self) -> Expiring:
         return Expiring(
@@ -326,6 +340,7 @@ class Application:
             self._wall,
             self._clock,
             self._timings.scheduler_interval_seconds,
+            self._repositories.decisions.unsettled,
         )
 
     def _make_servers(self, clock: Clock) -> Servers:
@@ -386,11 +401,12 @@ class Application:
 
         def before_collecting(job: Job, opened: OpenedRepository) -> Mapping[str, Any]:
             with told():
-                take_back(self._database, self._lease, self._clock, opened.repository, job.repository_id)
+                self._repositories.given_up.take_back(opened.repository, job.repository_id)
             return {"grace_us": grace_us}
 
         return Supervisor(
             self._database,
+            self._lease,
             self._repositories,
             self._blocking,
             self._wakes,

@@ -64,6 +64,9 @@ class Timings:
     retry_seconds: float = 60.0
     """Before a run's second try; the pauses after that grow."""
 
+    history_seconds: float = 365 * 86_400.0
+    """How long what left nothing behind is remembered: runs that never began, restores, and what attempts reported."""
+
     collect_grace_seconds: float = 86_400.0
     """What no point needs is kept for so long after it was condemned: whoever reads the bucket without a controller may want it still."""
 

@@ -46,6 +46,23 @@ def newest_export(repository: OpenRepository) -> FoundExport | None:
     return None
 
 
+def later_exports(repository: OpenRepository, known: tuple[int, int]) -> tuple[FoundExport | None, tuple[str, ...]]:
+    """(The newest that opens and is not older than (epoch, number) `known`, sentences about those beyond it that do not open).
+
+    The known one itself may be damaged: whoever knows it needs it no more. Raises what the store raises.
+    """
+    unread: list[str] = []
+    for number in export_numbers(repository.store):
+        if number < known:
+            break
+        try:
+            return _read(repository, export_name(*number), number), tuple(unread)
+        except (ObjectMissing, IntegrityError, FormatUnsupported) as error:
+            if number > known:
+                unread.append(str(error))
+    return None, tuple(unread)
+
+
 def _read(repository: OpenRepository, name: str, number: tuple[int, int]) -> FoundExport:
     with naming(name):
         body = read_bounded(repository.store, name, LONGEST_DOCUMENT_BYTES + _OVERHEAD_BYTES)

@@ -3,7 +3,7 @@
 `create_repository` and `open_repository` are the two ways to one. Agents never hold an OpenRepository.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,10 @@ from seawall.repository.errors import (
     ObjectExists,
     ObjectMissing,
     RepositoryError,
+    StoreRefused,
 )
-from seawall.repository.forgetting.tombstones import forgotten
+from seawall.repository.forgetting.standing import Standing, read_standing
+from seawall.repository.forgetting.tombstones import lying_tombstones, read_tombstone
 from seawall.repository.format.config import (
     RepositoryConfig,
     encode_config,
@@ -53,6 +55,7 @@ from seawall.repository.format.root_object import (
     unseal_data_key,
 )
 from seawall.repository.format.tombstone import Burial, open_tombstone, sign_tombstone
+from seawall.repository.held_keys import HeldKeys, Place
 from seawall.repository.keyring import read_keys, write_keys
 from seawall.repository.naming import naming
 from seawall.repository.store.port import Store
@@ -70,7 +73,20 @@ class OpenRepository:
 
     store: Store
     config: RepositoryConfig
-    secrets: RepositorySecrets
+    keys: HeldKeys
+
+    @property
+    def secrets(self) -> RepositorySecrets:
+        return self.keys.secrets
+
+    def k_dedup(self, tenant: str, epoch: int) -> bytes:
+        """Of a tenant that came since the repository was opened too. Raises KeyError (no such epoch), IntegrityError, StoreUnavailable."""
+        return self.keys.k_dedup(tenant, epoch)
+
+    def epoch_to_write(self, tenant: str, recipients: Mapping[str, bytes]) -> int:
+        """The key epoch under which a tenant's next point is written; the first is made here, for `recipients` (`HeldKeys`)."""
+        self.require_writable()
+        return self.keys.epoch_to_write(tenant, recipients)
 
     def read_table(self, tenant: str, pack_id: bytes, generation: int) -> NDArray[np.void]:
         """The table of contents (TABLE_ENTRY) of a stored pack.
@@ -153,10 +169,45 @@ class OpenRepository:
         return refmap
 
     def points(self, tenant: str) -> list[PointName]:
-        """Committed points: an `m/` object without a valid tombstone, sorted by VM and point."""
+        """Committed points, sorted by VM and point: an `m/` object that counts, without a tombstone that does."""
+        standing = self.standing()
         named = [parse_point_name(info.name) for info in self.store.list(manifests_prefix(tenant))]
-        committed = [point for point in named if point is not None]
-        return sorted({*committed} - forgotten(self.store, self.open_tombstone, committed, tombstones_prefix(tenant)))
+        lying = [point for point in named if point is not None]
+        gone = self.forgotten(lying, standing, tombstones_prefix(tenant))
+        return sorted(point for point in {*lying} - gone if self.counts(point, standing))
+
+    def standing(self) -> Standing:
+        """What of replaced leaders counts, as the bucket says now. Raises what the store raises."""
+        return read_standing(self.store, self.config)
+
+    def counts(self, point: PointName, standing: Standing) -> bool:
+        """Whether the point's manifest does. One that cannot be read, or is gone, may be anything: it counts. Raises StoreUnavailable."""
+        if standing.names(point.point_id):
+            return True
+        statement = self._statement(point)
+        return statement is None or standing.manifest_counts(statement)
+
+    def tombstone(self, point: PointName) -> Burial | None:
+        """The burial in the point's place, signed, whether or not it counts. Raises what the store raises."""
+        return read_tombstone(self.store, self.open_tombstone, point)
+
+    def burial(self, point: PointName, standing: Standing) -> Burial | None:
+        """By a tombstone that counts. Raises what the store raises."""
+        burial = self.tombstone(point)
+        if burial is None or not standing.tombstone_counts(burial, lambda: self._statement(point)):
+            return None
+        return burial
+
+    def forgotten(self, points: Iterable[PointName], standing: Standing, prefix: str) -> frozenset[PointName]:
+        """Those of the points that have a tombstone that counts. List them before, as `lying_tombstones` says."""
+        named = lying_tombstones(self.store, points, prefix)
+        return frozenset(point for point in named if self.burial(point, standing) is not None)
+
+    def _statement(self, point: PointName) -> Statement | None:
+        try:
+            return self.read_manifest(point.tenant, point.vm_id, point.point_id)[0]
+        except (ObjectMissing, IntegrityError, FormatUnsupported, StoreRefused):
+            return None
 
     def sign_tombstone(self, burial: Burial) -> bytes:
         """The `t/` object. Raises ValueError when it is about another repository, FormatUnsupported."""
@@ -206,7 +257,7 @@ def create_repository(
         _put_same(store, config_name(), body)
     for copy in range(1, CONFIG_COPIES):
         _put_same(store, config_name(copy), body)
-    return OpenRepository(store, config, secrets)
+    return OpenRepository(store, config, HeldKeys(secrets))
 
 
 def open_repository(
@@ -219,7 +270,8 @@ def open_repository(
     one), WrongKey, IntegrityError, FormatUnsupported, StoreUnavailable.
     """
     config = read_config(store, pinned_signing_key)
-    return OpenRepository(store, config, read_keys(store, config, wrapper_name, wrapper_secret_key))
+    secrets = read_keys(store, config, wrapper_name, wrapper_secret_key)
+    return OpenRepository(store, config, HeldKeys(secrets, Place(store, config, wrapper_name, wrapper_secret_key)))
 
 
 def read_config(store: Store, pinned_signing_key: bytes | None = None) -> RepositoryConfig:

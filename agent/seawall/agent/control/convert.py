@@ -127,6 +127,7 @@ def vm_to(domain: Domain) -> resources.Vm:
                 source=disk.source,
                 read_only=disk.read_only,
                 device=disk.device,
+                storages=disk.storages,
             )
             for disk in domain.disks
         ],

@@ -26,6 +26,7 @@ class DomainDisk:
     shareable: bool
     sector_bytes: int = 512  # the logical block size that the guest sees
     backing: tuple[str, ...] = ()  # sources of its backing files, nearest first; not always known of a VM that is off
+    storages: tuple[str, ...] = ()  # what holds these (disk/storage_names.py); (): nobody looked
 
 
 LeftMs = Callable[[], Mapping[str, int]]
@@ -48,6 +49,10 @@ class Domain:
     disks: tuple[DomainDisk, ...]
     saved: bool = False  # off, and its memory is kept by libvirt for the next start
     tags: tuple[str, ...] = ()  # words from its metadata, for policies
+
+
+Located = Callable[[Sequence[Domain]], tuple[Domain, ...]]
+"""The same VMs with the storages of their disks looked up. May block."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from seawall.agent.control.messages import Session
-from seawall.agent.hypervisor.port import Domain, Hypervisor, LeftMs
+from seawall.agent.hypervisor.port import Domain, Hypervisor, LeftMs, Located
 from seawall.agent.supervisor.link import Link
 from seawall.agent.supervisor.state import SupervisorState
 from seawall.agent.supervisor.timing import Timing
@@ -27,8 +27,10 @@ class Inventory:
         state: SupervisorState,
         timing: Timing,
         clock: Clock,
+        located: Located = tuple,
     ) -> None:
         self._link = link
+        self._located = located
         self._left_ms = left_ms
         self._session = session
         self._hypervisor = hypervisor
@@ -63,7 +65,7 @@ class Inventory:
         return self._pause
 
     def _look(self) -> tuple[Domain, ...]:
-        return tuple(sorted(self._hypervisor.domains(), key=lambda domain: domain.vm_id))
+        return self._located(sorted(self._hypervisor.domains(), key=lambda domain: domain.vm_id))
 
     async def _send(self, domains: Sequence[Domain]) -> float:
         """Returns the pause that the controller wants until the next one, 0.0 if it does not say."""

@@ -21,7 +21,7 @@ from seawall.agent.control.messages import Session
 from seawall.agent.control.recovery import recover
 from seawall.agent.errors import AgentError
 from seawall.agent.health import AgentHealth, serve_health
-from seawall.agent.hypervisor.port import Hypervisor, LeftMs
+from seawall.agent.hypervisor.port import Hypervisor, LeftMs, Located
 from seawall.agent.journal import Journal
 from seawall.agent.supervisor.heartbeat import Heartbeat
 from seawall.agent.supervisor.inventory import Inventory
@@ -55,6 +55,7 @@ class Supervisor:
         worker_command: Sequence[str],
         timing: Timing | None = None,
         left_ms: LeftMs = dict,
+        located: Located = tuple,
     ) -> None:
         self._config = config
         self._hypervisor = hypervisor
@@ -65,6 +66,7 @@ class Supervisor:
         self._leftovers = Leftovers(config, hypervisor, journal)
         self._workers = Workers(config, identity.agent_id, journal, self._leftovers, self._timing, worker_command)
         self._left_ms = left_ms
+        self._located = located
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -254,7 +256,14 @@ class Supervisor:
             "poll": polling.step,
             "heartbeat": Heartbeat(link, session, self._workers, self._state, self._clock).step,
             "inventory": Inventory(
-                link, session, self._hypervisor, self._left_ms, self._state, self._timing, self._clock
+                link,
+                session,
+                self._hypervisor,
+                self._left_ms,
+                self._state,
+                self._timing,
+                self._clock,
+                self._located,
             ).step,
             "renewal": Renewal(link, self._state, self._config, self._timing, self._clock).step,
             "reports": Reporting(link, session, self._workers, polling).step,

@@ -103,6 +103,8 @@ def restore(task: Task, grant: RestoreGrant) -> None:
         vm_id = target.finish()
         task.journal.note_restored(task.attempt_id, vm_id)
         target.keep()
+        for altered in reader.passed_over.sentences():
+            _log.warning("altered_object_passed_over", point=root.point_id, object=altered)
         _log.info("restored", vm=vm_id, point=root.point_id)
     finished = tuple(disk.finished() for disk in disks)
     _hand_in(task, Completion(disks=finished, warnings=tuple(target.warnings), restored_vm_id=vm_id))

@@ -6,7 +6,7 @@ import typer
 
 from seawall.api.v1 import limits_pb2
 from seawall.cli.amounts import parse_rate
-from seawall.cli.completion import vm_names
+from seawall.cli.completion import limit_scopes, vm_names
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.limit_text import COLUMNS, limit_rows
@@ -20,10 +20,11 @@ app = typer.Typer(
 )
 
 _SCOPE = (
-    "global, or a kind with or without a name: host, host:NAME, site:NAME, tenant:NAME, storage:HOST:DIRECTORY, repository:NAME, "
-    "label:TAG. Without a name: for each one that has no limit of its own."
+    "global, or a kind with or without a name: host, host:NAME, site:NAME, tenant:NAME, storage:NAME, repository:NAME, "
+    "label:TAG. Storages are named as `limit list --all` and `vm show` do: nfs:nas:/vol1, rbd:pool, HOST:/MOUNT/POINT, HOST:/dev/VG. "
+    "Without a name: for each one that has no limit of its own."
 )
-ScopeArgument = Annotated[str, typer.Argument(metavar="SCOPE", help=_SCOPE)]
+ScopeArgument = Annotated[str, typer.Argument(metavar="SCOPE", help=_SCOPE, autocompletion=limit_scopes)]
 
 
 @app.command("list")
@@ -65,7 +66,8 @@ def set_limit(
     \b
     Examples:
       seawall limit set host --transferring 5
-      seawall limit set storage:kvm1:/srv/images --preparing 1
+      seawall limit set storage:nfs:nas:/vol1 --transferring 4
+      seawall limit set storage:kvm1:/srv --preparing 1
     """
     with session(config, as_json) as (controller, output):
         request = limits_pb2.SetLimitRequest(

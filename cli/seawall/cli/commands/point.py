@@ -72,6 +72,7 @@ def show_point(
         output.line(f"{found.vm_name} at {local(found.instant)}", style="bold")
         frozen = "file systems frozen" if found.guest_frozen else "crash-consistent: file systems were not frozen"
         output.line(f"point       {found.point_id} ({word(found, 'state')})\nrepository  {found.repository}")
+        output.line(f"tenant      {found.tenant or 'default'}")
         output.line(f"taken on    {found.host_name}, {frozen}")
         output.line(
             f"parent      {found.parent_point_id or 'none'} (for comparison only: nothing else is needed to restore)"

@@ -30,6 +30,7 @@ class RescueOptions:
     ca_file: Path | None
     tenant: str
     ignore_tombstones: bool
+    include_void: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,16 @@ def rescue(
             help="Count deleted points too, as far as their manifests still lie there or were brought back.",
         ),
     ] = False,
+    include_void: Annotated[
+        bool,
+        typer.Option(
+            "--include-void",
+            help="Count points too that a controller wrote after another one had taken its place. Some of their data may be gone.",
+        ),
+    ] = False,
 ) -> None:
     """Options that come before the verb."""
-    context.obj = RescueOptions(repository, key, endpoint, region, ca_file, tenant, ignore_tombstones)
+    context.obj = RescueOptions(repository, key, endpoint, region, ca_file, tenant, ignore_tombstones, include_void)
 
 
 @app.command("list")

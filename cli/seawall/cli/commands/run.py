@@ -1,16 +1,19 @@
 """`seawall run`: what was asked for, what it is doing, what became of it."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+from google.protobuf.duration_pb2 import Duration
 
 from seawall.api.v1 import limits_pb2, operator_pb2, resources_pb2
-from seawall.cli.completion import open_run_ids, run_ids, vm_names
+from seawall.cli.completion import open_run_ids, policy_names, run_ids, vm_names
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.explain_text import print_explanation
 from seawall.cli.run_text import print_run, run_rows
 from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import parse_duration
 from seawall.cli.watch import finish, follow
 from seawall.cli.watch_all import watch_all
 from seawall.repository.clock import SystemClock, datetime_of
@@ -22,21 +25,62 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocomple
 OpenRunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=open_run_ids)]
 
 
+class ListedState(StrEnum):
+    """As `run list` shows them."""
+
+    READY = "ready"
+    ACTIVE = "active"
+    SUCCEEDED = "succeeded"
+    SUCCEEDED_WITH_WARNINGS = "succeeded-with-warnings"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    MISSED = "missed"
+    SKIPPED = "skipped"
+
+
 @app.command("list")
 def list_runs(
     vm: Annotated[str, typer.Option(help="Only runs of this VM.", autocompletion=vm_names)] = "",
     open_only: Annotated[bool, typer.Option("--open", help="Only runs that are not over.")] = False,
+    state: Annotated[
+        list[ListedState] | None, typer.Option(help="Only runs in this state; may be given again.")
+    ] = None,
+    policy: Annotated[str, typer.Option(help="Only what this policy fired.", autocompletion=policy_names)] = "",
+    within: Annotated[str, typer.Option(metavar="TIME", help="Only what is open or ended within 30m, 12h, 7d.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first.
+
+    Example: seawall run list --state failed --within 24h
+    """
     with session(config, as_json) as (controller, output):
-        request = operator_pb2.ListRunsRequest(vm=vm, open_only=open_only, page_size=min(limit, 500))
+        request = operator_pb2.ListRunsRequest(
+            vm=vm,
+            open_only=open_only,
+            states=[resources_pb2.RunState.Value(f"RUN_STATE_{one.name}") for one in state or ()],
+            policy=policy,
+            within=_within(within),
+            page_size=min(limit, 500),
+        )
         runs = controller.pages(controller.backup.ListRuns, request, "runs", limit)
         if as_json:
             return output.json({"runs": runs})
         output.table(*run_rows(runs, datetime_of(SystemClock().now_us())), "No runs.")
+
+
+def _within(text: str) -> Duration | None:
+    if not text:
+        return None
+    found = Duration()
+    try:
+        found.FromTimedelta(parse_duration(text))
+    except ValueError as error:
+        raise CommandError(
+            Exit.USAGE, "BAD_TIME", f"--within {text!r} is not a duration such as 30m, 12h or 7d."
+        ) from error
+    return found
 
 
 @app.command("show")

@@ -91,7 +91,7 @@ def show_vm(
             output.line(f"tags    {', '.join(found.tags)}")
         output.line()
         output.table(
-            ("DISK", "DEVICE", "FORMAT", ">SIZE", "SOURCE"),
+            ("DISK", "DEVICE", "FORMAT", ">SIZE", "SOURCE", "STORAGE"),
             (
                 (
                     disk.disk,
@@ -99,6 +99,7 @@ def show_vm(
                     disk.format,
                     size(disk.size_bytes),
                     disk.source,
+                    ", ".join(disk.storages),
                 )
                 for disk in found.disks
             ),

@@ -18,7 +18,7 @@ from seawall.cli.capture_options import (
     QuotaOption,
     settings_lines,
 )
-from seawall.cli.completion import vm_names
+from seawall.cli.completion import tenant_names, vm_names
 from seawall.cli.connection import Controller, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
@@ -41,6 +41,7 @@ class Setting(StrEnum):
     exclude_disk = "exclude-disk"
     scratch_quota = "scratch-quota"
     compression = "compression"
+    tenant = "tenant"
     everything = "all"
 
 
@@ -63,6 +64,15 @@ def protect_vm(
     exclude_disk: ExcludeOption = None,
     scratch_quota: QuotaOption = None,
     compression: CompressionOption = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=tenant_names,
+            help="Whose it is, whatever its policies say: its points get keys and a place of this tenant, apart from all others. Its "
+            "next backup reads everything when that changes.",
+        ),
+    ] = None,
     unset: Annotated[
         list[Setting] | None, typer.Option(help="Leave this to policies and defaults again; may be repeated.")
     ] = None,
@@ -78,6 +88,7 @@ def protect_vm(
             freeze, freeze_limit, latency_ceiling, limit, iops, exclude_disk, scratch_quota, compression
         )
         said = options.message()
+        said.tenant = tenant or ""
         if not unset and said == resources_pb2.VmSettings():
             raise CommandError(
                 Exit.USAGE,

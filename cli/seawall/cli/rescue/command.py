@@ -72,7 +72,7 @@ def _open(options: RescueOptions, clock: InterruptibleClock, output: Output) -> 
             output.note(warning)
         stores = open_rescue_stores(url, bucket_credentials(url), clock)
         opened = open_for_rescue(stores.opening, key.material, reading=stores.reading)
-        opened = replace(opened, ignore_tombstones=options.ignore_tombstones)
+        opened = replace(opened, ignore_tombstones=options.ignore_tombstones, include_void=options.include_void)
     for note in opened.notes:
         output.note(note)
     return opened

@@ -44,6 +44,17 @@ def print_catalogue(output: Output, opened: RescueRepository, catalogue: Catalog
             f"deleted   {forgotten.point_id}: has a tombstone, and its manifest still lies there; {shown}",
             style="yellow",
         )
+    for void in catalogue.void:
+        shown = "shown all the same" if opened.include_void else "--include-void shows it all the same"
+        output.line(
+            f"left out  {void.point_id}: a controller wrote it after it had been replaced, and nobody was told of it; {shown}",
+            style="yellow",
+        )
+    for shown_point in catalogue.disregarded:
+        output.line(
+            f"ignored   the tombstone of {shown_point.point_id}: a controller wrote it after it had been replaced",
+            style="yellow",
+        )
 
 
 def _vm_row(vm: VmSummary, now_us: int) -> tuple[str, ...]:
@@ -130,6 +141,10 @@ def print_outcome(output: Output, plan: FolderPlan | DevicePlan, run: RescueRun)
                 output.line(f"          and {count(len(damage.ranges) - _RANGES_SHOWN, 'more range')}", style="red")
         if disk.damage_file is not None:
             output.line(f"          all ranges: {disk.damage_file}", style="red")
+    for altered in run.passed_over:
+        output.line(
+            printable(f"altered   {altered}. Nothing is lost: another generation or copy was read."), style="yellow"
+        )
     if isinstance(plan, DevicePlan):
         if plan.device_bytes > plan.manifest.size_bytes:
             output.line(f"{plan.path} is larger; what is behind byte {plan.manifest.size_bytes} was not touched.")

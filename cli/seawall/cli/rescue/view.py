@@ -12,7 +12,7 @@ Document = dict[str, Any]
 
 
 def catalogue_document(opened: RescueRepository, catalogue: Catalogue, now_us: int) -> Document:
-    """{"repository", "vms", "points" (damaged ones too, newest first), "ignored", "forgotten", "notes"}."""
+    """{"repository", "vms", "points" (damaged ones too, newest first), "ignored", "forgotten", "void", "tombstones_ignored", "notes"}."""
     config = opened.repository.config
     return {
         "repository": {
@@ -25,6 +25,8 @@ def catalogue_document(opened: RescueRepository, catalogue: Catalogue, now_us: i
         "points": [*map(_point, catalogue.points), *map(_damaged, catalogue.damaged)],
         "ignored": list(catalogue.strange),
         "forgotten": [point.point_id for point in catalogue.forgotten],
+        "void": [point.point_id for point in catalogue.void],
+        "tombstones_ignored": [point.point_id for point in catalogue.disregarded],
         "notes": list(opened.notes),
     }
 
@@ -127,7 +129,7 @@ def outcome_document(
         "disks": [_disk(disk) for disk in run.disks],
         "files": [str(path) for path in run.files],
         "lost": list(plan.lost_members) if isinstance(plan, FolderPlan) else [],
-        "notes": list(opened.notes),
+        "notes": [*opened.notes, *(f"altered, and passed over: {sentence}" for sentence in run.passed_over)],
     }
 
 

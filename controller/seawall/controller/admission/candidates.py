@@ -8,13 +8,14 @@ from seawall.controller.admission.facts import DAY_US, FleetFacts, VmFacts
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.records.limits import Measure, Scope, Service
 from seawall.controller.records.runs import Run, RunKind
+from seawall.controller.runs.ready import by_policy_alone
 from seawall.repository.clock import datetime_of
 
 NEVER_PROTECTED = float("inf")
 
 
 class AdmissionClass(IntEnum):
-    """Lower ones go first, always."""
+    """Lower ones go first, always. AD_HOC: what an operator asked for, also of runs that a policy had made already."""
 
     RESTORE = 0
     AD_HOC = 1
@@ -56,7 +57,7 @@ class Candidate(NamedTuple):
 def class_of(run: Run) -> AdmissionClass:
     if run.kind is RunKind.RESTORE:
         return AdmissionClass.RESTORE
-    return AdmissionClass.SCHEDULED if run.policy_id else AdmissionClass.AD_HOC
+    return AdmissionClass.SCHEDULED if by_policy_alone(run) else AdmissionClass.AD_HOC
 
 
 def candidate_of(run: Run, vms: Mapping[str, VmFacts], objectives_us: Mapping[str, int]) -> Candidate:

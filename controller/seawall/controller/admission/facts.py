@@ -60,3 +60,8 @@ class FleetFacts:
     def held_by_tenant(self) -> Mapping[str, int]:
         """Live backups of each tenant: what it already has of its part."""
         return Counter(each.tenant for each in self.live if not each.restore)
+
+    @cached_property
+    def storages(self) -> frozenset[str]:
+        """Keys of all on which a VM that is there has a disk."""
+        return frozenset(key for vm in self.vms.values() if vm.present for key in vm.storages)

@@ -14,7 +14,10 @@ ORDER = (Scope.GLOBAL, Scope.TENANT, Scope.SITE, Scope.HOST, Scope.STORAGE, Scop
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One line. Caps None: not limited. `where.key` "" but for the whole: what holds for each of the scope; then nothing is in use."""
+    """One line. Caps None: not limited. `where.key` "" but for the whole: what holds for each of the scope; then nothing is in use.
+
+    `unknown`: a storage on which no VM has a disk, as one that was named otherwise when its limit was set.
+    """
 
     where: ScopeKey
     preparing: Cap | None
@@ -26,16 +29,17 @@ class Usage:
     transferring_now: int
     rate_now: int
     breaker: Breaker | None
+    unknown: bool = False
 
 
-def table(facts: FleetFacts, traffic: Iterable[Traffic], *, every: bool) -> list[Usage]:
-    """What has a limit of its own, is in use or fails; `every`: all that there is as well."""
+def table(facts: FleetFacts, traffic: Iterable[Traffic], *, every: bool, tenants: Iterable[str] = ()) -> list[Usage]:
+    """What has a limit of its own, is in use or fails; `every`: all that there is as well, and `tenants`, whom no host reports."""
     rates, used = _rates(facts, traffic), counted(facts)
     shown = {GLOBAL, *(where for where, _ in used), *facts.breakers}
     shown |= {ScopeKey(scope, key) for scope, key, _ in facts.caps.limits}
     shown |= {ScopeKey(scope, EACH) for scope, _ in BUILT_IN}
     if every:
-        shown |= _all(facts)
+        shown |= _all(facts) | {ScopeKey(Scope.TENANT, tenant) for tenant in tenants}
     ordered = sorted(shown, key=lambda where: (ORDER.index(where.scope), where.key))
     return [_usage(facts, where, used, rates) for where in ordered]
 
@@ -63,6 +67,7 @@ def _usage(
         used.get((where, Measure.TRANSFERRING), 0),
         rates.get(where, 0),
         facts.breakers.get(where),
+        where.scope is Scope.STORAGE and bool(where.key) and where.key not in facts.storages,
     )
 
 
@@ -70,9 +75,9 @@ def _all(facts: FleetFacts) -> set[ScopeKey]:
     found = {ScopeKey(Scope.HOST, host_id) for host_id in facts.hosts}
     found |= {ScopeKey(Scope.SITE, host.site) for host in facts.hosts.values() if host.site}
     found |= {ScopeKey(Scope.REPOSITORY, repository_id) for repository_id in facts.repositories}
+    found |= {ScopeKey(Scope.STORAGE, storage) for storage in facts.storages}
     for vm in facts.vms.values():
         if vm.present:
-            found |= {ScopeKey(Scope.STORAGE, storage) for storage in vm.storages}
             found |= {ScopeKey(Scope.LABEL, label) for label in vm.labels}
     return found
 

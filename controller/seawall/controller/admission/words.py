@@ -2,6 +2,7 @@
 
 from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.gates import plain_name
+from seawall.controller.admission.storage import POOL
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.limits import Scope, ScopeKey
 from seawall.controller.text import NAME_LENGTH
@@ -32,9 +33,10 @@ def scope_word(facts: FleetFacts, where: ScopeKey) -> str:
 
 
 def storage_key(facts: FleetFacts, text: str) -> str:
-    """The key of a storage written with its host's name."""
-    name, colon, rest = text.partition(":")
-    for host in facts.hosts.values():
-        if name in (host.name, host.id) and colon:
-            return f"{host.id}:{rest}"
+    """The key of a storage written with its host's name; the text itself of a shared one, also where a host is called nfs or rbd."""
+    name, _, rest = text.partition(":")
+    if rest.startswith(("/", POOL)):
+        for host in facts.hosts.values():
+            if name in (host.name, host.id):
+                return f"{host.id}:{rest}"
     return text

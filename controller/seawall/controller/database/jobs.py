@@ -34,6 +34,10 @@ class JobRows:
             query = query.where(jobs.c.id < before)
         return self._all(query)
 
+    def newest_because(self, repository_id: str, because: str) -> Job | None:
+        mine = sa.and_(jobs.c.repository_id == repository_id, jobs.c.because == because)
+        return next(iter(self._all(sa.select(jobs).where(mine).order_by(jobs.c.id.desc()).limit(1))), None)
+
     def open_jobs(self) -> Sequence[Job]:
         return self._all(sa.select(jobs).where(jobs.c.state.in_(OPEN)).order_by(jobs.c.id))
 
@@ -58,8 +62,9 @@ class JobRows:
 
 def _values(job: Job) -> dict[str, Any]:
     values = {field.name: getattr(job, field.name) for field in dataclasses.fields(job)}
-    return values | {"kind": job.kind.value, "state": job.state.value}
+    return values | {"kind": job.kind.value, "state": job.state.value, "because": job.because}
 
 
 def _job(row: sa.Row[Any]) -> Job:
-    return Job(**dict(row._mapping) | {"kind": JobKind(row.kind), "state": JobState(row.state)})
+    values = {name: value for name, value in row._mapping.items() if name != "because"}
+    return Job(**values | {"kind": JobKind(row.kind), "state": JobState(row.state)})

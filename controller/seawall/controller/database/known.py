@@ -1,15 +1,26 @@
 """What an export takes from the database and a recovery puts back; no other part asks for all of it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load, load_tuple
 from seawall.controller.database.points import AVAILABLE
-from seawall.controller.database.tables import agents, holds, hosts, join_tokens, restore_points, vm_settings, vms
+from seawall.controller.database.tables import (
+    agents,
+    exported,
+    holds,
+    hosts,
+    join_tokens,
+    restore_points,
+    vm_settings,
+    vms,
+)
 from seawall.controller.enrolment.port import AgentStatus
 from seawall.controller.records.fleet import VmDisk
-from seawall.controller.records.known import KnownHost, KnownPoint, KnownSettings, KnownVm
+from seawall.controller.records.known import Exported, KnownHost, KnownPoint, KnownSettings, KnownVm
 from seawall.controller.records.policies import Hold
 from seawall.controller.records.settings import VmSettings
 
@@ -70,16 +81,9 @@ class KnownRows:
             return False
         if not self._connection.execute(sa.select(join_tokens.c.id).where(join_tokens.c.id == NO_TOKEN)).one_or_none():
             self._connection.execute(sa.insert(join_tokens).values(id=NO_TOKEN, secret_sha256=bytes(SHA256_BYTES)))
-        status = AgentStatus.REVOKED if host.revoked else AgentStatus.ACTIVE
-        enrolled = {
-            "first_key_sha256": bytes.fromhex(host.first_key_sha256) or host.id.encode(),
-            "public_key_sha256": bytes.fromhex(host.public_key_sha256),
-            "certificate_pem": host.certificate_pem.encode(),
-            "certificate_expires_us": host.certificate_expires_us,
-            "enrolled_us": host.enrolled_us,
-            "status": status.value,
-        }
-        self._connection.execute(sa.insert(agents).values(id=host.id, token_id=NO_TOKEN, **enrolled))
+        first_key = bytes.fromhex(host.first_key_sha256) or host.id.encode()
+        enrolled = {"id": host.id, "token_id": NO_TOKEN, "first_key_sha256": first_key, "enrolled_us": host.enrolled_us}
+        self._connection.execute(sa.insert(agents).values(**enrolled, **_certified(host)))
         self._connection.execute(
             sa.insert(hosts).values(id=host.id, name=host.name, site=host.site, drain=host.service)
         )
@@ -98,3 +102,27 @@ class KnownRows:
     def give_policy(self, point_id: str, policy_id: str) -> None:
         mine = sa.and_(restore_points.c.id == point_id, restore_points.c.policy_id == "")
         self._connection.execute(sa.update(restore_points).where(mine).values(policy_id=policy_id))
+
+    def save_host(self, host: KnownHost) -> None:
+        self._connection.execute(sa.update(agents).where(agents.c.id == host.id).values(**_certified(host)))
+        changed = sa.update(hosts).where(hosts.c.id == host.id).values(site=host.site, drain=host.service)
+        self._connection.execute(changed)
+
+    def exported(self) -> Sequence[Exported]:
+        query = sa.select(exported).order_by(exported.c.repository_id)
+        return [Exported(**row._mapping) for row in self._connection.execute(query)]
+
+    def note_exported(self, known: Exported) -> None:
+        mine = exported.c.repository_id == known.repository_id
+        self._connection.execute(sa.delete(exported).where(mine))
+        self._connection.execute(sa.insert(exported).values(**asdict(known)))
+
+
+def _certified(host: KnownHost) -> dict[str, Any]:
+    status = AgentStatus.REVOKED if host.revoked else AgentStatus.ACTIVE
+    return {
+        "public_key_sha256": bytes.fromhex(host.public_key_sha256),
+        "certificate_pem": host.certificate_pem.encode(),
+        "certificate_expires_us": host.certificate_expires_us,
+        "status": status.value,
+    }

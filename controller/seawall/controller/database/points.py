@@ -1,6 +1,7 @@
 """Restore points."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +10,15 @@ from seawall.controller.database.columns import dump, load_tuple
 from seawall.controller.database.names import named
 from seawall.controller.database.tables import restore_points
 from seawall.controller.errors import Aborted
-from seawall.controller.records.catalogue import Intent, Point, PointDisk, PointMember, PointState, PointTotals
+from seawall.controller.records.catalogue import (
+    Intent,
+    Point,
+    PointDisk,
+    PointMark,
+    PointMember,
+    PointState,
+    PointTotals,
+)
 from seawall.controller.records.runs import RunWarning
 from seawall.repository.batches import in_batches
 
@@ -22,6 +31,9 @@ WHOLE = sa.select(restore_points)
 AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
 _VERIFIED = sa.case((sa.and_(restore_points.c.verified_us > 0, restore_points.c.damaged == ""), 1), else_=0)
 PUBLISHING = restore_points.c.state == PointState.PUBLISHING.value
+MARKS_AT_ONCE = 1000
+_MARK_ORDER = (restore_points.c.vm_name, restore_points.c.vm_id, restore_points.c.repository_id, restore_points.c.id)
+_MARK = [restore_points.c[field.name] for field in dataclasses.fields(PointMark)]
 
 
 class PointRows:
@@ -51,8 +63,30 @@ class PointRows:
             query = query.where(restore_points.c.policy_id == policy_id)
         return self._all(query)
 
-    def newest(self, vm_id: str, repository_id: str) -> Point | None:
+    def points_of(self, point_ids: Sequence[str]) -> Sequence[Point]:
+        return [
+            point for ids in in_batches(point_ids) for point in self._all(LISTED.where(restore_points.c.id.in_(ids)))
+        ]
+
+    def marks(self, policy_id: str) -> Iterator[PointMark]:
+        mine = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.state.not_in(HIDDEN))
+        query = sa.select(*_MARK).where(mine).order_by(*_MARK_ORDER)
+        for row in self._connection.execute(query, execution_options={"yield_per": MARKS_AT_ONCE}):
+            yield PointMark(
+                id=row.id,
+                vm_id=row.vm_id,
+                vm_name=row.vm_name,
+                repository_id=row.repository_id,
+                state=PointState(row.state),
+                seq=row.seq,
+                instant_us=row.instant_us,
+                damaged=row.damaged != "",
+            )
+
+    def newest(self, vm_id: str, repository_id: str, tenant: str = "") -> Point | None:
         here = sa.and_(restore_points.c.vm_id == vm_id, restore_points.c.repository_id == repository_id)
+        if tenant:
+            here = sa.and_(here, restore_points.c.tenant == tenant)
         found = self._all(LISTED.where(here, AVAILABLE).order_by(restore_points.c.seq.desc()).limit(1))
         return found[0] if found else None
 
@@ -94,6 +128,13 @@ class PointRows:
         mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.state.in_(ROOTS))
         query = BRIEF.where(mine, restore_points.c.id > after, restore_points.c.seq > since_seq)
         return self._all(query.order_by(restore_points.c.id).limit(limit))
+
+    def root_ids(self, repository_id: str) -> Collection[str]:
+        mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.state.in_(ROOTS))
+        return self._places(mine).keys()
+
+    def available_ids(self, repository_id: str) -> Collection[str]:
+        return self._places(sa.and_(restore_points.c.repository_id == repository_id, AVAILABLE)).keys()
 
     def begin_delete(self, point_id: str, tombstone: bytes, now_us: int) -> None:
         self._move(point_id, PointState.AVAILABLE, PointState.DELETING, tombstone=tombstone, deleted_us=now_us)

@@ -62,6 +62,17 @@ class PolicyRows:
         mine = sa.and_(runs.c.policy_id == policy_id, runs.c.nominal_us == nominal_us)
         return frozenset(self._connection.execute(sa.select(runs.c.vm_id).where(mine)).scalars())
 
+    def backed_up_since(self, policy_id: str, repository_id: str, since_us: int) -> frozenset[str]:
+        point, adopted = restore_points.c, runs.c.deadline_us == runs.c.created_us
+        whose = sa.or_(point.policy_id == policy_id, sa.and_(point.policy_id == "", adopted))
+        # Of either policy by its own index, as few are so new. Hosts' clocks may be wrong: published then as well.
+        new = sa.and_(
+            point.policy_id.in_((policy_id, "")), point.published_us >= since_us, point.instant_us >= since_us
+        )
+        mine = sa.and_(new, AVAILABLE, point.repository_id == repository_id, whose)
+        query = sa.select(point.vm_id).join(runs, runs.c.id == point.id).where(mine)
+        return frozenset(self._connection.execute(query).scalars())
+
     def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
         found: dict[str, tuple[str, str]] = {}
         for ids in in_batches(vm_ids):
@@ -84,9 +95,13 @@ class PolicyRows:
             found |= {vm_id for vm_id, run_id in last.items() if run_id > opened[vm_id]}
         return frozenset(found)
 
-    def open_runs(self, policy_id: str) -> Sequence[str]:
-        mine = sa.and_(runs.c.policy_id == policy_id, runs.c.state.in_(OPEN))
-        return self._connection.execute(sa.select(runs.c.id).where(mine).order_by(runs.c.id)).scalars().all()
+    def open_runs(self, policy_id: str, *, begin_us: int, nominal_us: int, active: bool) -> Sequence[str]:
+        early = sa.or_(runs.c.not_before_us < begin_us, runs.c.nominal_us < nominal_us)
+        found = sa.and_(runs.c.state == RunState.READY.value, early)
+        if active:
+            found = sa.or_(found, sa.and_(runs.c.state == RunState.ACTIVE.value, runs.c.cancel_us == 0))
+        query = sa.select(runs.c.id).where(runs.c.policy_id == policy_id, found).order_by(runs.c.id)
+        return self._connection.execute(query).scalars().all()
 
     def due(self, policy_id: str = "") -> Sequence[DueFiring]:
         query = sa.select(due_firings).order_by(due_firings.c.nominal_us, due_firings.c.policy_id, due_firings.c.vm_id)

@@ -9,11 +9,13 @@ import sqlalchemy as sa
 from seawall.controller.database.columns import dump, dump_or_null, load, load_or_none, load_tuple
 from seawall.controller.database.names import named
 from seawall.controller.database.plain_rows import pairs
-from seawall.controller.database.tables import attempt_progress, attempts, hook_calls, runs
+from seawall.controller.database.tables import attempt_progress, attempts, hook_calls, policies, restore_points, runs
 from seawall.controller.errors import Aborted
 from seawall.controller.records.hooks import CallState
 from seawall.controller.records.runs import (
+    EVERY_RUN,
     LIVE_ATTEMPT_STATES,
+    OPEN_RUN_STATES,
     Attempt,
     AttemptState,
     BackupSpec,
@@ -22,13 +24,15 @@ from seawall.controller.records.runs import (
     RestoreSpec,
     Run,
     RunCounts,
+    RunFilter,
     RunKind,
     RunState,
     RunWarning,
 )
+from seawall.controller.records.uuid7 import first_uuid7
 from seawall.repository.batches import in_batches
 
-OPEN = (RunState.READY.value, RunState.ACTIVE.value)
+OPEN = tuple(state.value for state in OPEN_RUN_STATES)
 LIVE = tuple(state.value for state in LIVE_ATTEMPT_STATES)
 
 SAVE_PROGRESS = sa.update(attempt_progress).where(attempt_progress.c.attempt_id == sa.bindparam("attempt"))
@@ -46,18 +50,18 @@ class RunRows:
     def runs_named(self, text: str) -> Sequence[Run]:
         return list(self._runs(named(sa.select(runs), text, runs.c.id)))
 
-    def runs(
-        self, *, before: str = "", limit: int = 1000, vm_id: str = "", open_only: bool = False, failed_since_us: int = 0
-    ) -> Sequence[Run]:
+    def runs(self, wanted: RunFilter = EVERY_RUN, *, before: str = "", limit: int = 1000) -> Sequence[Run]:
         query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
         if before:
             query = query.where(runs.c.id < before)
-        if vm_id:
-            query = query.where(runs.c.vm_id == vm_id)
-        if open_only:
-            query = query.where(runs.c.state.in_(OPEN))
-        if failed_since_us:
-            query = query.where(runs.c.state == RunState.FAILED.value, runs.c.ended_us >= failed_since_us)
+        if wanted.vm_id:
+            query = query.where(runs.c.vm_id == wanted.vm_id)
+        if wanted.policy_id:
+            query = query.where(runs.c.policy_id == wanted.policy_id)
+        if wanted.states:
+            query = query.where(runs.c.state.in_([state.value for state in wanted.states]))
+        if wanted.since_us:
+            query = query.where(_since(wanted))
         return list(self._runs(query))
 
     def ready(self, now_us: int) -> Sequence[Run]:
@@ -131,6 +135,31 @@ class RunRows:
         same = sa.and_(runs.c.id == before.id, runs.c.version == before.version)
         self._swapped(sa.update(runs).where(same).values(**_but_id(_run_values(after))), f"run {before.id}")
         return after
+
+    def old_runs(self, before_us: int, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        over = sa.and_(runs.c.state.not_in(OPEN), runs.c.ended_us > 0, runs.c.ended_us < before_us)
+        # Nothing was stored by them: points and packs name the attempts of backups, and are looked for by them for as long as they are.
+        bare = sa.or_(runs.c.kind == RunKind.RESTORE.value, runs.c.attempt_count == 0)
+        latest = sa.exists().where(policies.c.id == runs.c.policy_id, policies.c.fired_us <= runs.c.nominal_us)
+        pointed = sa.exists().where(restore_points.c.id == runs.c.id)
+        made = sa.and_(runs.c.id > after, runs.c.id < first_uuid7(before_us))
+        query = sa.select(runs.c.id).where(made, over, bare, sa.not_(latest), sa.not_(pointed))
+        return self._connection.execute(query.order_by(runs.c.id).limit(limit)).scalars().all()
+
+    def drop_runs(self, run_ids: Sequence[str]) -> None:
+        for ids in in_batches(run_ids):
+            mine = sa.select(attempts.c.id).where(attempts.c.run_id.in_(ids))
+            self._connection.execute(sa.delete(attempt_progress).where(attempt_progress.c.attempt_id.in_(mine)))
+            self._connection.execute(sa.delete(attempts).where(attempts.c.run_id.in_(ids)))
+            self._connection.execute(sa.delete(runs).where(runs.c.id.in_(ids)))
+
+    def drop_progress(self, before_us: int, *, limit: int) -> int:
+        old = sa.and_(attempt_progress.c.attempt_id < first_uuid7(before_us), attempt_progress.c.updated_us < before_us)
+        query = sa.select(attempt_progress.c.attempt_id).where(old).order_by(attempt_progress.c.attempt_id)
+        ids = self._connection.execute(query.limit(limit)).scalars().all()
+        for some in in_batches(ids):
+            self._connection.execute(sa.delete(attempt_progress).where(attempt_progress.c.attempt_id.in_(some)))
+        return len(ids)
 
     def attempt(self, attempt_id: str) -> Attempt | None:
         return next(self._attempts(sa.select(attempts).where(attempts.c.id == attempt_id)), None)
@@ -215,6 +244,13 @@ class RunRows:
     def _swapped(self, update: sa.Update, what: str) -> None:
         if self._connection.execute(update).rowcount != 1:
             raise Aborted("CHANGED", f"The {what} changed meanwhile; read it again.")
+
+
+def _since(wanted: RunFilter) -> sa.ColumnElement[bool]:
+    """The index of ends answers only where nobody asks for open runs, too, which have none."""
+    ended = runs.c.ended_us >= wanted.since_us
+    over = wanted.states and not set(wanted.states) & set(OPEN_RUN_STATES)
+    return ended if over else sa.or_(ended, runs.c.state.in_(OPEN))
 
 
 def _ready(now_us: int) -> tuple[sa.ColumnElement[bool], ...]:

@@ -244,6 +244,21 @@ gc = sa.Table(
     _number("opened_epoch"),
 )
 
+# The newest export in each bucket that this database knows of, and what a newer one brought back or keeps waiting.
+exported = sa.Table(
+    "exported",
+    metadata,
+    sa.Column("repository_id", sa.Text, sa.ForeignKey("repositories.id"), primary_key=True),
+    _number("epoch"),
+    _number("number"),
+    _number("exported_us"),
+    _bytes("document_hash"),
+    _text("waits"),
+    _number("waits_since_us"),
+    _text("put_back"),
+    _number("put_back_us"),
+)
+
 runs = sa.Table(
     "runs",
     metadata,
@@ -472,6 +487,7 @@ jobs = sa.Table(
     _text("kind"),
     sa.Column("state", sa.Text, nullable=False, index=True),
     _text("request"),
+    _text("because"),
     _text("progress"),
     _text("result"),
     _text("failure"),
@@ -482,6 +498,7 @@ jobs = sa.Table(
     _number("started_us"),
     _number("ended_us"),
     _number("version", 1),
+    sa.Index("ix_jobs_because", "repository_id", "because", "id"),
 )
 
 # One worker a repository and kind.

@@ -18,6 +18,7 @@ from seawall.controller.records.leadership import Leader
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.newest import require_newest
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.opening_mark import require_opened_as
 from seawall.controller.repositories.outside import told
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
@@ -42,9 +43,10 @@ _STANDS = "The decision stands: the points are listed no more, and their objects
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A point that goes, with the bytes that say so."""
+    """A point that goes, with the bytes that say so, and the epoch in which they do."""
 
     point: Point
+    epoch: int
     tombstone: bytes
 
 
@@ -120,19 +122,20 @@ class Deletions:
             vm_id=point.vm_id,
             point_id=point.id,
             manifest_hash=point.manifest_hash,
-            epoch=self._lease.current.epoch,
+            epoch=opened.mark.epoch,
             decided_us=self._clock.now_us(),
         )
         with told():
-            return Decided(point, opened.repository.sign_tombstone(burial))
+            return Decided(point, opened.mark.epoch, opened.repository.sign_tombstone(burial))
 
     def _decide(
         self, transaction: Transaction, leader: Leader, decided: Sequence[Decided], point_ids: Sequence[str]
     ) -> None:
         """The gc row of each repository orders it against publication and collection, the guard against other leaders."""
         transaction.leadership.check(leader)
-        for repository_id in sorted({each.point.repository_id for each in decided}):
+        for repository_id, epoch in sorted({(each.point.repository_id, each.epoch) for each in decided}):
             transaction.leadership.order_publication(leader, repository_id)
+            require_opened_as(transaction, repository_id, epoch)
         tombstones = {each.point.id: each.tombstone for each in decided}
         states = {point_id: _state(transaction, point_id) for point_id in point_ids}
         unfit = [point_id for point_id, state in states.items() if not _may_go(state, point_id in tombstones)]

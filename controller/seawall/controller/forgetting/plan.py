@@ -1,17 +1,19 @@
 """What would go and what would stay, with a reason each: read in one transaction, changed by nothing."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from seawall.controller.forgetting.retention import Candidate, Policy, judge
+from seawall.controller.forgetting.retention import Candidate, Policy, Verdict, judge
 from seawall.controller.forgetting.usage import pinned_by
-from seawall.controller.records.catalogue import Point, PointState
+from seawall.controller.records.catalogue import Point, PointMark, PointState
 from seawall.controller.store.transaction import Transaction
 
 ASKED = "asked for"
 LAST_OF_VM = "asked for; the VM's last point"
 PAGE = 1000
+SLICE = 1000
+"""Points that are judged at once, and a group's rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,32 @@ def plan_policy(transaction: Transaction, scope: Scope, policy: Policy, now_us: 
         verdicts = judge([_candidate(point, in_use) for point in by_id.values()], policy, now_us)
         planned += [PlannedPoint(by_id[verdict.id], verdict.keep, verdict.reasons) for verdict in verdicts]
     return planned
+
+
+def judged(transaction: Transaction, policy_id: str, policy: Policy, now_us: int) -> Iterator[list[Verdict]]:
+    """The verdicts of `plan_policy` on all points of a policy, in slices of whole groups: never more than some of them are in memory.
+
+    Raises ValueError: it keeps nothing.
+    """
+    for groups in _slices(transaction.points.marks(policy_id)):
+        in_use = pinned_by(transaction, [mark.id for group in groups for mark in group])
+        yield [
+            verdict
+            for group in groups
+            for verdict in judge([_candidate(mark, in_use) for mark in group], policy, now_us)
+        ]
+
+
+def _slices(marks: Iterable[PointMark]) -> Iterator[list[list[PointMark]]]:
+    """Groups, so many that together they have SLICE points."""
+    found: list[list[PointMark]] = []
+    for _, group in groupby(marks, key=_group):
+        found.append(list(group))
+        if sum(map(len, found)) >= SLICE:
+            yield found
+            found = []
+    if found:
+        yield found
 
 
 def plan_deletion(transaction: Transaction, points: Sequence[Point]) -> list[PlannedPoint]:
@@ -75,7 +103,7 @@ def _left(transaction: Transaction, group: tuple[str, str, str], going: Collecti
     return any(point.state is PointState.AVAILABLE and point.id not in going for point in there)
 
 
-def _candidate(point: Point, in_use: dict[str, str]) -> Candidate:
+def _candidate(point: Point | PointMark, in_use: dict[str, str]) -> Candidate:
     return Candidate(
         id=point.id,
         seq=point.seq,
@@ -96,5 +124,5 @@ def _points(transaction: Transaction, scope: Scope) -> Iterator[Point]:
             before = page[-1].id
 
 
-def _group(point: Point) -> tuple[str, str, str]:
+def _group(point: Point | PointMark) -> tuple[str, str, str]:
     return point.vm_name, point.vm_id, point.repository_id

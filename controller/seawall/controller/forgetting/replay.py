@@ -17,10 +17,10 @@ from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
-from seawall.repository.errors import ObjectMissing
+from seawall.repository.errors import IntegrityError, ObjectMissing
 from seawall.repository.forgetting.burying import remove_point
 from seawall.repository.forgetting.leaders import LeaderMark, newest_leader
-from seawall.repository.forgetting.tombstones import read_tombstone
+from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.layout import (
     TOMBSTONES_PREFIX,
     PointName,
@@ -48,19 +48,25 @@ class _Buried:
 
 
 def replay_tombstones(
-    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str, mark: LeaderMark
+    database: Store,
+    lease: LeaderLease,
+    clock: Clock,
+    repository: OpenRepository,
+    repository_id: str,
+    mark: LeaderMark,
+    standing: Standing,
 ) -> None:
     """AVAILABLE points become DELETING with the bucket's tombstone; the finisher goes on with them. A run that would make such a point
     ends: whatever it published would lie below the tombstone, and be deleted by the next opening. What is left of a point that this
     database does not have goes at once: it would stop every collection. A signature of this repository's decides, and nothing that merely
-    stands in the place.
+    stands in the place; what came late from a leader that had been replaced is void (`standing`, read before).
 
-    Raises Unavailable/NOT_LEADER, and what the store raises.
+    Raises Unavailable/NOT_LEADER; IntegrityError naming a tombstone that a damaged open mark might call void; what the store raises.
     """
     names = (parse_point_name(info.name) for info in repository.store.list(TOMBSTONES_PREFIX))
     for batch in in_batches(name for name in names if name is not None):
         for buried in _open(database, repository_id, batch):
-            _replay(database, lease, clock, repository, buried, mark)
+            _replay(database, lease, clock, repository, buried, mark, standing)
 
 
 def _open(database: Store, repository_id: str, names: list[PointName]) -> list[_Buried]:
@@ -89,14 +95,18 @@ def _replay(
     repository: OpenRepository,
     buried: _Buried,
     mark: LeaderMark,
+    standing: Standing,
 ) -> None:
     name, available = buried.name, buried.state is PointState.AVAILABLE
     left_over = not available and _has_manifest(repository, name)
     if not (available or buried.run_open or left_over):
         return
-    if read_tombstone(repository.store, repository.open_tombstone, name) is None:
+    burial = repository.burial(name, standing)
+    if burial is None:
         _log.warning("tombstone.void", point_id=name.point_id, vm_id=name.vm_id)
         return
+    if doubt := standing.doubt(tombstone_name(name.tenant, name.vm_id, name.point_id), burial.epoch):
+        raise IntegrityError(doubt)
     if buried.run_open:
         _end_run(database, lease, clock, name)
     if available:

@@ -29,6 +29,7 @@ NEW, ROLLING, POLICY = "new", "rolling", "policy"
 JOBS_KEPT = 20
 """Ended jobs that started by themselves and found nothing: more of them are dropped from the list."""
 JOBS_LOOKED_AT = 50
+"""The newest, among which those are that go."""
 LOOKS = 3
 """As often as new packs are, points are looked for that policies want read back, once a look found none: it reads all policies."""
 
@@ -116,8 +117,7 @@ class Verification:
     def _standing(
         self, transaction: Transaction, record: RepositoryRecord, now_us: int, *, points_due: bool
     ) -> Standing:
-        jobs = transaction.jobs.jobs(repository_id=record.id, limit=JOBS_LOOKED_AT)
-        past = past_of(jobs, self._began_us, record.created_us)
+        past = past_of(last_jobs(transaction, record.id), self._began_us, record.created_us)
         total_bytes, oldest = 0, None
         if rolling_may_be_due(now_us, past.rolling_begin_us, self._rhythm):
             total_bytes = transaction.repositories.totals(record.id).stored_bytes
@@ -149,10 +149,16 @@ class Verification:
         _log.info("verification.started", job_id=job.id, because=due.because, limit_bytes=due.limit_bytes)
 
 
+def last_jobs(transaction: Transaction, repository_id: str) -> list[Job]:
+    """The last of each kind, newest first. Each by itself: any number of collections may have come since."""
+    found = [transaction.jobs.newest_because(repository_id, because) for because in (NEW, ROLLING, POLICY)]
+    return sorted(filter(None, found), key=lambda job: job.id, reverse=True)
+
+
 def past_of(jobs: Sequence[Job], began_us: int, created_us: int) -> Past:
     """`jobs`: newest first. The controller's own start counts as the end of a verification: what it carries on with comes first."""
-    new = [job for job in jobs if because_of(job) == NEW]
-    rolling = [job for job in jobs if because_of(job) == ROLLING]
+    new = [job for job in jobs if job.because == NEW]
+    rolling = [job for job in jobs if job.because == ROLLING]
     return Past(
         new_end_us=max(began_us, new[0].ended_us if new else 0),
         rolling_begin_us=rolling[0].created_us if rolling else created_us,
@@ -165,7 +171,7 @@ def _failed_us(jobs: Sequence[Job], kinds: Collection[str]) -> int:
     """When the last of these kinds ended, if it failed or found something. What it left undecided (keys that are missing, a store that
     refuses) would be due again at once.
     """
-    last = next((job for job in jobs if because_of(job) in kinds), None)
+    last = next((job for job in jobs if job.because in kinds), None)
     return 0 if last is None or is_quiet(last) else last.ended_us
 
 
@@ -175,14 +181,14 @@ def spent_jobs(jobs: Sequence[Job]) -> list[Job]:
 
     What was found for a policy goes as well: the points concerned show it, and a point that stays damaged would fill the list.
     """
-    last = [next((job for job in jobs if because_of(job) == kind), None) for kind in (ROLLING, POLICY)]
-    spent = [job for job in jobs if is_quiet(job) or (because_of(job) == POLICY and job.state.over)]
+    last = [next((job for job in jobs if job.because == kind), None) for kind in (ROLLING, POLICY)]
+    spent = [job for job in jobs if is_quiet(job) or (job.because == POLICY and job.state.over)]
     return [job for job in spent[JOBS_KEPT:] if job not in last]
 
 
 def note_tried(transaction: Transaction, ended: Job) -> None:
     """Points that a job for a policy may have left undecided come later; after one that found nothing the next goes on where it ended."""
-    if because_of(ended) == POLICY and not (is_quiet(ended) and _came_forward(ended)):
+    if ended.because == POLICY and not (is_quiet(ended) and _came_forward(ended)):
         points = [to_point(each) for each in json.loads(ended.request)["points"]]
         transaction.points.mark_tried([point.point_id for point in points], ended.ended_us)
 
@@ -195,13 +201,4 @@ def _came_forward(job: Job) -> bool:
 
 def is_quiet(job: Job) -> bool:
     """Started by itself, over, and found nothing."""
-    return (
-        job.state is JobState.SUCCEEDED and because_of(job) != "" and not json.loads(job.result).get("findings_total")
-    )
-
-
-def because_of(job: Job) -> str:
-    """NEW, ROLLING or POLICY; "" for one that somebody ordered."""
-    if job.kind is not JobKind.CHECK:
-        return ""
-    return str(json.loads(job.request).get("because", ""))
+    return job.state is JobState.SUCCEEDED and job.because != "" and not json.loads(job.result).get("findings_total")

@@ -10,11 +10,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from seawall.controller.errors import Aborted, ControllerError
-from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.forgetting.plan import judged
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.doubts import doubts
 from seawall.controller.policies.protection import Fleet, fleet_of
 from seawall.controller.policies.render import difference, document_of
+from seawall.controller.policies.tenancy import tenant_doubts
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.records.uuid7 import uuid7
@@ -91,9 +92,10 @@ def _store(transaction: Transaction, decided: _Decided) -> None:
 def warnings_of(
     transaction: Transaction, rules: CompiledSpec, fleet: Fleet, now: datetime, protected: Sequence[Vm]
 ) -> list[str]:
-    """See `doubts`."""
+    """See `doubts` and `tenant_doubts`."""
     durations_us = transaction.policies.durations_us([vm.id for vm in protected], 0)
-    return doubts(rules, fleet.seen, protected, durations_us, now)
+    found = doubts(rules, fleet.seen, protected, durations_us, now)
+    return [*found, *tenant_doubts(transaction, rules, fleet, protected)]
 
 
 def _planned(transaction: Transaction, spec: PolicySpec, fleet: Fleet, clock: Clock, now_us: int) -> PolicyChange:
@@ -141,7 +143,7 @@ def _after(
         return Policy(uuid7(clock), 1, spec, repository_id, now_us, now_us, now_us)
     if kind is ChangeKind.UNCHANGED:
         return before
-    same_calendar = _calendar(before.spec) == _calendar(spec) and before.active
+    same_calendar = before.spec.calendar == spec.calendar and before.active
     return replace(
         before,
         revision=before.revision + 1,
@@ -153,12 +155,8 @@ def _after(
     )
 
 
-def _calendar(spec: PolicySpec) -> tuple[str, str, int]:
-    return spec.cron, spec.zone, spec.every_seconds
-
-
 def _points_to_delete(transaction: Transaction, after: Policy, now_us: int) -> int:
     if after.spec.retention.keeps_nothing:
         return 0
-    planned = plan_policy(transaction, Scope(policy_id=after.id), after.spec.retention, now_us)
-    return sum(not each.keep for each in planned)
+    verdicts = judged(transaction, after.id, after.spec.retention, now_us)
+    return sum(not each.keep for some in verdicts for each in some)

@@ -4,7 +4,8 @@ import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.forgetting.retention import Policy as Retention
@@ -27,6 +28,7 @@ from seawall.controller.records.policies import PolicySpec, Selection, Terms, Wi
 from seawall.controller.records.runs import FreezePolicy
 from seawall.controller.records.settings import CaptureSettings
 from seawall.controller.settings.bounds import check as check_capture
+from seawall.repository.format.names import check_tenant
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOW_ENDS = {end.value.lower(): end for end in WindowEnd}
@@ -43,12 +45,27 @@ CAPTURE = (
     "compression",
 )
 TOP = (
-    *("policy", "repository", "select", "schedule", "windows", "window_end", "rpo", "retention", "verify", "capture"),
+    *(
+        "policy",
+        "repository",
+        "tenant",
+        "select",
+        "schedule",
+        "windows",
+        "window_end",
+        "rpo",
+        "retention",
+        "verify",
+        "capture",
+    ),
     *("hooks", "notify", "paused"),
 )
 MOST_WINDOWS = 50
 MOST_KEPT = 1_000_000
 LONGEST_NAME = 63
+NO_ZONE = "Factory"
+"""tzdata's name for a machine of which nobody said where it stands."""
+ANY_ZONE = ("localtime", "posixrules")
 LONGEST_SPREAD_SECONDS = 24 * 3600
 SHORTEST_VERIFY_SECONDS = 3600
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
@@ -96,6 +113,7 @@ def _policy(root: Field, now: datetime, hooks: Collection[str] | None) -> Policy
         every_seconds=every_seconds,
         hooks=hooks_of(table.get("hooks"), table.get("notify"), hooks),
         verify_seconds=_verify(table.get("verify")),
+        tenant=_tenant(table.get("tenant")),
     )
 
 
@@ -108,9 +126,22 @@ def _name(field: Field) -> str:
     return name
 
 
+def _tenant(field: Field | None) -> str:
+    """ "": not said."""
+    if field is None:
+        return ""
+    try:
+        return check_tenant(field.text())
+    except ValueError as error:
+        raise field.wrong(
+            f"{field.shown()} is no name of a tenant: 1 to 63 of a-z, 0-9 and hyphens between them"
+        ) from error
+
+
 @cache
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    """tzdata's own: what a machine adds to them (localtime, its own files) is another zone, or none, on the next controller."""
+    return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split()) - {NO_ZONE}
 
 
 def _zone(field: Field) -> ZoneInfo:
@@ -118,6 +149,10 @@ def _zone(field: Field) -> ZoneInfo:
     if name not in _zones():
         alike = [zone for zone in sorted(_zones()) if name.lower().replace(" ", "_") in zone.lower()][:3]
         hint = f" Did you mean {' or '.join(alike)}?" if alike else ""
+        if name in (NO_ZONE, *ANY_ZONE):
+            raise field.wrong(
+                f"{field.shown()} is not the same zone on each machine; name one like Europe/Berlin or UTC"
+            )
         raise field.wrong(f"there is no time zone {field.shown()}; zones are named like Europe/Berlin or UTC.{hint}")
     return ZoneInfo(name)
 
@@ -184,6 +219,8 @@ def _window(field: Field) -> Window:
     start, end = _minute(table.need("from")), _minute(table.need("to"))
     if start == DAY_MINUTES:
         raise field.wrong("a window begins at 00:00, not at 24:00")
+    if start == end:
+        raise field.wrong("a window that ends when it begins is none; a whole day is from: 00:00, to: 24:00")
     return Window(_days(days.items(7)) if days else tuple(range(7)), start, end)
 
 

@@ -1,10 +1,13 @@
 """Deletes what the retention of policies does not keep: each policy its own points. Part of the leader; belongs to the event loop.
 
+Nothing goes before the buckets were asked whether the database is older than they are (recovering/decisions.py): what holds a point,
+and the policy that keeps it, may be among what it lost.
+
 A VM's points change their verdicts when a new one is published, when the policy changes, and when a hold or a pin goes. So the VMs with new
 points are judged after each run, and everything once an hour and when somebody changed a policy or a hold.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -46,7 +49,9 @@ class Expiring:
         wall: Clock,
         clock: Clock,
         interval_seconds: float,
+        unsettled: Callable[[Transaction], Sequence[str]] = lambda transaction: (),
     ) -> None:
+        """`unsettled`: why nothing may be deleted by itself now; nothing where nothing speaks against it."""
         self._store = store
         self._deletions = deletions
         self._lease = lease
@@ -55,6 +60,8 @@ class Expiring:
         self._wall = wall
         self._clock = clock
         self._interval_seconds = interval_seconds
+        self._unsettled = unsettled
+        self._waits: Sequence[str] = ()
         self._swept: float | None = None
         self._since_us = 0
         self._revisions: dict[str, int] = {}
@@ -72,11 +79,15 @@ class Expiring:
                 # The top of the loop: the next look reads everything anew.
                 _log.exception("retention.look_failed")
             await drain.first(drain.wait(), self._interval_seconds)
-            await drain.first(self._wakes.changed(seen, ENDED), SWEEP_SECONDS / 60)
+            # What it waits for ends without a run: no store tells that it is back.
+            longest = self._interval_seconds if self._waits else SWEEP_SECONDS / 60
+            await drain.first(self._wakes.changed(seen, ENDED), longest)
 
     async def run_once(self) -> None:
         """Raises Unavailable/NOT_LEADER, and what the store says no with."""
         self._lease.current  # noqa: B018 - raises unless this controller leads
+        if await self._store.read(self._must_wait):
+            return
         now = self._clock.monotonic_seconds()
         seen, began_us = self._wakes.seen(RETENTION), self._clock.now_us()
         whole = self._swept is None or now - self._swept >= SWEEP_SECONDS or seen != self._seen
@@ -97,6 +108,12 @@ class Expiring:
                 self._revisions.pop(policy.id, None)
         self._since_us = began_us - OVERLAP_US
         self._seen, self._swept = seen, now if whole else self._swept
+
+    def _must_wait(self, transaction: Transaction) -> bool:
+        before, self._waits = self._waits, self._unsettled(transaction)
+        if self._waits and self._waits != before:
+            _log.warning("retention.waits_for_stores", why=list(self._waits))
+        return bool(self._waits)
 
     async def _expire(self, policy: Policy, whole: bool) -> None:
         groups = await self._store.read(lambda transaction: self._groups(transaction, policy.id, whole))

@@ -7,10 +7,13 @@ from itertools import islice
 
 from seawall.controller.policies.compiled import Compiled, share_of
 from seawall.controller.policies.protection import Fleet
+from seawall.controller.policies.tenancy import tenant_of_firing
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.fleet import Vm
+from seawall.controller.records.settings import NO_SETTINGS
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
+from seawall.repository.crypto.keys import DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Forecast:
     seconds: int
     measured: bool
     waiting: str
+    tenant: str = DEFAULT_TENANT
 
 
 def firings(compiled: Compiled, vms: Sequence[Vm], now: datetime, count: int) -> list[Firing]:
@@ -54,7 +58,11 @@ def forecasts(transaction: Transaction, compiled: Compiled, fleet: Fleet, now: d
     vms = sorted(fleet.of(compiled.rules), key=lambda vm: (vm.name, vm.id))
     ids = [vm.id for vm in vms]
     own = transaction.policies.newest_us(compiled.policy.id)
-    newest = transaction.points.newest_of_vms(ids)
+    settings = transaction.settings.of_vms(ids)
+    tenants = {vm_id: tenant_of_firing(settings.get(vm_id, NO_SETTINGS), compiled.rules.spec) for vm_id in ids}
+    # Of another tenant's point nothing is taken over: the next backup reads and stores everything, as the first one did.
+    found = transaction.points.newest_of_vms(ids)
+    newest = {vm_id: point for vm_id, point in found.items() if point.tenant == tenants[vm_id]}
     took = transaction.policies.durations_us(ids, 0)
     waiting = _waiting(transaction, compiled, ids)
     nominal = compiled.rules.calendar.after(now) if compiled.policy.active else None
@@ -68,6 +76,7 @@ def forecasts(transaction: Transaction, compiled: Compiled, fleet: Fleet, now: d
             took.get(vm.id, 0) // 1_000_000,
             vm.id in newest,
             waiting.get(vm.id, ""),
+            tenants[vm.id],
         )
         for vm in vms
     ]

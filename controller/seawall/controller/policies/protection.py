@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.selection import Seen, seen
 from seawall.controller.records.fleet import Vm
+from seawall.controller.records.policies import Policy
 from seawall.controller.store.transaction import Transaction
 
 PAGE = 1000
@@ -42,20 +43,25 @@ def seen_of(transaction: Transaction) -> list[Seen]:
 
 def protectors(transaction: Transaction, vms: Sequence[Vm]) -> dict[str, tuple[str, ...]]:
     """VM id -> names of the policies that protect it, by name; VMs that none protects are not in it."""
+    return {vm_id: tuple(each.name for each in found) for vm_id, found in policies_of(transaction, vms).items()}
+
+
+def policies_of(transaction: Transaction, vms: Sequence[Vm]) -> dict[str, tuple[Policy, ...]]:
+    """The same, the policies themselves."""
     selecting, ignored = _selecting(transaction), transaction.settings.ignored()
-    return {vm.id: names for vm in vms if _may_be_protected(vm, ignored) and (names := selecting(vm))}
+    return {vm.id: found for vm in vms if _may_be_protected(vm, ignored) and (found := selecting(vm))}
 
 
-def _selecting(transaction: Transaction) -> Callable[[Vm], tuple[str, ...]]:
-    """Names of the policies that select a VM, by name."""
+def _selecting(transaction: Transaction) -> Callable[[Vm], tuple[Policy, ...]]:
+    """The policies that select a VM, by name."""
     hosts = transaction.fleet.host_names()
-    rules = [CompiledSpec(policy.spec) for policy in transaction.policies.policies() if policy.active]
+    rules = [(each, CompiledSpec(each.spec)) for each in transaction.policies.policies() if each.active]
 
-    def names(vm: Vm) -> tuple[str, ...]:
+    def found(vm: Vm) -> tuple[Policy, ...]:
         looked_at = seen(vm, hosts)
-        return tuple(each.spec.name for each in rules if each.selects(looked_at))
+        return tuple(policy for policy, rule in rules if rule.selects(looked_at))
 
-    return names
+    return found
 
 
 def _may_be_protected(vm: Vm, ignored: Collection[str]) -> bool:

@@ -26,6 +26,7 @@ def document_of(spec: PolicySpec) -> str:
     whole: dict[str, Any] = {
         "policy": spec.name,
         "repository": spec.repository,
+        "tenant": spec.tenant or None,
         "select": _selection(spec.select),
         "schedule": schedule,
         "windows": [_window(window) for window in spec.windows],

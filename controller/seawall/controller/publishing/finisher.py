@@ -37,22 +37,32 @@ STORE_AWAY = "STORE_UNAVAILABLE"
 
 
 async def finish_intents(steps: Steps, blocking: Blocking, wakes: Wakes, drain: Drain, interval_seconds: float) -> None:
-    """Returns when the drain starts. A point that cannot be finished is tried again, ever more rarely, logged when its reason changes."""
+    """Returns when the drain starts. A point that cannot be finished is tried again, ever more rarely, logged when its reason changes.
+
+    So is the look itself: whatever it meets, publishing and deleting go on with the next.
+    """
     finisher = _Finisher(steps, blocking, wakes, drain)
     patience: dict[str, Patience] = {}
     rounds: dict[str, asyncio.Task[None]] = {}
+    failures = 0
     async with asyncio.TaskGroup() as group:
         while not drain.started:
             try:
                 unfinished = await blocking.run(steps.unfinished)
             except ControllerError as error:
                 _log.error("points.unfinished_unknown", reason=error.reason, error=str(error))
+            except Exception:
+                # The top of the loop: a later look, ever more rarely, reads everything anew.
+                failures = min(failures + 1, 32)
+                _log.exception("points.unfinished_unknown", failures=failures)
             else:
+                failures = 0
                 for repository_id, point_ids in _by_repository(unfinished).items():
                     if repository_id not in rounds or rounds[repository_id].done():
                         own = patience.setdefault(repository_id, Patience(interval_seconds))
                         rounds[repository_id] = group.create_task(finisher.round(point_ids, own))
-            await drain.first(asyncio.sleep(interval_seconds), interval_seconds)
+            pause_seconds = min(interval_seconds * 2**failures, max(interval_seconds, LONGEST_PAUSE_SECONDS))
+            await drain.first(asyncio.sleep(pause_seconds), pause_seconds)
 
 
 def _by_repository(unfinished: Mapping[str, str]) -> dict[str, list[str]]:
@@ -95,7 +105,7 @@ class _Finisher:
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def round(self, point_ids: list[str], patience: Patience) -> None:
-        """Of one repository: each that is due, until its store turns out to be away."""
+        """Of one repository: each that is due, until its store turns out to be away. Raises nothing: the rounds of others go on."""
         for point_id in patience.due(point_ids):
             async with self._places:
                 if self._drain.started or await self._finish(point_id, patience) == STORE_AWAY:

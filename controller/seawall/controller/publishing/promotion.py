@@ -14,6 +14,7 @@ from seawall.controller.publishing.handin import decoded_refmap
 from seawall.controller.publishing.second_look import DataCollected, packs_that_lost
 from seawall.controller.publishing.waiting import held_up
 from seawall.controller.records.catalogue import Intent, Point, PointState
+from seawall.controller.records.leadership import Leader
 from seawall.controller.records.runs import Failure, FailureKind, RunState
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.newest import require_newest
@@ -73,8 +74,10 @@ class Promotion:
     def moment(self) -> Moment:
         return Moment(self._clock.now_us(), self._timings)
 
-    def finish(self, point_id: str) -> None:
+    def finish(self, point_id: str, validated_by: Leader | None = None) -> None:
         """Carry a PUBLISHING point through, with the bytes of its intent. An AVAILABLE one is done.
+
+        `validated_by`: in whose name its data was looked at just now; None: maybe long ago, on a database that was put back since.
 
         Raises DataLoss/COMMITTED_OBJECT_DIFFERS, now and whenever it is repeated; then the run FAILED and the point with it. What the
         store says no with leaves as ControllerError; then the run says what it waits for, or (see `waiting`) FAILED.
@@ -86,7 +89,9 @@ class Promotion:
             return
         try:
             with told():
-                self._promote(self._repositories.open(point.repository_id), point, point.intent)
+                repository = self._repositories.open(point.repository_id)
+                self._look_again(point, point.intent, validated_by)
+                self._promote(repository, point, point.intent)
         except (PlaceTaken, DataCollected) as error:
             self._give_up(point, error)
             raise
@@ -111,7 +116,6 @@ class Promotion:
 
     def _promote(self, repository: OpenedRepository, point: Point, intent: Intent) -> None:
         """Steps 2 and 3, and a look that nobody else leads: what such a one collects may be what the point needs."""
-        self._look_again(point, intent)
         names = (point.tenant, point.vm_id, point.id)
         self._put(repository, refmap_name(*names), intent.refmap)
         self.on_step("refmap")
@@ -119,15 +123,16 @@ class Promotion:
         self.on_step("manifest")
         require_newest(repository)
 
-    def _look_again(self, point: Point, intent: Intent) -> None:
+    def _look_again(self, point: Point, intent: Intent, validated_by: Leader | None) -> None:
         """Opening the repository may have given the point up. After a roll-back what it names may be gone: until then it is kept for it.
 
-        Raises why it was given up; DataCollected.
+        Only the leader that validated the point knows that there was none: who leads on an older copy begins a term, and no epoch tells
+        for sure that it is older (DESIGN.md, "A put-back that nobody notices"). Raises why it was given up; DataCollected.
         """
-        state, db_epoch = self._store.read_now(lambda transaction: _now(transaction, point.id))
+        state = self._store.read_now(lambda transaction: _state(transaction, point.id))
         if state is PointState.FAILED:
             raise self._why_failed(point)
-        if db_epoch == point.db_epoch:
+        if validated_by == self._lease.current:
             return
         slots = decoded_refmap(intent.refmap, point.tenant)
         packs = self._store.read_now(lambda transaction: transaction.packs.packs(point.repository_id, list(slots)))
@@ -184,7 +189,6 @@ class Promotion:
             raise self._why_failed(point)
 
 
-def _now(transaction: Transaction, point_id: str) -> tuple[PointState | None, int]:
-    """The point's state and the database's epoch."""
+def _state(transaction: Transaction, point_id: str) -> PointState | None:
     point = transaction.points.point(point_id)
-    return (point.state if point else None), transaction.leadership.db_epoch()
+    return point.state if point else None

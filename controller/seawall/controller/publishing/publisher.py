@@ -18,6 +18,7 @@ from seawall.controller.records.catalogue import Intent, PackState, Point, Point
 from seawall.controller.records.runs import Run
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.opening_mark import require_opened_as
 from seawall.controller.repositories.outside import STORE_TROUBLES
 from seawall.controller.runs.events import HandedOver, Validated
 from seawall.controller.runs.machine import Execution, handing_in
@@ -26,7 +27,8 @@ from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.clock import Clock
-from seawall.repository.format.root_object import Statement
+from seawall.repository.forgetting.leaders import LeaderMark
+from seawall.repository.format.root_object import LEADERS_FROM, Statement
 
 MOST_WAITING = 200
 """Points of one repository that wait for its store while their hosts do something else. Each waits for a week at most (`waiting`)."""
@@ -79,13 +81,15 @@ class Publisher:
         Raises FailedPrecondition/FENCED, CANCELED; InvalidArgument/BAD_ROOT, BAD_REFMAP; DataLoss/HANDED_IN_OBJECT_DIFFERS; Unavailable.
         """
         execution = self._store.read_now(lambda transaction: _owned(transaction, key))
+        validated_by = None
         if not _repeated(execution, hand_in):
             handing_in(execution)
+            validated_by = self._lease.current  # epochs only grow: if it is the same afterwards, it validated
             missing = self._validate(key, execution, hand_in)
             if missing:
                 return Completion("", missing)
         try:
-            self._promotion.finish(execution.run.id)
+            self._promotion.finish(execution.run.id, validated_by)
         except ControllerError as error:
             if self._committed(execution.run.id):  # by whoever finishes points, while this one tried in vain
                 return Completion(execution.run.id)
@@ -134,7 +138,7 @@ class Publisher:
 
         def closure(transaction: Transaction) -> tuple[SlotRef, ...]:
             _check_previous(transaction, run, previous)
-            return self._commit_intent(transaction, key, hand_in, point, handed_in.slots, facts)
+            return self._commit_intent(transaction, key, hand_in, point, handed_in.slots, facts, repository.mark)
 
         missing = self._store.write_now(closure)
         if not missing:
@@ -166,7 +170,7 @@ class Publisher:
             vm_id=run.vm_id,
             point_id=run.id,
             key_epoch=root.key_epoch,
-            db_epoch=attempt.db_epoch,
+            db_epoch=LEADERS_FROM + repository.mark.epoch,
             published_us=self._clock.now_us(),
             root_hash=hand_in.root_hash,
             refmap_hash=hand_in.refmap_hash,
@@ -196,10 +200,18 @@ class Publisher:
         )
 
     def _commit_intent(
-        self, transaction: Transaction, key: AttemptKey, hand_in: HandIn, point: Point, slots: Slots, facts: PackFacts
+        self,
+        transaction: Transaction,
+        key: AttemptKey,
+        hand_in: HandIn,
+        point: Point,
+        slots: Slots,
+        facts: PackFacts,
+        mark: LeaderMark,
     ) -> tuple[SlotRef, ...]:
         """Step 1. The gc row orders it against collection, so what it reads of packs stays true until the intent is visible."""
         seq = transaction.leadership.order_publication(self._lease.current, point.repository_id)
+        require_opened_as(transaction, point.repository_id, mark.epoch)
         before = _owned(transaction, key)
         if _repeated(before, hand_in):  # the same hand-in, validated at the same time
             return ()

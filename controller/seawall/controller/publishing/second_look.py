@@ -1,4 +1,4 @@
-"""Another look at what was validated before the database was rolled back: its data may have been collected in the time that was lost. Pure.
+"""Another look at what was validated before this leader led: its data may have been collected in a time that the database lost. Pure.
 
 A database that is put back may hold a point as PUBLISHING that was given up, or published and deleted, long ago. What left the bucket since
 is known again by then: opening the repository carries out the condemn logs that this database had not reached (repositories/replay.py).

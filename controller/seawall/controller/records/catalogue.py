@@ -217,6 +217,20 @@ class RepositoryTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class PointMark:
+    """What retention asks of a point: a policy may have hundreds of thousands, and each whole one is a kilobyte."""
+
+    id: str
+    vm_id: str
+    vm_name: str
+    repository_id: str
+    state: PointState
+    seq: int
+    instant_us: int
+    damaged: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PointTotals:
     """Of AVAILABLE points. `oldest_newest_us`: the instant of the newest point of the VM whose newest point is oldest; 0: no VM has any."""
 

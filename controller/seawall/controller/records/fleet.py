@@ -37,12 +37,15 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class VmDisk:
+    """`storages`: what holds its bytes, as its agent names them (resources.proto); () where the agent does not tell."""
+
     disk: str
     size_bytes: int
     format: str
     source: str
     read_only: bool
     device: str
+    storages: tuple[str, ...] = ()
 
     @property
     def is_captured(self) -> bool:

@@ -128,3 +128,32 @@ class Export:
     settled: Settled
     vms: tuple[KnownVm, ...] = ()
     points: PackedPoints = field(default_factory=PackedPoints)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The newest export of a repository that this database knows of: it wrote it, or took it over. Not part of the document.
+
+    `waits`: why retention waits for this repository, a sentence, since `waits_since_us`; "": it does not. `put_back`: the last that a newer
+    export brought back, a sentence, at `put_back_us`.
+    """
+
+    repository_id: str
+    epoch: int = 0
+    number: int = 0
+    exported_us: int = 0
+    document_hash: bytes = b""
+    waits: str = ""
+    waits_since_us: int = 0
+    put_back: str = ""
+    put_back_us: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Grows within one bucket."""
+        return self.epoch, self.number
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Grows with time over all buckets: numbers count in one bucket alone."""
+        return self.epoch, self.exported_us

@@ -1,5 +1,6 @@
 """Pins and maintenance jobs."""
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,3 +64,8 @@ class Job:
     started_us: int = 0
     ended_us: int = 0
     version: int = 1
+
+    @property
+    def because(self) -> str:
+        """Why the controller began a CHECK by itself; "" for what somebody ordered."""
+        return str(json.loads(self.request or "{}").get("because", "")) if self.kind is JobKind.CHECK else ""

@@ -77,6 +77,14 @@ class PolicySpec:
     verify_seconds: int = 0
     """Each of its points is read back at least so often; 0: as the controller does with all that is stored."""
 
+    @property
+    def calendar(self) -> tuple[str, str, int]:
+        """What decides when it is due."""
+        return self.cron, self.zone, self.every_seconds
+
+    tenant: str = ""
+    """Whose its VMs are, where a VM itself does not say so; "": the default tenant's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -23,7 +23,10 @@ class RunState(StrEnum):
 
     @property
     def over(self) -> bool:
-        return self not in (RunState.READY, RunState.ACTIVE)
+        return self not in OPEN_RUN_STATES
+
+
+OPEN_RUN_STATES = (RunState.READY, RunState.ACTIVE)
 
 
 class AttemptState(StrEnum):
@@ -191,6 +194,19 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs a list has; what is empty or 0 asks for nothing. `since_us`: open, or ended since."""
+
+    vm_id: str = ""
+    policy_id: str = ""
+    states: tuple[RunState, ...] = ()
+    since_us: int = 0
+
+
+EVERY_RUN = RunFilter()
+
+
+@dataclass(frozen=True, slots=True)
 class RunCounts:
     active: int
     ready: int
@@ -202,7 +218,7 @@ class Attempt:
     """One execution. `(id, no, db_epoch)` is its fence. `phase_deadline_us` 0: none.
 
     `lost_from` is the phase to return to; `root_hash` and `refmap_hash` name what was validated, for repeated hand-ins. `handed_over`:
-    it is PUBLISHING, its store is away, and its host waits for that no more: it holds no place.
+    it is PUBLISHING, its store is away, and its host waits for that no more, or is gone: it holds no place.
     """
 
     id: str

@@ -25,11 +25,14 @@ NOTHING_SAID = CaptureSettings()
 
 @dataclass(frozen=True, slots=True)
 class VmSettings:
-    """Of one VM. `ignored`: somebody decided that no policy need protect it, and `ignored_because`."""
+    """Of one VM. `ignored`: somebody decided that no policy need protect it, and `ignored_because`. `tenant` "": its policies say whose
+    it is.
+    """
 
     capture: CaptureSettings = NOTHING_SAID
     ignored: bool = False
     ignored_because: str = ""
+    tenant: str = ""
 
 
 NO_SETTINGS = VmSettings()

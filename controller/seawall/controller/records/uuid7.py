@@ -6,6 +6,11 @@ import uuid
 from seawall.repository.clock import Clock
 
 
+def first_uuid7(now_us: int) -> str:
+    """No id that is made from then on is smaller."""
+    return str(uuid.UUID(int=(now_us // 1000 & (1 << 48) - 1) << 80))
+
+
 def uuid7(clock: Clock) -> str:
     """48 bits of milliseconds, then random bits, as RFC 9562 lays them out."""
     milliseconds = clock.now_us() // 1000

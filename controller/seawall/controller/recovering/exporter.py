@@ -1,11 +1,13 @@
 """The leader's loop that writes exports: soon after an operator changed something, now and then for what changes by itself.
 
+First it looks at buckets that could not be looked at when they were opened: where a newer export lies, this database's own would hide it.
 Each repository gets its own, so that any bucket is enough. One that cannot be written is tried again at the next look. A leader that was
 replaced may still write: its number is smaller than its successor's (`v1/c/export/<epoch>-<number>`), so nobody believes it.
 """
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from blake3 import blake3
@@ -16,6 +18,7 @@ from seawall.controller.records.known import Export, Settled
 from seawall.controller.recovering.exporting import document_of, settled, whole
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.outside import told
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.blocking import Blocking
@@ -23,7 +26,7 @@ from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.errors import ObjectExists
-from seawall.repository.exports import newest_export, put_export, trim_exports
+from seawall.repository.exports import put_export, trim_exports
 
 _log = structlog.get_logger()
 
@@ -91,11 +94,29 @@ class Exporter:
             self._owed = {record.id for record in records}
             self._settled, self._whole_at = found, now
         for record in records:
-            if record.id in self._owed and await self._export(record, found):
+            if await self._settled_there(record) and record.id in self._owed and await self._export(record, found):
                 self._owed.discard(record.id)
 
     def _small(self, transaction: Transaction) -> tuple[Settled, list[RepositoryRecord]]:
         return settled(transaction, self._cluster_id), list(transaction.repositories.repositories())
+
+    async def _settled_there(self, record: RepositoryRecord) -> bool:
+        """Whether all that the bucket knows is in the database."""
+        decisions = self._repositories.decisions
+
+        def look() -> None:
+            opened = self._repositories.open(record.id)
+            if not decisions.is_settled(record.id):
+                with told():
+                    decisions.look_again(opened.repository, record)
+
+        if not decisions.is_settled(record.id):
+            try:
+                await self._blocking.run(look)
+            except ControllerError as error:
+                _log.warning("export.not_looked_at", repository=record.name, reason=error.reason, error=str(error))
+                await self._blocking.run(partial(decisions.missed, record.id, error))
+        return decisions.is_settled(record.id)
 
     async def _export(self, record: RepositoryRecord, found: Settled) -> bool:
         """Whether the bucket holds it now."""
@@ -118,22 +139,23 @@ class Exporter:
         digest = blake3(document).digest()
         written = self._written.get(opened.record.id)
         if written is None:
-            newest = newest_export(opened.repository)
-            written = _Written(blake3(newest.document).digest() if newest and not newest.passed_over else b"")
+            written = _Written(self._repositories.decisions.lies_there(opened.record.id))
             self._written[opened.record.id] = written
         if written.document_hash == digest:
             return
         self._lease.require()
-        name = self._put(opened, written, document)
+        name = self._put(opened, written, document, digest)
         written.document_hash = digest
         _log.info("export.written", repository=opened.record.name, name=name, bytes=len(document))
         trim_exports(opened.store, name)
 
-    def _put(self, opened: OpenedRepository, written: _Written, document: bytes) -> str:
+    def _put(self, opened: OpenedRepository, written: _Written, document: bytes, digest: bytes) -> str:
         """Under the next free number: one may be taken by a try of before whose answer was lost."""
         while True:
             number, written.number = written.number, written.number + 1
+            epoch, now_us = opened.mark.epoch, self._clock.now_us()
+            self._repositories.decisions.begin_export(opened.record, (epoch, number), digest, now_us)
             try:
-                return put_export(opened.repository, opened.mark.epoch, number, document, self._clock.now_us())
+                return put_export(opened.repository, epoch, number, document, now_us)
             except ObjectExists:
                 continue

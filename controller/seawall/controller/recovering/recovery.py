@@ -6,16 +6,18 @@ holds, limits, settings and, last, policies → opened as at every start.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import structlog
+from blake3 import blake3
 
 from seawall.controller.errors import AlreadyExists, ControllerError, FailedPrecondition
 from seawall.controller.records.catalogue import RepositoryRecord, Wrapper
 from seawall.controller.records.known import Export, KnownPoint
 from seawall.controller.records.leadership import Leader
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.recovering.adoption import Adopted, Adoption
+from seawall.controller.recovering.adoption import READERS, Adopted, Adoption
 from seawall.controller.recovering.exporting import export_of
 from seawall.controller.recovering.merging import merged
 from seawall.controller.recovering.packing import unpack_points
@@ -41,7 +43,7 @@ from seawall.repository.crypto.sealing import public_key_of, recipient_id
 from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError, ObjectMissing
 from seawall.repository.exports import FoundExport, newest_export
 from seawall.repository.forgetting.leaders import NOBODY, newest_leader
-from seawall.repository.forgetting.tombstones import forgotten
+from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER, RECOVERY_WRAPPER, key_names
 from seawall.repository.format.layout import (
     MANIFESTS_PREFIX,
@@ -57,6 +59,7 @@ from seawall.repository.repository import OpenRepository, open_repository
 from seawall.repository.store.location import S3Credentials
 
 FALLBACK_NAME = "main"
+_NAMED = 5
 
 _log = structlog.get_logger()
 
@@ -134,6 +137,7 @@ class Recovery:
             self._adopt(repository, record.id, facts, names, found, progress)
             self._on_step("points")
             self._put_back_decisions(self._exports(record, export, found), found)
+            self._note(record, found.export)
             self._on_step("decisions")
             self._catalogue.open(record.id)
         _log.info("repository.recovered", repository=record.name, points=found.adopted.points)
@@ -151,7 +155,8 @@ class Recovery:
         return repository
 
     def _found(self, repository: OpenRepository, order: Order) -> tuple[Recovered, Export | None, list[PointName]]:
-        names = committed_points(repository)
+        standing = repository.standing()
+        names, void = committed_points(repository, standing)
         newest, leader = newest_export(repository), newest_leader(repository.store)
         found = Recovered(
             repository.store.url,
@@ -166,6 +171,8 @@ class Recovery:
                 "The key file is no whole sheet: whoever can write to the bucket could have put a repository of his own there."
             )
         found.notes += [f"An export was passed over: {why}." for why in newest.passed_over] if newest else []
+        found.notes += [standing.damage] if standing.damage else []
+        found.notes += [_left_out(void)] if void else []
         export = export_of(newest.document) if newest else None
         found.name = order.name or (export.repository_name if export else FALLBACK_NAME)
         return found, export, names
@@ -258,7 +265,7 @@ class Recovery:
         progress: Callable[[Recovered], None],
     ) -> None:
         """What logs said is taken over with the packs' rows: later openings find none that this database has not reached."""
-        logs = later_logs(self._database, repository, repository_id, from_the_first=True)
+        logs = later_logs(self._database, repository, repository_id, repository.standing(), from_the_first=True)
         reached = max([trimmed_to(repository.store), *(later.log.seq for later in logs)])
         leader = self._lease.current
 
@@ -319,6 +326,13 @@ class Recovery:
         for batch in in_batches(each for each in facts if each.policy_id in policies):
             self._database.write_now(_giving(leader, batch))
 
+    def _note(self, record: RepositoryRecord, newest: FoundExport | None) -> None:
+        """The database knows it now: opening has nothing to bring back."""
+        if newest is not None:
+            epoch, number = parse_export_name(newest.name) or (0, 0)
+            digest = blake3(newest.document).digest()
+            self._catalogue.decisions.begin_export(record, (epoch, number), digest, newest.exported_us)
+
 
 def _age(export: FoundExport) -> tuple[int, int]:
     """Grows with time over all buckets: (the epoch of the leader that wrote it, its time); numbers count in one bucket alone."""
@@ -335,11 +349,23 @@ def _giving(leader: Leader, facts: Sequence[KnownPoint]) -> Callable[[Transactio
     return closure
 
 
-def committed_points(repository: OpenRepository) -> list[PointName]:
-    """Of all tenants, sorted by tenant, VM and point."""
+def committed_points(repository: OpenRepository, standing: Standing) -> tuple[list[PointName], list[PointName]]:
+    """(Those that count, those that are void), of all tenants, sorted by tenant, VM and point."""
     named = (parse_point_name(info.name) for info in repository.store.list(MANIFESTS_PREFIX))
-    names = [name for name in named if name is not None]
-    return sorted({*names} - forgotten(repository.store, repository.open_tombstone, names, TOMBSTONES_PREFIX))
+    lying = {name for name in named if name is not None}
+    names = sorted(lying - repository.forgotten(lying, standing, TOMBSTONES_PREFIX))
+    with ThreadPoolExecutor(READERS, "recover") as readers:
+        counts = list(readers.map(lambda name: repository.counts(name, standing), names))
+    void = [name for name, does in zip(names, counts, strict=True) if not does]
+    return [name for name, does in zip(names, counts, strict=True) if does], void
+
+
+def _left_out(void: Sequence[PointName]) -> str:
+    some = ", ".join(name.point_id for name in void[:_NAMED])
+    return (
+        f"Left out, {len(void)} in all: {some}. A controller that had been replaced wrote them, and nobody was told that they exist. "
+        "`seawall rescue --include-void` restores what of them can still be read."
+    )
 
 
 def wrapper_for(repository: OpenRepository, public_key: bytes) -> str:

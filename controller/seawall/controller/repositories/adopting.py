@@ -35,7 +35,7 @@ from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
 from seawall.repository.exports import newest_export
-from seawall.repository.forgetting.tombstones import read_tombstone
+from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, parse_point_name
 from seawall.repository.format.manifest import Root
 from seawall.repository.format.refmap import Refmap
@@ -66,18 +66,23 @@ class Found:
 
 
 def unknown_points(
-    database: Store, repository: OpenRepository, repository_id: str, doomed: Mapping[bytes, SlotSet]
+    database: Store,
+    repository: OpenRepository,
+    repository_id: str,
+    doomed: Mapping[bytes, SlotSet],
+    standing: Standing,
 ) -> list[Found]:
     """Those to adopt, in their old order: the newest of a VM is the parent of its next point.
 
     `doomed`: what condemn logs name that the database has not reached yet. A point that names such a slot was never acknowledged; it is
-    left alone, as is one that cannot be read: collection stops for both and says so. Raises what the store raises.
+    left alone, as is one that cannot be read: collection stops for both and says so. What is void by `standing` is none. Raises what the
+    store raises.
     """
     found = []
     names = (parse_point_name(info.name) for info in repository.store.list(MANIFESTS_PREFIX))
     for batch in in_batches(name for name in names if name is not None):
         for name in _unknown(database, batch):
-            point = _read(repository, repository_id, name)
+            point = _read(repository, repository_id, name, standing)
             if point is not None and _whole(point, doomed):
                 found.append(point)
     hosts = _hosts(repository) if found else {}
@@ -102,12 +107,14 @@ def _unknown(database: Store, names: Iterable[PointName]) -> list[PointName]:
     )
 
 
-def _read(repository: OpenRepository, repository_id: str, name: PointName) -> Found | None:
+def _read(repository: OpenRepository, repository_id: str, name: PointName, standing: Standing) -> Found | None:
     names = (name.tenant, name.vm_id, name.point_id)
     try:
-        if read_tombstone(repository.store, repository.open_tombstone, name) is not None:
+        if repository.burial(name, standing) is not None:
             return None
         manifest, statement, root_object = repository.read_manifest_object(*names)
+        if not standing.manifest_counts(statement):
+            return None
         root, refmap = repository.open_root(root_object), repository.refmap_of(statement)
         packs = {each: pack_as_stored(repository, repository_id, name.tenant, each) for each in refmap.slots()}
     except UNREADABLE as error:
@@ -160,10 +167,13 @@ def adopt_point(transaction: Transaction, leader: Leader, clock: Clock, reposito
     void = transaction.packs.void_ids(repository_id, list(point.packs))
     if void or any(not _usable(pack, named[pack.id]) for pack in known.values()):
         return False
-    attempt = _attempted(transaction, repository_id, point, clock.now_us(), clock)
+    run = transaction.runs.run(point.name.point_id)
+    attempt = _attempted(transaction, repository_id, point, run, clock)
     for pack in point.packs.values():
         _store(transaction, known.get(pack.id), replace(pack, host_id=attempt.host_id, attempt_id=attempt.id))
-    transaction.points.add_point(_row(repository_id, point, attempt, seq))
+    # Without a run here, an export may know whose it is (recovering/decisions.py): once all holds are back, as retention judges it then.
+    policy_id = run.policy_id if run is not None else ""
+    transaction.points.add_point(replace(_row(repository_id, point, attempt, seq), policy_id=policy_id))
     return True
 
 
@@ -184,11 +194,11 @@ def _store(transaction: Transaction, known: Pack | None, pack: Pack) -> None:
         transaction.packs.save_pack(known, replace(pack, host_id=known.host_id, attempt_id=known.attempt_id))
 
 
-def _attempted(transaction: Transaction, repository_id: str, point: Found, now_us: int, clock: Clock) -> Attempt:
-    """The attempt that made it, and its run, over. Where neither database nor export say whose it is, it is nobody's: the host that has the
-    VM now merely says so, and whoever took a point may read it (moving/belief.py).
+def _attempted(transaction: Transaction, repository_id: str, point: Found, run: Run | None, clock: Clock) -> Attempt:
+    """The attempt that made it, and its `run`, over. Where neither database nor export say whose it is, it is nobody's: the host that has
+    the VM now merely says so, and whoever took a point may read it (moving/belief.py).
     """
-    run = transaction.runs.run(point.name.point_id)
+    now_us = clock.now_us()
     if run is not None and run.current_attempt:
         before = transaction.runs.attempt(run.current_attempt)
         if before is not None:
@@ -224,6 +234,10 @@ def _made(point: Found, host_id: str, db_epoch: int, now_us: int, attempt_id: st
 
 
 def _run(repository_id: str, point: Found, attempt_id: str, now_us: int) -> Run:
+    """No policy's, although the point may be: nobody knows for which time it was due, and no hook is called for it anew.
+
+    A run that had no time at all (its deadline is its creation) was made here: `Policies.backed_up_since` tells it by that.
+    """
     published_us = point.statement.published_us
     return Run(
         id=point.name.point_id,

@@ -13,9 +13,12 @@ from seawall.controller.errors import NotFound, Unavailable
 from seawall.controller.forgetting.replay import replay_tombstones
 from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import RepositoryRecord
+from seawall.controller.recovering.decisions import Decisions
 from seawall.controller.repositories.credentials import open_credentials
-from seawall.controller.repositories.given_up import take_back
+from seawall.controller.repositories.given_up import GivenUp
+from seawall.controller.repositories.missing_manifests import miss_manifests
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.opening_mark import look_before, put_open_mark
 from seawall.controller.repositories.outside import told
 from seawall.controller.repositories.reindexing import reindex
 from seawall.controller.repositories.replay import catch_up
@@ -64,6 +67,8 @@ class RepositoryCatalogue:
     ) -> None:
         self._database = database
         self.keys = keys
+        self.given_up = GivenUp(database, lease, clock)
+        self.decisions = Decisions(database, lease, clock, paths)
         self._paths = paths
         self._lease = lease
         self._clock = clock
@@ -88,6 +93,11 @@ class RepositoryCatalogue:
                 return self._opened_once(repository_id)
         finally:
             opening.release()
+
+    def is_open(self, repository_id: str) -> bool:
+        """Whether it was opened already: what its bucket knows and this database did not is known then."""
+        with self._lock:
+            return repository_id in self._opened
 
     def _opened_once(self, repository_id: str) -> OpenedRepository:
         """Under the repository's own lock."""
@@ -145,9 +155,15 @@ class RepositoryCatalogue:
     def _open(self, record: RepositoryRecord) -> OpenedRepository:
         repository = self.reader_of(record)
         mark = self.announce(repository)
-        catch_up(self._database, self._lease, self._clock, repository, record.id, mark)
-        replay_tombstones(self._database, self._lease, self._clock, repository, record.id, mark)
-        take_back(self._database, self._lease, self._clock, repository, record.id)
+        before = look_before(repository)
+        found = self.decisions.before_points(repository, record)
+        given = self._database, self._lease, self._clock, repository, record.id, mark, before.standing
+        catch_up(*given)
+        replay_tombstones(*given)
+        miss_manifests(self._database, self._lease, self._clock, repository, record.id, before.manifests)
+        self.given_up.take_back(repository, record.id)
+        self.decisions.after_points(found)
+        put_open_mark(self._database, self._lease, repository, record.id, mark, before)
         opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)), mark)
         try:
             self._rebuild(opened)
@@ -193,6 +209,8 @@ class RepositoryCatalogue:
 
     def announce(self, repository: OpenRepository) -> LeaderMark:
         """Tell the bucket who leads. A number there as high as ours: the database is older than the bucket, or another has a copy of it.
+
+        A copy that its own leader outlived, put back before anybody else led, shows no such number: nothing may count on being noticed.
 
         Looked at once more afterwards, as two may announce one number at one moment: both rise. The greater too, as a log says no more
         of its writer than that number: one that the lesser still writes, and never carries out, would be taken for ours (`later_logs`).

@@ -16,14 +16,16 @@ from seawall.controller.publishing.second_look import packs_that_lost
 from seawall.controller.publishing.slots import Slots
 from seawall.controller.records.catalogue import Point, PointState
 from seawall.controller.records.runs import AttemptState, RunState, RunWarning
+from seawall.controller.repositories.opening_mark import name_too
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
-from seawall.repository.forgetting.tombstones import read_tombstone
-from seawall.repository.format.layout import PointName, manifest_name
+from seawall.repository.forgetting.standing import Standing
+from seawall.repository.format.layout import PointName, manifest_name, refmap_name, tombstone_name
 from seawall.repository.repository import OpenRepository
+from seawall.repository.store.port import ObjectInfo
 
 WARNING = RunWarning(
     "FOUND_COMMITTED",
@@ -39,26 +41,86 @@ class _Found:
     slots: Slots
 
 
-def take_back(
-    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str
-) -> list[str]:
-    """Ids of the points that are AVAILABLE now. Blocking. No collection of the repository may be under way.
+_Seen = tuple[ObjectInfo | None, ...]
+"""Manifest, tombstone and refmap of a point as the store describes them; None where there is no such object."""
 
-    Raises Unavailable/NOT_LEADER, and what the store raises.
+
+class GivenUp:
+    """One for the time that a controller leads. Thread-safe for different repositories.
+
+    A point that was refused is not read again before one of its objects is another one, or gone: only asked about.
     """
-    given_up = database.read_now(lambda transaction: transaction.points.given_up(repository_id))
-    found = [each for each in (_committed(repository, point) for point in given_up) if each is not None]
-    return [each.point.id for each in found if _taken(database, lease, clock, each)]
+
+    def __init__(self, database: Store, lease: LeaderLease, clock: Clock) -> None:
+        self._database = database
+        self._lease = lease
+        self._clock = clock
+        self._refused: dict[str, dict[str, _Seen]] = {}
+        """Repository -> point -> its objects when they were refused."""
+
+    def take_back(self, repository: OpenRepository, repository_id: str) -> list[str]:
+        """Ids of the points that are AVAILABLE now. Blocking. No collection of the repository may be under way.
+
+        Raises Unavailable/NOT_LEADER, and what the store raises.
+        """
+        given_up = self._database.read_now(lambda transaction: transaction.points.given_up(repository_id))
+        refused, taken = self._refused.setdefault(repository_id, {}), []
+        standing: Standing | None = None
+        for point in given_up:
+            # Described before it is read: what is put in its place meanwhile counts as changed the next time.
+            seen = _seen(repository, point)
+            if seen is None or seen == refused.get(point.id):
+                continue
+            standing = standing or repository.standing()
+            found = _committed(repository, point, standing)
+            if found is None:
+                refused[point.id] = seen
+                continue
+            if not repository.counts(_name(point), standing):
+                standing = self._named(repository, repository_id, standing, found)
+            if _taken(self._database, self._lease, self._clock, found):
+                taken.append(point.id)
+        return taken
+
+    def _named(self, repository: OpenRepository, repository_id: str, standing: Standing, found: _Found) -> Standing:
+        """What counts now. A manifest that came after this leader had opened the repository is void, unless it is named once more: this one
+        may be, as it is whole. While the repository is opened nothing need be done: what is AVAILABLE by then is named.
+        """
+        lost = self._database.read_now(
+            lambda transaction: packs_that_lost(found.slots, transaction.packs.packs(repository_id, list(found.slots)))
+        )
+        if not lost:
+            name_too(self._database, self._lease, repository, repository_id, standing, [found.point.id])
+        return repository.standing()
 
 
-def _committed(repository: OpenRepository, point: Point) -> _Found | None:
-    """None: the bucket holds no manifest of these very bytes, or it cannot be read, or its tombstone says that it needs nothing."""
-    name = PointName(point.tenant, point.vm_id, point.id)
+def _name(point: Point) -> PointName:
+    return PointName(point.tenant, point.vm_id, point.id)
+
+
+def _seen(repository: OpenRepository, point: Point) -> _Seen | None:
+    """None: no manifest lies in the bucket, as of nearly all that were given up."""
+    name = (point.tenant, point.vm_id, point.id)
+    manifest = _described(repository, manifest_name(*name))
+    if manifest is None:
+        return None
+    return manifest, _described(repository, tombstone_name(*name)), _described(repository, refmap_name(*name))
+
+
+def _described(repository: OpenRepository, name: str) -> ObjectInfo | None:
+    try:
+        return repository.store.head(name)
+    except ObjectMissing:
+        return None
+
+
+def _committed(repository: OpenRepository, point: Point, standing: Standing) -> _Found | None:
+    """None: the bucket holds no manifest of these very bytes, it cannot be read, or its tombstone says that it needs nothing."""
     try:
         manifest = read_bounded(repository.store, manifest_name(point.tenant, point.vm_id, point.id), MANIFEST_BYTES)
         if blake3(manifest).digest() != point.manifest_hash:
             return None
-        if read_tombstone(repository.store, repository.open_tombstone, name) is not None:
+        if repository.burial(_name(point), standing) is not None:
             return None
         return _Found(point, repository.read_refmap(point.tenant, point.vm_id, point.id).slots())
     except ObjectMissing:

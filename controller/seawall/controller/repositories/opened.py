@@ -39,6 +39,7 @@ class OpenedRepository:
         self.repository = repository
         self.index = index
         self._packs: OrderedDict[str, frozenset[bytes]] = OrderedDict()
+        self._tenants: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
     @property
@@ -50,10 +51,17 @@ class OpenedRepository:
         return self.repository.config.lineage_id
 
     def key_epoch(self, tenant: str) -> int:
-        return self.repository.secrets.newest_epoch(tenant)
+        """To write under. The keys of a tenant that is new to the repository are made here, for all that open it."""
+        recipients = {each.name: bytes.fromhex(each.public_key_hex) for each in self.record.wrappers}
+        return self.repository.epoch_to_write(tenant, recipients)
 
     def k_dedup(self, tenant: str, epoch: int) -> bytes:
-        return self.repository.secrets.k_dedup(tenant, epoch)
+        return self.repository.k_dedup(tenant, epoch)
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """Of everything in the index, and maybe more: those who had keys when it was opened, and whose packs came since."""
+        return self._tenants.union(tenant for tenant, _ in self.repository.secrets.dedup_keys)
 
     def open_root(self, root_object: bytes) -> Root:
         """Raises WrongKey, IntegrityError, FormatUnsupported."""
@@ -91,6 +99,8 @@ class OpenedRepository:
         generation, tail = self._tail(pack)
         if pack.state is PackState.OPEN:
             self._check_new(pack, tail)
+        with self._lock:
+            self._tenants |= {pack.tenant}
         self.index.insert_pack(pack.id, generation, pack.host_id, tail.table, pack.verified and self.shares_packs)
         if pack.unusable:
             self.index.withdraw(pack.id, pack.unusable)

@@ -10,16 +10,16 @@ from seawall.controller.repositories.adopting import adopt_point, tell_adopted, 
 from seawall.controller.repositories.stock import taken_stock
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
-from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.clock import Clock
+from seawall.repository.collecting.condemn_logs import read_condemn_log
 from seawall.repository.collecting.trimming import trimmed_to
 from seawall.repository.errors import IntegrityError
 from seawall.repository.forgetting.leaders import LeaderMark
-from seawall.repository.format.condemn_log import CondemnLog, open_condemn_log
+from seawall.repository.forgetting.standing import Standing
+from seawall.repository.format.condemn_log import CondemnLog
 from seawall.repository.format.layout import CONDEMNED_PREFIX, parse_condemned_name
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 from seawall.repository.generations import current_generation, stored_generations
-from seawall.repository.naming import naming
 from seawall.repository.repository import OpenRepository
 
 _log = structlog.get_logger()
@@ -34,16 +34,28 @@ class LaterLog:
 
 
 def catch_up(
-    database: Store, lease: LeaderLease, clock: Clock, repository: OpenRepository, repository_id: str, mark: LeaderMark
+    database: Store,
+    lease: LeaderLease,
+    clock: Clock,
+    repository: OpenRepository,
+    repository_id: str,
+    mark: LeaderMark,
+    standing: Standing,
 ) -> None:
-    """Adopts points that the database does not know, and carries out again the logs that it has not reached. Usually there are none.
+    """Adopts points that the database does not know, and carries out again the logs that it has not reached. Usually there are none; any of
+    them says that the database was put back: attempts of before are fenced (`db_epoch`), also where `announce` could not notice it.
 
     Where such logs may be trimmed, the packs in the bucket say what they said. One transaction: adopting takes the next numbers, and
-    whether a log was carried out is told by its number alone. `mark`: put into the bucket before. Raises Unavailable/NOT_LEADER;
-    IntegrityError naming a log: a damaged one may hold what must never be named again.
+    whether a log was carried out is told by its number alone. `mark`: put into the bucket before; `standing`: read after that. Raises
+    Unavailable/NOT_LEADER;
+    IntegrityError naming a log: a damaged one may hold what must never be named again, and one that a damaged open mark might call void
+    may condemn what is needed.
     """
-    logs = later_logs(database, repository, repository_id)
-    points = unknown_points(database, repository, repository_id, doomed_slots(logs))
+    logs = later_logs(database, repository, repository_id, standing)
+    for later in logs:
+        if doubt := standing.doubt(later.name, later.log.epoch):
+            raise IntegrityError(doubt)
+    points = unknown_points(database, repository, repository_id, doomed_slots(logs), standing)
     floor = trimmed_to(repository.store)
     reached = database.read_now(lambda transaction: transaction.leadership.publications(repository_id))
     changed = taken_stock(database, clock, repository, repository_id) if reached < floor else []
@@ -57,6 +69,9 @@ def catch_up(
         adopted = [adopt_point(transaction, leader, clock, repository_id, point) for point in points]
         for later in logs:
             replay_log(transaction, clock, repository_id, later.log, present)
+        if logs or any(adopted) or reached < floor:
+            # The bucket knows what only a lost transaction can have led to, whatever its epochs say.
+            transaction.leadership.raise_db_epoch()
         transaction.leadership.raise_publications(repository_id, floor)
         transaction.leadership.note_opening(repository_id, mark.epoch)
         return adopted
@@ -83,10 +98,11 @@ def doomed_slots(logs: Iterable[LaterLog]) -> dict[bytes, SlotSet]:
 
 
 def later_logs(
-    database: Store, repository: OpenRepository, repository_id: str, *, from_the_first: bool = False
+    database: Store, repository: OpenRepository, repository_id: str, standing: Standing, *, from_the_first: bool = False
 ) -> list[LaterLog]:
     """By number. One of a leader older than the last that opened the repository on this database was not there then: whoever wrote it
-    saw a later leader, and deleted nothing (rule 5). It is void. `from_the_first`: whatever the database has reached.
+    saw a later leader, and deleted nothing (rule 5). It is void; so is one that `standing` does not name, of which this database may be too
+    old to know. `from_the_first`: whatever the database has reached.
     Raises IntegrityError naming the one that is damaged.
     """
     reached, opened = database.read_now(
@@ -99,19 +115,10 @@ def later_logs(
     found = {info.name: parse_condemned_name(info.name) for info in repository.store.list(CONDEMNED_PREFIX)}
     later = sorted((number, name) for name, number in found.items() if number is not None and number[0] > reached)
     for number, name in later:
-        if number[1] < opened:
+        if number[1] < opened or not standing.log_counts(number):
             _log.warning("condemn_log.void", repository_id=repository_id, log=name, opened_epoch=opened)
-    later = [(number, name) for number, name in later if number[1] >= opened]
-    logs = []
-    for number, name in later:
-        with naming(name):
-            log = open_condemn_log(
-                read_bounded(repository.store, name, MANIFEST_BYTES), repository.config.signing_public_key
-            )
-            if (log.seq, log.epoch) != number or log.lineage_id != repository.config.lineage_id:
-                raise IntegrityError("a condemn log of another name or repository")
-        logs.append(LaterLog(name, log))
-    return logs
+    later = [(number, name) for number, name in later if number[1] >= opened and standing.log_counts(number)]
+    return [LaterLog(name, read_condemn_log(repository, number)) for number, name in later]
 
 
 def _present(

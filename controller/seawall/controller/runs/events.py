@@ -99,7 +99,7 @@ class HeldUp:
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """The store is away, and the host of a validated attempt was told that it need not wait for it."""
+    """The store is away, and the host of a validated attempt was told that it need not wait for it; or its worker is gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def handing_in(execution: Execution) -> None:
 def may_change(attempt: Attempt, db_epoch: int, host_online: bool, now_us: int) -> bool:
     """Whether TimePassed may do anything to it: False spares the scheduler a closer look. Its run's own deadline aside."""
     if attempt.state is AttemptState.PUBLISHING:
-        return 0 < attempt.phase_deadline_us <= now_us
+        return 0 < attempt.phase_deadline_us <= now_us or not (host_online or attempt.handed_over)
     return (
         attempt.state is AttemptState.LOST
         or attempt.db_epoch != db_epoch
@@ -198,7 +198,11 @@ def _reported(execution: Execution, event: events.Reported, moment: Moment) -> E
 
 
 def _greeted(execution: Execution, event: events.Greeted, moment: Moment) -> Execution:
-    """What runs on is the new session's; what does not is over. What nobody took, and what is the controller's by now, stays."""
+    """What runs on is the new session's; what does not is over. What nobody took, and what is the controller's by now, stays; a worker
+    that is gone waits for no store.
+    """
+    if execution.attempt.state is AttemptState.PUBLISHING and not event.runs:
+        return _handed_over(execution)
     if not execution.current or execution.attempt.state not in (*WORKING, AttemptState.LOST):
         return execution
     if not event.runs:
@@ -319,7 +323,10 @@ def _later(execution: Execution, event: events.TimePassed, moment: Moment) -> Ex
         return execution
     if attempt.state is AttemptState.PUBLISHING:
         late = 0 < attempt.phase_deadline_us <= moment.now_us and not event.grace
-        return _given_up(execution, failures.not_published(execution.run.blocked_on), moment) if late else execution
+        if late:
+            return _given_up(execution, failures.not_published(execution.run.blocked_on), moment)
+        # All that the point needs is there; nothing of a host that is away may hold its VM, or anybody else, up for a week.
+        return execution if event.host_online or event.grace else _handed_over(execution)
     if attempt.db_epoch != event.db_epoch:
         return _end(execution, AttemptState.ABANDONED, failures.rolled_back(), moment)
     if event.grace:

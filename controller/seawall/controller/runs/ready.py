@@ -72,6 +72,11 @@ def brought_forward(run: Run, moment: Moment) -> Run:
     return replace(after, not_before_us=moment.now_us, blocked_on=WAITS)
 
 
+def by_policy_alone(run: Run) -> bool:
+    """A policy made it and nobody asked for it since: windows hold it, and what somebody asked for goes before it."""
+    return bool(run.policy_id) and not (run.backup is not None and run.backup.asked)
+
+
 def told_why(run: Run, sentence: str) -> Run:
     """What it waits for, as placement sees it."""
     return replace(run, blocked_on=sentence) if run.state is RunState.READY else run

@@ -1,15 +1,22 @@
 """What becomes of a policy's open runs when its windows close. Part of the leader; level-triggered: any look finds what is to be done.
 
 What did not begin waits for the next window, or is over when that comes too late; what runs goes on, or is canceled, as the policy says.
+Until a look has moved a run, placement leaves it where it is (in_window.py).
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import cached_property, partial
 
 import structlog
 
+from seawall.controller.errors import ResourceExhausted, Unavailable
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.decision import closed
+from seawall.controller.policies.windows import Stretch
 from seawall.controller.records.policies import WindowEnd
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunState, RunWarning
 from seawall.controller.runs import ready
@@ -18,10 +25,14 @@ from seawall.controller.runs.machine import Execution, step
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.setbacks import Setbacks
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import SECOND_US, Timings
-from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.batches import in_batches
+from seawall.repository.clock import Clock, datetime_of, microseconds_of
 
+SLICE = 200
+"""Runs a transaction: others get their turn in between."""
 _MICROSECOND = timedelta(microseconds=1)
 
 _log = structlog.get_logger()
@@ -36,27 +47,80 @@ class Close(Enum):
     GIVE_UP = "give up"
 
 
-def closing(compiled: Compiled, run: Run, now: datetime) -> Close:
-    """Pure. Of a run of the policy that is not over."""
-    rules = compiled.rules
-    asked = run.backup is not None and run.backup.asked
-    if asked or rules.windows.open_at(now):
-        return Close.NOTHING
-    if run.state is RunState.READY:
-        opening = rules.windows.next_open(now)
-        late = opening is None or opening.start - datetime_of(run.nominal_us) > rules.catch_up
-        return Close.GIVE_UP if late else Close.WAIT
-    if run.cancel_us or rules.spec.window_end is WindowEnd.NO_NEW_STARTS:
-        return Close.NOTHING
-    if rules.spec.window_end is WindowEnd.CANCEL:
-        return Close.CANCEL
-    ended = rules.windows.last_close(now)
-    over = ended is None or now - ended >= timedelta(seconds=rules.spec.finish_seconds)
-    return Close.CANCEL if over else Close.NOTHING
+@dataclass(frozen=True)
+class Shut:
+    """A policy between its windows, at one moment. Pure; what is the same for all of its runs is found once."""
+
+    compiled: Compiled
+    now: datetime
+    moment: Moment
+
+    @cached_property
+    def opening(self) -> Stretch | None:
+        """The next window; None: there will be none."""
+        return self.compiled.rules.windows.next_open(self.now)
+
+    @cached_property
+    def begin_us(self) -> int:
+        """In steady time: a READY run that begins no sooner waits for the next window already."""
+        return self._steady_us(self.opening.start) - SECOND_US if self.opening is not None else 0
+
+    @cached_property
+    def late_us(self) -> int:
+        """Nominal times before this one are too long ago for the next window."""
+        if self.opening is None:
+            return microseconds_of(self.now)
+        return microseconds_of(self.opening.start - self.compiled.rules.catch_up)
+
+    @cached_property
+    def cancels(self) -> bool:
+        """Whether what runs is to end."""
+        spec = self.compiled.policy.spec
+        if spec.window_end is not WindowEnd.FINISH_CURRENT:
+            return spec.window_end is WindowEnd.CANCEL
+        ended = self.compiled.rules.windows.last_close(self.now)
+        return ended is None or self.now - ended >= timedelta(seconds=spec.finish_seconds)
+
+    def of(self, run: Run) -> Close:
+        """What it means for a run of the policy that is not over."""
+        if not ready.by_policy_alone(run):
+            return Close.NOTHING
+        if run.state is RunState.READY:
+            late = self.opening is None or run.nominal_us < self.late_us
+            return Close.GIVE_UP if late else Close.WAIT
+        return Close.CANCEL if self.cancels and not run.cancel_us else Close.NOTHING
+
+    def after(self, run: Run, what: Close) -> Run:
+        """A run that no attempt works on."""
+        if what is Close.WAIT and run.not_before_us < self.begin_us:
+            return self._later(run)
+        if what is Close.GIVE_UP:
+            next_step = "Back the VM up by hand, or give the policy a longer window or catch_up."
+            failure = Failure("WINDOW_ENDED", closed(self.compiled), next_step, FailureKind.PERMANENT)
+            return ready.shut_out(run, failure, self.moment)
+        return run
+
+    def _later(self, run: Run) -> Run:
+        """The run as it waits for the next window."""
+        opening = self.compiled.opening_after(run.vm_id, self.now, self._spread(run.nominal_us))
+        return ready.postponed(run, self._steady_us(opening), _waits(self.compiled, opening), self.moment)
+
+    @cached_property
+    def _spreads(self) -> dict[int, timedelta]:
+        return {}
+
+    def _spread(self, nominal_us: int) -> timedelta:
+        """Of thousands of runs all but a few have one nominal time, and to search the calendar costs."""
+        if nominal_us not in self._spreads:
+            self._spreads[nominal_us] = self.compiled.rules.spread_from(datetime_of(nominal_us))
+        return self._spreads[nominal_us]
+
+    def _steady_us(self, instant: datetime) -> int:
+        return self.moment.now_us + (instant - self.now) // _MICROSECOND
 
 
 class Closing:
-    """`run_once` may be called at any time, also twice."""
+    """`run_once` and `close` may be called at any time, also twice, also at once."""
 
     def __init__(
         self, executions: Executions, lease: LeaderLease, wall: Clock, clock: SteadyClock, timings: Timings
@@ -66,6 +130,7 @@ class Closing:
         self._wall = wall
         self._clock = clock
         self._timings = timings
+        self._setbacks = Setbacks(clock, timings.scheduler_interval_seconds)
 
     async def run_once(self) -> None:
         """Raises Unavailable/NOT_LEADER."""
@@ -73,84 +138,84 @@ class Closing:
         # What a deleted policy began keeps to its windows.
         policies = await self._executions.store.read(lambda transaction: transaction.policies.policies(deleted=True))
         for compiled in [Compiled.of(policy) for policy in policies if policy.spec.windows]:
-            try:
-                if not compiled.rules.windows.open_at(now):
-                    await self._close(compiled, now)
-            except (ValueError, LookupError):
-                # Its zone is gone with an upgrade, say: the other policies go on, and are fired.
-                _log.exception("policy.unreadable", policy=compiled.policy.name, revision=compiled.policy.revision)
+            policy = compiled.policy
+            key = (policy.id, policy.revision)
+            if not self._setbacks.waits(key):
+                # Its zone is gone with an upgrade, say: the other policies go on.
+                with self._setbacks.of(key, "policy.not_closed", policy=policy.name, revision=policy.revision):
+                    await self.close(compiled, now)
 
-    async def _close(self, compiled: Compiled, now: datetime) -> None:
-        run_ids = await self._executions.store.read(
-            lambda transaction: transaction.policies.open_runs(compiled.policy.id)
-        )
-        for run_id in run_ids:
-            await self._one(compiled, run_id, now)
-
-    async def _one(self, compiled: Compiled, run_id: str, now: datetime) -> None:
-        moment = Moment(self._clock.now_us(), self._timings)
-
-        def concerned(transaction: Transaction) -> bool:
-            return self._concerned(transaction, compiled, run_id, now, moment)
-
-        # Runs wait for a window all day: to write at each look, changing nothing, would keep the database busy.
-        if not await self._executions.store.read(concerned):
+    async def close(self, compiled: Compiled, now: datetime) -> None:
+        """Of one policy, if its windows are closed. Raises Unavailable/NOT_LEADER, zoneinfo's errors."""
+        if compiled.rules.windows.open_at(now):
             return
+        shut = Shut(compiled, now, Moment(self._clock.now_us(), self._timings))
+        for some in in_batches(await self._executions.store.read(partial(_open_runs, shut=shut)), SLICE):
+            await self._close(shut, some)
+
+    async def _close(self, shut: Shut, run_ids: Sequence[str]) -> None:
+        # What has to stop does not do so at once: to write at each look, changing nothing, would keep the database busy.
+        concerned = await self._executions.store.read(partial(_concerned, shut=shut, run_ids=run_ids))
+        concerned = [run_id for run_id in concerned if not self._setbacks.waits(run_id)]
+        if concerned:
+            try:
+                await self._write(shut, concerned)
+            except (Unavailable, ResourceExhausted):
+                raise
+            except Exception:
+                await self._one_by_one(shut, concerned)
+
+    async def _one_by_one(self, shut: Shut, run_ids: Sequence[str]) -> None:
+        """One of them is in the way of the others, and nobody else's."""
+        for run_id in run_ids:
+            with self._setbacks.of(run_id, "policy.run_not_closed", policy=shut.compiled.policy.name, run_id=run_id):
+                await self._write(shut, [run_id])
+
+    async def _write(self, shut: Shut, run_ids: Sequence[str]) -> None:
         leader = self._lease.current
 
-        def closure(change: Change) -> Close:
+        def closure(change: Change) -> Counter[Close]:
             change.transaction.leadership.check(leader)
-            run = change.transaction.runs.run(run_id)
-            if run is None or run.state.over:
-                return Close.NOTHING
-            what = closing(compiled, run, now)
-            return what if self._close_one(change, compiled, run, what, now, moment) else Close.NOTHING
+            runs = [run for run in change.transaction.runs.runs_of(run_ids) if not run.state.over]
+            return Counter(
+                what for run in runs if (what := shut.of(run)) is not Close.NOTHING and _one(change, shut, run)
+            )
 
         done = await self._executions.change(closure)
-        if done is not Close.NOTHING:
-            _log.info("policy.window_closed", policy=compiled.policy.name, run_id=run_id, outcome=done.value)
+        told = {what.value.replace(" ", "_"): count for what, count in done.items()}
+        _log.info("policy.window_closed", policy=shut.compiled.policy.name, **told)
 
-    def _concerned(
-        self, transaction: Transaction, compiled: Compiled, run_id: str, now: datetime, moment: Moment
-    ) -> bool:
-        """Whether the close changes anything for the run, as it is now."""
-        run = transaction.runs.run(run_id)
-        if run is None or run.state.over:
-            return False
-        what = closing(compiled, run, now)
-        if what is not Close.CANCEL:
-            return self._after(compiled, run, what, now, moment) != run
-        attempt = transaction.runs.attempt(run.current_attempt)
-        before = Execution(run, attempt) if attempt is not None else None
-        return before is not None and step(before, _cancel(compiled), moment).after != before
 
-    def _close_one(
-        self, change: Change, compiled: Compiled, run: Run, what: Close, now: datetime, moment: Moment
-    ) -> bool:
-        """Whether it changed anything."""
-        if what is Close.CANCEL:
-            execution = change.of_run(run)
-            return execution is not None and change.take(execution, _cancel(compiled), moment).after != execution
-        return change.save_ready(run, self._after(compiled, run, what, now, moment)) != run
+def _open_runs(transaction: Transaction, shut: Shut) -> Sequence[str]:
+    """Ids of the policy's open runs that a closed window may change."""
+    return transaction.policies.open_runs(
+        shut.compiled.policy.id, begin_us=shut.begin_us, nominal_us=shut.late_us, active=shut.cancels
+    )
 
-    def _after(self, compiled: Compiled, run: Run, what: Close, now: datetime, moment: Moment) -> Run:
-        """A run that no attempt works on, once the window has closed on it."""
-        if what is Close.WAIT:
-            return self._later(compiled, run, now, moment)
-        if what is Close.GIVE_UP:
-            next_step = "Back the VM up by hand, or give the policy a longer window or catch_up."
-            failure = Failure("WINDOW_ENDED", closed(compiled), next_step, FailureKind.PERMANENT)
-            return ready.shut_out(run, failure, moment)
-        return run
 
-    def _later(self, compiled: Compiled, run: Run, now: datetime, moment: Moment) -> Run:
-        """The run as it waits for the next window."""
-        stretch = compiled.rules.windows.next_open(now)
-        if stretch is None or run.not_before_us >= moment.now_us + (stretch.start - now) // _MICROSECOND - SECOND_US:
-            return run  # it waits for it already
-        opening = compiled.opening_after(run.vm_id, now, compiled.rules.spread_from(datetime_of(run.nominal_us)))
-        start_us = moment.now_us + (opening - now) // _MICROSECOND
-        return ready.postponed(run, start_us, _waits(compiled, opening), moment)
+def _concerned(transaction: Transaction, shut: Shut, run_ids: Sequence[str]) -> list[str]:
+    """Those of which the close changes anything, as they are now."""
+    return [run.id for run in transaction.runs.runs_of(run_ids) if _changes(transaction, shut, run)]
+
+
+def _changes(transaction: Transaction, shut: Shut, run: Run) -> bool:
+    what = shut.of(run)
+    if run.state.over or what is Close.NOTHING:
+        return False
+    if what is not Close.CANCEL:
+        return shut.after(run, what) != run
+    attempt = transaction.runs.attempt(run.current_attempt)
+    before = Execution(run, attempt) if attempt is not None else None
+    return before is not None and step(before, _cancel(shut.compiled), shut.moment).after != before
+
+
+def _one(change: Change, shut: Shut, run: Run) -> bool:
+    """Whether it changed anything."""
+    what = shut.of(run)
+    if what is Close.CANCEL:
+        execution = change.of_run(run)
+        return execution is not None and change.take(execution, _cancel(shut.compiled), shut.moment).after != execution
+    return change.save_ready(run, shut.after(run, what)) != run
 
 
 def _cancel(compiled: Compiled) -> CancelAsked:

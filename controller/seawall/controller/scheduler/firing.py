@@ -6,7 +6,7 @@ runs makes that harmless. Several nominal times since then become one, the last.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,20 +17,22 @@ from seawall.controller.policies.compiled import Compiled, share_of
 from seawall.controller.policies.decision import Decision, Standing, What, fire
 from seawall.controller.policies.protection import seen_of
 from seawall.controller.policies.selection import Seen
+from seawall.controller.policies.tenancy import tenant_of_firing
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import DueFiring, Policy
 from seawall.controller.records.runs import Failure, FailureKind, Run, RunKind, RunState
 from seawall.controller.records.settings import NO_SETTINGS, NOTHING_SAID, VmSettings
 from seawall.controller.runs.making import due_at, ready_run
 from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.closing import Closing
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.setbacks import Setbacks
 from seawall.controller.settings.resolve import resolve
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock, datetime_of, microseconds_of
-from seawall.repository.crypto.keys import DEFAULT_TENANT
 
 SLICE = 200
 """VMs a transaction: others get their turn in between."""
@@ -64,15 +66,31 @@ class Firing:
     """`run_once` may be called at any time, also twice. `wall`: what people's clocks show; it may jump."""
 
     def __init__(
-        self, executions: Executions, lease: LeaderLease, wall: Clock, clock: SteadyClock, timings: Timings
+        self,
+        executions: Executions,
+        lease: LeaderLease,
+        wall: Clock,
+        clock: SteadyClock,
+        timings: Timings,
+        closing: Closing,
+        is_open: Callable[[str], bool] = lambda repository_id: True,
     ) -> None:
+        """`closing`: settles what a policy's windows closed on before the policy is fired, so that a run that they end is in nobody's way.
+
+        `is_open`: whether this leader opened a repository. What was due before it led may be done already: where the database was put back,
+        the points that say so are known to the bucket alone until then.
+        """
         self._executions = executions
         self._lease = lease
         self._wall = wall
         self._clock = clock
         self._timings = timings
+        self._is_open = is_open
+        self._began_us = wall.now_us()
         self._compiled: dict[str, Compiled] = {}
         self._next: dict[str, _Next] = {}
+        self._closing = closing
+        self._setbacks = Setbacks(clock, timings.scheduler_interval_seconds)
         self._seen: Sequence[Seen] | None = None
         """Of the present look alone: all policies that are due in it are fired by one reading of the inventories."""
 
@@ -84,11 +102,11 @@ class Firing:
         self._next = {policy.id: self._next[policy.id] for policy in active if policy.id in self._next}
         self._seen = None
         for policy in active:
-            try:
-                await self._look(self._of(policy), now)
-            except (ValueError, LookupError):
-                # What was checked when it was applied, with the zones of then: the other policies go on.
-                _log.exception("policy.unreadable", policy=policy.name, revision=policy.revision)
+            key = (policy.id, policy.revision)
+            if not self._setbacks.waits(key):
+                # What was checked when it was applied, with the zones of then, say: the other policies go on.
+                with self._setbacks.of(key, "policy.not_fired", policy=policy.name, revision=policy.revision):
+                    await self._look(self._of(policy), now)
         self._seen = None
         await self._waiting(now)
 
@@ -115,11 +133,13 @@ class Firing:
             return
         nominal = compiled.rules.calendar.latest(now, fired)
         if nominal is not None:
-            await self._fire(compiled, nominal, now)
+            if microseconds_of(nominal) > self._began_us or self._is_open(policy.repository_id):
+                await self._fire(compiled, nominal, now)
             return
         self._next[policy.id] = _Next(policy, now, compiled.rules.calendar.after(now))
 
     async def _fire(self, compiled: Compiled, nominal: datetime, now: datetime) -> None:
+        await self._closing.close(compiled, now)
         spread = compiled.rules.spread_from(nominal)
         if self._seen is None:
             self._seen = await self._executions.store.read(seen_of)
@@ -149,8 +169,10 @@ class Firing:
             groups.setdefault((each.policy_id, each.nominal_us), []).append(each.vm_id)
         for (policy_id, nominal_us), vm_ids in groups.items():
             compiled = self._compiled.get(policy_id)
-            if compiled is not None:
-                await self._carry_on(_Due(compiled, datetime_of(nominal_us), tuple(vm_ids)), now)
+            key = (policy_id, nominal_us)
+            if compiled is not None and not self._setbacks.waits(key):
+                with self._setbacks.of(key, "policy.not_carried_on", policy=compiled.policy.name):
+                    await self._carry_on(_Due(compiled, datetime_of(nominal_us), tuple(vm_ids)), now)
 
     async def _carry_on(self, due: _Due, now: datetime) -> None:
         standings = await self._executions.store.read(lambda transaction: _standings(transaction, due))
@@ -189,7 +211,7 @@ class Firing:
 
     def _run(self, due: _Due, vm: Vm, settings: VmSettings, decision: Decision, now: datetime) -> Run:
         policy = due.compiled.policy
-        ids = (vm.id, vm.name, DEFAULT_TENANT, policy.repository_id)
+        ids = (vm.id, vm.name, tenant_of_firing(settings, policy.spec), policy.repository_id)
         made = ready_run(RunKind.BACKUP, *ids, clock=self._clock, timings=self._timings)
         spec = resolve(NOTHING_SAID, settings.capture, policy.spec.capture, policy.name)
         run = replace(made, point_id=made.id, backup=spec, policy_id=policy.id, nominal_us=microseconds_of(due.nominal))
@@ -216,7 +238,9 @@ def _with_disks(transaction: Transaction, compiled: Compiled, vm_ids: Sequence[s
 
 def _standings(transaction: Transaction, due: _Due) -> list[Standing]:
     policy = due.compiled.policy
-    fired = transaction.policies.fired(policy.id, microseconds_of(due.nominal)).intersection(due.vm_ids)
+    nominal_us = microseconds_of(due.nominal)
+    fired = transaction.policies.fired(policy.id, nominal_us)
+    fired |= transaction.policies.backed_up_since(policy.id, policy.repository_id, nominal_us)
     opened = transaction.policies.open_backups(due.vm_ids, policy.repository_id)
     own = {vm_id: run_id for vm_id, (run_id, by) in opened.items() if by == policy.id}
     skipped = transaction.policies.skipped_since(policy.id, list(own), list(own.values())) if own else frozenset()

@@ -191,6 +191,10 @@ async def wait_for_lead(lease: LeaderLease, pause_seconds: float, drain: Drain, 
         except ControllerError as error:
             _log.warning("leader.not_known", reason=error.reason, error=str(error))
             await ready(False)
+        except Exception:
+            # The top of the loop: who stands by goes on doing so.
+            _log.exception("leader.not_known")
+            await ready(False)
         await drain.first(asyncio.sleep(pause_seconds), pause_seconds)
     return False
 
@@ -206,6 +210,10 @@ async def keep_lead(lease: LeaderLease, pause_seconds: float, drain: Drain, read
             _log.warning("leader.not_renewed", reason=error.reason, error=str(error))
             if error.reason == "NOT_LEADER":
                 return True
+            await ready(False)
+        except Exception:
+            # The top of the loop: a lease that is not renewed ends by itself, and nothing is led meanwhile.
+            _log.exception("leader.not_renewed")
             await ready(False)
         await drain.first(asyncio.sleep(pause_seconds), pause_seconds)
     return False

@@ -4,6 +4,7 @@ changed, however large the fleet is (admission/mirror.py)."""
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import structlog
@@ -22,11 +23,13 @@ from seawall.controller.runs.events import Moment, TimePassed
 from seawall.controller.runs.machine import Execution, may_change, step
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
+from seawall.controller.scheduler.in_window import outside
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.placement import Placement, plan_lines
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import SECOND_US, Timings, microseconds
 from seawall.repository.batches import in_batches
+from seawall.repository.clock import Clock
 
 MOST_STARTED = 100
 """In one transaction: agents' calls wait for it."""
@@ -48,8 +51,9 @@ class Tick:
         rng: random.Random,
         mirror: FleetMirror | None = None,
         may_start: Callable[[], bool] = lambda: True,
+        wall: Clock | None = None,
     ) -> None:
-        """`may_start`: whether the database takes what a start has to write down."""
+        """`may_start`: whether the database takes what a start has to write down. `wall`: judges windows; None: `clock` does."""
         self._executions = executions
         self._lease = lease
         self._clock = clock
@@ -57,6 +61,7 @@ class Tick:
         self._random = rng
         self._mirror = mirror or FleetMirror()
         self._may_start = may_start
+        self._wall = wall or clock
         self._looked_us = self._awake_us = clock.started_us
         self._next_due_us = 0
         self.took_seconds = 0.0
@@ -103,7 +108,9 @@ class Tick:
 
         def closure(transaction: Transaction) -> tuple[Sight, list[str]]:
             sight = self._mirror.look(transaction, now_us)
-            return sight, self._overdue(transaction, sight, now_us)
+            held = outside(transaction, sight.ready, self._wall.now_us())
+            placeable = replace(sight, lines=sight.lines.without(frozenset(held))) if held else sight
+            return placeable, self._overdue(transaction, sight, now_us)
 
         return await self._executions.store.read(closure)
 

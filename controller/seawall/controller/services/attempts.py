@@ -1,21 +1,23 @@
 """The life of an attempt as its agent drives it: accept, fail, complete. No wire types here."""
 
 import random
+from dataclasses import replace
 
 import structlog
 
-from seawall.controller.errors import Aborted
+from seawall.controller.errors import Aborted, FailedPrecondition
 from seawall.controller.hooks.decision import holds_back
 from seawall.controller.publishing.handin import HandIn
 from seawall.controller.publishing.publisher import AttemptKey, Completion, Publisher
 from seawall.controller.records.runs import Failure, Progress, RunKind, RunWarning
-from seawall.controller.runs.events import Accepted, AgentFailed, Moment, RestoreHandedIn
+from seawall.controller.runs.events import Accepted, AgentFailed, HandedOver, Moment, RestoreHandedIn
 from seawall.controller.runs.machine import Execution, step
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions, load_owned
 from seawall.controller.scheduler.wakes import ENDED
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.grants import BackupAccess, Grants, RestoreAccess
+from seawall.controller.services.joining import Joining
 from seawall.controller.services.sessions import require_session
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
@@ -43,6 +45,7 @@ class Attempts:
         self._clock = clock
         self._timings = timings
         self._random = rng
+        self._validating: Joining[tuple[AttemptKey, HandIn], Completion] = Joining()
 
     async def accept(self, key: AttemptKey, session_id: str) -> BackupAccess | RestoreAccess:
         """PREPARING from here. The grant is made first: an attempt whose repository cannot be reached stays ASSIGNED."""
@@ -73,15 +76,22 @@ class Attempts:
     async def fail(
         self, key: AttemptKey, session_id: str, failure: Failure, canceled: bool, progress: Progress | None
     ) -> None:
+        """Raises FailedPrecondition/FENCED, also of an attempt that was handed in: then its worker is told to be gone all the same."""
         moment = self._now()
 
-        def closure(change: Change) -> Execution:
+        def closure(change: Change) -> Execution | FailedPrecondition:
             before = owned(change.transaction, key, session_id)
-            made = change.take(before, AgentFailed(failure, canceled), moment)
+            try:
+                made = change.take(before, AgentFailed(failure, canceled), moment)
+            except FailedPrecondition as refused:
+                change.take(before, HandedOver(), moment)
+                return refused
             _keep(change.transaction, key.attempt_id, progress, moment.now_us)
             return made.after
 
         after = await self._executions.change(closure)
+        if isinstance(after, FailedPrecondition):
+            raise after
         _log.info(
             "attempt.failed",
             attempt_id=key.attempt_id,
@@ -97,11 +107,18 @@ class Attempts:
         return execution.run.kind
 
     async def complete_backup(self, key: AttemptKey, hand_in: HandIn) -> Completion:
-        completion = await self._blocking.run(lambda: self._publisher.complete(key, hand_in))
+        """What was handed in is read once, also when it comes again meanwhile: a worker may be cut off before the thread is done."""
+        said = replace(hand_in, progress=None)
+        completion = await self._validating((key, said), lambda: self._complete(key, said))
         now_us = self._clock.now_us()
         await self._executions.change(
             lambda change: _keep(change.transaction, key.attempt_id, hand_in.progress, now_us)
         )
+        return completion
+
+    async def _complete(self, key: AttemptKey, hand_in: HandIn) -> Completion:
+        """Goes on although nobody waits for it any more."""
+        completion = await self._blocking.run(lambda: self._publisher.complete(key, hand_in))
         self._executions.wakes.notify((ENDED,))  # the publisher's own transaction wakes nobody
         if completion.missing:
             _log.warning("attempt.slots_missing", attempt_id=key.attempt_id, slots=len(completion.missing))

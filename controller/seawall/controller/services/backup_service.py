@@ -28,6 +28,7 @@ from seawall.controller.services.naming import find_host, find_point, find_repos
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
 from seawall.controller.services.paging import cut, fit, page_size, start_of
+from seawall.controller.services.run_filter import run_filter
 from seawall.controller.services.status import status_message
 from seawall.controller.services.views import (
     RepositoryView,
@@ -195,11 +196,11 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         return operator_pb2.StartRestoreResponse(run=run_message(view))
 
     async def ListRuns(self, request: operator_pb2.ListRunsRequest, context: Context) -> operator_pb2.ListRunsResponse:
-        size, before = page_size(request.page_size), start_of(request.page_token)
+        size, before, now_us = page_size(request.page_size), start_of(request.page_token), self._orders.clock.now_us()
 
         def closure(transaction: Transaction) -> operator_pb2.ListRunsResponse:
-            vm_id = find_vm(transaction, request.vm).id if request.vm else ""
-            found = transaction.runs.runs(before=before, limit=size + 1, vm_id=vm_id, open_only=request.open_only)
+            wanted = run_filter(transaction, request, now_us)
+            found = transaction.runs.runs(wanted, before=before, limit=size + 1)
             page, token = cut(found, size)
             runs = [run_message(view) for view in run_views(transaction, page)]
             shown, token = fit(page, runs, token)

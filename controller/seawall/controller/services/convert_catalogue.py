@@ -37,6 +37,7 @@ def point_message(view: PointView) -> resources_pb2.Point:
         read_back_at=timestamp(point.read_us),
         holds=[_hold_message(view.hold)] if view.hold else (),
         policy=view.policy_name,
+        tenant=point.tenant,
     )
 
 

@@ -1,6 +1,7 @@
 """Hosts and VMs: records to messages and back."""
 
 from seawall.api.v1 import resources_pb2
+from seawall.controller.admission.storage import keys_of, with_host_name
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.fleet import Vm, VmDisk
 from seawall.controller.records.limits import Service
@@ -12,6 +13,7 @@ from seawall.repository.format.names import check_id
 
 MOST_DISKS = 256
 MOST_TAGS = 64
+MOST_STORAGES = 8
 
 
 def host_message(view: HostView) -> resources_pb2.Host:
@@ -40,7 +42,7 @@ def vm_message(view: VmView) -> resources_pb2.Vm:
         host_id=vm.host_id,
         host_name=view.host_name,
         state=vm.state,
-        disks=[_disk_message(disk) for disk in vm.disks],
+        disks=[_disk_message(disk, vm.host_id, view.host_name) for disk in vm.disks],
         last_seen_at=timestamp(vm.last_seen_us),
         last_point_at=timestamp(newest.instant_us if newest else 0),
         last_point_id=newest.id if newest else "",
@@ -53,7 +55,7 @@ def vm_message(view: VmView) -> resources_pb2.Vm:
     )
 
 
-def _disk_message(disk: VmDisk) -> resources_pb2.VmDisk:
+def _disk_message(disk: VmDisk, host_id: str, host_name: str) -> resources_pb2.VmDisk:
     return resources_pb2.VmDisk(
         disk=disk.disk,
         size_bytes=disk.size_bytes,
@@ -61,6 +63,7 @@ def _disk_message(disk: VmDisk) -> resources_pb2.VmDisk:
         source=disk.source,
         read_only=disk.read_only,
         device=disk.device,
+        storages=[with_host_name(key, host_id, host_name) for key in keys_of(host_id, disk)],
     )
 
 
@@ -83,4 +86,5 @@ def _disk_of(disk: resources_pb2.VmDisk) -> VmDisk:
         sentence(disk.source),
         disk.read_only,
         printable(disk.device),
+        tuple(dict.fromkeys(told for each in disk.storages[:MOST_STORAGES] if (told := sentence(each)))),
     )

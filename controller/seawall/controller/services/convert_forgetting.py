@@ -1,12 +1,12 @@
 """Retention policies and verdicts: messages to values and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.forgetting.plan import PlannedPoint
 from seawall.controller.forgetting.reclaim import Reclaimed
-from seawall.controller.forgetting.retention import Policy
+from seawall.controller.forgetting.retention import Policy, Verdict
 from seawall.controller.services.convert_catalogue import point_message
 from seawall.controller.services.paging import LARGEST_BYTES
 from seawall.controller.services.views import point_views
@@ -45,6 +45,32 @@ def verdict_messages(transaction: Transaction, planned: Sequence[PlannedPoint]) 
             disk.ClearField("why")
         messages.append(resources_pb2.PointVerdict(point=point, verdict=_KEEP[each.keep], reasons=each.reasons))
     return messages
+
+
+def shown_verdicts(
+    transaction: Transaction, judged: Iterable[Sequence[Verdict]]
+) -> tuple[list[resources_pb2.PointVerdict], int]:
+    """(what one answer has room for, as `fitted_verdicts` has it; how many there are). Only what may be shown is read whole.
+
+    Raises InvalidArgument/TOO_MANY_POINTS.
+    """
+    found: list[resources_pb2.PointVerdict] = []
+    total, going_bytes, kept_bytes = 0, 0, 0
+    for some in judged:
+        total += len(some)
+        messages = _messages_of(transaction, [each for each in some if not each.keep or kept_bytes <= LARGEST_BYTES])
+        going_bytes += sum(each.ByteSize() for each in messages if each.verdict == _KEEP[False])
+        kept_bytes += sum(each.ByteSize() for each in messages if each.verdict == _KEEP[True])
+        found += messages
+        if going_bytes > LARGEST_BYTES:
+            break
+    return fitted_verdicts(found), total
+
+
+def _messages_of(transaction: Transaction, verdicts: Sequence[Verdict]) -> list[resources_pb2.PointVerdict]:
+    points = {point.id: point for point in transaction.points.points_of([each.id for each in verdicts])}
+    planned = [PlannedPoint(points[each.id], each.keep, each.reasons) for each in verdicts if each.id in points]
+    return verdict_messages(transaction, planned)
 
 
 def reclaim_message(found: Reclaimed) -> resources_pb2.Reclaim:

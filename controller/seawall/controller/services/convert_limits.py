@@ -30,6 +30,7 @@ def usage_message(facts: FleetFacts, usage: Usage) -> limits_pb2.ScopeLimits:
         transferring_now=usage.transferring_now,
         bytes_per_second_now=usage.rate_now,
         breaker=breaker_message(usage.breaker, facts.now_us),
+        unknown=usage.unknown,
     )
 
 

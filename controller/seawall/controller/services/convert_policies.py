@@ -14,6 +14,7 @@ from seawall.controller.policies.standing import PolicyStanding
 from seawall.controller.records.policies import PolicySpec
 from seawall.controller.services.convert_time import timestamp
 from seawall.repository.clock import microseconds_of
+from seawall.repository.crypto.keys import DEFAULT_TENANT
 
 MOST_VMS = 1000
 
@@ -42,6 +43,7 @@ def policy_message(view: PolicyStanding, spec: PolicySpec, revision: int) -> pol
         hooks_failed=view.hooks_failed,
         verify_seconds=spec.verify_seconds,
         verify_late=view.verify_late,
+        tenant=spec.tenant or DEFAULT_TENANT,
     )
 
 
@@ -79,6 +81,7 @@ def vm_messages(forecasts: Sequence[Forecast], host_names: dict[str, str]) -> li
             seconds=each.seconds,
             measured=each.measured,
             waiting=each.waiting,
+            tenant=each.tenant,
         )
         for each in forecasts[:MOST_VMS]
     ]

@@ -55,6 +55,7 @@ def run_message(view: RunView) -> resources_pb2.Run:
         version=sum(view.mark),  # each part only ever grows
         settings=run.backup.chosen if run.backup else (),
         hooks=call_messages(view.hooks, view.attempts),
+        tenant=run.tenant,
     )
 
 

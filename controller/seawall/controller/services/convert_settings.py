@@ -22,6 +22,7 @@ def settings_message(settings: VmSettings) -> resources_pb2.VmSettings | None:
     message = capture_message(settings.capture)
     message.ignored = settings.ignored
     message.ignored_because = settings.ignored_because
+    message.tenant = settings.tenant
     return message
 
 
@@ -43,7 +44,7 @@ def capture_of(message: resources_pb2.VmSettings) -> CaptureSettings:
 
 
 def settings_of(message: resources_pb2.VmSettings) -> VmSettings:
-    return VmSettings(capture_of(message), message.ignored, sentence(message.ignored_because))
+    return VmSettings(capture_of(message), message.ignored, sentence(message.ignored_because), message.tenant)
 
 
 def command_of(request: operator_pb2.StartBackupRequest) -> CaptureSettings:

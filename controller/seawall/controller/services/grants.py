@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from seawall.controller.errors import DataLoss, FailedPrecondition, NotFound, Unavailable
+from seawall.controller.errors import ControllerError, DataLoss, FailedPrecondition, NotFound, Unavailable
 from seawall.controller.moving.belief import Belief
 from seawall.controller.publishing.unusable import MOST_BYTES, doubtful_packs, unusable_slots, wire_bytes
 from seawall.controller.records.catalogue import Point
@@ -14,6 +14,7 @@ from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.outside import told
 from seawall.controller.services.moved import Moved, terms_of
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
@@ -78,7 +79,7 @@ class Grants:
 
     def backup(self, run: Run, host_id: str) -> BackupAccess:
         repository = self._repositories.open(run.repository_id)
-        epoch = repository.key_epoch(run.tenant)
+        epoch = self._key_epoch(repository, run.tenant)
         parent, no_parent_reason = self._parent(repository, run, host_id)
         spec = run.backup
         if spec is None:
@@ -89,6 +90,15 @@ class Grants:
             parent, no_parent_reason, bad = None, "Too much of its newest point is damaged.", {}
         ends = self._store.read_now(lambda transaction: _scratch_ends(transaction, run.id))
         return BackupAccess(run, spec, repository, epoch, k_dedup, parent, no_parent_reason, bad, ends)
+
+    def _key_epoch(self, repository: OpenedRepository, tenant: str) -> int:
+        """A tenant's first backup makes its keys here, before its host is given anything."""
+        try:
+            with told():
+                return repository.key_epoch(tenant)
+        except ControllerError as error:
+            message = f"The keys of tenant {tenant} in repository {repository.record.name}: {error}"
+            raise type(error)(error.reason, message, error.metadata) from error
 
     def restore(self, run: Run) -> RestoreAccess:
         repository = self._repositories.open(run.repository_id)
@@ -106,8 +116,8 @@ class Grants:
     def _parent(self, repository: OpenedRepository, run: Run, host_id: str) -> tuple[PointAccess | None, str]:
         """The newest point, or none and why. Without one the backup reads everything, and Lookup spares the upload."""
         found = self._store.read_now(lambda transaction: self._newest(transaction, run, host_id))
-        if found is None:
-            return None, "This VM has no earlier point in this repository."
+        if isinstance(found, str):
+            return None, found
         newest, host_name, standing = found
         if standing.doubt:
             return None, (
@@ -128,11 +138,14 @@ class Grants:
             _log.error("point.unreadable", point_id=newest.id, error=str(error))
             return None, f"Its newest point cannot be read: {error}"
 
-    def _newest(self, transaction: Transaction, run: Run, host_id: str) -> tuple[Point, str, Belief] | None:
-        """The newest point of the run's VM, the name of the host that took it, and whether this one may go on from it."""
-        newest = transaction.points.newest(run.vm_id, run.repository_id)
+    def _newest(self, transaction: Transaction, run: Run, host_id: str) -> tuple[Point, str, Belief] | str:
+        """The newest point of the run's VM and tenant, the name of the host that took it, and whether this one may go on from it.
+
+        Or why there is none.
+        """
+        newest = transaction.points.newest(run.vm_id, run.repository_id, run.tenant)
         if newest is None:
-            return None
+            return _no_point(run, transaction.points.newest(run.vm_id, run.repository_id))
         host = transaction.fleet.host(newest.host_id)
         return newest, host.name if host else "", self._moved.standing(transaction, newest, host_id)
 
@@ -166,6 +179,15 @@ class Grants:
         if point is None:
             raise NotFound("POINT_UNKNOWN", f"There is no point {point_id}.")
         return point
+
+
+def _no_point(run: Run, of_others: Point | None) -> str:
+    if of_others is None:
+        return "This VM has no earlier point in this repository."
+    return (
+        f"This VM's earlier points in this repository are of tenant {of_others.tenant}, this backup is of tenant {run.tenant}: each tenant "
+        "has keys of its own, and takes nothing over from another."
+    )
 
 
 def _scratch_ends(transaction: Transaction, run_id: str) -> int:

@@ -13,6 +13,7 @@ from seawall.controller.admission.usage import one, table
 from seawall.controller.admission.waterfill import UNBOUNDED
 from seawall.controller.admission.words import split_scope, storage_key
 from seawall.controller.errors import InvalidArgument, NotFound
+from seawall.controller.policies.tenancy import tenants_named
 from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, ScopeKey, Service, Traffic
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.services.convert_fleet import host_message
@@ -24,6 +25,7 @@ from seawall.controller.services.views import host_views
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import NAME_LENGTH, printable
 from seawall.repository.clock import Clock
+from seawall.repository.format.names import check_tenant
 
 MOST = 1_000_000_000
 WITH_BANDWIDTH = (Scope.GLOBAL, Scope.SITE, Scope.HOST)
@@ -45,7 +47,8 @@ class LimitOrders:
 
     async def listed(self, request: limits_pb2.ListLimitsRequest) -> limits_pb2.ListLimitsResponse:
         sight, traffic = await self._look()
-        usages = table(sight.facts, traffic, every=request.all)
+        tenants = await self._store.read(tenants_named) if request.all else frozenset()
+        usages = table(sight.facts, traffic, every=request.all, tenants=tenants)
         return limits_pb2.ListLimitsResponse(limits=[usage_message(sight.facts, each) for each in usages])
 
     async def set(self, request: limits_pb2.SetLimitRequest) -> limits_pb2.ScopeLimits:
@@ -202,7 +205,9 @@ def _check_value(measure: Measure, value: int) -> None:
 
 
 def _resolved(transaction: Transaction, facts: FleetFacts, scope: Scope, key: str, *, known: bool = True) -> ScopeKey:
-    """Names become ids. Raises NotFound/HOST_UNKNOWN, REPOSITORY_UNKNOWN; with `known` STORAGE_UNKNOWN."""
+    """Names become ids. Raises NotFound/HOST_UNKNOWN, REPOSITORY_UNKNOWN; with `known` STORAGE_UNKNOWN too, and InvalidArgument/BAD_SCOPE
+    where no tenant can have that name.
+    """
     if not key:
         return ScopeKey(scope, key)
     if scope is Scope.HOST:
@@ -211,12 +216,22 @@ def _resolved(transaction: Transaction, facts: FleetFacts, scope: Scope, key: st
         return ScopeKey(scope, find_repository(transaction, key).id)
     if scope is Scope.STORAGE:
         storage = storage_key(facts, key)
-        if known and not any(storage in vm.storages for vm in facts.vms.values()):
+        if known and storage not in facts.storages:
             raise NotFound(
                 "STORAGE_UNKNOWN", f"No VM has a disk on storage {key[:200]!r}. `seawall limit list --all` shows them."
             )
         return ScopeKey(scope, storage)
+    if scope is Scope.TENANT and known:
+        _check_tenant(key)
     return ScopeKey(scope, key)
+
+
+def _check_tenant(name: str) -> None:
+    """A limit that no run could ever meet would be a limit that somebody believes in."""
+    try:
+        check_tenant(name)
+    except ValueError as error:
+        raise InvalidArgument("BAD_SCOPE", f"{printable(str(error))}.") from error
 
 
 def _waiting_for(sight: Sight, host_id: str) -> int:

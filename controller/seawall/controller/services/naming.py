@@ -9,6 +9,7 @@ from seawall.controller.records.catalogue import Point, RepositoryRecord
 from seawall.controller.records.fleet import Host, Vm
 from seawall.controller.records.ids import SHORTEST_PREFIX
 from seawall.controller.records.maintenance import Job
+from seawall.controller.records.policies import Policy
 from seawall.controller.records.runs import Run
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.text import printable
@@ -39,6 +40,16 @@ def find_vm(transaction: Transaction, text: str) -> Vm:
     if all(vm.id != text for vm in found):
         found = [vm for vm in found if vm.present] or found
     return _only(found, text, "VM", lambda vm: vm.name)
+
+
+def find_policy(transaction: Transaction, name: str) -> Policy:
+    """Raises NotFound/POLICY_UNKNOWN."""
+    found = transaction.policies.policy_named(name)
+    if found is None or found.deleted_us:
+        raise NotFound(
+            "POLICY_UNKNOWN", f"There is no policy {quoted(name)}. `seawall policy list` shows what there is."
+        )
+    return found
 
 
 def find_host(transaction: Transaction, text: str) -> Host:

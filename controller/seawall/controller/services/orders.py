@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from seawall.controller.admission.caps import Caps
 from seawall.controller.errors import FailedPrecondition, InvalidArgument
+from seawall.controller.policies.tenancy import tenants_by_hand
 from seawall.controller.records.catalogue import Point, PointState, RepositoryRecord
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.maintenance import Pin, PinKind
@@ -23,7 +24,6 @@ from seawall.controller.settings.bounds import check, merged
 from seawall.controller.settings.resolve import resolve
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
-from seawall.repository.crypto.keys import DEFAULT_TENANT
 
 LONGEST_PATH_BYTES = 3072  # Linux takes 4,096, and the names of the disks' files follow
 LONGEST_NAME = 100
@@ -41,7 +41,7 @@ class Orders:
     ) -> list[str]:
         """One run a VM; an open one into the same repository is returned instead of a second. What the command leaves open is the VM's.
 
-        Raises NotFound/VM_UNKNOWN, REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES, NO_DISKS;
+        Raises NotFound/VM_UNKNOWN, REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES, NO_DISKS, SEVERAL_TENANTS;
         InvalidArgument/NO_VMS, DISK_UNKNOWN, BAD_SETTING. And `together`: FailedPrecondition/NOT_ON_ONE_HOST, NO_ROOM, RUN_OPEN;
         InvalidArgument/BAD_GROUP.
         """
@@ -55,7 +55,8 @@ class Orders:
             command = check_group(found, command)
             check_room(found, Caps.of(change.transaction.limits.limits()))
         group = (uuid7(self.clock), found) if together else None
-        return [self._backup(change, vm, target, command, group) for vm in found]
+        tenants = tenants_by_hand(change.transaction, found, target.id)
+        return [self._backup(change, vm, target, command, tenants[vm.id], group) for vm in found]
 
     def _backup(
         self,
@@ -63,6 +64,7 @@ class Orders:
         vm: Vm,
         repository: RepositoryRecord,
         command: CaptureSettings,
+        tenant: str,
         group: tuple[str, Sequence[Vm]] | None = None,
     ) -> str:
         spec = resolve(command, change.transaction.settings.of_vm(vm.id).capture)
@@ -75,7 +77,7 @@ class Orders:
         if opened is not None:
             change.save_ready(opened, ready.brought_forward(opened, self._now()))
             return opened.id
-        run = self._run(RunKind.BACKUP, vm.id, vm.name, DEFAULT_TENANT, repository.id)
+        run = self._run(RunKind.BACKUP, vm.id, vm.name, tenant, repository.id)
         change.transaction.runs.add_run(replace(run, point_id=run.id, backup=spec))
         return run.id
 

@@ -11,7 +11,7 @@ from grpc import aio
 
 from seawall.api.v1 import policy_pb2, policy_pb2_grpc
 from seawall.controller.errors import Aborted, InvalidArgument, NotFound
-from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.forgetting.plan import judged
 from seawall.controller.hooks.calling import Caller
 from seawall.controller.hooks.messages import trial_message
 from seawall.controller.policies.applying import PolicyChange, carry_out, plan_changes, warnings_of
@@ -26,7 +26,7 @@ from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.wakes import ENDED, POLICIES, RETENTION
 from seawall.controller.services.blocking import Blocking
-from seawall.controller.services.convert_forgetting import fitted_verdicts, verdict_messages
+from seawall.controller.services.convert_forgetting import shown_verdicts
 from seawall.controller.services.convert_hooks import hook_messages, hook_users
 from seawall.controller.services.convert_policies import (
     change_message,
@@ -34,7 +34,7 @@ from seawall.controller.services.convert_policies import (
     policy_message,
     vm_messages,
 )
-from seawall.controller.services.naming import find_repository, quoted
+from seawall.controller.services.naming import find_policy, find_repository
 from seawall.controller.services.once import Once
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.text import printable
@@ -195,16 +195,6 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         return policy_pb2.TestHookResponse(succeeded=succeeded, outcome=told)
 
 
-def find_policy(transaction: Transaction, name: str) -> Policy:
-    """Raises NotFound/POLICY_UNKNOWN."""
-    found = transaction.policies.policy_named(name)
-    if found is None or found.deleted_us:
-        raise NotFound(
-            "POLICY_UNKNOWN", f"There is no policy {quoted(name)}. `seawall policy list` shows what there is."
-        )
-    return found
-
-
 def _preview(
     transaction: Transaction, compiled: Compiled, now_us: int, count: int, *, points: bool
 ) -> policy_pb2.PreviewPolicyResponse:
@@ -229,10 +219,9 @@ def _preview(
         hooks=hook_texts(spec.hooks),
     )
     if points and not spec.retention.keeps_nothing:
-        planned = plan_policy(transaction, Scope(policy_id=compiled.policy.id), spec.retention, now_us)
-        shown = fitted_verdicts(verdict_messages(transaction, planned))
+        shown, total = shown_verdicts(transaction, judged(transaction, compiled.policy.id, spec.retention, now_us))
         answer.verdicts.extend(shown)
-        answer.verdicts_left_off = len(planned) - len(shown)
+        answer.verdicts_left_off = total - len(shown)
     return answer
 
 

@@ -1,6 +1,8 @@
 """One screen: how the fleet stands. Everything is counted by the database at the moment of the question."""
 
 from seawall.api.v1 import operator_pb2
+from seawall.controller.records.runs import OPEN_RUN_STATES, RunFilter, RunState
+from seawall.controller.recovering.decisions import troubles
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import host_views, run_views
@@ -17,8 +19,8 @@ SILENT_US = 30 * 1_000_000
 def status_message(transaction: Transaction, now_us: int, version: str) -> operator_pb2.GetStatusResponse:
     since_us = max(1, now_us - DAY_US)
     hosts = host_views(transaction, transaction.fleet.hosts(limit=MOST_HOSTS), now_us)
-    opened = transaction.runs.runs(open_only=True, limit=RUNS_SHOWN)
-    failed = transaction.runs.runs(failed_since_us=since_us, limit=FAILURES_SHOWN)
+    opened = transaction.runs.runs(RunFilter(states=OPEN_RUN_STATES), limit=RUNS_SHOWN)
+    failed = transaction.runs.runs(RunFilter(states=(RunState.FAILED,), since_us=since_us), limit=FAILURES_SHOWN)
     counts, totals = transaction.runs.counts(since_us), transaction.points.totals()
     repositories = transaction.repositories.repositories()
     return operator_pb2.GetStatusResponse(
@@ -38,6 +40,7 @@ def status_message(transaction: Transaction, now_us: int, version: str) -> opera
         open_runs=[run_message(view) for view in run_views(transaction, opened)],
         controller_version=version,
         replicas=_replicas(transaction, now_us),
+        troubles=troubles(transaction, now_us),
     )
 
 

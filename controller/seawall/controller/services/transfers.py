@@ -67,8 +67,20 @@ class Transfers:
             raise InvalidArgument("BAD_IDS", f"A chunk id has {ID_BYTES} bytes.")
         if len(chunk_ids) > MOST_IDS * ID_BYTES:
             raise InvalidArgument("TOO_MANY_IDS", f"At most {MOST_IDS} chunk ids a call.")
-        _, repository = self._writing(key, session_id)
-        return repository.index.lookup_joined(key.host_id, chunk_ids)
+        execution, repository = self._writing(key, session_id)
+        found = repository.index.lookup_joined(key.host_id, chunk_ids)
+        return self._of_tenant(repository, execution.run.tenant, found)
+
+    def _of_tenant(self, repository: OpenedRepository, tenant: str, found: list[Found]) -> list[Found]:
+        """Without what lies in packs of another tenant. Chunks of two tenants have different ids: only who was given the keys of both
+        can ask for the other's.
+        """
+        if not found or repository.tenants <= {tenant}:
+            return found
+        ids = sorted({pack_id for _, pack_id, *_ in found})
+        packs = self._store.read_now(lambda transaction: transaction.packs.packs(repository.record.id, ids))
+        own = {pack.id for pack in packs.values() if pack.tenant == tenant}
+        return [each for each in found if each[1] in own]
 
     def seal_pack(
         self, key: AttemptKey, session_id: str, pack_id: bytes, length_bytes: int, md5: bytes, meta: bool
@@ -99,8 +111,8 @@ class Transfers:
 
         Raises FailedPrecondition/PACK_VOID; NotFound/PACK_NOT_IN_STORE; DataLoss/BAD_TABLE; AlreadyExists/PACK_FOREIGN.
         """
-        _, repository = self._writing(key, session_id)
-        pack = self._reserved(repository, key, pack_id)
+        execution, repository = self._writing(key, session_id)
+        pack = self._reserved(repository, key, execution.run.tenant, pack_id)
         if pack.state is PackState.STORED:
             repository.raw_lengths(pack)
             return
@@ -177,12 +189,12 @@ class Transfers:
         fence(execution)
         return execution, self._repositories.open(execution.run.repository_id)
 
-    def _reserved(self, repository: OpenedRepository, key: AttemptKey, pack_id: bytes) -> Pack:
+    def _reserved(self, repository: OpenedRepository, key: AttemptKey, tenant: str, pack_id: bytes) -> Pack:
         found = self._store.read_now(lambda transaction: transaction.packs.packs(repository.record.id, [pack_id]))
         pack = found.get(pack_id)
         if pack is None:
             raise NotFound("PACK_NOT_IN_STORE", f"Pack {pack_id.hex()} was never sealed; call SealPack first.")
-        _check(pack, key.host_id)
+        _check(pack, key.host_id, tenant)
         return pack
 
 
@@ -198,16 +210,18 @@ def _reserve(transaction: Transaction, wanted: Pack) -> bool:
             raise _given_up(wanted)
         transaction.packs.add_pack(wanted)
         return False
-    _check(known, wanted.host_id)
+    _check(known, wanted.host_id, wanted.tenant)
     if known.state is PackState.STORED:
         return True
     transaction.packs.reopen(wanted.repository_id, wanted.id, wanted.attempt_id)
     return False
 
 
-def _check(pack: Pack, host_id: str) -> None:
+def _check(pack: Pack, host_id: str, tenant: str) -> None:
     if pack.host_id != host_id:
         raise AlreadyExists("PACK_FOREIGN", f"Pack {pack.id.hex()} belongs to another host.")
+    if pack.tenant != tenant:
+        raise AlreadyExists("PACK_FOREIGN", f"Pack {pack.id.hex()} belongs to another tenant.")
     if pack.state in (PackState.VOID, PackState.DELETED) or pack.condemned:
         raise _given_up(pack)
 

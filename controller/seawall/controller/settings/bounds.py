@@ -5,6 +5,9 @@ from dataclasses import fields, replace
 
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.settings import NO_SETTINGS, CaptureSettings, VmSettings
+from seawall.controller.text import sentence
+from seawall.repository.crypto.keys import DEFAULT_TENANT
+from seawall.repository.format.names import check_tenant
 
 FREEZE_LIMIT_MS = (2000, 10_000)
 """libvirt counts the time of a guest's agent in whole seconds, one for the freeze and one for the thaw: a shorter limit could not be kept.
@@ -21,7 +24,8 @@ COMPRESSION_LEVELS = (1, 19)
 MOST_DISKS = 256
 LONGEST_TARGET = 64
 ALL = "all"
-UNSETTABLE = (*(field.name for field in fields(CaptureSettings)), "ignored")
+NOT_CAPTURE = ("ignored", "tenant")
+UNSETTABLE = (*(field.name for field in fields(CaptureSettings)), *NOT_CAPTURE)
 
 
 def check(settings: CaptureSettings) -> None:
@@ -46,15 +50,25 @@ def merged(before: VmSettings, said: VmSettings, unset: Collection[str]) -> VmSe
         known = ", ".join(UNSETTABLE)
         raise InvalidArgument("BAD_SETTING", f"There is no setting {', '.join(unknown)}; there are {known}, {ALL}.")
     check(said.capture)
+    _check_tenant(said.tenant)
     if ALL in unset:
         before = NO_SETTINGS
     if "ignored" in unset:
         before = replace(before, ignored=False, ignored_because="")
-    gone = {name: None for name in unset if name not in (ALL, "ignored")}
+    if "tenant" in unset:
+        before = replace(before, tenant="")
+    gone = {name: None for name in unset if name not in (ALL, *NOT_CAPTURE)}
     kept: CaptureSettings = replace(before.capture, **gone)
     new = {field.name: value for field in fields(kept) if (value := getattr(said.capture, field.name)) is not None}
     ignored = (True, said.ignored_because) if said.ignored else (before.ignored, before.ignored_because)
-    return VmSettings(replace(kept, **new), *ignored)
+    return VmSettings(replace(kept, **new), *ignored, said.tenant or before.tenant)
+
+
+def _check_tenant(name: str) -> None:
+    try:
+        check_tenant(name or DEFAULT_TENANT)
+    except ValueError as error:
+        raise InvalidArgument("BAD_SETTING", f"{sentence(str(error))}") from error
 
 
 def _within(

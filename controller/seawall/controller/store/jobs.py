@@ -16,6 +16,9 @@ class Jobs(Protocol):
     def jobs(self, *, repository_id: str = "", before: str = "", limit: int = 1000) -> Sequence[Job]:
         """Newest first; `before`: only ids smaller than this."""
 
+    def newest_because(self, repository_id: str, because: str) -> Job | None:
+        """Of those that the controller began by itself, however many others came since. `because` as in `Job`, not ""."""
+
     def open_jobs(self) -> Sequence[Job]:
         """READY and ACTIVE ones, oldest first."""
 

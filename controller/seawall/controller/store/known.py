@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from seawall.controller.records.known import KnownHost, KnownPoint, KnownSettings, KnownVm
+from seawall.controller.records.known import Exported, KnownHost, KnownPoint, KnownSettings, KnownVm
 from seawall.controller.records.policies import Hold
 
 
@@ -33,3 +33,12 @@ class Known(Protocol):
 
     def give_policy(self, point_id: str, policy_id: str) -> None:
         """To a point that has none."""
+
+    def save_host(self, host: KnownHost) -> None:
+        """Of one that is there: its site, its service, its certificate, and whether it is revoked."""
+
+    def exported(self) -> Sequence[Exported]:
+        """By repository."""
+
+    def note_exported(self, known: Exported) -> None:
+        """In place of what was known of its repository."""

@@ -1,10 +1,11 @@
 """The store's port: restore points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from seawall.controller.records.catalogue import (
     Point,
+    PointMark,
     PointTotals,
 )
 
@@ -22,8 +23,16 @@ class Points(Protocol):
     ) -> Sequence[Point]:
         """PUBLISHING and AVAILABLE ones, newest first, without their intents."""
 
-    def newest(self, vm_id: str, repository_id: str) -> Point | None:
-        """The AVAILABLE point of a VM in a repository that was published last: the parent of the next."""
+    def points_of(self, point_ids: Sequence[str]) -> Sequence[Point]:
+        """Those of them that are PUBLISHING or AVAILABLE, in any order, without their intents."""
+
+    def marks(self, policy_id: str) -> Iterator[PointMark]:
+        """PUBLISHING and AVAILABLE ones that the policy made, by VM name, VM and repository; read as they are asked for, inside the
+        transaction.
+        """
+
+    def newest(self, vm_id: str, repository_id: str, tenant: str = "") -> Point | None:
+        """The AVAILABLE point of a VM in a repository that was published last; of one tenant: the parent of its next."""
 
     def newest_of_vms(self, vm_ids: Sequence[str]) -> dict[str, Point]:
         """VM id -> its newest AVAILABLE point anywhere."""
@@ -50,6 +59,12 @@ class Points(Protocol):
 
     def roots(self, repository_id: str, *, after: str = "", limit: int = 1000, since_seq: int = 0) -> Sequence[Point]:
         """What keeps slots alive: PUBLISHING, AVAILABLE and DELETING points, by id, without their intents. `since_seq`: only later ones."""
+
+    def root_ids(self, repository_id: str) -> Collection[str]:
+        """Of all `roots`, in any order."""
+
+    def available_ids(self, repository_id: str) -> Collection[str]:
+        """Of the points that can be restored."""
 
     def begin_delete(self, point_id: str, tombstone: bytes, now_us: int) -> None:
         """AVAILABLE to DELETING, with the exact bytes of its t/ object. Raises Aborted/CHANGED. The caller has looked at its pins."""

@@ -31,14 +31,21 @@ class Policies(Protocol):
     def fired(self, policy_id: str, nominal_us: int) -> frozenset[str]:
         """Ids of VMs that have a run, of whatever state, for this nominal time."""
 
+    def backed_up_since(self, policy_id: str, repository_id: str, since_us: int) -> frozenset[str]:
+        """Ids of VMs that have a point there, taken and published since then, of this policy; or one from the bucket of which nobody knows
+        whose it is (repositories/adopting.py).
+        """
+
     def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
         """VM id -> (run id, policy id or "") of its open backup into the repository."""
 
     def skipped_since(self, policy_id: str, vm_ids: Sequence[str], run_ids: Sequence[str]) -> frozenset[str]:
         """Those VMs of which the policy skipped a firing since their run (the one at the same place) was made."""
 
-    def open_runs(self, policy_id: str) -> Sequence[str]:
-        """Ids, oldest first."""
+    def open_runs(self, policy_id: str, *, begin_us: int, nominal_us: int, active: bool) -> Sequence[str]:
+        """Ids, oldest first: READY ones that may begin before `begin_us` or were due before `nominal_us`; with `active`, ACTIVE ones
+        that nobody cancelled.
+        """
 
     def due(self, policy_id: str = "") -> Sequence[DueFiring]:
         """Oldest first."""

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from seawall.controller.records.runs import Attempt, Progress, Run, RunCounts
+from seawall.controller.records.runs import EVERY_RUN, Attempt, Progress, Run, RunCounts, RunFilter
 
 
 class Runs(Protocol):
@@ -13,10 +13,8 @@ class Runs(Protocol):
 
     def runs_named(self, text: str) -> Sequence[Run]: ...
 
-    def runs(
-        self, *, before: str = "", limit: int = 1000, vm_id: str = "", open_only: bool = False, failed_since_us: int = 0
-    ) -> Sequence[Run]:
-        """Newest first; `before`: only ids smaller than this. `failed_since_us`: only FAILED ones that ended since."""
+    def runs(self, wanted: RunFilter = EVERY_RUN, *, before: str = "", limit: int = 1000) -> Sequence[Run]:
+        """Newest first; `before`: only ids smaller than this."""
 
     def ready(self, now_us: int) -> Sequence[Run]:
         """READY and due, or past their deadline, oldest first."""
@@ -50,6 +48,17 @@ class Runs(Protocol):
 
     def save_run(self, before: Run, after: Run) -> Run:
         """Compare and swap; returns `after` with its new version, or `before` when nothing changed."""
+
+    def old_runs(self, before_us: int, *, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """Ids greater than `after`, in order, of runs that are over since before then and left nothing behind: restores, and backups
+        that no attempt worked on; but for those of their policy's latest firing.
+        """
+
+    def drop_runs(self, run_ids: Sequence[str]) -> None:
+        """With their attempts and progress, for good. Of those that `old_runs` names."""
+
+    def drop_progress(self, before_us: int, *, limit: int) -> int:
+        """What attempts of before then reported, and how many were dropped. `marks` of their runs fall."""
 
     def attempt(self, attempt_id: str) -> Attempt | None: ...
 

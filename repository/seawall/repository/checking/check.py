@@ -11,9 +11,11 @@ from seawall.repository.checking.affected import mark_points
 from seawall.repository.checking.again import check_points, packs_to_read
 from seawall.repository.checking.contents import ContentsCheck, Looked
 from seawall.repository.checking.finding import Finding, Findings
+from seawall.repository.checking.older import check_older
 from seawall.repository.checking.port import Ledger, PackFacts, Progress
 from seawall.repository.checking.proving import prove_points
 from seawall.repository.checking.sample import rolling_sample, sample, share_of
+from seawall.repository.checking.small_objects import check_small_objects
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.clock import Clock
 from seawall.repository.format.layout import PointName, pack_name
@@ -87,6 +89,9 @@ class _Check:
         for done in check.run():
             self.counts.points = done
             self._tell(Progress("structure", points_done=done, points_total=total))
+        check_small_objects(self.repository, self.ledger, self.findings)
+        read = self.request.read_data_percent > 0 or self.request.limit_bytes > 0
+        check_older(self.repository, self.ledger, self.findings, read=read)
 
     def _suspect(self, pack: PackFacts) -> None:
         self.suspects[pack.id] = pack

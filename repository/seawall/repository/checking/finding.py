@@ -17,6 +17,8 @@ class Reason(StrEnum):
     MANIFEST_MISSING = "MANIFEST_MISSING"
     MANIFEST_DAMAGED = "MANIFEST_DAMAGED"
     POINT_UNKNOWN = "POINT_UNKNOWN"
+    POINT_VOID = "POINT_VOID"
+    TOMBSTONE_VOID = "TOMBSTONE_VOID"
     REFMAP_MISSING = "REFMAP_MISSING"
     REFMAP_DAMAGED = "REFMAP_DAMAGED"
     REFMAP_DIFFERS = "REFMAP_DIFFERS"
@@ -34,6 +36,11 @@ class Reason(StrEnum):
     CHUNKS_FALSE = "CHUNKS_FALSE"
     COPY_MISSING = "COPY_MISSING"
     COPY_DAMAGED = "COPY_DAMAGED"
+    OLDER_ALTERED = "OLDER_ALTERED"
+    CONFIG_DAMAGED = "CONFIG_DAMAGED"
+    KEYS_DAMAGED = "KEYS_DAMAGED"
+    LOG_DAMAGED = "LOG_DAMAGED"
+    OPEN_MARK_DAMAGED = "OPEN_MARK_DAMAGED"
     OBJECT_UNREADABLE = "OBJECT_UNREADABLE"
     NOT_IN_COPY = "NOT_IN_COPY"
     COPY_NOT_BETTER = "COPY_NOT_BETTER"
@@ -48,12 +55,21 @@ _BRING_BACK = (
     "bucket. Then check again."
 )
 _COPY = "Nothing is lost yet. seawall repo heal REPO --from URL writes the pack anew from a copy of the repository."
+_KEYS = "Put the key object back from a copy or an older version of the bucket, then check again."
 _REPORT = "Keep the bucket as it is and ask for help with this finding: a writer made what its point does not need."
 
 NEXT_STEPS = {
     Reason.MANIFEST_MISSING: _BRING_BACK,
     Reason.MANIFEST_DAMAGED: _BRING_BACK,
     Reason.POINT_UNKNOWN: "Restart the controller: it takes over points that its database does not know. Until then nothing is collected.",
+    Reason.POINT_VOID: (
+        "Nothing is lost that anybody was told of, and nothing is kept for it. What of it can still be read, seawall rescue restores with "
+        "--include-void. Then, when no controller but this one runs, move the object away with the store's own tools."
+    ),
+    Reason.TOMBSTONE_VOID: (
+        "The point stands and is kept: delete it if it is to go. When no controller but this one runs, move the tombstone away with the "
+        "store's own tools; a later deletion of the point makes place for its own too."
+    ),
     Reason.REFMAP_MISSING: _BRING_BACK + " Until then nothing is collected.",
     Reason.REFMAP_DAMAGED: _BRING_BACK + " Until then nothing is collected.",
     Reason.REFMAP_DIFFERS: _REPORT,
@@ -64,7 +80,22 @@ NEXT_STEPS = {
         "If nothing else is found in this pack, the pack is whole and the manifests of these points are false: find out what their hosts "
         "run, and delete the points. " + _HEAL
     ),
-    Reason.KEYS_MISSING: "Put the key object back from a copy or an older version of the bucket, then check again.",
+    Reason.KEYS_MISSING: _KEYS,
+    Reason.KEYS_DAMAGED: _KEYS,
+    Reason.CONFIG_DAMAGED: (
+        "Nothing is lost as long as one of v1/config, v1/config.1 and v1/config.2 is whole: they are the same bytes. Copy a whole one over "
+        "this one with the store's own tools, then check again."
+    ),
+    Reason.LOG_DAMAGED: (
+        "Put it back from a copy or an older version of the bucket. Until then start the controller on no copy of its database that is "
+        "older than this log: it would refuse the repository, as it could not tell which chunks left since."
+    ),
+    Reason.OPEN_MARK_DAMAGED: (
+        "Put it back from a copy or an older version of the bucket. Where there is none, restart the controller: it writes another one as "
+        "it opens the repository, unless a deletion lies there that the damaged one might call void, and then it says which. One that is "
+        "still found after that bears a later number than any controller gave: move it away. Until then nobody can tell what controllers "
+        "that were replaced wrote in vain, and all of it counts."
+    ),
     Reason.NEEDS_UPGRADE: "Upgrade the controller: a newer Seawall wrote this.",
     Reason.PACK_UNKNOWN: "Restart the controller so that it compares bucket and database, then check again.",
     Reason.PACK_MISSING: _HEAL,
@@ -77,6 +108,10 @@ NEXT_STEPS = {
     ),
     Reason.COPY_MISSING: _COPY,
     Reason.COPY_DAMAGED: _COPY,
+    Reason.OLDER_ALTERED: (
+        "Nothing is lost: a later generation of this pack counts, and readers pass this one over. A collection removes it once it is older "
+        "than the grace period: seawall repo collect REPO. What the store keeps (Object Lock, a policy) goes when it lets it go."
+    ),
     Reason.OBJECT_UNREADABLE: "Look at what the store says of this object (its policy, its disks), then check again.",
     Reason.NOT_IN_COPY: "Try another copy of the repository, or an older version of the bucket.",
     Reason.COPY_NOT_BETTER: "Try another copy of the repository, or an older version of the bucket.",

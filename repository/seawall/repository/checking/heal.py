@@ -2,15 +2,16 @@
 manifests and refmaps (`heal_points`).
 
 Called by the maintenance worker. Repeatable: a pack is healed when its new generation was read back and the ledger took it; one that a
-crash left without that is an object that nobody names, and collection removes it.
+crash left without that is an object that nobody names, and collection removes it. What was altered goes last: readers pass it over until
+then.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from seawall.repository.checking.check import tell_points
 from seawall.repository.checking.finding import Finding, Findings, Reason
 from seawall.repository.checking.heal_points import heal_points
+from seawall.repository.checking.older import altered_older
 from seawall.repository.checking.pack import opener_of, read_pack, verify_pack
 from seawall.repository.checking.port import Ledger, PackFacts, Progress
 from seawall.repository.checking.verdict import Opener, judge
@@ -61,6 +62,7 @@ def heal(repository: OpenRepository, ledger: Ledger, copy: Store) -> HealResult:
         length = _heal_pack(repository, ledger, copy, pack, findings)
         if length:
             healed, slots, written = healed + 1, slots + len(pack.bad), written + length
+    _remove_altered_older(repository, ledger, findings)
     brought_back = heal_points(repository, ledger, copy, findings)
     points = tell_points(repository, ledger, findings)
     return HealResult(
@@ -101,16 +103,31 @@ def _heal_pack(repository: OpenRepository, ledger: Ledger, copy: Store, pack: Pa
             raise IntegrityError(f"{name}: read back, it is not what was written a moment ago")
     if not ledger.healed(pack, first, len(body), pack_id_of(body) if _is_known(body, pack) else b""):
         return 0
-    _remove_damaged(repository.store, ledger, pack)
+    _remove_damaged(repository.store, ledger, pack, findings)
     return len(body) * len(names)
 
 
-def _remove_damaged(store: Store, ledger: Ledger, pack: PackFacts) -> None:
-    """So that who names the old generation finds it gone, and looks for the new one. What the store keeps, collection removes."""
+def _remove_damaged(store: Store, ledger: Ledger, pack: PackFacts, findings: Findings) -> None:
+    """So that who names the old generation finds it gone, and looks for the new one. What the store keeps, readers pass over."""
     require_newest(store, ledger.leader())
     for generation in pack.generations:
-        with suppress(StoreRefused):
-            store.delete(pack_name(pack.tenant, pack.id, generation))
+        _remove(store, pack_name(pack.tenant, pack.id, generation), findings)
+
+
+def _remove_altered_older(repository: OpenRepository, ledger: Ledger, findings: Findings) -> None:
+    """Left by a healing that died, or altered later. An altered one may hold what the later one has lost: then it stays."""
+    for one in altered_older(repository, ledger, read=True):
+        if verify_pack(repository.store, one.pack, opener_of(repository, one.pack.tenant)).reason is None:
+            require_newest(repository.store, ledger.leader())
+            _remove(repository.store, one.object_name, findings)
+
+
+def _remove(store: Store, name: str, findings: Findings) -> None:
+    try:
+        store.delete(name)
+    except StoreRefused as error:
+        sentence = f"it is altered, and the store does not let go of it: {error}"
+        findings.add(Reason.OLDER_ALTERED, name, sentence)
 
 
 def _good_body(copy: Store, pack: PackFacts, opener: Opener, findings: Findings) -> bytes | None:

@@ -44,7 +44,7 @@ class PackVerdict:
 
 def opener_of(repository: OpenRepository, tenant: str) -> Opener:
     """For one thread."""
-    secrets = repository.secrets
+    secrets = repository.keys.of_tenant(tenant)
     return Opener(repository.config.lineage_id, secrets.repository_secret_key, DedupKeys(secrets, tenant))
 
 

@@ -19,7 +19,17 @@ from seawall.repository.errors import (
     StoreRefused,
     WrongKey,
 )
-from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, manifest_name, parse_point_name, refmap_name
+from seawall.repository.forgetting.standing import Standing
+from seawall.repository.forgetting.tombstones import lying_tombstones
+from seawall.repository.format.layout import (
+    MANIFESTS_PREFIX,
+    TOMBSTONES_PREFIX,
+    PointName,
+    manifest_name,
+    parse_point_name,
+    refmap_name,
+    tombstone_name,
+)
 from seawall.repository.format.refmap import Refmap
 from seawall.repository.format.root import Root
 from seawall.repository.format.slot_set import SlotSet
@@ -27,6 +37,11 @@ from seawall.repository.reading.point import PointReader
 from seawall.repository.reading.store_packs import StorePackReader
 from seawall.repository.repository import OpenRepository
 
+_STRANGE = "the bucket holds this point, the controller's database does not know it"
+_VOID = "void: a controller that had been replaced wrote this point, and nobody was told that it exists"
+_VOID_TOMBSTONE = (
+    "void: a controller that had been replaced wrote this tombstone; it hides nothing, and its point stands"
+)
 _DAMAGED = (IntegrityError, RefmapInvalid, WrongKey, StoreRefused)
 
 
@@ -51,7 +66,9 @@ class StructureCheck:
     def run(self) -> Iterator[int]:
         """Yields the number of points behind it after each. Raises StoreUnavailable, BucketMissing."""
         points = sorted(one.name for one in self._ledger.points())
-        self._strangers(points)
+        standing = self._standing()
+        self._strangers(points, standing)
+        self._void_tombstones(points, standing)
         done = 0
         for _, of_vm in groupby(points, key=lambda point: (point.tenant, point.vm_id)):
             sound = SoundPages()
@@ -74,14 +91,30 @@ class StructureCheck:
         """Whether nothing is wrong with its structure. Raises as `run` does, and FormatUnsupported."""
         return self._point(point, sound)
 
-    def _strangers(self, points: Sequence[PointName]) -> None:
-        """Committed in the bucket, unknown to the catalogue."""
+    def _standing(self) -> Standing:
+        try:
+            return self._repository.standing()
+        except StoreRefused:
+            return Standing()  # the look at the small objects says so
+
+    def _strangers(self, points: Sequence[PointName], standing: Standing) -> None:
+        """Committed in the bucket, unknown to the catalogue; or void."""
         known = set(points)
         for info in self._repository.store.list(MANIFESTS_PREFIX):
             point = parse_point_name(info.name)
             if point is not None and point not in known and not self._ledger.is_known(point):
-                sentence = "the bucket holds this point, the controller's database does not know it"
-                self._findings.add(Reason.POINT_UNKNOWN, info.name, sentence, (point.point_id,))
+                reason, sentence = Reason.POINT_UNKNOWN, _STRANGE
+                if not self._repository.counts(point, standing):
+                    reason, sentence = Reason.POINT_VOID, _VOID
+                self._findings.add(reason, info.name, sentence, (point.point_id,))
+
+    def _void_tombstones(self, points: Sequence[PointName], standing: Standing) -> None:
+        """Of points that stand."""
+        for point in sorted(lying_tombstones(self._repository.store, points, TOMBSTONES_PREFIX)):
+            signed = self._repository.tombstone(point) is not None
+            if signed and self._ledger.is_available(point) and self._repository.burial(point, standing) is None:
+                name = tombstone_name(point.tenant, point.vm_id, point.point_id)
+                self._findings.add(Reason.TOMBSTONE_VOID, name, _VOID_TOMBSTONE)
 
     def _point(self, point: PointName, sound: SoundPages) -> bool:
         """Whether nothing was found; what other points share with it may have been found before."""
@@ -115,7 +148,7 @@ class StructureCheck:
 
     def _reader(self, root: Root, found: Findings, point: PointName) -> PointReader | None:
         try:
-            k_dedup = self._repository.secrets.k_dedup(root.tenant, root.key_epoch)
+            k_dedup = self._repository.k_dedup(root.tenant, root.key_epoch)
         except (KeyError, IntegrityError) as error:
             name = f"v1/keys/{root.tenant}/{root.key_epoch}"
             found.add(Reason.KEYS_MISSING, name, f"the keys of this epoch are not there: {error}", (point.point_id,))

@@ -5,25 +5,29 @@ the logs that nobody needs any more. Every step may be repeated: who begins anew
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
 from seawall.repository.collecting.announce import announce
+from seawall.repository.collecting.compact import compacted_bytes
+from seawall.repository.collecting.condemning import Condemning
 from seawall.repository.collecting.errors import CollectionStopped
 from seawall.repository.collecting.hands import ONE_HAND, Hands, each
 from seawall.repository.collecting.live import RANGE_SLOTS, LiveSlots, ranges
 from seawall.repository.collecting.locking import LockKeeper, Locks
 from seawall.repository.collecting.mark import Marker
-from seawall.repository.collecting.plan import CollectSettings, Decision, Fate, Report, decide
-from seawall.repository.collecting.port import SLICE_PACKS, Condemned, Ledger, PackFacts, PackStanding, Slice
-from seawall.repository.collecting.precheck import check_manifests, remove_manifests
+from seawall.repository.collecting.plan import CollectSettings, Decision, Fate, Leaving, Report, decide
+from seawall.repository.collecting.port import SLICE_PACKS, Condemned, Ledger, Mark, PackFacts, PackStanding, Slice
+from seawall.repository.collecting.precheck import Unknown, check_manifests, remove_manifests
 from seawall.repository.collecting.removing import remove_generations
 from seawall.repository.collecting.shrinking import Shrinker
 from seawall.repository.collecting.sweep import Sweeper
 from seawall.repository.collecting.trimming import Trimmer
+from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, StoreRefused
 from seawall.repository.forgetting.leaders import LeaderMark
-from seawall.repository.format.layout import PointName
+from seawall.repository.format.layout import manifest_name, pack_name
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.repository import OpenRepository
 from seawall.repository.steps import OnStep, no_step
@@ -47,10 +51,17 @@ class Collection:
     """Of a store that may have Object Lock."""
 
     def plan(self) -> Report:
-        """What `execute` would do now. Changes nothing."""
+        """What `execute` would do now, object by object. Changes nothing."""
         report = Report(plan_only=True)
-        self._prechecked()
-        self._mark(report, act=False)
+        mark = self.ledger.begin()
+        unknown = self._prechecked()
+        unknown.tell(report)
+        for name, size_bytes in self._sizes(unknown).items():
+            report.leaves(Leaving.MANIFEST, name, size_bytes)
+        condemning = self._mark(report, act=False)
+        self._sweeper(report, mark, condemning).plan()
+        self._keep_locks(report, condemning)
+        self._trimmer(report, mark, condemning).plan()
         return report
 
     def execute(self) -> Report:
@@ -58,24 +69,49 @@ class Collection:
         self.repository.require_writable()
         report = Report(plan_only=False)
         mark = self.ledger.begin()
-        leader = mark.leader
-        remove_manifests(self.repository, self._prechecked(), leader, report)
-        self._mark(report, act=True)
-        self._carry_out(report, leader)
+        unknown = self._prechecked()
+        unknown.tell(report)
+        forgotten = self._sizes(unknown)
+        remove_manifests(self.repository, unknown.forgotten, mark.leader, report)
+        for name in forgotten.keys() - self._sizes(unknown).keys():
+            report.leaves(Leaving.MANIFEST, name, forgotten[name])
+        condemning = self._mark(report, act=True)
+        self._carry_out(report, mark.leader)
         self._give_up_unreported()
-        older_than_us = self.clock.now_us() - self.settings.grace_us
-        Sweeper(self.repository, self.ledger, report, leader, older_than_us, self.on_step).sweep()
-        if self.locks is not None:
-            LockKeeper(self.repository.store, self.locks, self.ledger, self.clock, report).keep()
-        spent_us = self.clock.now_us() - self.settings.horizon_us
-        Trimmer(self.repository, self.ledger, report, leader, mark.seq, spent_us, self.on_step).trim()
+        self._sweeper(report, mark, condemning).sweep()
+        self._keep_locks(report, condemning)
+        self._trimmer(report, mark, condemning).trim()
         return report
 
-    def _prechecked(self) -> list[PointName]:
+    def _sizes(self, unknown: Unknown) -> dict[str, int]:
+        """Of the manifests of forgotten points that lie there, by name."""
+        sizes: dict[str, int] = {}
+        for point in unknown.forgotten:
+            name = manifest_name(point.tenant, point.vm_id, point.point_id)
+            with suppress(ObjectMissing, StoreRefused):
+                sizes[name] = self.repository.store.head(name).size_bytes
+        return sizes
+
+    def _sweeper(self, report: Report, mark: Mark, condemning: Condemning) -> Sweeper:
+        older_than_us = self.clock.now_us() - self.settings.grace_us
+        return Sweeper(self.repository, self.ledger, report, mark.leader, older_than_us, self.on_step, condemning.whole)
+
+    def _keep_locks(self, report: Report, condemning: Condemning) -> None:
+        if self.locks is not None:
+            store = self.repository.store
+            LockKeeper(store, self.locks, self.ledger, self.clock, report, condemning.whole).keep()
+
+    def _trimmer(self, report: Report, mark: Mark, condemning: Condemning) -> Trimmer:
+        spent_us = self.clock.now_us() - self.settings.horizon_us
+        return Trimmer(self.repository, self.ledger, report, mark.leader, mark.seq, spent_us, self.on_step, condemning)
+
+    def _prechecked(self) -> Unknown:
         self.ledger.report(step="looking for points that nobody knows")
         return check_manifests(self.repository, self.ledger)
 
-    def _mark(self, report: Report, act: bool) -> None:
+    def _mark(self, report: Report, act: bool) -> Condemning:
+        """What a plan would condemn; of a collection the ledger knows it."""
+        condemning = Condemning()
         for after, live in ranges(self.ledger.packs, self.range_slots):
             mark = self.ledger.begin()
             marker = Marker(self.repository, self.ledger, live, after, mark.seq, self.hands.reading)
@@ -87,8 +123,10 @@ class Collection:
             for slice_ in in_batches(decided, SLICE_PACKS) if act else ():
                 self._condemn(slice_, live, marker, report)
             if not act:
-                for _ in decided:
+                for pack in decided:
                     self.ledger.may_continue()
+                    condemning.add(pack, self._again(pack, live))
+        return condemning
 
     def _decided(self, live: LiveSlots, after: bytes, report: Report) -> Iterator[PackFacts]:
         """Packs of the range with something to condemn; all are counted."""
@@ -99,9 +137,28 @@ class Collection:
                 continue  # reported since the range was read: the mark says nothing of it
             decision = decide(pack, live.of(pack.pack_id), self.settings)
             if decision is not None:
-                report.count(decision)
+                report.count(self._foreseen(pack, decision, report) if report.plan_only else decision)
                 if decision.slots:
                     yield pack
+
+    def _foreseen(self, pack: PackFacts, decision: Decision, report: Report) -> Decision:
+        """What goes now by name, and what is compacted to the byte: the ends of those packs say it."""
+        names = [pack_name(pack.tenant, pack.pack_id, generation) for generation in pack.generations]
+        if decision.fate is Fate.SHRINKS:
+            decision = replace(decision, dead_bytes=self._comes_back(pack, names[0], report) * len(names))
+        if decision.fate in (Fate.GOES, Fate.SHRINKS):
+            for name in names:
+                report.name(name, decision.dead_bytes // len(names))
+        return decision
+
+    def _comes_back(self, pack: PackFacts, name: str, report: Report) -> int:
+        """Bytes of one copy; 0 where it cannot be compacted, as far as its end tells."""
+        try:
+            tail = self.repository.read_tail(pack.tenant, pack.pack_id, pack.generation)
+        except (ObjectMissing, StoreRefused, IntegrityError, FormatUnsupported) as error:
+            report.keep_back(name, str(error))
+            return 0
+        return tail.footer.pack_bytes - compacted_bytes(tail, pack.condemned)
 
     def _condemn(self, packs: list[PackFacts], live: LiveSlots, marker: Marker, report: Report) -> None:
         """One slice, decided anew after each arrival (rule 1). Raises CollectionStopped/TOO_BUSY."""

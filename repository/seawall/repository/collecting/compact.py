@@ -13,9 +13,11 @@ from seawall.repository.format.pack_layout import (
     FIRST_BODY_OFFSET,
     FOOTER_BYTES,
     RECORD_HEADER_BYTES,
+    TABLE_ENTRY,
     Footer,
     encode_footer,
     encode_pack_header,
+    hashes_bytes_of,
     parse_footer,
     record_header_of,
 )
@@ -52,6 +54,13 @@ def compacted_pack(repository: OpenRepository, body: bytes, condemned: SlotSet) 
     sealed_hash = blake3(sealed).digest(length=16)
     footer = Footer(lineage_id, tail.footer.meta, len(table), table_offset, table_hash, sealed_hash)
     return b"".join((front, *records, table_bytes, sealed, encode_footer(footer)))
+
+
+def compacted_bytes(tail: PackTail, condemned: SlotSet) -> int:
+    """The length of what `compacted_pack` makes, told from the pack's end alone."""
+    kept = tail.table[~np.isin(tail.table["slot"], condemned.array())]
+    records = int(kept["stored_bytes"].sum(dtype="u8")) + len(kept) * (RECORD_HEADER_BYTES + TABLE_ENTRY.itemsize)
+    return FIRST_BODY_OFFSET - RECORD_HEADER_BYTES + records + hashes_bytes_of(len(kept)) + FOOTER_BYTES
 
 
 def _records(body: memoryview, kept: NDArray[np.void]) -> list[bytes | memoryview]:

@@ -8,7 +8,7 @@ class PointBeingDeleted(TemporaryError):
 
 
 class CollectionStopped(RepositoryError):
-    """`reason`: MANIFEST_UNKNOWN, REFMAP_UNREADABLE, PACK_UNKNOWN. Nothing that was not condemned before is touched."""
+    """`reason`: MANIFEST_UNKNOWN, OPEN_MARK_DAMAGED, REFMAP_UNREADABLE, PACK_UNKNOWN. Nothing that was not condemned before is touched."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -4,13 +4,13 @@ A bucket with a default retention locks what is put into it for so long and no l
 years ago. So whatever has less than half of that time left is locked for all of it anew. What no point needs runs out and can be deleted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from seawall.repository.clock import Clock
 from seawall.repository.collecting.plan import Report
-from seawall.repository.collecting.port import Ledger, PackStanding, RootState
+from seawall.repository.collecting.port import Ledger, PackFacts, PackStanding, RootState
 from seawall.repository.errors import ObjectMissing, StoreRefused, StoreUnavailable
 from seawall.repository.format.layout import FORMAT_PREFIX, KEYS_PREFIX, manifest_name, pack_name, refmap_name
 from seawall.repository.store.port import Store
@@ -41,9 +41,11 @@ class LockKeeper:
     ledger: Ledger
     clock: Clock
     report: Report
+    condemned_now: Container[bytes] = frozenset()
+    """Planned: packs that the collection would condemn whole before."""
 
     def keep(self) -> None:
-        """What cannot be locked is reported, and tried again by the next collection. Raises LedgerRefused."""
+        """What cannot be locked is reported, and tried again by the next collection. A plan only counts. Raises LedgerRefused."""
         try:
             period_us = self.locks.lock_period_us()
         except (StoreRefused, StoreUnavailable) as error:
@@ -70,7 +72,8 @@ class LockKeeper:
     def _extend(self, name: str, period_us: int) -> None:
         now_us = self.clock.now_us()
         if self.locks.locked_until_us(name) < now_us + period_us // 2:
-            self.locks.lock_until(name, now_us + period_us)
+            if not self.report.plan_only:
+                self.locks.lock_until(name, now_us + period_us)
             self.report.locked.add(0)
 
     def _needed(self) -> Iterator[str]:
@@ -82,5 +85,9 @@ class LockKeeper:
                 yield manifest_name(root.tenant, root.vm_id, root.point_id)
                 yield refmap_name(root.tenant, root.vm_id, root.point_id)
         for pack in self.ledger.packs():
-            if pack.standing is PackStanding.STORED and pack.left:
+            if pack.standing is PackStanding.STORED and pack.left and not self._leaves(pack):
                 yield from (pack_name(pack.tenant, pack.pack_id, generation) for generation in pack.generations)
+
+    def _leaves(self, pack: PackFacts) -> bool:
+        """A plan looks before the collection has done its work: what it writes anew, the bucket locks by itself."""
+        return self.report.plan_only and (pack.ripe or pack.pack_id in self.condemned_now)

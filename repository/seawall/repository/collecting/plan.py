@@ -107,7 +107,7 @@ def _condemned_bytes(pack: PackFacts) -> int:
 
 @dataclass(slots=True)
 class Tally:
-    """Packs and bytes of one kind."""
+    """Packs, or objects, and bytes of one kind."""
 
     packs: int = 0
     bytes: int = 0
@@ -133,9 +133,36 @@ GOES_BECAUSE = {
 }
 
 
+class Leaving(StrEnum):
+    """Why an object goes now, beside packs that are deleted or compacted."""
+
+    MANIFEST = "MANIFEST"
+    UNACCOUNTED = "UNACCOUNTED"
+    OLDER = "OLDER"
+    HAND_IN = "HAND_IN"
+    REFMAP = "REFMAP"
+    LOG = "LOG"
+
+
+LEAVES_BECAUSE = {
+    Leaving.MANIFEST: "manifests of forgotten points that arrived late",
+    Leaving.UNACCOUNTED: "objects of packs that were never reported, or left before",
+    Leaving.OLDER: "generations that a later one replaced",
+    Leaving.HAND_IN: "hand-ins of attempts that are over",
+    Leaving.REFMAP: "refmaps without a point",
+    Leaving.LOG: "condemn logs and announcements of leaders that nobody needs any more",
+}
+
+SWEPT = (Leaving.UNACCOUNTED, Leaving.OLDER, Leaving.HAND_IN, Leaving.REFMAP)
+
+YOUNG = "belong to nothing, within the grace period: whoever wrote them may still tell of them"
+
+
 @dataclass(slots=True)
 class Report:
-    """A collection as people see it: what it would do, and what it did. Bytes of planned things are estimates by slots."""
+    """A collection as people see it: what it would do, and what it did. What is condemned now and goes later is an estimate by slots; what
+    goes now is counted object by object, planned as done.
+    """
 
     plan_only: bool
     points: int = 0
@@ -153,7 +180,32 @@ class Report:
     kept_back: list[str] = field(default_factory=list)
     """Objects that the store would not delete, or that could not be read: tried again by the next collection. The first few, by name."""
     kept_back_count: int = 0
+    leaving: dict[Leaving, Tally] = field(default_factory=dict)
+    """Objects that go, or went."""
+    young: Tally = field(default_factory=Tally)
+    """Planned: objects that belong to nothing and stay for now."""
+    named: list[str] = field(default_factory=list)
+    """Planned: the first objects that would go, with their bytes."""
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
+
+    def leaves(self, why: Leaving, name: str, size_bytes: int) -> None:
+        """The object goes, or went."""
+        self.leaving.setdefault(why, Tally()).add(size_bytes)
+        if why in SWEPT:
+            self.swept.add(size_bytes)
+        elif why is Leaving.LOG:
+            self.trimmed.add(size_bytes)
+        self.name(name, size_bytes)
+
+    def name(self, name: str, size_bytes: int) -> None:
+        """Of what would go, for people to look at before it does."""
+        if self.plan_only and len(self.named) < MOST_NAMED:
+            self.named.append(f"would go: {name}, {size_bytes} bytes")
+
+    @property
+    def bytes_back(self) -> int:
+        packs = [self.planned.get(fate, Tally()) for fate in (Fate.GOES, Fate.SHRINKS)] if self.plan_only else []
+        return sum(one.bytes for one in (*packs, *self.leaving.values())) + self.deleted.bytes + self.compacted.bytes
 
     def count(self, decision: Decision) -> None:
         self.planned.setdefault(decision.fate, Tally()).add(decision.dead_bytes)
@@ -170,19 +222,27 @@ class Report:
         return {
             "plan_only": self.plan_only,
             "points": self.points,
-            "goes": self._lines(GOES_BECAUSE),
+            "goes": self._lines(GOES_BECAUSE) + self._objects(),
             "goes_later": self._lines(LATER_BECAUSE),
-            "stays": self._lines(STAYS_BECAUSE),
+            "stays": self._lines(STAYS_BECAUSE) + _young(self.young),
             "needed": _tally(self.planned.get(Fate.NEEDED, Tally())),
             "condemned_slots": self.condemned_slots,
             "deleted": _tally(self.deleted),
             "compacted": _tally(self.compacted),
             "swept": {"objects": self.swept.packs, "bytes": self.swept.bytes},
-            "trimmed": {"objects": self.trimmed.packs},
+            "trimmed": {"objects": self.trimmed.packs, "bytes": self.trimmed.bytes},
             "locked": {"objects": self.locked.packs},
-            "bytes_back": self.deleted.bytes + self.compacted.bytes + self.swept.bytes,
+            "bytes_back": self.bytes_back,
             "kept_back": {"objects": self.kept_back_count, "first": list(self.kept_back)},
+            "notes": list(self.named),
         }
+
+    def _objects(self) -> list[dict[str, object]]:
+        return [
+            {"reason": why.value, "sentence": sentence, **_objects_of(self.leaving[why])}
+            for why, sentence in LEAVES_BECAUSE.items()
+            if why in self.leaving
+        ]
 
     def _lines(self, sentences: dict[Fate, str]) -> list[dict[str, object]]:
         return [
@@ -197,3 +257,11 @@ MOST_NAMED = 20
 
 def _tally(tally: Tally) -> dict[str, object]:
     return {"packs": tally.packs, "bytes": tally.bytes}
+
+
+def _objects_of(tally: Tally) -> dict[str, object]:
+    return {"objects": tally.packs, "bytes": tally.bytes}
+
+
+def _young(tally: Tally) -> list[dict[str, object]]:
+    return [{"reason": "YOUNG", "sentence": YOUNG, **_objects_of(tally)}] if tally.packs else []

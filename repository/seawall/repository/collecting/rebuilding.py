@@ -19,7 +19,7 @@ def rebuilt_refmap(repository: OpenRepository, point: PointRoot) -> Refmap:
     """
     statement, root_object = repository.read_manifest(point.tenant, point.vm_id, point.point_id)
     root = repository.open_root(root_object)
-    k_dedup = repository.secrets.k_dedup(point.tenant, statement.key_epoch)
+    k_dedup = repository.k_dedup(point.tenant, statement.key_epoch)
     packs = StorePackReader(repository.store, point.tenant)
     reader = PointReader(root, repository.config.lineage_id, k_dedup, packs)
     refmap = Refmap()

@@ -6,18 +6,17 @@ says up to which number logs may be missing (`v1/c/trimmed/<seq>`, written first
 with the packs that lie in the bucket (DESIGN.md, "Trimming").
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.collecting.announce import require_newest
-from seawall.repository.collecting.plan import Report
-from seawall.repository.collecting.port import Ledger, PackStanding
+from seawall.repository.collecting.condemn_logs import read_condemn_log
+from seawall.repository.collecting.plan import Leaving, Report
+from seawall.repository.collecting.port import Ledger, PackFacts, PackStanding
 from seawall.repository.collecting.removing import remove
 from seawall.repository.errors import IntegrityError, ObjectExists
 from seawall.repository.forgetting.leaders import LeaderMark, leader_mark
-from seawall.repository.format.condemn_log import open_condemn_log
 from seawall.repository.format.layout import (
     CONDEMNED_PREFIX,
     EPOCHS_PREFIX,
@@ -28,7 +27,7 @@ from seawall.repository.format.layout import (
 )
 from seawall.repository.repository import OpenRepository
 from seawall.repository.steps import OnStep
-from seawall.repository.store.port import Store
+from seawall.repository.store.port import ObjectInfo, Store
 
 
 def trimmed_to(store: Store) -> int:
@@ -47,11 +46,25 @@ class Trimmer:
     reached: int
     older_than_us: int
     on_step: OnStep
+    condemned_now: Container[bytes] = frozenset()
+    """Planned: packs of which something would be condemned before."""
 
     def trim(self) -> None:
         """Raises LedgerRefused, StoreUnavailable."""
         self._trim_logs()
         self._trim_epochs()
+
+    def plan(self) -> None:
+        """Counts what `trim` would take at the end of a collection. Changes nothing. Raises as it does."""
+        spent = list(self._spent())
+        for _, info in spent:
+            self.report.leaves(Leaving.LOG, info.name, info.size_bytes)
+        if spent:
+            floor = max(spent[-1][0], trimmed_to(self.repository.store))
+            for info in self._outrun(floor):
+                self.report.leaves(Leaving.LOG, info.name, info.size_bytes)
+        for info in self._spent_epochs():
+            self.report.leaves(Leaving.LOG, info.name, info.size_bytes)
 
     def _trim_logs(self) -> None:
         spent = list(self._spent())
@@ -62,16 +75,18 @@ class Trimmer:
             self.repository.store.put(trimmed_name(spent[-1][0]), b"")
         self.on_step("trimming announced")
         require_newest(self.repository.store, self.leader)
-        for _, name in spent:
-            self._remove(name)
-        floor = trimmed_to(self.repository.store)
-        for info in list(self.repository.store.list(TRIMMED_PREFIX)):
-            number = parse_trimmed_name(info.name)
-            if number is not None and number < floor:
-                self._remove(info.name)
+        for _, info in spent:
+            self._remove(info)
+        for info in self._outrun(trimmed_to(self.repository.store)):
+            self._remove(info)
 
-    def _spent(self) -> Iterator[tuple[int, str]]:
-        """(number, name) of the first logs, up to one that must stay."""
+    def _outrun(self, floor: int) -> list[ObjectInfo]:
+        """Earlier words of what is trimmed, now that the bucket says so up to `floor`."""
+        found = [(parse_trimmed_name(info.name), info) for info in self.repository.store.list(TRIMMED_PREFIX)]
+        return [info for number, info in found if number is not None and number < floor]
+
+    def _spent(self) -> Iterator[tuple[int, ObjectInfo]]:
+        """(number, object) of the first logs, up to one that must stay."""
         found = ((parse_condemned_name(info.name), info) for info in self.repository.store.list(CONDEMNED_PREFIX))
         numbered = sorted(((number, info) for number, info in found if number), key=lambda each: each[0])
         stay = next(
@@ -80,34 +95,41 @@ class Trimmer:
         for number, info in numbered:
             if stay is not None and number[0] >= stay[0]:  # another history may have used the same number
                 return
-            yield number[0], info.name
+            yield number[0], info
 
     def _is_spent(self, number: tuple[int, int], name: str, modified_us: int) -> bool:
         """Old, known to the ledger, and all that it announced has left."""
         if modified_us > self.older_than_us or number[0] > self.reached:
             return False
         try:
-            body = read_bounded(self.repository.store, name, MANIFEST_BYTES)
-            log = open_condemn_log(body, self.repository.config.signing_public_key)
+            log = read_condemn_log(self.repository, number)
         except IntegrityError as error:
             self.report.keep_back(name, str(error))
             return False
         packs = self.ledger.facts(list(log.slots)).values()
-        return not any(pack.standing is PackStanding.STORED and pack.waiting for pack in packs)
+        return not any(pack.standing is PackStanding.STORED and self._still_waits(pack) for pack in packs)
+
+    def _still_waits(self, pack: PackFacts) -> bool:
+        """A plan looks before anything is condemned, and before what is ripe has gone; a collection afterwards."""
+        return pack.pack_id in self.condemned_now or (pack.waiting and not (self.report.plan_only and pack.ripe))
 
     def _trim_epochs(self) -> None:
+        for info in self._spent_epochs():
+            self._remove(info)
+
+    def _spent_epochs(self) -> list[ObjectInfo]:
         """Only the greatest ever decides anything: it stays, as does everything while ours is not it."""
         marks = {info: leader_mark(info.name) for info in self.repository.store.list(EPOCHS_PREFIX)}
         spent = [
-            info.name
+            info
             for info, mark in marks.items()
             if mark is not None and mark < self.leader and info.modified_us <= self.older_than_us
         ]
-        if spent and max(mark for mark in marks.values() if mark is not None) == self.leader:
-            for name in sorted(spent):
-                self._remove(name)
+        if not spent or max(mark for mark in marks.values() if mark is not None) != self.leader:
+            return []
+        return sorted(spent, key=lambda info: info.name)
 
-    def _remove(self, name: str) -> None:
-        if remove(self.repository.store, name, self.report):
-            self.report.trimmed.add(0)
+    def _remove(self, info: ObjectInfo) -> None:
+        if remove(self.repository.store, info.name, self.report):
+            self.report.leaves(Leaving.LOG, info.name, info.size_bytes)
         self.on_step("trimmed")

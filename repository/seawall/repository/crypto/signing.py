@@ -10,6 +10,7 @@ MANIFEST_DOMAIN = b"seawall v1 manifest signature\x00"
 CONFIG_DOMAIN = b"seawall v1 config signature\x00"
 TOMBSTONE_DOMAIN = b"seawall v1 tombstone signature\x00"
 CONDEMNED_DOMAIN = b"seawall v1 condemn log signature\x00"
+OPEN_DOMAIN = b"seawall v1 open mark signature\x00"
 
 
 def signing_public_key_of(secret_key: bytes) -> bytes:

@@ -5,7 +5,7 @@ repeated by anybody; a crash between two of them leaves a point that is forgotte
 """
 
 from seawall.repository.errors import IntegrityError, ObjectExists, RepositoryError
-from seawall.repository.forgetting.tombstones import buries, read_tombstone
+from seawall.repository.forgetting.tombstones import buries
 from seawall.repository.format.layout import (
     PointName,
     manifest_name,
@@ -21,7 +21,8 @@ class TombstonePlaceTaken(RepositoryError):
 
 
 def bury(repository: OpenRepository, point: PointName, tombstone: bytes) -> None:
-    """PUT the tombstone. One that stands there already counts if it buries this very `m/` object, whoever decided it.
+    """PUT the tombstone. One that stands there already counts if it buries this very `m/` object, whoever decided it. One that is void, as
+    a replaced leader's that came late, makes place: only a valid one of this point is ever written over it.
 
     Raises TombstonePlaceTaken, ValueError (the given tombstone is not of this point), StoreUnavailable and what else the store raises.
     """
@@ -30,10 +31,13 @@ def bury(repository: OpenRepository, point: PointName, tombstone: bytes) -> None
     try:
         repository.store.put(name, tombstone)
     except ObjectExists as error:
-        if repository.store.get(name) != tombstone and not _same_burial(repository, point, manifest_hash):
+        found = repository.tombstone(point)
+        if found is None or found.manifest_hash != manifest_hash:
             raise TombstonePlaceTaken(
                 f"{name} holds something that Seawall did not write; the point stays as it is until that object is gone"
             ) from error
+        if repository.burial(point, repository.standing()) is None:
+            repository.store.put(name, tombstone, create_only=False)
 
 
 def remove_point(store: Store, point: PointName) -> None:
@@ -58,8 +62,3 @@ def _manifest_hash(repository: OpenRepository, point: PointName, tombstone: byte
     if not buries(burial, point):
         raise ValueError(f"a tombstone of point {burial.point_id} for point {point.point_id}")
     return burial.manifest_hash
-
-
-def _same_burial(repository: OpenRepository, point: PointName, manifest_hash: bytes) -> bool:
-    found = read_tombstone(repository.store, repository.open_tombstone, point)
-    return found is not None and found.manifest_hash == manifest_hash

@@ -1,4 +1,4 @@
-"""Which points are forgotten: those with a tombstone that this repository signed. Called by everybody who lists points."""
+"""Which points have a tombstone that this repository signed; whether it counts, `standing.py` says. Called by who opens a repository."""
 
 from collections.abc import Callable, Iterable
 
@@ -30,12 +30,9 @@ def read_tombstone(store: Store, open_tombstone: OpenTombstone, point: PointName
     return burial if buries(burial, point) else None
 
 
-def forgotten(
-    store: Store, open_tombstone: OpenTombstone, points: Iterable[PointName], prefix: str
-) -> frozenset[PointName]:
-    """Those of the points that have a tombstone. List them before the tombstones below `prefix`, as this does: one is written before its
-    manifest goes, so no forgotten point shows. Few are read: those of points whose manifest still lies there.
+def lying_tombstones(store: Store, points: Iterable[PointName], prefix: str) -> frozenset[PointName]:
+    """Those of the points in whose place below `prefix` something lies. List them before the tombstones, as this does: one is written
+    before its manifest goes, so no forgotten point shows. Few are left to be read: those of points whose manifest still lies there.
     """
     present = set(points)
-    named = {point for info in store.list(prefix) if (point := parse_point_name(info.name)) in present}
-    return frozenset(point for point in named if point and read_tombstone(store, open_tombstone, point) is not None)
+    return frozenset(point for info in store.list(prefix) if (point := parse_point_name(info.name)) in present)

@@ -44,12 +44,15 @@ def seal_export(
     """The object. Raises ValueError on what cannot be read back: nothing, too much, or a lineage of another length."""
     if not 0 < len(document) <= LONGEST_DOCUMENT_BYTES or len(lineage_id) != LINEAGE_ID_BYTES:
         raise ValueError(f"an export holds 1 to {LONGEST_DOCUMENT_BYTES} bytes of one lineage")
-    salt = secrets.token_bytes(SALT_BYTES)
-    front = with_descriptor(
-        EXPORT, to_canonical(ExportFront(lineage_id, epoch, number, exported_us, len(document), salt))
-    )
+    front = ExportFront(lineage_id, epoch, number, exported_us, len(document), secrets.token_bytes(SALT_BYTES))
+    return assemble_export(front, document, repository_secret_key, new_nonce())
+
+
+def assemble_export(front: ExportFront, document: bytes, repository_secret_key: bytes, nonce: bytes) -> bytes:
+    """`seal_export` where the random parts are given."""
+    clear = with_descriptor(EXPORT, to_canonical(front))
     (frame,) = frames_of([document], _LEVEL)
-    return front + seal_box(_key(repository_secret_key, salt), new_nonce(), bytes(frame), front)
+    return clear + seal_box(_key(repository_secret_key, front.salt), nonce, bytes(frame), clear)
 
 
 def open_export(body: bytes, repository_secret_key: bytes) -> tuple[ExportFront, bytes]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from seawall.repository.crypto.keys import SECRET_BYTES
-from seawall.repository.crypto.sealing import open_sealed, public_key_of, recipient_id, seal_to
+from seawall.repository.crypto.sealing import SEAL_OVERHEAD_BYTES, open_sealed, public_key_of, recipient_id, seal_to
 from seawall.repository.errors import IntegrityError, WrongKey
 from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
@@ -33,6 +33,10 @@ class KeyBundle:
 
     def __repr__(self) -> str:
         return "KeyBundle(***)"
+
+
+SEALED_BUNDLE_BYTES = SEAL_OVERHEAD_BYTES + len(to_canonical(KeyBundle(*(bytes(SECRET_BYTES),) * 4)))
+"""Each of its keys has a fixed length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,15 @@ def key_names(body: bytes) -> KeyNames:
     """What it says of itself, not yet proven. Raises IntegrityError, FormatUnsupported."""
     descriptor, _ = read_descriptor(body, KEYS, "key object")
     return from_canonical(KeyNames, descriptor, "key object's names")
+
+
+def key_front(body: bytes) -> tuple[KeyNames, int]:
+    """(its names, not yet proven; how many sealed bytes follow): what can be told without a key.
+
+    Raises IntegrityError, FormatUnsupported.
+    """
+    _, start = read_descriptor(body, KEYS, "key object")
+    return key_names(body), len(body) - start
 
 
 def open_key_object(body: bytes, recipient_secret_key: bytes) -> tuple[KeyNames, KeyBundle]:

@@ -16,6 +16,7 @@ KEYS_PREFIX = "v1/keys/"
 MANIFESTS_PREFIX = "v1/m/"
 TOMBSTONES_PREFIX = "v1/t/"
 EPOCHS_PREFIX = "v1/c/epoch/"
+OPENS_PREFIX = "v1/c/open/"
 CONDEMNED_PREFIX = "v1/c/condemned/"
 TRIMMED_PREFIX = "v1/c/trimmed/"
 EXPORTS_PREFIX = "v1/c/export/"
@@ -33,6 +34,7 @@ _KEY = re.compile(rf"v1/keys/({TENANT_PATTERN})/([1-9][0-9]{{0,9}})\.({TENANT_PA
 _POINT = re.compile(rf"v1/[mrt]/({TENANT_PATTERN})/({ID_PATTERN})/({ID_PATTERN})")
 _HAND_IN = re.compile(rf"v1/a/({ID_PATTERN})/(root|refmap|log)-([0-9a-f]{{64}})")
 _EPOCH = re.compile(rf"v1/c/epoch/([0-9]{{12}})-({ID_PATTERN})")
+_OPEN = re.compile(r"v1/c/open/([0-9]{12})-([0-9]{12})")
 _CONDEMNED = re.compile(r"v1/c/condemned/([0-9]{12})-([0-9]{12})")
 _TRIMMED = re.compile(r"v1/c/trimmed/([0-9]{12})")
 _EXPORT = re.compile(r"v1/c/export/([0-9]{12})-([0-9]{12})")
@@ -84,7 +86,7 @@ def config_name(copy: int = 0) -> str:
 
 def key_name(tenant: str, epoch: int, wrapper: str) -> str:
     """`wrapper` follows the rules of tenant names."""
-    return f"{KEYS_PREFIX}{check_tenant(tenant)}/{_counted(epoch, least=1)}.{check_tenant(wrapper)}"
+    return f"{keys_prefix(tenant)}{_counted(epoch, least=1)}.{check_tenant(wrapper)}"
 
 
 def pack_name(tenant: str, pack_id: bytes, generation: int) -> str:
@@ -117,9 +119,9 @@ def epoch_name(epoch: int, leader_id: str) -> str:
     return f"{EPOCHS_PREFIX}{_padded(epoch)}-{check_id(leader_id)}"
 
 
-def open_name(epoch: int) -> str:
-    """Names the points in force at the start of an epoch."""
-    return f"v1/c/open/{_padded(epoch)}"
+def open_name(epoch: int, number: int) -> str:
+    """What of all epochs before counts: `v1/c/open/<epoch>-<number>`, the greatest decides."""
+    return f"{OPENS_PREFIX}{_padded(epoch)}-{_padded(number)}"
 
 
 def condemned_name(seq: int, epoch: int) -> str:
@@ -144,6 +146,10 @@ def pack_generations_prefix(tenant: str, pack_id: bytes) -> str:
 
 def packs_prefix(tenant: str) -> str:
     return f"{PACKS_PREFIX}{check_tenant(tenant)}/"
+
+
+def keys_prefix(tenant: str) -> str:
+    return f"{KEYS_PREFIX}{check_tenant(tenant)}/"
 
 
 def manifests_prefix(tenant: str) -> str:
@@ -191,6 +197,12 @@ def parse_epoch_name(name: str) -> tuple[int, str] | None:
     """(number, the leader's id)."""
     match = _EPOCH.fullmatch(name)
     return (int(match[1]), match[2]) if match else None
+
+
+def parse_open_name(name: str) -> tuple[int, int] | None:
+    """(epoch, number)."""
+    match = _OPEN.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def parse_condemned_name(name: str) -> tuple[int, int] | None:

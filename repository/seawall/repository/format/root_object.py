@@ -24,6 +24,12 @@ _INFO_DOMAIN = b"seawall v1 root data key\x00"
 _SEALED_KEY_BYTES = SEAL_OVERHEAD_BYTES + KEY_BYTES
 
 
+LEADERS_FROM = 1 << 40
+"""`db_epoch` of a statement from here on is this and the epoch of the leader that wrote the intent; below, the database's epoch, which says
+nothing of leaders (manifests of before 2026-11-23).
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What the controller signs."""
@@ -38,6 +44,11 @@ class Statement:
     root_hash: bytes  # BLAKE3 of the root object
     refmap_hash: bytes  # BLAKE3 of the r/ object
     previous_hash: bytes  # BLAKE3 of the VM's previous m/ object, b"" for the first
+
+    @property
+    def leader_epoch(self) -> int | None:
+        """Of the leader that wrote the intent, as in `v1/c/epoch`. None: the manifest does not say."""
+        return self.db_epoch - LEADERS_FROM if self.db_epoch >= LEADERS_FROM else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ WHAT = "tombstone"
 
 @dataclass(frozen=True, slots=True)
 class Burial:
-    """What the controller signs. It holds for this point and this very `m/` object alone, so it cannot be moved to another."""
+    """What the controller signs. It holds for this point alone; `manifest_hash` says which `m/` it was decided on, and is compared by who
+    deletes, not by who reads: a point has one `m/` for ever (repository/DESIGN.md, "Forgetting").
+    """
 
     lineage_id: bytes
     tenant: str

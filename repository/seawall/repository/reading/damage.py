@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from threading import Lock
 
 from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
 
@@ -9,6 +10,7 @@ LOST = (IntegrityError, ObjectMissing)
 """These bytes will not be had, now or later. A store that refuses or does not answer is no damage."""
 
 _RANGES_SHOWN = 4
+_PASSED_OVER_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,27 @@ class Damage:
     def length(self) -> int:
         """Bytes."""
         return sum(length for _, length in self.ranges)
+
+
+class PassedOver:
+    """Objects that were found altered where another generation had what was wanted. Nothing is lost, and whoever ordered the reading is
+    told: what lies there is no copy any more. Thread-safe; the first hundred.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}
+        self._lock = Lock()
+
+    def note(self, object_name: str, error: RepositoryError) -> None:
+        with self._lock:
+            if len(self._reasons) < _PASSED_OVER_KEPT:
+                self._reasons.setdefault(object_name, str(error))
+
+    def sentences(self) -> tuple[str, ...]:
+        """One an object, by name; each begins with it."""
+        with self._lock:
+            found = sorted(self._reasons.items())
+        return tuple(reason if name in reason else f"{name}: {reason}" for name, reason in found)
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -1,4 +1,5 @@
-"""Finds chunks again in packs whose named generation is gone: compaction wrote the next one, where the same slots lie at other offsets.
+"""Finds chunks again in packs whose named generation is gone or altered: compaction or healing wrote a later one, where the same slots lie
+at other offsets.
 
 A locator's generation is a first guess. Where it fails, the newest generation's table says where the chunk is, by its id.
 """
@@ -37,10 +38,13 @@ class MovedPacks:
     def __init__(self, packs: PackReader) -> None:
         self._packs = packs
         self._tables: OrderedDict[bytes, _Table] = OrderedDict()
+        self._beside: OrderedDict[bytes, _Table | None] = OrderedDict()
         self._lock = Lock()
 
     def first_guess(self, request: PackRequest) -> list[PackRequest]:
-        """The request itself, or what takes its place where it is known that the pack moved on."""
+        """The request itself, or what takes its place where it is known that the pack moved on. A generation that is only altered somewhere
+        stays the first guess: what else it holds may be whole there alone.
+        """
         table = self._kept(request.pack_id)
         if table is None or table.generation <= request.generation:
             return [request]
@@ -54,8 +58,21 @@ class MovedPacks:
         table = self._newer(request.pack_id, request.generation)
         return _relocated(request, table) if table is not None else []
 
+    def instead(self, request: PackRequest) -> list[PackRequest]:
+        """After IntegrityError: the same chunks in a newer generation that lies beside the altered one. Empty: there is none.
+
+        Looked for once a pack, as damage comes in numbers. Raises StoreUnavailable.
+        """
+        with self._lock:
+            looked = request.pack_id in self._beside
+        if not looked:
+            self._keep_beside(request.pack_id, self._newest(request.pack_id))
+        with self._lock:
+            table = self._beside.get(request.pack_id)
+        return _relocated(request, table) if table is not None and table.generation > request.generation else []
+
     def locator(self, chunk: Locator, h: bytes) -> Locator | None:
-        """After ObjectMissing: where the newest generation has the chunk. None: there is none newer that holds it."""
+        """After ObjectMissing or damage: where the newest generation has the chunk. None: there is none newer that holds it."""
         table = self._newer(chunk.pack_id, chunk.generation)
         place = table.places.get(chunk_id(h)) if table is not None else None
         if table is None or place is None or not _same(place, chunk.stored_bytes, chunk.raw_bytes, chunk.codec):
@@ -65,14 +82,18 @@ class MovedPacks:
     def _newer(self, pack_id: bytes, generation: int) -> _Table | None:
         table = self._kept(pack_id)
         if table is None or table.generation <= generation:
-            try:
-                table = self._load(pack_id)
-            except (ObjectMissing, IntegrityError, StoreRefused):
-                return None  # then what the reader met first counts
+            table = self._newest(pack_id)
+            if table is None:
+                return None
+            self._keep(pack_id, table)
         return table if table.generation > generation else None
 
-    def _load(self, pack_id: bytes) -> _Table:
-        generation, rows = self._packs.newest_table(pack_id)
+    def _newest(self, pack_id: bytes) -> _Table | None:
+        """None: it cannot be read either; then what the reader met first counts."""
+        try:
+            generation, rows = self._packs.newest_table(pack_id)
+        except (ObjectMissing, IntegrityError, StoreRefused):
+            return None
         columns = zip(
             (one.tobytes() for one in rows["chunk_id"]),
             rows["offset"].tolist(),
@@ -81,12 +102,19 @@ class MovedPacks:
             rows["codec"].tolist(),
             strict=True,
         )
-        table = _Table(generation, {identity: _Place(*place) for identity, *place in columns})
+        return _Table(generation, {identity: _Place(*place) for identity, *place in columns})
+
+    def _keep(self, pack_id: bytes, table: _Table) -> None:
         with self._lock:
             self._tables[pack_id] = table
             while len(self._tables) > _TABLES_KEPT:
                 self._tables.popitem(last=False)
-        return table
+
+    def _keep_beside(self, pack_id: bytes, table: _Table | None) -> None:
+        with self._lock:
+            self._beside[pack_id] = table
+            while len(self._beside) > _TABLES_KEPT:
+                self._beside.popitem(last=False)
 
     def _kept(self, pack_id: bytes) -> _Table | None:
         with self._lock:

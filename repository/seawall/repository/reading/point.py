@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import TypeVar
 
-from seawall.repository.errors import IntegrityError, ObjectMissing, StoreRefused
+from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError, StoreRefused
 from seawall.repository.format.layout import pack_name
 from seawall.repository.format.manifest import (
     PAGE_BYTES,
@@ -20,8 +20,10 @@ from seawall.repository.format.manifest import (
 )
 from seawall.repository.format.record import ChunkType, Locator, open_record
 from seawall.repository.naming import naming
+from seawall.repository.reading.damage import PassedOver
 from seawall.repository.reading.moved import MovedPacks
 from seawall.repository.reading.port import PackReader
+from seawall.repository.reading.requests import PackRequest
 
 UNREADABLE = (IntegrityError, ObjectMissing, StoreRefused)
 """This copy will not be read, now or later."""
@@ -40,6 +42,7 @@ class PointReader:
         self.k_dedup = k_dedup
         self.packs = packs
         self.moved = MovedPacks(packs)
+        self.passed_over = PassedOver()
         self._nodes: OrderedDict[bytes, InnerNode] = OrderedDict()
         self._lock = Lock()
 
@@ -108,13 +111,21 @@ class PointReader:
         try:
             return self._copy(h, chunk, chunk.generation, decode)
         except UNREADABLE as first:
-            try:
-                return self._copy(h, chunk, chunk.generation ^ 1, decode)
-            except UNREADABLE as second:
-                found = self.moved.locator(chunk, h)
-                if found is not None and found.generation != chunk.generation ^ 1:
-                    return self._meta(h, found, decode)
-                raise type(first)(f"{first}; and its other copy: {second}") from first
+            found = self._meta_elsewhere(h, chunk, decode, first)
+            if isinstance(first, IntegrityError):
+                self.passed_over.note(self.pack_name(chunk.pack_id, chunk.generation), first)
+            return found
+
+    def _meta_elsewhere(
+        self, h: bytes, chunk: Locator, decode: Callable[[bytes], Decoded], first: RepositoryError
+    ) -> Decoded:
+        try:
+            return self._copy(h, chunk, chunk.generation ^ 1, decode)
+        except UNREADABLE as second:
+            found = self.moved.locator(chunk, h)
+            if found is not None and found.generation != chunk.generation ^ 1:
+                return self._meta(h, found, decode)
+            raise type(first)(f"{first}; and its other copy: {second}") from first
 
     def _copy(self, h: bytes, chunk: Locator, generation: int, decode: Callable[[bytes], Decoded]) -> Decoded:
         with naming(self.pack_name(chunk.pack_id, generation)):
@@ -123,6 +134,18 @@ class PointReader:
     def _open(self, h: bytes, chunk: Locator, generation: int) -> bytes:
         body = self.packs.read(chunk.pack_id, generation, chunk.offset, chunk.stored_bytes)
         return open_record(self.lineage_id, self.k_dedup, h, ChunkType.META, chunk.codec, chunk.raw_bytes, body)
+
+    def newer(self, request: PackRequest, error: RepositoryError) -> list[PackRequest]:
+        """After `error` on data chunks: what takes the request's place in a newer generation. Empty: none lies there that holds them all.
+
+        An altered generation that something newer stands in for is noted. Raises StoreUnavailable.
+        """
+        if isinstance(error, ObjectMissing):
+            return self.moved.again(request)
+        found = self.moved.instead(request) if isinstance(error, IntegrityError) else []
+        if found:
+            self.passed_over.note(self.pack_name(request.pack_id, request.generation), error)
+        return found
 
     def pack_name(self, pack_id: bytes, generation: int) -> str:
         """Of the object, for messages."""

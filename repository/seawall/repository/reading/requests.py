@@ -64,6 +64,11 @@ def joined(pack_id: bytes, generation: int, wanted: Iterable[WantedChunk]) -> li
     return [*requests, _request(pack_id, generation, group)]
 
 
+def only(request: PackRequest, chunk: WantedChunk) -> PackRequest:
+    """One chunk of a request by itself."""
+    return PackRequest(request.pack_id, request.generation, chunk.offset, chunk.stored_bytes, (chunk,))
+
+
 def entry_starts(leaf: Leaf) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Start of each entry within its page."""
     lengths = leaf.entries["length"].astype(np.int64)

@@ -16,7 +16,7 @@ from seawall.repository.format.record import ChunkType, SealedChunk, open_record
 from seawall.repository.reading.damage import LOST, Damage, damage_error, merged
 from seawall.repository.reading.point import PointReader, page_length
 from seawall.repository.reading.port import PageFollower
-from seawall.repository.reading.requests import PackRequest, WantedChunk, pack_requests, zero_ranges
+from seawall.repository.reading.requests import PackRequest, WantedChunk, only, pack_requests, zero_ranges
 from seawall.repository.reading.runs import batches, runs
 
 READS_IN_FLIGHT = 8
@@ -229,10 +229,11 @@ class _Restorer:
         try:
             body = self._reader.packs.read(request.pack_id, request.generation, request.offset, request.length)
         except LOST as error:
-            elsewhere = self._reader.moved.again(request) if isinstance(error, ObjectMissing) else []
-            for moved in elsewhere:
-                self._read_there(page, start, moved)
-            return None if elsewhere else self._read_apart(page, start, request, error)
+            return (
+                None
+                if self._read_elsewhere(page, start, request, error)
+                else self._read_apart(page, start, request, error)
+            )
         self._counters.add(fetched=len(body))
         view = memoryview(body)
         for batch in batches(request.chunks):
@@ -240,6 +241,13 @@ class _Restorer:
                 return
             sealed = [_sealed(chunk, view, request.offset) for chunk in batch]
             self._write(page, start, request, batch, sealed)
+
+    def _read_elsewhere(self, page: _Page, start: int, request: PackRequest, error: RepositoryError) -> bool:
+        """Whether a newer generation is read instead: this one is gone, or altered and was not removed."""
+        elsewhere = self._reader.newer(request, error)
+        for moved in elsewhere:
+            self._read_there(page, start, moved)
+        return bool(elsewhere)
 
     def _write(
         self, page: _Page, start: int, request: PackRequest, batch: list[WantedChunk], sealed: list[SealedChunk]
@@ -250,7 +258,9 @@ class _Restorer:
             plaintexts = open_records(reader.lineage_id, reader.k_dedup, ChunkType.DATA, sealed)
         except IntegrityError as error:
             if len(batch) == 1:
-                return self._lose_chunks(page, start, request, batch, error)
+                if not self._read_elsewhere(page, start, only(request, batch[0]), error):
+                    self._lose_chunks(page, start, request, batch, error)
+                return
             for chunk, one in zip(batch, sealed, strict=True):
                 self._write(page, start, request, [chunk], [one])
             return
@@ -263,8 +273,7 @@ class _Restorer:
         if self._follower is None or isinstance(error, ObjectMissing) or len(request.chunks) == 1:
             return self._lose_chunks(page, start, request, request.chunks, error)
         for chunk in request.chunks:
-            alone = PackRequest(request.pack_id, request.generation, chunk.offset, chunk.stored_bytes, (chunk,))
-            self._read(page, start, alone)
+            self._read(page, start, only(request, chunk))
 
     def _lose_chunks(
         self, page: _Page, start: int, request: PackRequest, chunks: Iterable[WantedChunk], error: RepositoryError

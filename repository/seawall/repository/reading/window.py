@@ -5,11 +5,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from threading import Lock
 
-from seawall.repository.errors import IntegrityError, ObjectMissing
+from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
 from seawall.repository.format.manifest import PAGE_BYTES, DiskManifest, Leaf, entry_offsets
 from seawall.repository.format.record import ChunkType, open_record
+from seawall.repository.naming import naming
 from seawall.repository.reading.point import PointReader, page_length
-from seawall.repository.reading.requests import PackRequest, joined, pack_requests
+from seawall.repository.reading.requests import PackRequest, WantedChunk, joined, only, pack_requests
 
 _PAGES_KEPT = 8
 
@@ -70,23 +71,34 @@ class DiskWindow:
 
     def _fetch(self, request: PackRequest, found: dict[bytes, bytes]) -> None:
         """One ranged read, or those that take its place where the pack was compacted meanwhile."""
-        reader = self._reader
         try:
-            body = memoryview(reader.packs.read(request.pack_id, request.generation, request.offset, request.length))
-        except ObjectMissing:
-            elsewhere = reader.moved.again(request)
-            if not elsewhere:
-                raise
-            for moved in elsewhere:
-                self._fetch(moved, found)
-            return
+            packs = self._reader.packs
+            body = memoryview(packs.read(request.pack_id, request.generation, request.offset, request.length))
+        except (IntegrityError, ObjectMissing) as error:
+            return self._fetch_newer(request, error, found)
         for chunk in request.chunks:
-            at = chunk.offset - request.offset
-            record = body[at : at + chunk.stored_bytes]
-            found[chunk.h] = open_record(
+            try:
+                found[chunk.h] = self._opened(request, chunk, body)
+            except IntegrityError as error:
+                self._fetch_newer(only(request, chunk), error, found)
+            else:
+                self._keep(chunk.h, found[chunk.h])
+
+    def _fetch_newer(self, request: PackRequest, error: RepositoryError, found: dict[bytes, bytes]) -> None:
+        """Raises the error where no newer generation has all of this."""
+        elsewhere = self._reader.newer(request, error)
+        if not elsewhere:
+            raise error
+        for moved in elsewhere:
+            self._fetch(moved, found)
+
+    def _opened(self, request: PackRequest, chunk: WantedChunk, body: memoryview) -> bytes:
+        reader, at = self._reader, chunk.offset - request.offset
+        record = body[at : at + chunk.stored_bytes]
+        with naming(reader.pack_name(request.pack_id, request.generation)):
+            return open_record(
                 reader.lineage_id, reader.k_dedup, chunk.h, ChunkType.DATA, chunk.codec, chunk.raw_bytes, record
             )
-            self._keep(chunk.h, found[chunk.h])
 
     def _page(self, index: int) -> tuple[Leaf, list[int]] | None:
         with self._lock:

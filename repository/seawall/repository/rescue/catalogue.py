@@ -1,5 +1,6 @@
 """What a repository holds, from the bucket alone: every committed point, whole or damaged. Called by `rescue list` and `restore`."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -14,7 +15,7 @@ from seawall.repository.errors import (
 from seawall.repository.format.layout import PointName, manifest_name
 from seawall.repository.rescue.errors import PointAmbiguous, PointUnknown
 from seawall.repository.rescue.opening import RescueRepository
-from seawall.repository.rescue.point_names import point_names
+from seawall.repository.rescue.point_names import PointNames, point_names, void_points
 
 _READS_IN_FLIGHT = 8
 _SHOWN = 5
@@ -81,12 +82,16 @@ class Catalogue:
     """`points`: newest first, damaged ones last. `strange`: names among the manifests that Seawall never wrote.
 
     `forgotten`: points with a tombstone whose manifest still lies there; among the others where tombstones are ignored.
+    `void`: points that a controller wrote after it had been replaced; among the others where they are included. `disregarded`: points whose
+    tombstone such a controller wrote: they are shown, as it does not count.
     """
 
     points: tuple[PointSummary, ...]
     damaged: tuple[DamagedPoint, ...]
     strange: tuple[str, ...]
     forgotten: tuple[PointName, ...] = ()
+    void: tuple[PointName, ...] = ()
+    disregarded: tuple[PointName, ...] = ()
 
     def vms(self) -> list[VmSummary]:
         """By name and id."""
@@ -108,8 +113,8 @@ def read_catalogue(rescue: RescueRepository, *, vm: str = "", tenant: str = "") 
     Raises PointUnknown when no point fits the wish; StoreUnavailable, BucketMissing.
     """
     lying = point_names(rescue)
-    names = [name for name in lying.committed if not tenant or name.tenant == tenant]
-    if tenant and not names:
+    names, void = _taken(rescue, lying, lambda name: not tenant or name.tenant == tenant)
+    if tenant and not names and not void:
         raise PointUnknown(f"{rescue.url} has no point of a tenant {tenant!r}. Without --tenant, `list` shows all.")
     by_id = {name.vm_id for name in names if len(vm) >= _ID_DIGITS and name.vm_id.startswith(vm.lower())}
     looked_at = [name for name in names if name.vm_id in by_id] if vm in by_id else names
@@ -126,16 +131,23 @@ def read_catalogue(rescue: RescueRepository, *, vm: str = "", tenant: str = "") 
         replace(one, vm_name=vm_names.get(one.name.vm_id, "")) for one in chosen if isinstance(one, DamagedPoint)
     ]
     whole.sort(key=lambda point: (-point.instant_us, point.name))
-    return Catalogue(tuple(whole), tuple(damaged), lying.strange, lying.forgotten)
+    return Catalogue(tuple(whole), tuple(damaged), lying.strange, lying.forgotten, void, lying.disregarded)
 
 
 def find_point(rescue: RescueRepository, wish: str, *, tenant: str = "") -> PointName:
     """The point with this id, or the only one that begins so. Raises PointUnknown, PointAmbiguous, StoreUnavailable."""
     lying = point_names(rescue)
     wanted = wish.strip().lower()
-    found = [
-        name for name in lying.committed if name.point_id.startswith(wanted) and (not tenant or name.tenant == tenant)
-    ]
+    found, void = _taken(
+        rescue,
+        lying,
+        lambda name: name.point_id.startswith(wanted) and (not tenant or name.tenant == tenant),
+    )
+    if wanted and void and not found:
+        raise PointUnknown(
+            f"The point {wish!r} was written by a controller that had been replaced, and nobody was told that it exists; "
+            "what of it can be read shows with --include-void."
+        )
     if wanted and not found and any(name.point_id.startswith(wanted) for name in lying.forgotten):
         raise PointUnknown(f"The point {wish!r} was deleted; what is left of it shows with --ignore-tombstones.")
     if not wanted or not found:
@@ -151,6 +163,16 @@ def find_point(rescue: RescueRepository, wish: str, *, tenant: str = "") -> Poin
         more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         raise PointAmbiguous(f"{len(found)} points begin with {wish!r}: {shown}{more}. Give more digits.")
     return found[0]
+
+
+def _taken(
+    rescue: RescueRepository, lying: PointNames, wanted: Callable[[PointName], bool]
+) -> tuple[list[PointName], tuple[PointName, ...]]:
+    """(Those to take of the wanted points, the void ones of them). A deleted point that was brought back is not called void too."""
+    names = [name for name in lying.lying if wanted(name)]
+    void = void_points(rescue, names) - {*lying.forgotten}
+    taken = names if rescue.include_void else [name for name in names if name not in void]
+    return taken, tuple(sorted(void))
 
 
 def _summary(rescue: RescueRepository, name: PointName) -> PointSummary | DamagedPoint:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from seawall.repository.clock import Clock
-from seawall.repository.errors import ForeignRepository, IntegrityError
+from seawall.repository.errors import ForeignRepository, IntegrityError, StoreRefused
+from seawall.repository.forgetting.standing import ALL_COUNTS, Standing
 from seawall.repository.format.keyfile import RECOVERY_WRAPPER
 from seawall.repository.format.layout import PointName, key_name
 from seawall.repository.format.root import Root
@@ -33,13 +34,16 @@ _NO_PIN = (
 class RescueRepository:
     """A repository opened with nothing but its recovery key. `notes`: sentences for the operator.
 
-    `ignore_tombstones`: points that were forgotten count as long as their manifest lies there.
+    `ignore_tombstones`: points that were forgotten count as long as their manifest lies there. `include_void`: so do those that a
+    controller wrote after it had been replaced (`forgetting/standing.py`).
     """
 
     repository: OpenRepository
     pinned: bool
     notes: tuple[str, ...]
+    standing: Standing
     ignore_tombstones: bool = False
+    include_void: bool = False
 
     @property
     def url(self) -> str:
@@ -53,7 +57,7 @@ class RescueRepository:
         statement, root_object = self.repository.read_manifest(name.tenant, name.vm_id, name.point_id)
         root = self.repository.open_root(root_object)
         try:
-            k_dedup = self.repository.secrets.k_dedup(name.tenant, root.key_epoch)
+            k_dedup = self.repository.k_dedup(name.tenant, root.key_epoch)
         except KeyError as error:
             missing = key_name(name.tenant, root.key_epoch, RECOVERY_WRAPPER)
             raise IntegrityError(
@@ -100,4 +104,14 @@ def open_for_rescue(store: Store, material: RecoveryMaterial, *, reading: Store 
         )
     notes = [] if pin else [_NO_PIN]
     notes += [f"Damaged: {why}" for why in repository.secrets.unopened.values()]
-    return RescueRepository(replace(repository, store=reading or store), pin is not None, tuple(notes))
+    standing = _standing(repository)
+    notes += [f"Damaged: {standing.damage}"] if standing.damage else []
+    return RescueRepository(replace(repository, store=reading or store), pin is not None, tuple(notes), standing)
+
+
+def _standing(repository: OpenRepository) -> Standing:
+    """An open mark that the store will not give out is damaged to a rescue: it must not cost the points."""
+    try:
+        return repository.standing()
+    except StoreRefused as error:
+        return Standing(damage=f"the last open mark cannot be read: {error}. {ALL_COUNTS}")

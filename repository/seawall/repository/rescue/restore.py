@@ -84,6 +84,11 @@ class RescueRun:
         lost = () if isinstance(self._plan, DevicePlan) else self._plan.lost_members
         return not lost and all(disk.state in whole for disk in self.disks)
 
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Altered objects that something newer stood in for; sentences that begin with their names."""
+        return self._point.reader.passed_over.sentences()
+
     def run(self, stop: Callable[[], None] = lambda: None) -> None:
         """`stop` is called often, and may raise to end it.
 

@@ -1,6 +1,7 @@
 """A store in this process's memory: for tests of everything above the port. It passes the same contract suite as the real ones."""
 
 import threading
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from seawall.repository.clock import Clock, SystemClock
@@ -8,6 +9,9 @@ from seawall.repository.errors import ObjectExists, ObjectMissing
 from seawall.repository.store.names import check_length, check_name, check_prefix
 from seawall.repository.store.port import ObjectInfo, SignedPut
 from seawall.repository.store.signed_headers import put_headers
+
+_BEYOND_NAMES = "\x7f"
+"""Names are ASCII letters, digits and a few marks: all of a prefix come before this."""
 
 
 class MemoryStore:
@@ -18,6 +22,8 @@ class MemoryStore:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._objects: dict[str, tuple[bytes, ObjectInfo]] = {}
+        self._names: list[str] = []
+        """Sorted: who asks for the objects of one pack must not look at all of a large bucket."""
 
     @property
     def url(self) -> str:
@@ -29,6 +35,8 @@ class MemoryStore:
         with self._lock:
             if create_only and name in self._objects:
                 raise ObjectExists(f"{name} in {self._url} exists")
+            if name not in self._objects:
+                insort(self._names, name)
             self._objects[name] = (content, info)
 
     def get(self, name: str) -> bytes:
@@ -46,13 +54,16 @@ class MemoryStore:
 
     def delete(self, name: str) -> None:
         with self._lock:
-            self._objects.pop(check_name(name), None)
+            if self._objects.pop(check_name(name), None) is not None:
+                del self._names[bisect_left(self._names, name)]
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
         with self._lock:
-            infos = [info for _, info in self._objects.values()]
-        yield from sorted((info for info in infos if info.name.startswith(prefix)), key=lambda info: info.name)
+            first = bisect_left(self._names, prefix)
+            beyond = bisect_left(self._names, prefix + _BEYOND_NAMES, first)
+            infos = [self._objects[name][1] for name in self._names[first:beyond]]
+        yield from infos
 
     def sign_put(self, name: str, length: int, md5: bytes, *, expires_seconds: int) -> SignedPut:
         headers = put_headers(length, md5)

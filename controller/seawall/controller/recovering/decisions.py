@@ -1,0 +1,304 @@
+"""Whether a bucket's newest export is newer than this database, asked at each opening; if so, what it knows is brought back.
+
+A database that was put back from a copy, or a standby that leads without the last transactions, has lost what operators decided since. The
+database knows the place of each export before it is written, so whatever is greater in the bucket comes from a time that it lost. Called
+by the catalogue around the adoption of points, and by the exporter for what could not be read; retention asks `unsettled`.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from blake3 import blake3
+
+from seawall.controller.config import StatePaths
+from seawall.controller.errors import ControllerError
+from seawall.controller.records.catalogue import RepositoryRecord
+from seawall.controller.records.known import Export, Exported, KnownPoint
+from seawall.controller.records.policies import Hold
+from seawall.controller.recovering.exporting import export_of, settled
+from seawall.controller.recovering.newer import (
+    Returned,
+    Subject,
+    bring_back_decisions,
+    bring_back_holds,
+    bring_back_hosts,
+    decisions_of,
+    differing,
+)
+from seawall.controller.recovering.packing import unpack_points
+from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.store.transaction import Store, Transaction
+from seawall.controller.text import sentence
+from seawall.repository.batches import in_batches
+from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.errors import IntegrityError, RepositoryError, TemporaryError
+from seawall.repository.exports import FoundExport, later_exports
+from seawall.repository.format.layout import parse_export_name
+from seawall.repository.repository import OpenRepository
+
+T = TypeVar("T")
+
+LAST_NUMBER = 10**12 - 1
+"""The greatest that a name has room for."""
+WEEK_US = 7 * 86_400 * 1_000_000
+AWAY_US = WEEK_US
+"""A bucket that is away is waited for so long, as with a point that it lacks. One with an export that does not open: until it is gone."""
+SHOWN_US = WEEK_US
+NOT_YET = ("NOT_LEADER", "REPOSITORY_OPENING", "DRAINING")
+"""Nothing is known of the bucket: the next look will."""
+_AWAY = "The bucket of repository {} cannot be looked at ({}), and may know of decisions that this database lost; it is waited for a week."
+_UNREAD = (
+    "Repository {} has an export that is newer than this database and cannot be read ({}). Put the object back as it was, or, where "
+    "nothing in it matters, remove it."
+)
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one look at a bucket showed. `export`: the newest that opens, where it is newer than the database; `place`: what the database
+    knows once it is brought back, `facts` its points. `unread`: why newer ones cannot be believed. `there`: hash of the newest document.
+    """
+
+    record: RepositoryRecord
+    known: Exported
+    place: Exported
+    export: Export | None = None
+    facts: Mapping[str, KnownPoint] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    there: bytes = b""
+    returned: Returned = field(default_factory=Returned)
+
+
+class Decisions:
+    """Of one leading process. Thread-safe; blocks on store and database."""
+
+    def __init__(self, database: Store, lease: LeaderLease, clock: Clock, paths: StatePaths) -> None:
+        self._database = database
+        self._lease = lease
+        self._clock = clock
+        self._paths = paths
+        self._turn = threading.Lock()
+        """One at a time brings something back; nobody else waits for it."""
+        self._lock = threading.Lock()
+        """Of what comes next, for moments."""
+        self._settled: set[str] = set()
+        self._unread: set[str] = set()
+        self._there: dict[str, bytes] = {}
+        self._here: Mapping[Subject, object] | None = None
+        """As it was when this controller began to lead, and with what it brought back since."""
+        self._spoken: set[Subject] = set()
+        self._age = (0, 0)
+        self._holds: Sequence[Hold] = ()
+        """Of points that are not here yet: they may lie in a repository that is opened later."""
+
+    def is_settled(self, repository_id: str) -> bool:
+        """Whether all that its bucket knows is in the database."""
+        with self._lock:
+            return repository_id in self._settled
+
+    def lies_there(self, repository_id: str) -> bytes:
+        """Hash of the newest document in the bucket, as the last look found it; b"" where none is there, or it does not open."""
+        with self._lock:
+            return self._there.get(repository_id, b"")
+
+    def unsettled(self, transaction: Transaction) -> list[str]:
+        """Why nothing is deleted by itself now: sentences, none if nothing speaks against it."""
+        known, now_us = {each.repository_id: each for each in transaction.known.exported()}, self._clock.now_us()
+        with self._lock:
+            settled_ids, unread = set(self._settled), set(self._unread)
+        waiting = []
+        for record in transaction.repositories.repositories():
+            row = known.get(record.id, Exported(record.id))
+            away_for_long = bool(row.waits) and record.id not in unread and now_us - row.waits_since_us >= AWAY_US
+            if record.id not in settled_ids and not away_for_long:
+                waiting.append(row.waits or f"Repository {record.name} was not looked at yet.")
+        return waiting
+
+    def before_points(self, repository: OpenRepository, record: RepositoryRecord) -> Found:
+        """Once the bucket knows who leads: hosts and revocations come back. Raises Unavailable/NOT_LEADER, StoreUnavailable."""
+        with self._turn:
+            if self._here is None:
+                self._here = self._database.read_now(_decided_here)
+        found = _looked(repository, record, self._known(record))
+        if found.export is not None:
+            export, cluster_id = found.export, self._paths.known_cluster_id()
+            found.returned.add(self._write(lambda transaction: bring_back_hosts(transaction, export, cluster_id)))
+        return found
+
+    def after_points(self, found: Found) -> None:
+        """The rest, and the word that the database knows it now. Raises Unavailable/NOT_LEADER."""
+        if found.export is not None:
+            self._decide(found, found.export)
+            self._give_policies(found)
+        self._hold_late_ones()
+        self._conclude(found)
+
+    def look_again(self, repository: OpenRepository, record: RepositoryRecord) -> None:
+        """What could not be read may be gone, or whole again. Raises as the two do."""
+        self.after_points(self.before_points(repository, record))
+
+    def missed(self, repository_id: str, error: ControllerError) -> None:
+        """Its bucket could not be looked at. Raises Unavailable/NOT_LEADER."""
+        if error.reason in NOT_YET or self.is_settled(repository_id):
+            return
+
+        def closure(transaction: Transaction) -> None:
+            record = transaction.repositories.repository(repository_id)
+            if record is not None:
+                known = _row(transaction, record.id)
+                waiting = _waiting(known, _AWAY.format(record.name, str(error).rstrip(".")), self._clock.now_us())
+                transaction.known.note_exported(waiting)
+
+        self._write(closure)
+
+    def begin_export(self, record: RepositoryRecord, place: tuple[int, int], document_hash: bytes, now_us: int) -> None:
+        """Before it is written: a greater place in the bucket than the database knows is not of this database's time."""
+
+        def closure(transaction: Transaction) -> None:
+            written = replace(_row(transaction, record.id), epoch=place[0], number=place[1], exported_us=now_us)
+            transaction.known.note_exported(replace(written, document_hash=document_hash))
+
+        self._write(closure)
+
+    def _known(self, record: RepositoryRecord) -> Exported:
+        """A database of before there were such rows knows all exports of the terms in which it opened the repository."""
+        known = self._database.read_now(lambda transaction: _row(transaction, record.id))
+        if any(known.place):
+            return known
+
+        def closure(transaction: Transaction) -> Exported:
+            epoch = transaction.leadership.opened_epoch(record.id)
+            first = replace(_row(transaction, record.id), epoch=epoch, number=LAST_NUMBER)
+            transaction.known.note_exported(first)
+            return first
+
+        return self._write(closure)
+
+    def _decide(self, found: Found, export: Export) -> None:
+        """One repository at a time: which of two exports is the newer one is told by what came back before."""
+        age, now_us = found.place.age, self._clock.now_us()
+
+        def closure(transaction: Transaction) -> tuple[Returned, list[Hold], Mapping[Subject, object], set[Subject]]:
+            newest = age >= max((self._age, *(each.age for each in transaction.known.exported())))
+            spoken = self._spoken | differing(self._here or {}, _decided_here(transaction))
+            returned, late = bring_back_decisions(transaction, export, now_us, spoken if newest else None)
+            return returned, late, _decided_here(transaction), spoken
+
+        with self._turn:
+            returned, late, self._here, self._spoken = self._write(closure)
+            found.returned.add(returned)
+            self._age, self._holds = max(self._age, age), (*self._holds, *late)
+
+    def _hold_late_ones(self) -> None:
+        with self._turn:
+            if self._holds:
+                self._holds = self._write(lambda transaction: bring_back_holds(transaction, self._holds, Returned()))
+
+    def _give_policies(self, found: Found) -> None:
+        """To points that came from the bucket, without. After the holds: no retention judges them before."""
+
+        def lacking(transaction: Transaction) -> list[KnownPoint]:
+            without = {each.id for each in transaction.known.points(found.record.id) if not each.policy_id}
+            policies = {each.id for each in transaction.policies.policies(deleted=True)}
+            return [each for each in found.facts.values() if each.id in without and each.policy_id in policies]
+
+        for batch in in_batches(self._database.read_now(lacking)):
+            self._write(partial(_give, batch))
+
+    def _conclude(self, found: Found) -> None:
+        record, now_us = found.record, self._clock.now_us()
+        after = _waiting(
+            found.place, _UNREAD.format(record.name, "; ".join(found.unread)) if found.unread else "", now_us
+        )
+        if found.export is not None:
+            after = replace(after, put_back=_brought_back(found), put_back_us=now_us)
+            _log.warning("database.older_than_export", repository=record.name, what=after.put_back)
+        if after != self._database.read_now(lambda transaction: _row(transaction, record.id)):
+            self._write(lambda transaction: transaction.known.note_exported(after))
+        if found.unread:
+            _log.error("export.newer_and_unread", repository=record.name, why="; ".join(found.unread))
+        with self._lock:
+            self._there[record.id] = found.there
+            (self._unread if found.unread else self._settled).add(record.id)
+            (self._settled if found.unread else self._unread).discard(record.id)
+
+    def _write(self, closure: Callable[[Transaction], T]) -> T:
+        leader = self._lease.current
+
+        def guarded(transaction: Transaction) -> T:
+            transaction.leadership.check(leader)
+            return closure(transaction)
+
+        return self._database.write_now(guarded)
+
+
+def troubles(transaction: Transaction, now_us: int) -> list[str]:
+    """For `status`, of whichever controller: what keeps retention waiting, and what came back in the last week."""
+    said = []
+    for each in transaction.known.exported():
+        if each.waits:
+            said.append((each.waits_since_us, f"Retention deletes nothing for now. {each.waits}"))
+        if each.put_back and now_us - each.put_back_us < SHOWN_US:
+            said.append((each.put_back_us, each.put_back))
+    return [f"since {datetime_of(since):%Y-%m-%d %H:%M:%S} UTC: {sentence}" for since, sentence in sorted(said)]
+
+
+def _looked(repository: OpenRepository, record: RepositoryRecord, known: Exported) -> Found:
+    """Raises StoreUnavailable. Whatever else a store says no with is no reason to open nothing: backups go on, retention waits."""
+    try:
+        newest, unread = later_exports(repository, known.place)
+    except TemporaryError:
+        raise
+    except RepositoryError as error:
+        return Found(record, known, known, unread=(str(error),))
+    if newest is None:
+        return Found(record, known, known, unread=unread)
+    place = _place(known, newest)
+    if (place.place, place.document_hash) == (known.place, known.document_hash):
+        return Found(record, known, known, unread=unread, there=place.document_hash)
+    try:
+        export = export_of(newest.document)
+        return Found(record, known, place, export, unpack_points(export.points), unread, place.document_hash)
+    except (IntegrityError, ValueError) as error:
+        return Found(record, known, known, unread=(*unread, f"{newest.name}: {error}"))
+
+
+def _place(known: Exported, newest: FoundExport) -> Exported:
+    epoch, number = parse_export_name(newest.name) or known.place
+    digest = blake3(newest.document).digest()
+    return replace(known, epoch=epoch, number=number, exported_us=newest.exported_us, document_hash=digest)
+
+
+def _row(transaction: Transaction, repository_id: str) -> Exported:
+    found = (each for each in transaction.known.exported() if each.repository_id == repository_id)
+    return next(found, Exported(repository_id))
+
+
+def _waiting(known: Exported, why: str, now_us: int) -> Exported:
+    """`why` "": no more."""
+    since_us = (known.waits_since_us if known.waits else now_us) if why else 0
+    return replace(known, waits=sentence(why), waits_since_us=since_us)
+
+
+def _decided_here(transaction: Transaction) -> Mapping[Subject, object]:
+    return decisions_of(settled(transaction, ""))
+
+
+def _give(facts: Sequence[KnownPoint], transaction: Transaction) -> None:
+    for each in facts:
+        transaction.known.give_policy(each.id, each.policy_id)
+
+
+def _brought_back(found: Found) -> str:
+    what = "; ".join(found.returned.phrases()) or "nothing that was not here"
+    left_out = f" Not brought back: {'; '.join(found.returned.left_out)}." if found.returned.left_out else ""
+    return sentence(
+        f"The database was older than the newest export in repository {found.record.name}, as after a copy of it was put back. "
+        f"Brought back from there: {what}.{left_out} What was decided after that export is lost: look through policies, limits and holds."
+    )
