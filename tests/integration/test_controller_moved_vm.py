@@ -264,6 +264,10 @@ def test_a_point_that_an_older_database_lacks_is_not_the_claimants(tmp_path: Pat
     shutil.rmtree(config.state_dir)
     shutil.copytree(kept, config.state_dir)
     with running(config, QUICK) as controller:
+        deadline = time.monotonic() + 30
+        while not controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points:
+            assert time.monotonic() < deadline  # an attempt of before the adoption is of another epoch
+            time.sleep(0.02)
         for host, reads in ((beta, False), (alpha, exported)):
             host.hello()
             report_vms(host, WEB)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from blake3 import blake3
@@ -11,6 +12,7 @@ from blake3 import blake3
 from seawall.controller.config import StatePaths
 from seawall.controller.database.database import Database
 from seawall.controller.errors import Unavailable
+from seawall.controller.index.chunks import ChunkIndex
 from seawall.controller.records.catalogue import PointState, RepositoryRecord
 from seawall.controller.records.known import (
     Export,
@@ -29,15 +31,20 @@ from seawall.controller.records.policies import Hold, Policy
 from seawall.controller.records.runs import RunState
 from seawall.controller.records.settings import CaptureSettings, VmSettings
 from seawall.controller.recovering.decisions import AWAY_US, LAST_NUMBER, Decisions, troubles
+from seawall.controller.recovering.exporter import Exporter
 from seawall.controller.recovering.exporting import document_of, settled
 from seawall.controller.recovering.packing import pack_points
+from seawall.controller.repositories.catalogue import RepositoryCatalogue
+from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.services.blocking import Blocking
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.crypto.keys import new_secret, new_secrets
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.exports import put_export
+from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.format.layout import export_name
 from seawall.repository.repository import OpenRepository, create_repository
 from seawall.repository.store.memory import MemoryStore
@@ -277,6 +284,53 @@ def test_a_hold_waits_for_its_point(scene: Scene) -> None:
     assert [each.point_id for each in scene.now.holds] == [point_id(4)]
 
 
+def test_a_hold_waits_for_its_point_over_a_restart(scene: Scene) -> None:
+    """What the export knows of limits counts once: it must not come back over what an operator said meanwhile."""
+    later = replace(
+        scene.written,
+        limits=(KnownLimit("GLOBAL", "", "TRANSFERRING", 4),),
+        holds=(Hold(point_id(4), "theirs", NOW),),
+    )
+    scene.export(later, (4, 1), NOW + 1)
+    scene.look(0)
+    assert not scene.decisions.may_be_written("repository"), "a new export would hide the hold"
+    told = scene.row().put_back
+    scene.look(0)
+    assert scene.row().put_back == told, "once"
+    scene.database.write_now(lambda transaction: transaction.limits.set_limit(replace_value(LIMIT, 5)))
+    scene.lead()
+    scene.look(0)
+    assert [limit.value for limit in scene.now.limits] == [5]
+    scene.database.write_now(lambda transaction: add_point(transaction, 4, "repository-2"))
+    scene.look(1)
+    assert [each.point_id for each in scene.now.holds] == [point_id(4)]
+    assert scene.row().place == (4, 1) and scene.decisions.may_be_written("repository")
+    before = scene.row()
+    scene.lead()
+    scene.look()
+    assert scene.row() == before
+
+
+def test_holds_of_a_bucket_that_is_away_are_given_up_after_a_week(scene: Scene) -> None:
+    scene.export(replace(scene.written, holds=(Hold(point_id(4), "theirs", NOW),)), (3, 6), NOW + 1)
+    scene.look(0)
+    away(scene, 1)
+    assert not scene.decisions.may_be_written("repository")
+    scene.clock.advance(AWAY_US / 1e6)
+    assert scene.decisions.may_be_written("repository")
+    assert scene.row().place == (3, 6) and scene.unsettled() == []
+
+
+def test_a_host_that_one_bucket_brought_back_stays_drained_as_the_newer_one_says(scene: Scene) -> None:
+    """That it came back is no operator's word."""
+    gamma = KnownHost("gamma", "gamma", first_key_sha256="11" * 32, public_key_sha256="12" * 32, certificate_pem="new")
+    drained = replace(gamma, service=Service.CORDONED.value)
+    scene.export(replace(scene.written, hosts=(*scene.written.hosts, gamma)), (3, 6), NOW + 1)
+    scene.export(replace(scene.written, hosts=(*scene.written.hosts, drained)), (3, 6), NOW + 2, number=1)
+    scene.look(0, 1)
+    assert scene.now.hosts[-1] == drained
+
+
 def test_what_an_operator_said_since_the_start_stays(scene: Scene) -> None:
     """The store came back late: he had set another limit by then."""
     later = replace(
@@ -339,6 +393,64 @@ def test_an_export_that_does_not_open_keeps_retention_waiting(scene: Scene) -> N
     store.delete(export_name(3, 7))
     scene.look(0)
     assert scene.unsettled() == [] and "Retention" not in scene.troubles()
+
+
+def away(scene: Scene, number: int = 0) -> None:
+    scene.decisions.missed(scene.records[number].id, Unavailable("STORE_UNAVAILABLE", "it does not answer"))
+
+
+def test_a_restart_ends_no_wait_for_an_export_that_does_not_open(scene: Scene) -> None:
+    """Before the bucket is looked at again; and where it is away then, its week begins with that."""
+    scene.buckets[0].store.put(export_name(3, 7), b"SEAWEXPT and nothing else")
+    scene.look()
+    scene.clock.advance(AWAY_US / 1e6 + 1)
+    away(scene)
+    assert len(scene.unsettled()) == 1 and export_name(3, 7) in scene.troubles(), "known better than that it is away"
+    scene.lead()
+    scene.look(1)
+    assert len(scene.unsettled()) == 1, "not looked at yet"
+    away(scene)
+    assert len(scene.unsettled()) == 1, "another wait than that of before"
+    scene.clock.advance(AWAY_US / 1e6 - 1)
+    assert len(scene.unsettled()) == 1
+    scene.clock.advance(1)
+    assert scene.unsettled() == []
+
+
+def test_the_week_of_a_copied_row_does_not_count_before_the_bucket_is_missed(scene: Scene) -> None:
+    away(scene)
+    scene.clock.advance(AWAY_US / 1e6 + 1)
+    scene.lead()
+    scene.look(1)
+    assert len(scene.unsettled()) == 1
+    away(scene)
+    assert scene.unsettled() == []
+
+
+class Catalogue:
+    """Of which the first repository's bucket makes the program fail as nobody thought of."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.decisions = scene.decisions
+        self._scene = scene
+
+    def open(self, repository_id: str) -> OpenedRepository:
+        if repository_id == "repository":
+            raise ZeroDivisionError("nobody thought of it")
+        mark = LeaderMark(self._scene.lease.current.epoch, "me")
+        return OpenedRepository(self._scene.records[1], self._scene.buckets[1], cast(ChunkIndex, None), mark)
+
+
+def test_what_one_bucket_dies_of_holds_back_no_other_and_is_told(scene: Scene) -> None:
+    blocking = Blocking(1)
+    catalogue = cast(RepositoryCatalogue, Catalogue(scene))
+    exporter = Exporter(scene.database, catalogue, scene.lease, blocking, scene.clock, Timings(), CLUSTER)
+    try:
+        asyncio.run(exporter.look())
+    finally:
+        blocking.close()
+    assert scene.decisions.is_settled("repository-2")
+    assert "nobody thought of it" in scene.troubles() and len(scene.unsettled()) == 1
 
 
 def test_the_known_one_may_be_damaged(scene: Scene) -> None:

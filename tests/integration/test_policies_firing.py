@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,6 +151,49 @@ def test_another_backup_is_waited_for_and_never_overlapped(leader: FiringLeader)
         leader.end(last)
     leader.look()
     assert Counter(run.policy_id for run in leader.runs("vm-1")) == {"": 1, "policy-1": 1, "policy-2": 1}
+
+
+def test_what_was_due_before_waits_for_its_repository(leader: FiringLeader) -> None:
+    """Its bucket may know that it is done. Told once; and what is too late by then is missed, not forgotten."""
+    nightly(leader)
+    leader.advance(15 * HOUR)
+    leader.take_over()
+    leader.open = False
+    with structlog.testing.capture_logs() as logs:
+        leader.look()
+        leader.look()
+    assert leader.runs() == [] and [each["event"] for each in logs].count("policy.held_back") == 1
+    leader.open = True
+    leader.look()
+    assert leader.states() == "READY"
+
+
+def test_what_waits_for_its_repository_for_too_long_is_missed(leader: FiringLeader) -> None:
+    nightly(leader, spec=replace(a_policy().spec, catch_up_seconds=3600))
+    leader.advance(15 * HOUR)
+    leader.take_over()
+    leader.open = False
+    leader.look()
+    assert leader.runs() == []
+    leader.advance(HOUR + 1)
+    leader.look()
+    assert leader.states() == "MISSED"
+
+
+def test_what_waited_for_another_run_waits_for_its_repository(leader: FiringLeader) -> None:
+    nightly(leader)
+    by_hand = a_run(1, vm_id="vm-1", repository_id="repository")
+    leader.database.write_now(lambda transaction: transaction.runs.add_run(by_hand))
+    leader.advance(15 * HOUR)
+    leader.look()
+    leader.end(by_hand)
+    leader.take_over()
+    leader.open = False
+    leader.look()
+    assert leader.states() == "SUCCEEDED"
+    leader.open = True
+    leader.look()
+    assert leader.states() == "SUCCEEDED READY"
 
 
 def test_waiting_too_long_is_missing(leader: FiringLeader) -> None:

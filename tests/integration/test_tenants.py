@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from structlog.testing import CapturingLogger
 
 from seawall.api.v1 import agent_pb2, operator_pb2, policy_pb2, resources_pb2
 from seawall.controller.config import ControllerConfig
@@ -308,3 +309,28 @@ def test_keys_that_cannot_be_written_are_said_before_anything_is_given_out(tmp_p
         assert "The keys of tenant acme in repository main" in str(refused.value.details())
         store.refusing = False
         assert site.agent.accept(given.attempt).backup.tenant == "acme"
+
+
+def test_a_recovery_key_that_is_damaged_is_told_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backups go on; only who holds the recovery key could not read them."""
+    said = CapturingLogger()
+    monkeypatch.setattr("seawall.controller.repositories.opened._log", said)
+
+    def damaging(url: str, credentials: S3Credentials | None, clock: Clock | None) -> Store:
+        store = open_store(url, credentials, clock)
+        put = store.put
+
+        def damaged(name: str, body: bytes, *, create_only: bool = True) -> None:
+            put(name, body[:100] if name == "v1/keys/acme/1.recovery" else body, create_only=create_only)
+
+        store.put = damaged  # type: ignore[method-assign,assignment]
+        return store
+
+    config = configured(tmp_path / "state")
+    with running(config, AT_ONCE, open_store=damaging) as controller:
+        site = site_of(controller, config, tmp_path)
+        site.protect(site.web, "acme")
+        assert site.point(site.web.backup(controller)).tenant == "acme"
+    (call,) = (each for each in said.calls if each.args == ("key_object.damaged",))
+    assert (call.method_name, call.kwargs["name"]) == ("error", "v1/keys/acme/1.recovery")
+    assert "replica of the bucket" in call.kwargs["next_step"]

@@ -60,7 +60,8 @@ class FiringLeader:
         self.take_over()
 
     def take_over(self) -> None:
-        """A new process leads."""
+        """A new process leads. `is_open`: every repository, unless a test says otherwise."""
+        self.open = True
         timings = Timings()
         self.store = MortalStore(self.database)
         steady = SteadyClock(self.clock)
@@ -68,7 +69,7 @@ class FiringLeader:
         asyncio.run(self.lease.acquire())
         executions = Executions(self.store, Wakes())
         self.closing = Closing(executions, self.lease, self.wall, steady, timings)
-        self.firing = Firing(executions, self.lease, self.wall, steady, timings, self.closing)
+        self.firing = Firing(executions, self.lease, self.wall, steady, timings, self.closing, lambda _: self.open)
 
     def look(self, dies_after: int | None = None) -> None:
         """`dies_after`: so many writes; then another one takes over."""

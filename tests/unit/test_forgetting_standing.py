@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from seawall.repository.errors import ObjectMissing, StoreRefused
 from seawall.repository.forgetting.burying import bury
 from seawall.repository.forgetting.standing import Standing, read_standing
 from seawall.repository.format.layout import PointName, open_name, tombstone_name
@@ -136,3 +137,26 @@ def test_a_void_tombstone_hides_nothing_and_makes_place(world: RescueWorld) -> N
     bury(world.repository, name, decided)
     assert world.store.get(place) == decided
     assert [point.point_id for point in world.repository.points("default")] == [point_id(2)]
+
+
+@pytest.mark.parametrize("refusal", [ObjectMissing("not found"), StoreRefused("archived")])
+def test_a_mark_that_is_listed_and_not_given_out_is_damaged(
+    refusal: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the same as none: nothing may be deleted because of what it may have called void."""
+    world = RescueWorld(MemoryStore())
+    name = open_name(7, 1)
+    world.store.put(name, b"whatever it was")
+    get = world.store.get
+
+    def refused(asked: str) -> bytes:
+        if asked == name:
+            raise refusal
+        return get(asked)
+
+    monkeypatch.setattr(world.store, "get", refused)
+    monkeypatch.setattr(world.store, "get_range", lambda asked, *_: refused(asked))
+    monkeypatch.setattr(world.store, "get_suffix", lambda asked, *_: refused(asked))
+    standing = read_standing(world.store, world.repository.config)
+    assert (standing.last, standing.damaged) == (None, (7, 1)) and str(refusal) in standing.damage
+    assert standing.doubt("v1/t/x", 6) and not standing.doubt("v1/t/x", 7)

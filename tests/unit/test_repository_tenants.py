@@ -1,6 +1,8 @@
 """Keys of a tenant that comes while a repository is open: made once, for every recipient, whatever dies or races."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from seawall.repository.format.layout import KEYS_PREFIX, key_name
 from seawall.repository.held_keys import HeldKeys, Place
 from seawall.repository.repository import OpenRepository, create_repository, open_repository
 from seawall.repository.store.memory import MemoryStore
+from seawall.repository.store.port import ObjectInfo
 from support import format_samples as samples
 
 CONTROLLER, RECOVERY = samples.RECIPIENT_SECRETS[CONTROLLER_WRAPPER], samples.RECIPIENT_SECRETS[RECOVERY_WRAPPER]
@@ -171,6 +174,90 @@ def test_a_recovery_key_that_is_damaged_stops_no_backup(store: ObservedStore) ->
     before = store.keys()
     assert by_controller(store).epoch_to_write("acme", samples.RECIPIENTS) == FIRST_EPOCH
     assert store.keys() == before
+
+
+def test_a_recovery_key_that_is_damaged_is_told(store: ObservedStore) -> None:
+    by_controller(store).epoch_to_write("acme", samples.RECIPIENTS)
+    damage(store, ACME[1])
+    told: list[str] = []
+    repository = by_controller(store)
+    for _ in range(2):
+        repository.epoch_to_write("acme", samples.RECIPIENTS, lambda name, error: told.append(name))
+    assert told == [ACME[1]]
+
+
+def test_a_key_object_that_is_put_back_opens_without_opening_the_repository_again(store: ObservedStore) -> None:
+    whole_keys = by_controller(store)
+    whole_keys.epoch_to_write("acme", samples.RECIPIENTS)
+    for tenant in ("acme", "default"):
+        name = key_name(tenant, FIRST_EPOCH, CONTROLLER_WRAPPER)
+        whole = store.get(name)
+        damage(store, name)
+        writing, reading = by_controller(store), by_controller(store)
+        for _ in range(2):
+            with pytest.raises(IntegrityError, match=f"epoch 1 of tenant {tenant}"):
+                writing.epoch_to_write(tenant, samples.RECIPIENTS)
+            with pytest.raises(IntegrityError, match=f"epoch 1 of tenant {tenant}"):
+                reading.k_dedup(tenant, FIRST_EPOCH)
+        store.delete(name)
+        store.put(name, whole)
+        assert writing.epoch_to_write(tenant, samples.RECIPIENTS) == FIRST_EPOCH
+        expected = whole_keys.k_dedup(tenant, FIRST_EPOCH)
+        assert reading.k_dedup(tenant, FIRST_EPOCH) == writing.k_dedup(tenant, FIRST_EPOCH) == expected
+
+
+class HangingStore(ObservedStore):
+    """While it hangs, a LIST of keys waits until `goes_on`, and says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs, self.waiting, self.goes_on = False, threading.Event(), threading.Event()
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        if self.hangs:
+            self.waiting.set()
+            assert self.goes_on.wait(timeout=20)
+        return super().list(prefix)
+
+
+def test_who_waits_for_keys_of_a_store_that_hangs_gives_its_thread_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a few hosts would hold every thread of the controller."""
+    monkeypatch.setattr("seawall.repository.held_keys.WAIT_SECONDS", 0.1)
+    store = HangingStore()
+    create_repository(
+        store,
+        lineage_id=samples.LINEAGE,
+        chunk_nominal_bytes=65536,
+        recipients=samples.RECIPIENTS,
+        secrets=samples.SECRETS,
+    )
+    repository = by_controller(store)
+    store.hangs = True
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            first = pool.submit(repository.epoch_to_write, "acme", samples.RECIPIENTS)
+            assert store.waiting.wait(timeout=5)
+            with pytest.raises(StoreUnavailable, match="another call"):
+                pool.submit(repository.epoch_to_write, "globex", samples.RECIPIENTS).result(timeout=5)
+            with pytest.raises(StoreUnavailable, match="another call"):
+                pool.submit(repository.k_dedup, "globex", FIRST_EPOCH).result(timeout=5)
+            written = pool.submit(repository.epoch_to_write, "default", samples.RECIPIENTS)
+            assert written.result(timeout=5) == FIRST_EPOCH, "its keys were read when the repository was opened"
+        finally:
+            store.goes_on.set()
+        assert first.result(timeout=5) == FIRST_EPOCH
+    assert repository.epoch_to_write("globex", samples.RECIPIENTS) == FIRST_EPOCH
+
+
+def test_the_keys_of_the_first_tenant_need_no_store(store: ObservedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = by_controller(store)
+
+    def silent(*_: object, **__: object) -> None:
+        raise StoreUnavailable("silent")
+
+    for call in ("list", "get", "put", "head"):
+        monkeypatch.setattr(store, call, silent)
+    assert repository.epoch_to_write("default", samples.RECIPIENTS) == FIRST_EPOCH
 
 
 def test_what_cannot_be_right_is_refused(store: ObservedStore) -> None:

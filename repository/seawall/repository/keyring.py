@@ -3,7 +3,7 @@
 Called by `repository` and `held_keys` alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -26,6 +26,9 @@ from seawall.repository.naming import naming
 from seawall.repository.store.port import Store
 
 T = TypeVar("T")
+
+Damaged = Callable[[str, RepositoryError], None]
+"""Told the name of a recipient's key object that cannot be read, and what was met."""
 
 _SHUT = (IntegrityError, WrongKey, FormatUnsupported, ObjectMissing)
 """What one key object can meet that says nothing of the others."""
@@ -56,12 +59,13 @@ def make_tenant(
     recipients: Mapping[str, bytes],
     wrapper: str,
     wrapper_secret_key: bytes,
+    damaged: Damaged,
 ) -> None:
     """Leaves the tenant with keys that every recipient (wrapper name -> X25519 public key) opens. Repeatable, by several at once.
 
     `wrapper`, one of the recipients, is the caller's own. Its object is written first, create-only, and decides: who comes second takes
     over what lies there, and so does who comes after a crash. An epoch that others hold and the caller cannot open stays theirs; the
-    next one is made. Another recipient's object that is damaged stays as it is: the caller's opens all the same.
+    next one is made. Another recipient's object that is damaged stays as it is, and is told to `damaged`: the caller's opens all the same.
     Raises ForeignRepository where one of them holds other keys; WrongKey, IntegrityError (ours is damaged); what the store raises.
     """
     listed = key_objects(store, tenant)
@@ -81,7 +85,7 @@ def make_tenant(
         if name not in listed:
             with suppress(ObjectExists):
                 store.put(name, _sealed(config, replace(mine, wrapper=each), public_key, bundle))
-        _require_alike(store, name, mine, bundle)
+        _require_alike(store, name, mine, bundle, damaged)
 
 
 def read_keys(store: Store, config: RepositoryConfig, wrapper: str, secret_key: bytes) -> RepositorySecrets:
@@ -161,11 +165,12 @@ def _sealed(config: RepositoryConfig, place: KeyName, public_key: bytes, bundle:
     return encode_key_object(config.lineage_id, place.tenant, place.epoch, place.wrapper, public_key, bundle)
 
 
-def _require_alike(store: Store, name: str, mine: KeyName, bundle: KeyBundle) -> None:
+def _require_alike(store: Store, name: str, mine: KeyName, bundle: KeyBundle, damaged: Damaged) -> None:
     """That another recipient's object holds this bundle, as its clear names tell, if they tell anything."""
     try:
         found = key_names(read_bounded(store, name, SMALL_OBJECT_BYTES))
-    except (IntegrityError, FormatUnsupported):
+    except (IntegrityError, FormatUnsupported) as error:
+        damaged(name, error)
         return
     if found.bundle_id != bundle_id(bundle):
         own = key_name(mine.tenant, mine.epoch, mine.wrapper)

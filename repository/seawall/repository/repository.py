@@ -56,7 +56,7 @@ from seawall.repository.format.root_object import (
 )
 from seawall.repository.format.tombstone import Burial, open_tombstone, sign_tombstone
 from seawall.repository.held_keys import HeldKeys, Place
-from seawall.repository.keyring import read_keys, write_keys
+from seawall.repository.keyring import Damaged, read_keys, write_keys
 from seawall.repository.naming import naming
 from seawall.repository.store.port import Store
 from seawall.repository.store.probe import PROBE_PREFIX
@@ -83,10 +83,12 @@ class OpenRepository:
         """Of a tenant that came since the repository was opened too. Raises KeyError (no such epoch), IntegrityError, StoreUnavailable."""
         return self.keys.k_dedup(tenant, epoch)
 
-    def epoch_to_write(self, tenant: str, recipients: Mapping[str, bytes]) -> int:
+    def epoch_to_write(
+        self, tenant: str, recipients: Mapping[str, bytes], damaged: Damaged = lambda name, error: None
+    ) -> int:
         """The key epoch under which a tenant's next point is written; the first is made here, for `recipients` (`HeldKeys`)."""
         self.require_writable()
-        return self.keys.epoch_to_write(tenant, recipients)
+        return self.keys.epoch_to_write(tenant, recipients, damaged)
 
     def read_table(self, tenant: str, pack_id: bytes, generation: int) -> NDArray[np.void]:
         """The table of contents (TABLE_ENTRY) of a stored pack.

@@ -133,8 +133,9 @@ class PointRows:
         mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.state.in_(ROOTS))
         return self._places(mine).keys()
 
-    def available_ids(self, repository_id: str) -> Collection[str]:
-        return self._places(sa.and_(restore_points.c.repository_id == repository_id, AVAILABLE)).keys()
+    def unrefuted_ids(self, repository_id: str) -> Collection[str]:
+        mine = sa.and_(restore_points.c.repository_id == repository_id, AVAILABLE, restore_points.c.verified_us >= 0)
+        return self._places(mine).keys()
 
     def begin_delete(self, point_id: str, tombstone: bytes, now_us: int) -> None:
         self._move(point_id, PointState.AVAILABLE, PointState.DELETING, tombstone=tombstone, deleted_us=now_us)

@@ -89,6 +89,10 @@ class Decisions:
         """Of what comes next, for moments."""
         self._settled: set[str] = set()
         self._unread: set[str] = set()
+        self._missed: set[str] = set()
+        """Whose bucket this process failed to look at: for those alone the week counts, as the row may be older than the database was."""
+        self._later: dict[str, Exported] = {}
+        """Rows whose place is written only once no hold waits for its point any more: until then the next start brings it back again."""
         self._there: dict[str, bytes] = {}
         self._here: Mapping[Subject, object] | None = None
         """As it was when this controller began to lead, and with what it brought back since."""
@@ -102,6 +106,12 @@ class Decisions:
         with self._lock:
             return repository_id in self._settled
 
+    def may_be_written(self, repository_id: str) -> bool:
+        """Whether a new export may hide what lies in its bucket: nothing in there is waited for any more. Raises Unavailable/NOT_LEADER."""
+        self._note_places()
+        with self._lock:
+            return repository_id in self._settled and repository_id not in self._later
+
     def lies_there(self, repository_id: str) -> bytes:
         """Hash of the newest document in the bucket, as the last look found it; b"" where none is there, or it does not open."""
         with self._lock:
@@ -109,13 +119,14 @@ class Decisions:
 
     def unsettled(self, transaction: Transaction) -> list[str]:
         """Why nothing is deleted by itself now: sentences, none if nothing speaks against it."""
+        with self._lock:  # before the rows: whatever is in here was written down first
+            settled_ids, missed = set(self._settled), self._missed - self._unread
         known, now_us = {each.repository_id: each for each in transaction.known.exported()}, self._clock.now_us()
-        with self._lock:
-            settled_ids, unread = set(self._settled), set(self._unread)
         waiting = []
         for record in transaction.repositories.repositories():
             row = known.get(record.id, Exported(record.id))
-            away_for_long = bool(row.waits) and record.id not in unread and now_us - row.waits_since_us >= AWAY_US
+            away = record.id in missed and _is_of(row.waits, _AWAY)
+            away_for_long = away and now_us - row.waits_since_us >= AWAY_US
             if record.id not in settled_ids and not away_for_long:
                 waiting.append(row.waits or f"Repository {record.name} was not looked at yet.")
         return waiting
@@ -127,8 +138,7 @@ class Decisions:
                 self._here = self._database.read_now(_decided_here)
         found = _looked(repository, record, self._known(record))
         if found.export is not None:
-            export, cluster_id = found.export, self._paths.known_cluster_id()
-            found.returned.add(self._write(lambda transaction: bring_back_hosts(transaction, export, cluster_id)))
+            self._bring_back_hosts(found, found.export)
         return found
 
     def after_points(self, found: Found) -> None:
@@ -145,17 +155,21 @@ class Decisions:
 
     def missed(self, repository_id: str, error: ControllerError) -> None:
         """Its bucket could not be looked at. Raises Unavailable/NOT_LEADER."""
-        if error.reason in NOT_YET or self.is_settled(repository_id):
+        with self._lock:
+            known_better = repository_id in self._settled or repository_id in self._unread
+        if error.reason in NOT_YET or known_better:
             return
 
         def closure(transaction: Transaction) -> None:
             record = transaction.repositories.repository(repository_id)
             if record is not None:
                 known = _row(transaction, record.id)
-                waiting = _waiting(known, _AWAY.format(record.name, str(error).rstrip(".")), self._clock.now_us())
+                waiting = _waiting(known, _AWAY, (record.name, str(error).rstrip(".")), self._clock.now_us())
                 transaction.known.note_exported(waiting)
 
         self._write(closure)
+        with self._lock:
+            self._missed.add(repository_id)
 
     def begin_export(self, record: RepositoryRecord, place: tuple[int, int], document_hash: bytes, now_us: int) -> None:
         """Before it is written: a greater place in the bucket than the database knows is not of this database's time."""
@@ -168,6 +182,9 @@ class Decisions:
 
     def _known(self, record: RepositoryRecord) -> Exported:
         """A database of before there were such rows knows all exports of the terms in which it opened the repository."""
+        with self._lock:
+            if record.id in self._later:
+                return self._later[record.id]
         known = self._database.read_now(lambda transaction: _row(transaction, record.id))
         if any(known.place):
             return known
@@ -179,6 +196,19 @@ class Decisions:
             return first
 
         return self._write(closure)
+
+    def _bring_back_hosts(self, found: Found, export: Export) -> None:
+        """What it changes is no operator's word: else the export's own would not count for hosts that it adds."""
+        cluster_id = self._paths.known_cluster_id()
+
+        def closure(transaction: Transaction) -> tuple[Returned, Mapping[Subject, object], set[Subject]]:
+            spoken = self._spoken | differing(self._here or {}, _decided_here(transaction))
+            returned = bring_back_hosts(transaction, export, cluster_id)
+            return returned, _decided_here(transaction), spoken
+
+        with self._turn:
+            returned, self._here, self._spoken = self._write(closure)
+        found.returned.add(returned)
 
     def _decide(self, found: Found, export: Export) -> None:
         """One repository at a time: which of two exports is the newer one is told by what came back before."""
@@ -213,20 +243,51 @@ class Decisions:
 
     def _conclude(self, found: Found) -> None:
         record, now_us = found.record, self._clock.now_us()
-        after = _waiting(
-            found.place, _UNREAD.format(record.name, "; ".join(found.unread)) if found.unread else "", now_us
-        )
+        words = (record.name, "; ".join(found.unread)) if found.unread else ()
+        after = _waiting(found.place, _UNREAD, words, now_us)
         if found.export is not None:
             after = replace(after, put_back=_brought_back(found), put_back_us=now_us)
             _log.warning("database.older_than_export", repository=record.name, what=after.put_back)
-        if after != self._database.read_now(lambda transaction: _row(transaction, record.id)):
-            self._write(lambda transaction: transaction.known.note_exported(after))
+        written = self._but_for_holds(after)
+        if written != self._database.read_now(lambda transaction: _row(transaction, record.id)):
+            self._write(lambda transaction: transaction.known.note_exported(written))
         if found.unread:
             _log.error("export.newer_and_unread", repository=record.name, why="; ".join(found.unread))
         with self._lock:
             self._there[record.id] = found.there
             (self._unread if found.unread else self._settled).add(record.id)
             (self._settled if found.unread else self._unread).discard(record.id)
+            self._missed.discard(record.id)
+        self._note_places()
+
+    def _but_for_holds(self, after: Exported) -> Exported:
+        """The row to write. While holds wait for points: the place just before, with a later time, so that the next start brings the holds
+        back once more, and leaves what operators said since.
+        """
+        here = self._database.read_now(lambda transaction: _row(transaction, after.repository_id))
+        if not self._holds or (here.place, here.document_hash) == (after.place, after.document_hash):
+            return after
+        with self._lock:
+            self._later[after.repository_id] = after
+        return replace(after, number=after.number - 1, exported_us=after.exported_us + 1, document_hash=b"")
+
+    def _note_places(self) -> None:
+        """Once no point may still come that a hold waits for."""
+        with self._lock:
+            later = dict(self._later)
+        if not later or (self._holds and self._database.read_now(self.unsettled)):
+            return
+
+        def closure(transaction: Transaction) -> None:
+            for each in later.values():
+                row = _row(transaction, each.repository_id)
+                row = replace(row, epoch=each.epoch, number=each.number, exported_us=each.exported_us)
+                transaction.known.note_exported(replace(row, document_hash=each.document_hash))
+
+        with self._turn:
+            self._write(closure)
+            with self._lock:
+                self._later = {key: each for key, each in self._later.items() if later.get(key) != each}
 
     def _write(self, closure: Callable[[Transaction], T]) -> T:
         leader = self._lease.current
@@ -280,10 +341,17 @@ def _row(transaction: Transaction, repository_id: str) -> Exported:
     return next(found, Exported(repository_id))
 
 
-def _waiting(known: Exported, why: str, now_us: int) -> Exported:
-    """`why` "": no more."""
-    since_us = (known.waits_since_us if known.waits else now_us) if why else 0
-    return replace(known, waits=sentence(why), waits_since_us=since_us)
+def _waiting(known: Exported, why: str, words: tuple[str, ...], now_us: int) -> Exported:
+    """`words` (): no more. One that waits for another kind of thing than before begins to wait anew."""
+    if not words:
+        return replace(known, waits="", waits_since_us=0)
+    since_us = known.waits_since_us if _is_of(known.waits, why) else now_us
+    return replace(known, waits=sentence(why.format(*words)), waits_since_us=since_us)
+
+
+def _is_of(waits: str, why: str) -> bool:
+    """By how the sentence begins, the one thing that is written down of it. One of another version begins anew, which only waits longer."""
+    return waits.startswith(why.partition("{")[0])
 
 
 def _decided_here(transaction: Transaction) -> Mapping[Subject, object]:

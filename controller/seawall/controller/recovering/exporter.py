@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 from blake3 import blake3
 
-from seawall.controller.errors import ControllerError
+from seawall.controller.errors import ControllerError, Unavailable
 from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.records.known import Export, Settled
 from seawall.controller.recovering.exporting import document_of, settled, whole
@@ -101,7 +101,7 @@ class Exporter:
         return settled(transaction, self._cluster_id), list(transaction.repositories.repositories())
 
     async def _settled_there(self, record: RepositoryRecord) -> bool:
-        """Whether all that the bucket knows is in the database."""
+        """Whether all that the bucket knows is in the database, and may be hidden. What one repository dies of holds back no other."""
         decisions = self._repositories.decisions
 
         def look() -> None:
@@ -116,7 +116,11 @@ class Exporter:
             except ControllerError as error:
                 _log.warning("export.not_looked_at", repository=record.name, reason=error.reason, error=str(error))
                 await self._blocking.run(partial(decisions.missed, record.id, error))
-        return decisions.is_settled(record.id)
+            except Exception as error:
+                _log.exception("export.not_looked_at", repository=record.name)
+                unforeseen = Unavailable("NOT_LOOKED_AT", f"{type(error).__name__}: {error}")
+                await self._blocking.run(partial(decisions.missed, record.id, unforeseen))
+        return await self._blocking.run(partial(decisions.may_be_written, record.id))
 
     async def _export(self, record: RepositoryRecord, found: Settled) -> bool:
         """Whether the bucket holds it now."""

@@ -30,8 +30,9 @@ from seawall.repository.clock import Clock
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.errors import IntegrityError, ObjectExists
 from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, leader_mark, leads
+from seawall.repository.forgetting.standing import open_numbers
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
-from seawall.repository.format.layout import EPOCHS_PREFIX
+from seawall.repository.format.layout import EPOCHS_PREFIX, open_name
 from seawall.repository.repository import OpenRepository, open_repository
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import Store
@@ -160,7 +161,7 @@ class RepositoryCatalogue:
         given = self._database, self._lease, self._clock, repository, record.id, mark, before.standing
         catch_up(*given)
         replay_tombstones(*given)
-        miss_manifests(self._database, self._lease, self._clock, repository, record.id, before.manifests)
+        miss_manifests(self._database, self._lease, self._clock, record.id, before.manifests)
         self.given_up.take_back(repository, record.id)
         self.decisions.after_points(found)
         put_open_mark(self._database, self._lease, repository, record.id, mark, before)
@@ -212,16 +213,22 @@ class RepositoryCatalogue:
 
         A copy that its own leader outlived, put back before anybody else led, shows no such number: nothing may count on being noticed.
 
+        Open marks count as well: names of leaders are empty objects, which some tools do not copy, and what a leader of a lower number
+        than the last open mark's writes would be void.
+
         Looked at once more afterwards, as two may announce one number at one moment: both rise. The greater too, as a log says no more
         of its writer than that number: one that the lesser still writes, and never carries out, would be taken for ours (`later_logs`).
         Raises Unavailable/NOT_LEADER; IntegrityError naming a mark that no controller made.
         """
         for _ in range(_MOST_RISES):
             highest = max(self._others(repository), default=NOBODY)
-            if highest.epoch > self._lease.current.epoch + _FARTHEST_RISE:
-                raise IntegrityError(f"{highest.name}: no controller led so often; remove it")
-            if highest.epoch >= self._lease.current.epoch:
-                self._lease.rise_above(highest.epoch)
+            opened = next(iter(open_numbers(repository.store)), (0, 0))
+            farthest = self._lease.current.epoch + _FARTHEST_RISE
+            if max(highest.epoch, opened[0]) > farthest:
+                name = highest.name if highest.epoch > farthest else open_name(*opened)
+                raise IntegrityError(f"{name}: no controller led so often; remove it")
+            if highest.epoch >= self._lease.current.epoch or opened[0] > self._lease.current.epoch:
+                self._lease.rise_above(max(highest.epoch, opened[0]))
             mine = LeaderMark(self._lease.current.epoch, self._name)
             # Announced before by this very process: an opening that broke off later is tried again.
             with suppress(ObjectExists):

@@ -53,7 +53,18 @@ class OpenedRepository:
     def key_epoch(self, tenant: str) -> int:
         """To write under. The keys of a tenant that is new to the repository are made here, for all that open it."""
         recipients = {each.name: bytes.fromhex(each.public_key_hex) for each in self.record.wrappers}
-        return self.repository.epoch_to_write(tenant, recipients)
+        return self.repository.epoch_to_write(tenant, recipients, self._key_damaged)
+
+    def _key_damaged(self, name: str, error: RepositoryError) -> None:
+        """Backups go on, as our own key object opens; who holds the other key could not read them."""
+        _log.error(
+            "key_object.damaged",
+            repository=self.record.name,
+            name=name,
+            error=str(error),
+            next_step="Put it back from a replica of the bucket, or an older version of it: what is backed up for this tenant "
+            "cannot be read with this key until then.",
+        )
 
     def k_dedup(self, tenant: str, epoch: int) -> bytes:
         return self.repository.k_dedup(tenant, epoch)

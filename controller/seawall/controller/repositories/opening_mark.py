@@ -98,8 +98,13 @@ def name_too(
 
 
 def _put(repository: OpenRepository, open_mark: OpenMark) -> None:
-    """Under the next free number of its epoch. What it replaces goes."""
+    """Under the next free number of its epoch. What it replaces goes. One of a greater epoch would decide in its place."""
     earlier, epoch = open_numbers(repository.store), open_mark.epoch
+    if earlier and earlier[0][0] > epoch:
+        raise Unavailable(
+            "NOT_LEADER",
+            f"{open_name(*earlier[0])}: another controller opened the repository since; this one does as {epoch}.",
+        )
     number = max((number for each, number in earlier if each == epoch), default=0)
     while True:
         number += 1

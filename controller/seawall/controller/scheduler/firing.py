@@ -89,6 +89,8 @@ class Firing:
         self._began_us = wall.now_us()
         self._compiled: dict[str, Compiled] = {}
         self._next: dict[str, _Next] = {}
+        self._held_back: set[tuple[str, int]] = set()
+        """(policy, nominal time) that were told of."""
         self._closing = closing
         self._setbacks = Setbacks(clock, timings.scheduler_interval_seconds)
         self._seen: Sequence[Seen] | None = None
@@ -133,10 +135,26 @@ class Firing:
             return
         nominal = compiled.rules.calendar.latest(now, fired)
         if nominal is not None:
-            if microseconds_of(nominal) > self._began_us or self._is_open(policy.repository_id):
+            if not self._waits_for_opening(compiled, nominal, now):
                 await self._fire(compiled, nominal, now)
             return
         self._next[policy.id] = _Next(policy, now, compiled.rules.calendar.after(now))
+
+    def _waits_for_opening(self, compiled: Compiled, nominal: datetime, now: datetime) -> bool:
+        """Until it is too late for it anyway: then it is written down as missed, where nothing says that it is done."""
+        policy, nominal_us = compiled.policy, microseconds_of(nominal)
+        if (
+            nominal_us > self._began_us
+            or now - nominal > compiled.rules.catch_up
+            or self._is_open(policy.repository_id)
+        ):
+            return False
+        if (policy.id, nominal_us) not in self._held_back:
+            self._held_back.add((policy.id, nominal_us))
+            _log.warning(
+                "policy.held_back", policy=policy.name, nominal=nominal.isoformat(), repository_id=policy.repository_id
+            )
+        return True
 
     async def _fire(self, compiled: Compiled, nominal: datetime, now: datetime) -> None:
         await self._closing.close(compiled, now)
@@ -172,7 +190,9 @@ class Firing:
             key = (policy_id, nominal_us)
             if compiled is not None and not self._setbacks.waits(key):
                 with self._setbacks.of(key, "policy.not_carried_on", policy=compiled.policy.name):
-                    await self._carry_on(_Due(compiled, datetime_of(nominal_us), tuple(vm_ids)), now)
+                    nominal = datetime_of(nominal_us)
+                    if not self._waits_for_opening(compiled, nominal, now):
+                        await self._carry_on(_Due(compiled, nominal, tuple(vm_ids)), now)
 
     async def _carry_on(self, due: _Due, now: datetime) -> None:
         standings = await self._executions.store.read(lambda transaction: _standings(transaction, due))

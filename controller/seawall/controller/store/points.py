@@ -63,8 +63,8 @@ class Points(Protocol):
     def root_ids(self, repository_id: str) -> Collection[str]:
         """Of all `roots`, in any order."""
 
-    def available_ids(self, repository_id: str) -> Collection[str]:
-        """Of the points that can be restored."""
+    def unrefuted_ids(self, repository_id: str) -> Collection[str]:
+        """Of AVAILABLE points, but for those that were proved in vain."""
 
     def begin_delete(self, point_id: str, tombstone: bytes, now_us: int) -> None:
         """AVAILABLE to DELETING, with the exact bytes of its t/ object. Raises Aborted/CHANGED. The caller has looked at its pins."""

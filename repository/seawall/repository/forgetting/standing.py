@@ -5,11 +5,11 @@ of all epochs before its own counts (`v1/c/open`, `format/open_mark.py`); what a
 of it, nothing is kept for it, and nothing is hidden by it. It stays where it lies until an operator has looked at it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from seawall.repository.bounded import read_bounded
-from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing
+from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, StoreRefused
 from seawall.repository.format.config import RepositoryConfig
 from seawall.repository.format.layout import OPENS_PREFIX, open_name, parse_open_name
 from seawall.repository.format.open_mark import OPEN_MARK_BYTES, OpenMark, read_open_mark
@@ -86,25 +86,23 @@ def open_numbers(store: Store) -> list[tuple[int, int]]:
 
 
 def read_standing(store: Store, config: RepositoryConfig) -> Standing:
-    """What counts now. Raises what the store raises."""
-    for number in _last_numbers(store):
-        name = open_name(*number)
-        try:
-            return Standing(_read(store, config, name, number))
-        except ObjectMissing:
-            continue  # its successor is there: the one before goes only then
-        except (IntegrityError, FormatUnsupported) as error:
-            return Standing(damage=f"{error}. {ALL_COUNTS}", damaged=number)
-    return Standing()
+    """What counts now. A mark that the store lists and does not give out is damaged like one with a flipped bit.
 
-
-def _last_numbers(store: Store) -> Iterator[tuple[int, int]]:
-    """The last one, asked for anew each time."""
+    Raises what listing them raises, StoreUnavailable.
+    """
     for _ in range(_MOST_LOOKS):
-        numbers = open_numbers(store)
-        if not numbers:
-            return
-        yield numbers[0]
+        last = next(iter(open_numbers(store)), None)
+        if last is None:
+            return Standing()
+        name = open_name(*last)
+        try:
+            return Standing(_read(store, config, name, last))
+        except ObjectMissing as error:
+            why = str(error)  # its successor is there, as the one before goes only then; or it is lost
+        except (IntegrityError, FormatUnsupported, StoreRefused) as error:
+            why = str(error)
+            break
+    return Standing(damage=f"{why}. {ALL_COUNTS}", damaged=last)
 
 
 def _read(store: Store, config: RepositoryConfig, name: str, number: tuple[int, int]) -> OpenMark:

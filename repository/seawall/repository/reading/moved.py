@@ -64,11 +64,10 @@ class MovedPacks:
         Looked for once a pack, as damage comes in numbers. Raises StoreUnavailable.
         """
         with self._lock:
-            looked = request.pack_id in self._beside
+            looked, table = request.pack_id in self._beside, self._beside.get(request.pack_id)
         if not looked:
-            self._keep_beside(request.pack_id, self._newest(request.pack_id))
-        with self._lock:
-            table = self._beside.get(request.pack_id)
+            table = self._newest(request.pack_id)
+            self._keep_beside(request.pack_id, table)
         return _relocated(request, table) if table is not None and table.generation > request.generation else []
 
     def locator(self, chunk: Locator, h: bytes) -> Locator | None:

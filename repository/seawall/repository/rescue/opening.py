@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from seawall.repository.clock import Clock
-from seawall.repository.errors import ForeignRepository, IntegrityError, StoreRefused
+from seawall.repository.errors import ForeignRepository, IntegrityError, StoreRefused, StoreUnavailable
 from seawall.repository.forgetting.standing import ALL_COUNTS, Standing
 from seawall.repository.format.keyfile import RECOVERY_WRAPPER
 from seawall.repository.format.layout import PointName, key_name
@@ -110,8 +110,8 @@ def open_for_rescue(store: Store, material: RecoveryMaterial, *, reading: Store 
 
 
 def _standing(repository: OpenRepository) -> Standing:
-    """An open mark that the store will not give out is damaged to a rescue: it must not cost the points."""
+    """Open marks that the store will not give out, or not now, are damaged to a rescue: they must not cost the points."""
     try:
         return repository.standing()
-    except StoreRefused as error:
+    except (StoreRefused, StoreUnavailable) as error:
         return Standing(damage=f"the last open mark cannot be read: {error}. {ALL_COUNTS}")
