@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 
+import structlog
 from hypothesis import settings
 
 pytest_plugins = ("support.seaweedfs", "support.postgresql", "support.controller_databases")
@@ -14,3 +16,6 @@ settings.load_profile("seawall")
 
 # A shell that starts the tests in its background has them ignore Ctrl-C, and with them every process that they interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Standard output is what commands answer with. Remarks of parts that run in the tests' own process go where every service's do.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,3 +183,5 @@ def test_a_damaged_identity_says_how_to_join_anew(tmp_path: Path, damage: Callab
         answer = Operator()(*words, "--state-dir", tmp_path)
         assert (answer.code, answer.out) == (5, "")
         assert str(file) in answer.err and "--force" in answer.err
+    listening = [thread.name for thread in threading.enumerate() if thread.name == "departures"]
+    assert listening == [], "an agent that does not serve leaves nobody who listens"

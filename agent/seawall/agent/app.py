@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from seawall.agent.disk.host_storages import HostStorages
 from seawall.agent.errors import AgentError, FailureKind
 from seawall.agent.hypervisor.departures import DepartureWatch
 from seawall.agent.hypervisor.libvirt import LibvirtHypervisor
-from seawall.agent.hypervisor.port import Hypervisor, LeftMs, Located
+from seawall.agent.hypervisor.port import LeftMs
 from seawall.agent.join import join_host
 from seawall.agent.journal import Journal
 from seawall.agent.logs import set_up_logs
 from seawall.agent.supervisor.supervisor import Supervisor
-from seawall.agent.supervisor.timing import Timing
-from seawall.repository.clock import SystemClock
+from seawall.repository.clock import Clock, SystemClock
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "seawall.agent.worker")
 """-P: no module is taken from the folder that the agent happens to be started in."""
@@ -41,25 +40,12 @@ class AlreadyRunning(AgentError):
 def run(config: AgentConfig) -> int:
     """Serve until SIGTERM or SIGINT; then 0. Raises NotEnrolled, AlreadyRunning."""
     set_up_logs()
-    clock = SystemClock()
-    departures = DepartureWatch(config.hypervisor, clock)
-    departures.start()
-    hypervisor = LibvirtHypervisor(config.hypervisor, clock)
-    return run_with(config, hypervisor, WORKER_COMMAND, left_ms=departures.left_ms, located=HostStorages().located)
-
-
-def run_with(
-    config: AgentConfig,
-    hypervisor: Hypervisor,
-    worker_command: Sequence[str],
-    timing: Timing | None = None,
-    left_ms: LeftMs = dict,
-    located: Located = tuple,
-) -> int:
-    """`run` over other adapters: what tests and laboratories use."""
     identity = load_identity(config.state_dir)
     with _only_one(config.state_dir):
-        asyncio.run(_supervise(config, identity, hypervisor, worker_command, timing, left_ms, located))
+        clock = SystemClock()
+        departures = DepartureWatch(config.hypervisor, clock)
+        departures.start()  # not before this process is the one that serves: its thread ends with the process alone
+        asyncio.run(_supervise(config, identity, clock, departures.left_ms))
     return 0
 
 
@@ -74,18 +60,13 @@ def _say(line: str) -> None:
         sys.stderr.flush()
 
 
-async def _supervise(
-    config: AgentConfig,
-    identity: Identity,
-    hypervisor: Hypervisor,
-    worker_command: Sequence[str],
-    timing: Timing | None,
-    left_ms: LeftMs,
-    located: Located,
-) -> None:
-    clock = SystemClock()
+async def _supervise(config: AgentConfig, identity: Identity, clock: Clock, left_ms: LeftMs) -> None:
+    hypervisor = LibvirtHypervisor(config.hypervisor, clock)
     journal = Journal(config.state_dir, clock)
-    supervisor = Supervisor(config, identity, hypervisor, journal, clock, worker_command, timing, left_ms, located)
+    located = HostStorages().located
+    supervisor = Supervisor(
+        config, identity, hypervisor, journal, clock, WORKER_COMMAND, left_ms=left_ms, located=located
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
