@@ -25,6 +25,7 @@ from seawall.repository.format.slot_set import SlotSet
 from support.checking_ledger import LEADER, MemoryCheckingLedger
 from support.controller_records import NOW, a_pack, a_point, a_repository, a_run, an_execution
 from support.enrolled_hosts import add_hosts
+from support.sqlite_template import new_sqlite
 from support.store_clock import SkippingClock
 
 VMS = "00000000-0000-4000-8000-{:012d}"
@@ -70,7 +71,7 @@ def memory(_: Path) -> Iterator[Made]:
 
 @contextmanager
 def database(directory: Path) -> Iterator[Made]:
-    with closing(SqliteDatabase(directory / "controller.sqlite")) as store:
+    with closing(SqliteDatabase(new_sqlite(directory / "controller.sqlite"))) as store:
         index = RecordingIndex()
         add_hosts(store, "alpha")
         leader = store.write_now(_filled)

@@ -32,6 +32,7 @@ from support.collection_ledger_memory import MemoryLedger
 from support.controller_clock import ManualClock
 from support.controller_records import NOW, SECOND, a_point, a_repository, a_run, an_execution
 from support.enrolled_hosts import add_hosts
+from support.sqlite_template import new_sqlite
 
 GRACE_US = 10 * SECOND
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
@@ -178,7 +179,7 @@ def memory(_: Path) -> Iterator[World]:
 
 @contextmanager
 def sqlite(directory: Path) -> Iterator[World]:
-    with closing(SqliteDatabase(directory / "controller.sqlite")) as database:
+    with closing(SqliteDatabase(new_sqlite(directory / "controller.sqlite"))) as database:
         add_hosts(database, "alpha")
         yield DatabaseWorld(database)
 

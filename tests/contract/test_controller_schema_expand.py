@@ -82,6 +82,11 @@ def unique(tables: sa.MetaData) -> set[tuple[str, tuple[str, ...]]]:
     return found
 
 
+def follows(rule: tuple[str, tuple[str, ...]], from_rule: tuple[str, tuple[str, ...]]) -> bool:
+    """Whatever keeps to the one keeps to the other: what differs in some columns differs in more of them."""
+    return rule[0] == from_rule[0] and set(from_rule[1]) <= set(rule[1])
+
+
 @pytest.mark.parametrize("kind", ENGINES)
 def test_old_code_goes_on_writing_into_the_new_schema(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -104,7 +109,8 @@ def test_old_code_goes_on_writing_into_the_new_schema(
                 now = new.tables[name].columns[column.name]
                 assert now.type.python_type is column.type.python_type, f"{name}.{column.name} became another type"
         shared = {(name, columns) for name, columns in unique(new) if name in old.tables}
-        assert shared <= unique(old), "a new rule on an old table refuses what old code writes"
+        stricter = {each for each in shared if not any(follows(each, rule) for rule in unique(old))}
+        assert not stricter, "a new rule on an old table refuses what old code writes"
 
 
 def test_works_since_is_a_revision_that_is_there() -> None:

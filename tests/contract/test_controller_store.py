@@ -25,7 +25,8 @@ from seawall.controller.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from seawall.controller.records.catalogue import PackState, Point, PointState, PointTotals
+from seawall.controller.records.answers import Asked
+from seawall.controller.records.catalogue import PackState, Point, PointState, PointTotals, RepositoryRecord
 from seawall.controller.records.fleet import News, Vm
 from seawall.controller.records.leadership import Leader
 from seawall.controller.records.runs import (
@@ -467,13 +468,32 @@ def test_repositories_and_secrets(store: Store) -> None:
     assert found == store.read_now(lambda transaction: transaction.repositories.repositories()) == [a_repository()]
 
 
-def test_answers_are_remembered_for_a_while(store: Store) -> None:
-    def ask(method: str = "Start") -> str | None:
-        return store.read_now(lambda transaction: transaction.answers.answer("me", "r1", method))
+def test_repositories_come_in_pages_by_name(store: Store) -> None:
+    more = [a_repository(name, f"repository-{name}") for name in ("alpha", "Zulu", "omega")]
+    for record in more:
+        store.write_now(lambda transaction, each=record: transaction.repositories.add_repository(each))  # type: ignore[misc]
+    alpha, zulu, omega = more
 
-    store.write_now(lambda transaction: transaction.answers.remember("me", "r1", "Start", "run-1", NOW + 5))
+    def page(after: str, limit: int) -> Sequence[RepositoryRecord]:
+        return store.read_now(lambda transaction: transaction.repositories.repositories(after, limit))
+
+    assert page("", 2) == [zulu, alpha]
+    assert page("alpha", 2) == [a_repository(), omega]
+    assert page("omega", 2) == []
+
+
+def test_answers_are_remembered_for_a_while(store: Store) -> None:
+    def ask(method: str = "Start", said: str = "said", request_id: str = "r1") -> str | None:
+        asked = Asked(method, request_id, said)
+        return store.read_now(lambda transaction: transaction.answers.answer("me", asked))
+
+    first, older = Asked("Start", "r1", "said"), Asked("Start", "r0")
+    store.write_now(lambda transaction: transaction.answers.remember("me", first, "run-1", NOW + 5))
     assert ask() == "run-1"
     assert reason(lambda: ask("Stop"), InvalidArgument) == "REQUEST_ID_REUSED"
+    assert reason(lambda: ask(said="otherwise"), InvalidArgument) == "REQUEST_ID_REUSED"
+    store.write_now(lambda transaction: transaction.answers.remember("me", older, "run-0", NOW + 5))
+    assert ask(request_id="r0") == "run-0", "what an older version remembered says nothing of the request"
     store.write_now(lambda transaction: transaction.answers.forget(NOW + 4))
     assert ask() == "run-1"
     store.write_now(lambda transaction: transaction.answers.forget(NOW + 5))

@@ -9,7 +9,7 @@ import pytest
 
 from seawall.controller.database.database import Database
 from seawall.controller.records.hooks import CallState, EndedRun, Event, HookCall, OnFailure, Stage, Trouble
-from seawall.controller.records.runs import AttemptState, RunState
+from seawall.controller.records.runs import WINDOW_ENDED, AttemptState, RunState, RunWarning
 from seawall.controller.runs.events import Moment
 from seawall.controller.runs.ready import assigned
 from seawall.controller.store.hooks import DueCall
@@ -120,6 +120,11 @@ def test_runs_that_ended(store: Database) -> None:
     ended = store.read_now(lambda transaction: transaction.hooks.ended_runs(["policy-1"], NOW + 5))
     assert ended == [EndedRun(RUN_ID, "policy-1", run.vm_id, RunState.FAILED, NOW + 5, a_failure().message)]
     assert store.read_now(lambda transaction: transaction.hooks.ended_runs(["policy-1"], NOW + 6)) == []
+    told = (RunWarning("OTHER", "o"), RunWarning(WINDOW_ENDED, "The window ended."))
+    cut = a_run(2, vm_id="vm-2", policy_id="policy-1", state=RunState.CANCELED, ended_us=NOW + 6, warnings=told)
+    store.write_now(lambda transaction: transaction.runs.add_run(cut))
+    (ended_by_window,) = store.read_now(lambda transaction: transaction.hooks.ended_runs(["policy-1"], NOW + 6))
+    assert (ended_by_window.message, ended_by_window.cut_off) == ("The window ended.", True)
     first = store.read_now(lambda transaction: transaction.hooks.first_due_us("policy-1", [run.vm_id, "vm-9"]))
     assert first == {run.vm_id: NOW}
 

@@ -21,6 +21,7 @@ from seawall.controller.store.transaction import Transaction
 from support.controller_databases import ENGINES
 from support.controller_records import NOW, a_repository, a_run
 from support.postgresql import TEMPLATE, PostgresServer
+from support.sqlite_template import new_sqlite
 
 OPEN = (RunState.READY, RunState.ACTIVE)
 HOLDERS = ("one", "two", "three")
@@ -218,16 +219,12 @@ _NAMES = ["".join(each) for length in (1, 2) for each in itertools.product("ab",
 def machine(engine: str, request: pytest.FixtureRequest, folder: Path) -> type[StoreMachine]:
     """Each example gets a database of its own: a copy of one that has the schema."""
     made = itertools.count()
-    if engine == "sqlite":
-        SqliteDatabase(folder / "template.sqlite").close()
-        template = (folder / "template.sqlite").read_bytes()
-    else:
+    if engine != "sqlite":
         server: PostgresServer = request.getfixturevalue("postgres_server")
 
     def opener() -> Callable[[], Database]:
         if engine == "sqlite":
-            file = folder / f"{next(made)}.sqlite"
-            file.write_bytes(template)
+            file = new_sqlite(folder / f"{next(made)}.sqlite")
             return lambda: SqliteDatabase(file)
         address = server.new_database(TEMPLATE)  # gone with the server
         return lambda: PostgresqlDatabase(address)

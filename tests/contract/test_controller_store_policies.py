@@ -16,13 +16,13 @@ from seawall.controller.maintenance.verify_schedule import note_tried
 from seawall.controller.records.catalogue import Point, PointState
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.maintenance import Job, JobKind, JobState
-from seawall.controller.records.policies import DueFiring, Hold
-from seawall.controller.records.runs import AttemptState, Run, RunState
+from seawall.controller.records.policies import DueFiring, Hold, Policy
+from seawall.controller.records.runs import WINDOW_ENDED, AttemptState, Run, RunState, RunWarning
 from seawall.controller.store.transaction import Store, Transaction
 from support.controller_databases import ENGINES, open_engine
 from support.controller_records import HOUR, NOW, a_point, a_repository, a_run, a_vm, an_execution
 from support.enrolled_hosts import add_hosts
-from support.policies import a_policy
+from support.policies import a_policy, add_policy
 
 POLICY = a_policy()
 OTHER = a_policy(name="weekly", policy_id="policy-2")
@@ -72,6 +72,22 @@ def test_a_policy_is_read_as_it_was_added(store: Store) -> None:
     assert store.read_now(lambda transaction: transaction.policies.policy(POLICY.id)) == POLICY
     assert store.read_now(lambda transaction: transaction.policies.policy_named("weekly")) == OTHER
     assert store.read_now(lambda transaction: transaction.policies.policy_named("nobody")) is None
+
+
+def test_policies_come_in_pages_by_name(store: Store) -> None:
+    """By the bytes of the names, whatever the database's language; a deleted one takes no place in a page."""
+    gone = add_policy(store, a_policy(policy_id="policy-3", name="omega", deleted_us=NOW))
+    owl = add_policy(store, a_policy(policy_id="policy-4", name="night-owl"))
+
+    def page(after: str, limit: int, *, deleted: bool = False) -> Sequence[Policy]:
+        return store.read_now(
+            lambda transaction: transaction.policies.policies(deleted=deleted, after=after, limit=limit)
+        )
+
+    assert page("", 2) == [owl, POLICY]
+    assert page("night-owl", 2) == [POLICY, OTHER]
+    assert page("nightly", 1, deleted=True) == [gone]
+    assert page("weekly", 2) == []
 
 
 def test_every_revision_is_kept(store: Store) -> None:
@@ -158,12 +174,44 @@ def test_who_has_a_point_since_a_time(store: Store) -> None:
     assert since("elsewhere") == frozenset()
 
 
-def test_who_backs_a_vm_up_now(store: Store) -> None:
-    add_runs(store, fired_run(1), a_run(2, vm_id="vm-2"), fired_run(3, "vm-3", state=RunState.SUCCEEDED))
-    vm_ids = ["vm-1", "vm-2", "vm-3"]
-    opened = store.read_now(lambda transaction: transaction.policies.open_backups(vm_ids, "repository"))
-    assert opened == {"vm-1": (a_run(1).id, POLICY.id), "vm-2": (a_run(2).id, "")}
-    assert store.read_now(lambda transaction: transaction.policies.open_backups(vm_ids, "elsewhere")) == {}
+def test_which_run_is_in_the_way_of_a_firing(store: Store) -> None:
+    """The policy's own, whatever it does; of others what is under way, not what waits."""
+    active = RunState.ACTIVE
+    add_runs(store, fired_run(1), a_run(2, vm_id="vm-1", state=active), a_run(3, vm_id="vm-2"))
+    add_runs(store, a_run(4, vm_id="vm-3", state=active), fired_run(5, "vm-4", state=RunState.SUCCEEDED))
+    vm_ids = ["vm-1", "vm-2", "vm-3", "vm-4"]
+
+    def found(policy_id: str, repository_id: str = "repository") -> dict[str, tuple[str, str]]:
+        return store.read_now(lambda transaction: transaction.policies.in_the_way(policy_id, vm_ids, repository_id))
+
+    assert found(POLICY.id) == {"vm-1": (a_run(1).id, POLICY.id), "vm-3": (a_run(4).id, "")}
+    assert found(OTHER.id) == {"vm-1": (a_run(2).id, ""), "vm-3": (a_run(4).id, "")}
+    assert found(POLICY.id, "elsewhere") == {}
+
+
+def test_backups_of_a_vm_wait_side_by_side(store: Store) -> None:
+    """Of each policy one. The database keeps to it, whoever tries. That one alone is under way, whoever begins one looks after."""
+    waiting = [fired_run(1), a_run(2, vm_id="vm-1"), replace(fired_run(3, nominal_us=NOW + 1), policy_id=OTHER.id)]
+    add_runs(store, *waiting)
+    for again in (fired_run(4, nominal_us=NOW + 1), a_run(5, vm_id="vm-1")):
+        with pytest.raises((IntegrityError, ControllerError)):
+            add_runs(store, again)
+
+    def save(before: Run, **fields: object) -> Run:
+        after = replace(before, **fields)  # type: ignore[arg-type]
+        return store.write_now(lambda transaction: transaction.runs.save_run(before, after))
+
+    def under_way(*vm_ids: str) -> frozenset[tuple[str, str]]:
+        return store.read_now(lambda transaction: transaction.runs.under_way(vm_ids))
+
+    assert under_way("vm-1") == frozenset()
+    begun = save(waiting[1], state=RunState.ACTIVE)
+    assert under_way("vm-1", "vm-2") == {("vm-1", "repository")} and under_way("vm-2") == frozenset()
+    assert store.read_now(lambda transaction: transaction.runs.open_backup("vm-1", "repository")) == begun
+    save(begun, state=RunState.SUCCEEDED)
+    later = save(waiting[0], not_before_us=NOW + HOUR)
+    assert store.read_now(lambda transaction: transaction.runs.open_backup("vm-1", "repository")) == waiting[2]
+    save(later, state=RunState.ACTIVE)
 
 
 def test_a_skip_counts_from_the_run_on_that_it_waited_for(store: Store) -> None:
@@ -201,12 +249,32 @@ def test_how_long_the_last_good_backup_took(store: Store) -> None:
     add_runs(
         store, fired_run(3, nominal_us=3, state=bad, ended_us=NOW + 1), fired_run(4, "vm-2", state=bad, ended_us=NOW)
     )
-    took = store.read_now(lambda transaction: transaction.policies.durations_us(["vm-1", "vm-2"], 0))
-    assert took == {"vm-1": 5}
+    waited = fired_run(5, "vm-3", state=done, ended_us=NOW + HOUR, current_attempt=an_execution().attempt.id)
+    attempt = replace(an_execution().attempt, run_id=waited.id, created_us=NOW + HOUR - 7)
+    add_runs(store, waited)
+    store.write_now(lambda transaction: transaction.runs.add_attempt(attempt))
+    took = store.read_now(lambda transaction: transaction.policies.durations_us(["vm-1", "vm-2", "vm-3"], 0))
+    assert took == {"vm-1": 5, "vm-3": 7}, "it waited for nearly an hour, and took a moment"
+
+
+def test_whose_last_backups_a_window_ended(store: Store) -> None:
+    """Not whom an operator stopped, nor who has succeeded since, nor what was long ago."""
+    told: dict[str, Any] = {"state": RunState.CANCELED, "ended_us": NOW, "warnings": (RunWarning(WINDOW_ENDED, "w"),)}
+    add_runs(store, fired_run(1, "vm-1", **told), fired_run(2, "vm-2", **told), fired_run(5, "vm-5", **told))
+    add_runs(store, fired_run(3, "vm-2", NOW + 1, state=RunState.SUCCEEDED, ended_us=NOW + 1))
+    add_runs(store, fired_run(4, "vm-3", **told | {"warnings": (RunWarning("OTHER", "w"),)}))
+    add_runs(store, fired_run(6, "vm-5", NOW + 1, state=RunState.FAILED, ended_us=NOW + 1))
+    add_runs(store, fired_run(7, "vm-6", **told | {"ended_us": NOW - 1}))
+    assert store.read_now(lambda transaction: transaction.policies.cut_off(POLICY.id, NOW)) == {"vm-1", "vm-5"}
+    assert store.read_now(lambda transaction: transaction.policies.cut_off(OTHER.id, NOW)) == frozenset()
 
 
 def test_points_of_a_policy(store: Store) -> None:
-    mine = [add_point(store, 1), add_point(store, 2, instant_us=NOW + 7), add_point(store, 3, "vm-2")]
+    mine = [
+        add_point(store, 1),
+        add_point(store, 2, instant_us=NOW + 2),
+        add_point(store, 3, "vm-2", instant_us=NOW + 3),
+    ]
     add_point(store, 4, "vm-3", policy_id="")
     add_point(store, 5, "vm-3", state=PointState.DELETING)
 
@@ -218,12 +286,50 @@ def test_points_of_a_policy(store: Store) -> None:
     assert store.read_now(lambda transaction: transaction.policies.crowded(POLICY.id)) == [("vm-1", "repository")]
     assert store.read_now(lambda transaction: transaction.policies.point_ids(POLICY.id)) == [each.id for each in mine]
     assert store.read_now(lambda transaction: transaction.policies.newest_us(POLICY.id)) == {
-        "vm-1": NOW + 7,
-        "vm-2": NOW,
+        "vm-1": NOW + 2,
+        "vm-2": NOW + 3,
     }
     listed = store.read_now(lambda transaction: transaction.points.points(policy_id=POLICY.id))
     assert [point.id for point in listed] == [each.id for each in reversed(mine)]
     assert store.read_now(lambda transaction: transaction.points.point(mine[0].id)) == mine[0]
+
+
+def test_a_host_whose_clock_was_ahead_makes_no_point_younger_than_its_publication(store: Store) -> None:
+    year = 365 * 24 * HOUR
+    add_point(store, 1, instant_us=NOW + year)
+
+    def said(transaction: Transaction) -> list[object]:
+        points, policy_id = transaction.points, POLICY.id
+        return [
+            transaction.policies.newest_us(policy_id),
+            points.newest_since(0)[policy_id],
+            points.newest_of_policy(policy_id, ["vm-1"]),
+            {"vm-1": points.totals().oldest_newest_us},
+        ]
+
+    assert store.read_now(said) == [{"vm-1": NOW + 1}] * 4
+
+
+def test_the_newest_points_of_each_policy_and_what_is_left_of_them(store: Store) -> None:
+    older, newer = add_point(store, 1, instant_us=NOW - 9), add_point(store, 2, instant_us=NOW - 5)
+    add_point(store, 3, policy_id=OTHER.id, instant_us=NOW - 3)
+    ordered = add_point(store, 4, "vm-2", policy_id="", instant_us=NOW - 2)
+
+    def since(published_us: int) -> object:
+        return store.read_now(lambda transaction: transaction.points.newest_since(published_us))
+
+    def given_up(deleted_us: int) -> object:
+        return store.read_now(lambda transaction: transaction.points.given_up_since(deleted_us))
+
+    assert since(0) == {POLICY.id: {"vm-1": NOW - 5}, OTHER.id: {"vm-1": NOW - 3}, "": {"vm-2": NOW - 2}}
+    assert since(NOW + 4) == {"": {"vm-2": NOW - 2}}
+    assert given_up(0) == {}
+    store.write_now(lambda transaction: transaction.points.begin_delete(newer.id, b"t", NOW + 10))
+    store.write_now(lambda transaction: transaction.points.begin_delete(ordered.id, b"t", NOW + 11))
+    assert given_up(NOW + 10) == {POLICY.id: {"vm-1": NOW - 5}, "": {"vm-2": NOW - 2}}
+    assert given_up(NOW + 11) == {"": {"vm-2": NOW - 2}}
+    left = store.read_now(lambda transaction: transaction.points.newest_of_policy(POLICY.id, ["vm-1", "vm-2"]))
+    assert left == {"vm-1": older.instant_us}
 
 
 def test_which_points_of_a_policy_were_not_read_back_lately(store: Store) -> None:

@@ -14,6 +14,7 @@ from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, AgentStatus, EnrolmentStore, JoinTokenRecord
 from seawall.controller.errors import AlreadyExists, ControllerError, NotFound, Unauthenticated
 from support.enrolment_memory import MemoryEnrolmentStore
+from support.sqlite_template import new_sqlite
 
 Factory = Callable[[Path], AbstractContextManager[EnrolmentStore]]
 
@@ -25,7 +26,7 @@ def memory(_: Path) -> Iterator[EnrolmentStore]:
 
 @contextmanager
 def sqlite(directory: Path) -> Iterator[EnrolmentStore]:
-    with closing(SqliteDatabase(directory / "controller.sqlite")) as database:
+    with closing(SqliteDatabase(new_sqlite(directory / "controller.sqlite"))) as database:
         yield DatabaseEnrolment(database)
 
 

@@ -10,8 +10,9 @@ import pytest
 from seawall.controller.admission.lines import lines_of
 from seawall.controller.admission.mirror import FleetMirror, Sight
 from seawall.controller.database.database import Database
+from seawall.controller.records.catalogue import PointState
 from seawall.controller.records.limits import Limit, Measure, Scope, Service
-from seawall.controller.records.runs import AttemptState, RunState
+from seawall.controller.records.runs import OPEN_RUN_STATES, AttemptState, RunFilter, RunState
 from seawall.controller.scheduler.placement import plan, plan_lines
 from seawall.controller.store.transaction import Transaction
 from support.controller_databases import ENGINES, open_engine
@@ -74,11 +75,14 @@ class _Fleet:
             self.change_a_run,
             self.begin,
             self.end,
+            self.end,
             self.report,
             self.report,
             self.greet,
             self.greet,
             self.publish,
+            self.publish,
+            self.give_up,
             self.keep_apart,
             self.limit,
             self.objective,
@@ -89,10 +93,11 @@ class _Fleet:
     def order(self, transaction: Transaction) -> None:
         self._number += 1
         vm_id = self.rng.choice(VMS)
-        if transaction.runs.open_backup(vm_id, "repository") is not None:
-            return
         due_us = self.now_us + self.rng.choice((0, 0, 0, 200)) * SECOND
         fired = {"policy_id": "policy-1", "nominal_us": self._number} if self.rng.random() < 0.5 else {}
+        waiting = transaction.runs.runs(RunFilter(vm_id=vm_id, states=OPEN_RUN_STATES))
+        if any(run.policy_id == fired.get("policy_id", "") for run in waiting):
+            return
         run = a_run(self._number, vm_id=vm_id, created_us=self.now_us, not_before_us=due_us)
         tenant = self.rng.choice(("red", "green"))
         transaction.runs.add_run(replace(run, tenant=tenant, deadline_us=due_us + HOUR, **fired))  # type: ignore[arg-type]
@@ -108,8 +113,10 @@ class _Fleet:
 
     def begin(self, transaction: Transaction) -> None:
         ready = transaction.runs.ready(self.now_us)
-        if ready:
-            run, attempt_id = self.rng.choice(ready), f"00000000-0000-7000-8000-{self.rng.randrange(10**12):012d}"
+        run = self.rng.choice(ready) if ready else None
+        first = transaction.runs.open_backup(run.vm_id, run.repository_id) if run else None
+        if run and first and first.state is RunState.READY:
+            attempt_id = f"00000000-0000-7000-8000-{self.rng.randrange(10**12):012d}"
             attempt = replace(an_execution().attempt, id=attempt_id, run_id=run.id, no=run.attempt_count + 1)
             transaction.runs.add_attempt(replace(attempt, host_id=self.rng.choice(HOSTS)))
             active = replace(run, state=RunState.ACTIVE, current_attempt=attempt_id, attempt_count=attempt.no)
@@ -119,14 +126,16 @@ class _Fleet:
         live = transaction.runs.live_attempts()
         if live:
             attempt = self.rng.choice(live)
-            state = self.rng.choice((AttemptState.TRANSFERRING, AttemptState.LOST, AttemptState.FAILED))
+            done, failed = AttemptState.PUBLISHING, AttemptState.FAILED
+            state = self.rng.choice((AttemptState.TRANSFERRING, AttemptState.LOST, done, failed, failed, failed))
             lost_from = AttemptState.PREPARING if state is AttemptState.LOST else None
-            transaction.runs.save_attempt(attempt, replace(attempt, state=state, lost_from=lost_from))
+            after = replace(attempt, state=state, lost_from=lost_from, handed_over=state is done)
+            transaction.runs.save_attempt(attempt, after)
             run = transaction.runs.run(attempt.run_id)
             assert run is not None
             if not state.live:
-                after = replace(run, state=RunState.READY, not_before_us=self.now_us + 30 * SECOND, current_attempt="")
-                transaction.runs.save_run(run, after)
+                again = replace(run, state=RunState.READY, not_before_us=self.now_us + 30 * SECOND, current_attempt="")
+                transaction.runs.save_run(run, again)
 
     def report(self, transaction: Transaction) -> None:
         host_id = self.rng.choice(HOSTS)
@@ -149,9 +158,15 @@ class _Fleet:
             attempt = self.rng.choice(live)
             run = transaction.runs.run(attempt.run_id)
             if run is not None and transaction.points.point(run.id) is None:
-                instant_us = self.now_us - self.rng.randrange(9) * HOUR
-                transaction.points.add_point(a_point(run, attempt.id, instant_us=instant_us))
+                instant_us = self.now_us - self.rng.randrange(-1, 9) * HOUR
+                point = a_point(run, attempt.id, instant_us=instant_us, policy_id=run.policy_id)
+                transaction.points.add_point(point)
                 transaction.points.make_available(run.id, self.now_us)
+
+    def give_up(self, transaction: Transaction) -> None:
+        points = [each for each in transaction.points.points() if each.state is PointState.AVAILABLE]
+        if points:
+            transaction.points.begin_delete(self.rng.choice(points).id, b"tombstone", self.now_us)
 
     def keep_apart(self, transaction: Transaction) -> None:
         some = [vm_id for vm_id in VMS[:3] if transaction.fleet.vm(vm_id) is not None]

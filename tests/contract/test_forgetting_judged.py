@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -16,6 +17,7 @@ from seawall.controller.records.policies import Hold
 from seawall.controller.records.runs import RunState
 from seawall.controller.services.convert_forgetting import shown_verdicts, verdict_messages
 from seawall.controller.store.transaction import Transaction
+from seawall.repository.clock import datetime_of
 from support.controller_clock import ManualClock
 from support.controller_databases import ENGINES, open_engine
 from support.controller_records import HOUR, NOW, a_point, a_repository, a_run, an_execution
@@ -23,6 +25,7 @@ from support.enrolled_hosts import add_hosts
 from support.policies import a_policy
 
 POLICY = a_policy("retention: {last: 1, daily: 2}")
+ZONE = ZoneInfo("Asia/Tokyo")
 VMS = 7
 POINTS = 5
 
@@ -41,7 +44,8 @@ def _fill(transaction: Transaction) -> None:
     transaction.policies.add_policy(POLICY)
     for number in range(1, VMS * POINTS + 1):
         vm_id = f"vm-{number % VMS}"
-        run = a_run(number, state=RunState.SUCCEEDED, vm_id=vm_id, vm_name=f"db{9 - number % VMS}")
+        due = {"policy_id": POLICY.id, "nominal_us": _due(number)} if number % 3 else {}
+        run = a_run(number, state=RunState.SUCCEEDED, vm_id=vm_id, vm_name=f"db{9 - number % VMS}", **due)
         attempt = replace(an_execution().attempt, id=f"attempt-{number}", run_id=run.id)
         transaction.runs.add_run(run)
         transaction.runs.add_attempt(attempt)
@@ -60,6 +64,11 @@ def _fill(transaction: Transaction) -> None:
     transaction.policies.hold(Hold(a_run(3).id, "lawsuit", NOW, 0))
 
 
+def _due(number: int) -> int:
+    """Hours before it was taken: often on another day."""
+    return NOW + number * 7 * HOUR - number % 5 * 3 * HOUR
+
+
 def _state(number: int) -> PointState:
     if number % 13 == 0:
         return PointState.DELETED
@@ -75,13 +84,36 @@ def test_slices_say_of_each_point_what_one_reading_of_all_says(
     monkeypatch.setattr(plan, "SLICE", 8)
 
     def closure(transaction: Transaction) -> None:
-        whole = plan_policy(transaction, Scope(policy_id=POLICY.id), POLICY.spec.retention, NOW_US)
-        slices = list(judged(transaction, POLICY.id, POLICY.spec.retention, NOW_US))
+        whole = plan_policy(transaction, Scope(policy_id=POLICY.id), POLICY.spec.retention, NOW_US, ZONE)
+        slices = list(judged(transaction, POLICY.id, POLICY.spec.retention, NOW_US, ZONE))
         assert [(each.id, each.keep, each.reasons) for some in slices for each in some] == [
             (each.point.id, each.keep, each.reasons) for each in whole
         ]
         assert {each.keep for each in whole} == {True, False}
         assert len(slices) > 2 and max(map(len, slices)) < 8 + POINTS
+
+    store.read_now(closure)
+
+
+def test_periods_are_those_in_which_points_were_due_as_the_zone_names_them(store: Database) -> None:
+    def named(transaction: Transaction) -> dict[str, str]:
+        retention = replace(POLICY.spec.retention, keep_last=0, keep_daily=0, keep_hourly=POINTS)
+        slices = judged(transaction, POLICY.id, retention, NOW_US, ZONE)
+        return {each.id: why for some in slices for each in some for why in each.reasons if why.startswith("hourly")}
+
+    found = store.read_now(named)
+    moments = {a_run(n).id: _due(n) if n % 3 else NOW + n * 7 * HOUR for n in range(1, VMS * POINTS + 1)}
+    assert len(found) > VMS
+    for point_id, why in found.items():
+        assert why == f"hourly {datetime_of(moments[point_id]).astimezone(ZONE):%Y-%m-%d %H}:00"
+
+
+def test_of_some_vms_it_says_what_it_says_of_all(store: Database) -> None:
+    def closure(transaction: Transaction) -> None:
+        every = [each for some in judged(transaction, POLICY.id, POLICY.spec.retention, NOW_US) for each in some]
+        two = {point.id for vm_id in ("vm-1", "vm-4") for point in transaction.points.points(vm_id=vm_id)}
+        slices = judged(transaction, POLICY.id, POLICY.spec.retention, NOW_US, vm_ids=("vm-1", "vm-4"))
+        assert [each for some in slices for each in some] == [each for each in every if each.id in two]
 
     store.read_now(closure)
 
@@ -122,14 +154,34 @@ def test_a_preview_shows_what_it_has_room_for_and_reads_no_more(
     def closure(transaction: Transaction) -> None:
         retention = replace(POLICY.spec.retention, keep_last=4)
         whole = plan_policy(transaction, Scope(policy_id=POLICY.id), retention, NOW_US)
-        shown, total = shown_verdicts(transaction, judged(transaction, POLICY.id, retention, NOW_US))
-        every = verdict_messages(transaction, whole)
-        assert total == len(whole)
+        found = shown_verdicts(transaction, judged(transaction, POLICY.id, retention, NOW_US))
+        shown, every = found.verdicts, verdict_messages(transaction, whole)
+        assert found.total == len(whole) and found.left_off == len(whole) - len(shown)
+        assert found.going == sum(not each.keep for each in whole) and not found.going_left_off
         assert [each for each in shown if each in every] == shown
         assert sum(each.ByteSize() for each in shown) <= room_bytes
         if room_bytes > 4000:
             assert shown == every
         else:
-            assert len(shown) < len(read) < total, "what there is no room for stays unread"
+            assert len(shown) < len(read) < found.total, "what there is no room for stays unread"
+
+    store.read_now(closure)
+
+
+def test_of_more_points_that_go_than_one_answer_names_the_first_are_shown_and_all_are_counted(
+    store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "SLICE", 4)
+    monkeypatch.setattr("seawall.controller.services.convert_forgetting.LARGEST_BYTES", 1000)
+
+    def closure(transaction: Transaction) -> None:
+        whole = plan_policy(transaction, Scope(policy_id=POLICY.id), POLICY.spec.retention, NOW_US)
+        found = shown_verdicts(transaction, judged(transaction, POLICY.id, POLICY.spec.retention, NOW_US))
+        shown = [each.point.point_id for each in found.verdicts]
+        every = [each.point.id for each in whole if not each.keep]
+        assert shown == every[: len(shown)] and 0 < len(shown) < len(every)
+        assert (found.total, found.going) == (len(whole), len(every))
+        assert found.going_left_off == len(every) - len(shown)
+        assert found.left_off == len(whole) - len(shown)
 
     store.read_now(closure)

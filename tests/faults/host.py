@@ -255,8 +255,11 @@ class HostPacks:
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
         return self._reader.read(pack_id, generation, offset, length)
 
-    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
-        return self._reader.newest_table(pack_id)
+    def generations(self, pack_id: bytes) -> Sequence[int]:
+        return self._reader.generations(pack_id)
+
+    def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
+        return self._reader.table(pack_id, generation)
 
 
 def locators_of(pack_id: bytes, table: NDArray[np.void]) -> dict[bytes, Locator]:

@@ -7,6 +7,7 @@ from seawall.controller.store.transaction import Transaction
 from seawall.repository.checking.check import CheckRequest
 from seawall.repository.format.layout import PointName
 from seawall.repository.format.refmap import Refmap
+from seawall.repository.format.root_object import Statement
 from seawall.repository.format.slot_set import SlotSet
 from support.checked_world import checked_world
 from support.rescue_world import VM, point_id
@@ -59,15 +60,15 @@ def needs_what_its_refmap_does_not_name(world: World) -> None:
     checked = checked_world()
     lying = PointName(TENANT, str(VM), point_id(2))
     repository = checked.world.repository
-    read = type(repository).read_refmap
+    read = type(repository).refmap_of
     short = Refmap()
     for pack_id, slots in list(repository.read_refmap(TENANT, str(VM), lying.point_id).slots().items())[1:]:
         short.add(pack_id, slots.tolist())
 
-    def read_refmap(_: object, tenant: str, vm_id: str, point: str) -> Refmap:
-        return short if point == lying.point_id else read(repository, tenant, vm_id, point)
+    def refmap_of(_: object, statement: Statement) -> Refmap:
+        return short if statement.point_id == lying.point_id else read(repository, statement)
 
-    with patch.object(type(repository), "read_refmap", read_refmap):
+    with patch.object(type(repository), "refmap_of", refmap_of):
         checked.check(NEW_PACKS)
     if checked.ledger.proved_points.get(lying):
         world.findings.broken.append(

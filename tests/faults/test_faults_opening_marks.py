@@ -1,19 +1,32 @@
 """Open marks as the controller writes them: one for each start, tried again where an opening broke off, and in step with the database."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from seawall.controller.errors import Unavailable
-from seawall.controller.repositories.opening_mark import name_too
+from seawall.controller.repositories import catalogue
+from seawall.controller.repositories.opening_mark import Before, look_before, name_too
 from seawall.repository.errors import ObjectMissing
 from seawall.repository.forgetting.standing import open_numbers
 from seawall.repository.format.condemn_log import CondemnLog, sign_condemn_log
-from seawall.repository.format.layout import condemned_name, epoch_name, open_name, parse_pack_name, tombstone_name
+from seawall.repository.format.layout import (
+    CONDEMNED_PREFIX,
+    MANIFESTS_PREFIX,
+    condemned_name,
+    epoch_name,
+    open_name,
+    parse_pack_name,
+    parse_point_name,
+    tombstone_name,
+)
 from seawall.repository.format.open_mark import OpenMark, PointIds, sign_open_mark
 from seawall.repository.format.root_object import object_hash
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.format.tombstone import Burial
+from seawall.repository.repository import OpenRepository
+from seawall.repository.store.port import ObjectInfo
 
 from .bucket import Fault
 from .controller import REPOSITORY
@@ -203,3 +216,52 @@ def test_a_log_that_a_damaged_mark_might_call_void_is_not_carried_out(world: Wor
     assert world.available() == [first] and world.collect()
     world.check()
     assert not world.findings.all
+
+
+def test_an_opening_lists_points_and_logs_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a large repository each of these is a hundred requests and more."""
+    fill_disk(world, ONE)
+    a_point(world, ONE)
+    listed, plain = [], world.bucket.store.list
+
+    def counted(prefix: str) -> Iterator[ObjectInfo]:
+        listed.append(prefix)
+        return plain(prefix)
+
+    monkeypatch.setattr(world.bucket.store, "list", counted)
+    world.restart({})
+    assert (listed.count(MANIFESTS_PREFIX), listed.count(CONDEMNED_PREFIX)) == (1, 1)
+
+
+def test_what_arrives_after_the_look_is_taken_for_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest and a log of a leader that was replaced, while its successor opens: nobody was told of them, and the mark, which names
+    what the look saw, leaves them out. So nothing of them may enter the database either.
+    """
+    fill_disk(world, ONE)
+    first = a_point(world, ONE)
+    world.snapshot()
+    late = a_point(world, TWO)
+    (name,) = (info.name for info in world.bucket.store.list(MANIFESTS_PREFIX) if late in info.name)
+    manifest = world.bucket.store.get(name)
+    world.bucket.store.delete(name)
+    log = CondemnLog(world.repository.config.lineage_id, 900, 1, {b"p" * 16: SlotSet.first(1)})
+    signed = sign_condemn_log(log, world.repository.secrets.signing_secret_key)
+
+    def looked(repository: OpenRepository) -> Before:
+        before = look_before(repository)
+        world.bucket.store.put(name, manifest)
+        world.bucket.store.put(condemned_name(900, 1), signed)
+        return before
+
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue, "look_before", looked)
+        world.replace_leader({}, rolled_back=True)
+    assert world.available() == [first] and named(world) == {first}
+    standing = world.repository.standing()
+    point = parse_point_name(name)
+    assert point is not None and not world.repository.counts(point, standing)
+    assert not standing.log_counts((900, 1))
+    reached = world.controller.database.read_now(lambda transaction: transaction.leadership.publications(REPOSITORY))
+    assert reached < 900
+    world.restart({})
+    assert world.available() == [first], "nor at any later start"

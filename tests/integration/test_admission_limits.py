@@ -194,6 +194,29 @@ def test_a_breaker_opens_survives_a_restart_and_ends_with_uncordon(tmp_path: Pat
         controller.watch(run, lambda seen: seen.state == resources_pb2.RUN_STATE_ACTIVE)
 
 
+@pytest.mark.parametrize(("scope", "why"), [("site:typo", "no host is there"), ("label:typo", "no VM has it")])
+def test_a_limit_of_what_is_not_there_yet_is_taken_and_says_so(shared: Fleet, scope: str, why: str) -> None:
+    """It may be set before the hosts come; and a mistyped one is not believed in."""
+    answer = shared.cli("limit", "set", scope, "--transferring", "1")
+    assert answer.code == 0
+    assert answer.out.splitlines()[-1].endswith(why)
+    assert f"Warning: {scope} is nothing that there is now" in answer.err
+    assert shared.cli("limit", "set", scope, "--transferring", "1", "--json").json["unknown"] is True
+    assert shared.cli("limit", "unset", scope).code == 0
+
+
+def test_a_limit_of_a_site_or_label_that_is_there_says_nothing(shared: Fleet) -> None:
+    assert shared.cli("host", "set", "kvm-0", "--site", "north").code == 0
+    assert shared.cli("limit", "apart", "pair", "vm-0-0", "vm-0-1").code == 0
+    for scope in ("site:north", "label:pair"):
+        answer = shared.cli("limit", "set", scope, "--transferring", "9")
+        assert (answer.code, answer.err) == (0, "")
+    shared.cli("host", "set", "kvm-0", "--site", "")
+    shared.cli("limit", "apart", "pair", "vm-0-0", "vm-0-1", "--remove")
+    for scope in ("site:north", "label:pair"):
+        shared.cli("limit", "unset", scope)
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -208,6 +231,7 @@ def test_a_breaker_opens_survives_a_restart_and_ends_with_uncordon(tmp_path: Pat
         (("set", "host", "--bandwidth", "1KiB/s"), "BAD_LIMIT"),
         (("set", "host", "--weight", "2"), "WEIGHT_SCOPE"),
         (("apart", "two\nlines", "vm-0-0"), "BAD_LABEL"),
+        (("apart", "pair", *["vm-0-0"] * 1001), "TOO_MANY_VMS"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_changes_nothing(shared: Fleet, words: tuple[str, ...], reason: str) -> None:

@@ -4,8 +4,10 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from typer.testing import CliRunner
@@ -64,6 +66,21 @@ def test_a_plan_shows_what_goes_what_stays_why_and_how_much_comes_back(scene: Sc
     assert lines[oldest].endswith("delete  no rule keeps it")
     assert scene.listed() == [newest, middle, oldest]
     assert {scene.bucket.of(point) for point in scene.points} == {"mr"}
+
+
+def test_days_are_those_of_the_zone_that_is_named(scene: Scene) -> None:
+    """Of the three points, taken within a minute, the newest has the place."""
+    instant = datetime.fromisoformat(scene.seawall("point", "show", scene.points[-1], "--json").json["instant"])
+    words = ("point", "forget", "--all-vms", "--keep-daily", "1", "--plan", "--json")
+    for zone in ("UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        verdict, reasons = what(scene.seawall(*words, "--zone", zone))[scene.points[-1]]
+        assert (verdict, reasons) == ("keep", ["newest", f"daily {instant.astimezone(ZoneInfo(zone)):%Y-%m-%d}"])
+    policy = resources_pb2.RetentionPolicy(keep_daily=1)
+    for zone, counted in (("", "UTC"), ("Pacific/Kiritimati", "Pacific/Kiritimati")):
+        request = operator_pb2.ForgetPointsRequest(policy=policy, all_vms=True, plan_only=True, zone=zone)
+        assert scene.controller.backups.ForgetPoints(request).zone == counted
+    refused = scene.seawall(*words, "--zone", "Europe/Berln")
+    assert (refused.code, refused.reason) == (2, "BAD_ZONE")
 
 
 def test_nothing_goes_without_a_yes(scene: Scene) -> None:

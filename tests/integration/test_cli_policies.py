@@ -119,6 +119,26 @@ def test_a_preview_shows_offsets_vms_and_what_was_not_meant(scene: Scene) -> Non
     assert scene.quick("policy list")[1] == {"policies": []}
 
 
+def test_a_preview_of_some_vms(scene: Scene) -> None:
+    path = scene.file(NIGHTLY.replace("{all: true}", "{names: [nobody]}"))
+    assert scene.quick(f"policy preview -f {path} --vm db-1")[1]["vms"] == []
+    _, found = scene.quick(f"policy preview -f {scene.file(NIGHTLY)} --vm db-1")
+    assert (found["vms_total"], found["vms_asked"], found["zone"]) == (1, 1, "Europe/Berlin")
+    assert scene.refused(f"policy preview -f {path} --vm nobody")[:2] == (4, "VM_UNKNOWN")
+
+
+def test_a_vm_of_which_nothing_is_backed_up_is_listed_with_the_reason(scene: Scene) -> None:
+    applied = scene.apply(NIGHTLY + "capture: {exclude_disks: [vda]}\n").out
+    assert "warning: Nothing is backed up of db-1" in applied
+    why = "Selected by policy nightly, but that leaves out all of its disks."
+    listed = scene.seawall("vm", "list", "--unprotected").out
+    assert f"db-1: {why}" in listed and " none " in listed
+    (vm,) = scene.seawall("vm", "list", "--unprotected", "--json").json["vms"]
+    assert (vm["policies"], vm["unprotected_because"]) == ([], why)
+    assert why in scene.seawall("vm", "show", "db-1").out
+    scene.quick("policy delete nightly --yes")
+
+
 def test_nothing_of_a_file_is_applied_when_one_part_is_wrong(scene: Scene) -> None:
     broken = NIGHTLY.replace("nightly", "weekly").replace("main", "nowhere")
     code, reason, message = scene.refused(f"policy apply -f {scene.file(f'{NIGHTLY}---{chr(10)}{broken}')}")

@@ -53,6 +53,7 @@ from support.stored_packs import stored_packs
 
 MIB = 1 << 20
 SIZE = 4 * MIB
+DUE_US = 1_790_000_040_000_000
 WEB, MAIL = "00000001-1111-4111-8111-111111111111", "00000002-1111-4111-8111-111111111111"
 VMS = {WEB: ("web", SIZE), MAIL: ("mail", SIZE)}
 QUICK = replace(
@@ -135,6 +136,9 @@ def seen(controller: Controller) -> dict[str, Any]:
             (each.point_id, each.vm_id, each.vm_name, each.policy, [hold.reason for hold in each.holds], each.verified)
             for each in points
         ],
+        "due": in_database(
+            controller, lambda transaction: transaction.points.nominal_us([each.point_id for each in points])
+        ),
         "policies": [
             (each.name, each.revision, each.document)
             for each in controller.policies.ListPolicies(policy_pb2.ListPoliciesRequest()).policies
@@ -157,7 +161,7 @@ def settle(controller: Controller, agent: ScriptedAgent, vms: list[TestedVm]) ->
     controller.policies.ApplyPolicies(policies)
     (policy,) = controller.policies.ListPolicies(policy_pb2.ListPoliciesRequest()).policies
     first, second = list(vms[0].points)
-    in_database(controller, lambda transaction: transaction.known.give_policy(second, policy.policy_id))
+    in_database(controller, lambda transaction: transaction.known.give_policy(second, policy.policy_id, DUE_US))
     hold = operator_pb2.HoldPointsRequest(request_id=str(uuid.uuid4()), points=[first], reason="the auditors ask")
     controller.backups.HoldPoints(hold)
     limit = limits_pb2.SetLimitRequest(request_id=str(uuid.uuid4()), scope="repository:main", transferring=3)

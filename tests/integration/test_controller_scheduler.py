@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from seawall.controller.admission.gates import NOT_OVER, OVERLAPS
 from seawall.controller.database.enrolment import DatabaseEnrolment
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.enrolment.port import AgentRecord, JoinTokenRecord
@@ -19,17 +20,20 @@ from seawall.controller.runs.events import Accepted, Moment
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.leading import LeaderLease
+from seawall.controller.scheduler.placement import Placement
 from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.services.heartbeats import Beat
 from seawall.controller.services.inventory import Inventories
 from seawall.controller.services.moved import terms_of
 from seawall.controller.services.sessions import Greeting, Sessions
+from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.clock import datetime_of
 from support.controller_clock import ManualClock
 from support.controller_records import a_disk_progress, a_repository, a_run, a_vm
 from support.policies import a_policy
+from support.sqlite_template import new_sqlite
 
 TIMING = Timings(failover_grace_seconds=30.0)
 
@@ -81,7 +85,7 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     clock = ManualClock()
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+    with closing(SqliteDatabase(new_sqlite(tmp_path / "controller.sqlite"))) as database:
         enrolment = DatabaseEnrolment(database)
         enrolment.add_join_token(JoinTokenRecord("t", bytes(32), 0, 1, 9))
         for number, name in enumerate(("alpha", "beta")):
@@ -313,3 +317,52 @@ async def test_nothing_starts_outside_the_windows_of_its_policy(world: World) ->
     await world.database.write(lambda transaction: transaction.runs.save_run(world.run(), asked))
     await world.tick.run_once()
     assert len(world.attempts()) == 1, "what somebody asked for is held back by none"
+
+
+async def test_a_vms_next_backup_begins_once_the_one_before_has_its_point(world: World) -> None:
+    """Two policies, one repository: also while the first one's point waits for its store, and its host for nothing."""
+    attempt_id, _ = await world.accepted()
+    first, now_us = world.run(), world.steady.now_us()
+    fired = {"created_us": now_us, "not_before_us": now_us, "deadline_us": first.deadline_us}
+    second = replace(a_run(2, policy_id="policy", nominal_us=now_us), **fired)  # type: ignore[arg-type]
+    await world.database.write(lambda transaction: transaction.runs.add_run(second))
+
+    def attempt(transaction: Transaction) -> Attempt:
+        found = transaction.runs.attempt(attempt_id)
+        assert found is not None
+        return found
+
+    def told(transaction: Transaction) -> tuple[RunState, str]:
+        run = transaction.runs.run(second.id)
+        assert run is not None
+        return run.state, run.blocked_on
+
+    await world.tick.run_once()
+    assert world.database.read_now(told) == (RunState.READY, OVERLAPS)
+    before = world.database.read_now(attempt)
+    handed_over = replace(before, state=AttemptState.PUBLISHING, handed_over=True, phase_deadline_us=0)
+    world.database.write_now(lambda transaction: transaction.runs.save_attempt(before, handed_over))
+    await world.tick.run_once()
+    assert world.database.read_now(told) == (RunState.READY, NOT_OVER)
+
+    def publish(transaction: Transaction) -> None:
+        run, published = transaction.runs.run(first.id), attempt(transaction)
+        assert run is not None
+        transaction.runs.save_run(run, replace(run, state=RunState.SUCCEEDED, ended_us=now_us))
+        transaction.runs.save_attempt(published, replace(published, state=AttemptState.SUCCEEDED, ended_us=now_us))
+
+    world.database.write_now(publish)
+    await world.tick.run_once()
+    assert world.database.read_now(told) == (RunState.ACTIVE, "")
+
+
+async def test_a_plan_of_before_starts_no_second_backup_of_a_vm(world: World) -> None:
+    """What the plan did not know yet is seen by the transaction that carries it out."""
+    first, now_us = world.run(), world.steady.now_us()
+    active = replace(first, state=RunState.ACTIVE, current_attempt="attempt")
+    second = a_run(2, policy_id="policy", nominal_us=now_us, not_before_us=now_us)
+    await world.database.write(lambda transaction: transaction.runs.save_run(first, active))
+    await world.database.write(lambda transaction: transaction.runs.add_run(second))
+    await world.tick._start([Placement(second, "alpha")], now_us)
+    found = world.database.read_now(lambda transaction: transaction.runs.run(second.id))
+    assert found is not None and found.state is RunState.READY

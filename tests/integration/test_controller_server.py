@@ -271,7 +271,7 @@ async def test_errors_carry_their_reason_and_stay_small(
         code, reason, metadata, message = await failure(stub.Heartbeat(agent_pb2.HeartbeatRequest(session_id="bug")))
         assert (code, reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
         assert "hunter2" not in message
-        logged = capsys.readouterr().out
+        logged = capsys.readouterr().err
         assert metadata["error_id"] in logged
         assert "ZeroDivisionError" in logged
         code, _, _, message = await failure(stub.Heartbeat(agent_pb2.HeartbeatRequest()))

@@ -17,6 +17,7 @@ from seawall.controller.server.drain import Drain
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from support.controller_clock import START_US, ManualClock
+from support.sqlite_template import new_sqlite
 
 TIMINGS = Timings()
 
@@ -42,7 +43,7 @@ class Member:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as made:
+    with closing(SqliteDatabase(new_sqlite(tmp_path / "controller.sqlite"))) as made:
         yield made
 
 

@@ -56,6 +56,7 @@ from support.policies import a_policy
 
 CLUSTER = "cluster-1"
 POLICY = a_policy("retention: {last: 1}")
+DUE_US = 1_799_999_940_000_000
 LIMIT = Limit(Scope.GLOBAL, "", Measure.TRANSFERRING, 3)
 WRITTEN = (3, 5)
 """The last export that the database knows that it wrote."""
@@ -192,7 +193,7 @@ def test_all_that_was_decided_since_comes_back(scene: Scene) -> None:
         settings=(KnownSettings("vm-1", VmSettings(CaptureSettings(iops=9), True, "scratch")),),
         holds=(Hold(point_id(1), "lawsuit", NOW),),
     )
-    scene.export(later, (3, 6), NOW + 1, points=(KnownPoint(point_id(2), "alpha", POLICY.id),))
+    scene.export(later, (3, 6), NOW + 1, points=(KnownPoint(point_id(2), "alpha", POLICY.id, nominal_us=DUE_US),))
     scene.look()
     now = scene.now
     assert (now.hosts, now.limits, now.apart, now.settings, now.holds) == (
@@ -205,8 +206,13 @@ def test_all_that_was_decided_since_comes_back(scene: Scene) -> None:
     assert [(each.id, each.revision, each.spec) for each in now.policies] == [
         (each.id, each.revision, each.spec) for each in later.policies
     ]
-    points = {each.id: each.policy_id for each in scene.database.read_now(lambda t: t.known.points("repository"))}
-    assert points == {point_id(1): "", point_id(2): POLICY.id}
+    points = scene.database.read_now(lambda transaction: transaction.known.points("repository"))
+    assert {each.id: (each.policy_id, each.nominal_us) for each in points} == {
+        point_id(1): ("", 0),
+        point_id(2): (POLICY.id, DUE_US),
+    }
+    due = scene.database.read_now(lambda transaction: transaction.points.nominal_us([point_id(1), point_id(2)]))
+    assert due == {point_id(2): DUE_US}, "retention names its days as it did before"
     told = scene.troubles()
     for word in ("repository main", "joined: gamma", "revoked: beta", "nightly", "weekly", point_id(1), "limits: 2"):
         assert word in told, (word, told)

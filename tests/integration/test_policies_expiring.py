@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,9 +23,11 @@ from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
+from seawall.repository.clock import microseconds_of
 from support.controller_clock import ManualClock
 from support.controller_records import NOW, a_point, a_repository, a_run, an_execution
 from support.policies import a_policy, add_fleet
+from support.sqlite_template import new_sqlite
 
 YEAR = 365 * 86_400.0
 LAST = "retention: {last: 1}"
@@ -67,13 +71,24 @@ class Scene:
             self.database, self.deleting, self.lease, self.blocking, self.wakes, self.wall, steady, 1.0
         )
 
-    def add_points(self, numbers: Sequence[int], policy_id: str, repository_id: str = "repository") -> list[str]:
-        """Of VM vm-1, oldest first."""
+    def add_points(
+        self,
+        numbers: Sequence[int],
+        policy_id: str,
+        repository_id: str = "repository",
+        nights: Sequence[datetime] = (),
+    ) -> list[str]:
+        """Of VM vm-1, oldest first. `nights`: when each was due; it is taken a quarter of an hour later, ten seconds sooner or later."""
 
         def closure(transaction: Transaction) -> list[str]:
             ids = []
             for number in numbers:
                 run = a_run(number, state=RunState.SUCCEEDED, repository_id=repository_id)
+                instant_us = NOW + number
+                if nights:
+                    due_us = microseconds_of(nights[number - 1])
+                    run = replace(run, policy_id=policy_id, nominal_us=due_us)
+                    instant_us = due_us + (890 if number % 2 else 910) * 1_000_000
                 attempt = replace(
                     an_execution().attempt, id=f"attempt-{number}", run_id=run.id, state=AttemptState.SUCCEEDED
                 )
@@ -81,7 +96,7 @@ class Scene:
                 transaction.runs.add_attempt(attempt)
                 known = {"state": PointState.AVAILABLE, "intent": None, "policy_id": policy_id}
                 transaction.points.add_point(
-                    a_point(run, attempt.id, seq=number, published_us=NOW, instant_us=NOW + number, **known)
+                    a_point(run, attempt.id, seq=number, published_us=NOW, instant_us=instant_us, **known)
                 )
                 ids.append(run.id)
             return ids
@@ -94,7 +109,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+    with closing(SqliteDatabase(new_sqlite(tmp_path / "controller.sqlite"))) as database:
         add_fleet(database)
         made = Scene(database)
         yield made
@@ -143,3 +158,31 @@ def test_a_wall_clock_that_is_a_year_ahead_ends_no_hold(scene: Scene) -> None:
     scene.clock.advance(YEAR)
     scene.look()
     assert scene.deleting.orders == [[gone], [held]]
+
+
+@pytest.mark.parametrize("due", [(1, 30), (23, 45)])
+def test_each_local_day_keeps_its_point_wherever_the_days_of_utc_end(scene: Scene, due: tuple[int, int]) -> None:
+    """Due at 01:30 in Berlin. When clocks go forward, a day of UTC has two of them; at 23:45, a day there may have two that were taken."""
+    policy = a_policy("retention: {daily: 14}")
+    policy = replace(policy, spec=replace(policy.spec, zone="Europe/Berlin"))
+    scene.database.write_now(lambda transaction: transaction.policies.add_policy(policy))
+    first = datetime(2026, 3, 22, *due, tzinfo=ZoneInfo("Europe/Berlin"))
+    nights = [first + timedelta(days=number) for number in range(14)]
+    scene.add_points(range(1, 15), policy.id, nights=nights)
+    scene.look()
+    assert scene.deleting.orders == []
+
+
+def test_a_policy_whose_zone_is_not_known_any_more_deletes_nothing_and_stops_no_other(scene: Scene) -> None:
+    lost = a_policy(LAST, name="a", policy_id="policy-1")
+    lost = replace(lost, spec=replace(lost.spec, zone="Mars/Olympus"))
+
+    def closure(transaction: Transaction) -> None:
+        transaction.policies.add_policy(lost)
+        transaction.policies.add_policy(a_policy(LAST, name="b", policy_id="policy-2"))
+
+    scene.database.write_now(closure)
+    scene.add_points(range(1, 4), "policy-1")
+    gone = scene.add_points(range(11, 14), "policy-2")
+    scene.look()
+    assert [sorted(order) for order in scene.deleting.orders] == [gone[:-1]]

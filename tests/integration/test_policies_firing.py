@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -14,9 +14,11 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seawall.controller.hooks.troubles import after_runs
 from seawall.controller.policies.applying import carry_out, plan_changes
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.standing import standings
+from seawall.controller.records.hooks import EndedRun, Event
 from seawall.controller.records.policies import PolicySpec, Window
 from seawall.controller.records.runs import AttemptState, FreezePolicy, Run, RunState
 from seawall.controller.records.settings import NOTHING_SAID
@@ -29,7 +31,7 @@ from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.clock import datetime_of
 from support.controller_clock import ManualClock
-from support.controller_records import a_run
+from support.controller_records import a_point, a_run, an_execution
 from support.policies import a_policy, add_policy, fleet_store
 from support.policy_firing import FiringLeader
 
@@ -133,24 +135,72 @@ def test_a_policy_skips_while_its_own_backup_runs_and_says_so_once(leader: Firin
     assert leader.states() == "SUCCEEDED SKIPPED READY"
 
 
-def test_another_backup_is_waited_for_and_never_overlapped(leader: FiringLeader) -> None:
+def ordered(leader: FiringLeader, state: RunState = RunState.ACTIVE) -> Run:
+    """A backup of vm-1 that somebody ordered."""
+    run = a_run(1, vm_id="vm-1", repository_id="repository", state=state)
+    leader.database.write_now(lambda transaction: transaction.runs.add_run(run))
+    return run
+
+
+def test_a_backup_that_is_under_way_is_waited_for(leader: FiringLeader) -> None:
     nightly(leader)
     nightly(leader, policy_id="policy-2", name="second")
-    by_hand = a_run(1, vm_id="vm-1", repository_id="repository")
-    leader.database.write_now(lambda transaction: transaction.runs.add_run(by_hand))
+    by_hand = ordered(leader)
     leader.advance(15 * HOUR)
     for _ in range(2):
         leader.look()
-    assert leader.states() == "READY"
+    assert leader.states() == "ACTIVE"
     leader.end(by_hand)
-    for expected in ("policy-1", "policy-2"):
+    for _ in range(2):
         leader.look()
-        leader.look()
-        last = next(run for run in leader.runs("vm-1") if not run.state.over)
-        assert last.policy_id == expected
-        leader.end(last)
+    waiting = [run.policy_id for run in leader.runs("vm-1") if run.state is RunState.READY]
+    assert sorted(waiting) == ["policy-1", "policy-2"], "each its own; admission lets one begin at a time"
+    leader.end_all()
     leader.look()
     assert Counter(run.policy_id for run in leader.runs("vm-1")) == {"": 1, "policy-1": 1, "policy-2": 1}
+
+
+def test_what_waits_for_its_window_is_in_no_other_policys_way(leader: FiringLeader) -> None:
+    """The night found no place for it; the hourly policy goes on, and it begins in the next one."""
+    nightly(leader, "windows: {from: 03:00, to: 04:00}")
+    hourly = replace(a_policy().spec, cron="30 * * * *", name="hourly")
+    nightly(leader, spec=hourly, policy_id="policy-2")
+    done = 0
+    for _ in range(80):
+        leader.advance(HOUR / 2)
+        leader.look()
+        for run in leader.runs("vm-1"):
+            if run.policy_id == "policy-2" and not run.state.over and run.not_before_us <= leader.clock.now_us():
+                leader.end(run)
+                done += 1
+    assert done >= 38, "of 40"
+    first, *_ = (run for run in leader.runs("vm-1") if run.policy_id == "policy-1")
+    assert first.state is RunState.MISSED, "two nights without a place"
+
+
+def test_a_run_that_somebody_ordered_and_that_waits_is_in_no_policys_way(leader: FiringLeader) -> None:
+    nightly(leader)
+    ordered(leader, RunState.READY)
+    leader.advance(15 * HOUR)
+    leader.look()
+    assert leader.states() == "READY READY"
+
+
+def test_who_orders_a_backup_gets_the_one_that_is_under_way_or_would_begin_first(leader: FiringLeader) -> None:
+    nightly(leader, spec=replace(a_policy().spec, spread_seconds=3600))
+    nightly(leader, policy_id="policy-2", name="second", spec=replace(a_policy().spec, name="second"))
+    leader.advance(15 * HOUR)
+    leader.look()
+    runs = {run.policy_id: run for run in leader.runs("vm-1")}
+    assert runs["policy-1"].not_before_us > runs["policy-2"].not_before_us
+    orders = Orders(SteadyClock(leader.clock), Timings())
+
+    def order(transaction: Transaction) -> list[str]:
+        return orders.backup(Change(transaction, set()), ["vm-1"], "main", NOTHING_SAID)
+
+    assert leader.database.write_now(order) == [runs["policy-2"].id]
+    begin(leader, runs["policy-1"])
+    assert leader.database.write_now(order) == [runs["policy-1"].id]
 
 
 def test_what_was_due_before_waits_for_its_repository(leader: FiringLeader) -> None:
@@ -182,8 +232,7 @@ def test_what_waits_for_its_repository_for_too_long_is_missed(leader: FiringLead
 
 def test_what_waited_for_another_run_waits_for_its_repository(leader: FiringLeader) -> None:
     nightly(leader)
-    by_hand = a_run(1, vm_id="vm-1", repository_id="repository")
-    leader.database.write_now(lambda transaction: transaction.runs.add_run(by_hand))
+    by_hand = ordered(leader)
     leader.advance(15 * HOUR)
     leader.look()
     leader.end(by_hand)
@@ -198,8 +247,7 @@ def test_what_waited_for_another_run_waits_for_its_repository(leader: FiringLead
 
 def test_waiting_too_long_is_missing(leader: FiringLeader) -> None:
     nightly(leader)
-    by_hand = a_run(1, vm_id="vm-1", repository_id="repository")
-    leader.database.write_now(lambda transaction: transaction.runs.add_run(by_hand))
+    by_hand = ordered(leader)
     leader.advance(15 * HOUR)
     leader.look()
     for _ in range(4):
@@ -317,6 +365,53 @@ def test_what_runs_when_a_window_ends(leader: FiringLeader, end: str, canceled: 
     assert tuple(seen) == canceled
 
 
+def test_who_gets_no_backup_because_his_window_ends_it_is_told_of(leader: FiringLeader) -> None:
+    """By a notice, as after a failed night, and when the policy is applied again."""
+    nightly(leader, "windows: {from: 03:00, to: 04:00}\nwindow_end: cancel")
+    leader.advance(15 * HOUR)
+    leader.look()
+    begin(leader, leader.runs("vm-1")[0], AttemptState.ASSIGNED)
+    leader.advance(HOUR)
+    leader.look()
+    assert leader.states().startswith("CANCELED")
+
+    def ended(transaction: Transaction) -> Sequence[EndedRun]:
+        return transaction.hooks.ended_runs(["policy-1"], 0)
+
+    (trouble,) = after_runs([], "policy-1", leader.database.read_now(ended))
+    assert (trouble.vm_id, trouble.event) == ("vm-1", Event.FAILED)
+    assert trouble.message == "The window of policy nightly ended while it ran."
+    policy = leader.database.read_now(lambda transaction: transaction.policies.policies())[0]
+    (change,) = leader.database.read_now(lambda transaction: plan_changes(transaction, [policy.spec], leader.wall))
+    assert any(
+        "ended the last backups of 1 of its VMs before they were done: vm-1." in each for each in change.warnings
+    )
+
+
+def test_a_host_whose_clock_was_a_year_ahead_silences_no_rpo(leader: FiringLeader) -> None:
+    """Ten days without a backup are ten days, whatever instant the last point bears."""
+    nightly(leader, "rpo: 24h")
+    begun_us, execution = leader.clock.now_us(), an_execution()
+    run = a_run(1, vm_id="vm-1", policy_id="policy-1", nominal_us=begun_us)
+
+    def publish(transaction: Transaction) -> None:
+        transaction.runs.add_run(replace(run, state=RunState.SUCCEEDED))
+        transaction.runs.add_attempt(replace(execution.attempt, run_id=run.id))
+        point = a_point(run, execution.attempt.id, instant_us=begun_us + 365 * 86_400 * 10**6, policy_id="policy-1")
+        transaction.points.add_point(point)
+        transaction.points.make_available(run.id, begun_us)
+
+    leader.database.write_now(publish)
+
+    def breached(transaction: Transaction) -> int:
+        (found,) = standings(transaction, transaction.policies.policies(), leader.clock.now_us())
+        return found.rpo_breached
+
+    assert leader.database.read_now(breached) == 1, "vm-2 has none"
+    leader.advance(10 * DAY)
+    assert leader.database.read_now(breached) == 2
+
+
 def test_a_point_that_waits_for_its_store_is_left_alone_when_its_window_ends(leader: FiringLeader) -> None:
     nightly(leader, "windows: {from: 03:00, to: 04:00}\nwindow_end: cancel")
     leader.advance(15 * HOUR)
@@ -382,7 +477,9 @@ def test_a_policy_whose_due_runs_cannot_be_decided_stops_no_others(leader: Firin
     nightly(leader, policy_id="policy-0", name="broken")
     nightly(leader)
     leader.database.write_now(
-        lambda transaction: transaction.runs.add_runs([a_run(n, vm_id=f"vm-{n}", id=f"0-{n}") for n in (1, 2)])
+        lambda transaction: transaction.runs.add_runs(
+            [a_run(n, vm_id=f"vm-{n}", id=f"0-{n}", state=RunState.ACTIVE) for n in (1, 2)]
+        )
     )
     leader.advance(15 * HOUR)
     leader.look()
@@ -439,6 +536,7 @@ actions = st.lists(
         st.tuples(st.just("look"), st.none() | st.integers(0, 6)),
         st.tuples(st.just("end"), st.integers(0, 5)),
         st.tuples(st.just("order"), st.integers(1, 3)),
+        st.tuples(st.just("begin"), st.integers(1, 3)),
         st.tuples(st.just("jump"), st.sampled_from((-7200, 7200))),
     ),
     max_size=25,
@@ -479,6 +577,8 @@ def live_through(steps: list[tuple[str, int | None]]) -> None:
 def _act(leader: FiringLeader, number: int, what: str, value: int | None) -> None:
     if what == "look":
         leader.look(dies_after=value)
+    elif what == "begin":
+        _begin_one(leader, f"vm-{value}")
     elif what == "jump":
         leader.wall.advance(value or 0)
     elif what == "advance":
@@ -494,12 +594,20 @@ def _act(leader: FiringLeader, number: int, what: str, value: int | None) -> Non
             leader.end(opened[(value or 0) % len(opened)])
 
 
+def _begin_one(leader: FiringLeader, vm_id: str) -> None:
+    """As placement does: one after the other."""
+    opened = [run for run in leader.runs(vm_id) if not run.state.over]
+    if opened and all(run.state is RunState.READY for run in opened):
+        begun = replace(opened[0], state=RunState.ACTIVE)
+        leader.database.write_now(lambda transaction: transaction.runs.save_run(opened[0], begun))
+
+
 def _check(leader: FiringLeader) -> None:
     runs = leader.runs()
     fired = Counter((run.policy_id, run.vm_id, run.nominal_us) for run in runs if run.policy_id)
     assert not [each for each, count in fired.items() if count > 1]
-    opened = Counter(run.vm_id for run in runs if not run.state.over)
-    assert not [vm_id for vm_id, count in opened.items() if count > 1]
+    opened = Counter((run.vm_id, run.policy_id) for run in runs if not run.state.over)
+    assert not [each for each, count in opened.items() if count > 1]
 
 
 def _check_caught_up(leader: FiringLeader) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from seawall.agent.config import AgentConfig
 from seawall.agent.control.identity import Identity
+from seawall.agent.hypervisor.port import Domain
 from seawall.agent.journal import Journal
 from seawall.agent.supervisor.supervisor import Supervisor
 from seawall.agent.worker.pipe import Event, Job
-from support.agent_memory_hypervisor import MemoryHypervisor, vm
+from support.agent_memory_hypervisor import MemoryHypervisor
 from support.memory_disks import BLOCK, ModelDisk
 
 from .clocks import MachineClock
@@ -56,9 +57,9 @@ class SimulatedHost:
         """None: the VM does not run here."""
         return self.disks.get(vm_id)
 
-    def add_vm(self, vm_id: str, name: str, disk: ModelDisk) -> None:
-        self.disks[vm_id] = disk
-        self.hypervisor.add(vm(vm_id, name))
+    def add_vm(self, domain: Domain, disk: ModelDisk) -> None:
+        self.disks[domain.vm_id] = disk
+        self.hypervisor.add(domain)
 
     def remove_vm(self, vm_id: str) -> ModelDisk:
         self.hypervisor.undefine(vm_id)

@@ -9,7 +9,7 @@ from seawall.repository.errors import ObjectExists, StoreRefused, StoreUnavailab
 from seawall.repository.store.memory import MemoryStore
 from seawall.repository.store.port import ObjectInfo, SignedPut, StoredAs
 
-from .fibres import wait_for
+from .fibres import AT_ONCE, wait_for
 from .process import CURRENT, Process
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Bucket:
         return result
 
     def _pass(self, seconds: float) -> None:
-        process = CURRENT.get()
+        process, seconds = CURRENT.get(), seconds / AT_ONCE.get()
 
         async def passed() -> None:
             await asyncio.sleep(seconds)

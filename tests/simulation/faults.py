@@ -46,6 +46,8 @@ class Faults:
             (2, self._stop_controller),
             (1, self._outlive_leader),
             (1, world.operator.delete_held),
+            (1, world.operator.set_limit),
+            (1, world.operator.set_budget),
             (1, self._late_hand_in),
             (2, self._stop_agent),
             (3, self._cut_network),

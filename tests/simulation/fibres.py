@@ -5,8 +5,9 @@ So who runs is decided by the loop's timers alone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
@@ -16,6 +17,18 @@ from .process import CURRENT, Died, Process
 T = TypeVar("T")
 
 Request = Callable[[], Awaitable[Any]]
+
+AT_ONCE: ContextVar[int] = ContextVar("at_once", default=1)
+"""How many threads the product would have waiting here: one fibre does their work in turn, each wait a part of what it would be."""
+
+
+@contextmanager
+def at_once(threads: int) -> Iterator[None]:
+    token = AT_ONCE.set(threads)
+    try:
+        yield
+    finally:
+        AT_ONCE.reset(token)
 
 
 class _Fibre(greenlet):  # type: ignore[misc]

@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from seawall.controller.admission.shares import FLOOR_BYTES_PER_SECOND
 from seawall.controller.records.catalogue import PointState
-from seawall.controller.records.limits import Scope, Service
+from seawall.controller.records.limits import Measure, Scope, ScopeKey, Service
 from seawall.controller.records.runs import Attempt, AttemptState, Run, RunKind, RunState
 
 from .shadow import Shadow
@@ -13,7 +14,7 @@ from .watching import Committed
 if TYPE_CHECKING:
     from .world import World
 
-HOST_SLOTS, ALL_SLOTS = 3, 64
+WHOLE = ScopeKey(Scope.GLOBAL, "")
 BY_TIME = {"HOST_LOST", "NO_PROGRESS", "PREPARE_TIMEOUT"}
 """Reasons of failures that nobody reports."""
 
@@ -45,14 +46,16 @@ class Invariants:
         for call in committed.named("put_due"):
             firing = call.given[0]
             self._waited.add((firing.policy_id, firing.vm_id, firing.nominal_us))
-        for call in committed.named("add_run"):
-            self._new_run(call.given[0], committed)
+        for run in committed.added_runs:
+            self._new_run(run, committed)
         for run_before, run in committed.saved_runs:
             self._run_moved(run_before, run, committed)
         for before, attempt in committed.saved_attempts:
             self._attempt_moved(before, attempt, committed)
         for call in committed.named("add_attempt"):
             self._new_attempt(call.given[0], committed)
+        for call in committed.named("save_shares"):
+            self._shared(call.given[1], committed)
         for call in committed.named("begin_delete"):
             self._deleting(call.given[0])
         for point_id in _adopted(committed):
@@ -76,8 +79,9 @@ class Invariants:
             self._world.problem(f"run {run.id} is made a second time")
         if run.state is RunState.READY and run.kind is RunKind.BACKUP:
             others = self.shadow.open_backups(run.vm_id, run.repository_id)
-            if others:
-                self._world.problem(f"run {run.id} is made while {others[0].id} backs up {run.vm_name}")
+            rivals = [each for each in others if each.policy_id == run.policy_id or each.state is RunState.ACTIVE]
+            if rivals:
+                self._world.problem(f"run {run.id} is made while {rivals[0].id} backs up {run.vm_name}")
         if run.policy_id:
             self._fired(run, committed)
         self.shadow.put_run(run)
@@ -124,29 +128,52 @@ class Invariants:
             )
         if run.current_attempt != attempt.id or run.state is not RunState.ACTIVE:
             self._world.problem(f"attempt {attempt.id} begins and is not its run's")
+        others = self.shadow.open_backups(run.vm_id, run.repository_id) if run.kind is RunKind.BACKUP else []
+        for other in others:
+            if other.id != run.id and other.state is RunState.ACTIVE:
+                self._world.problem(f"attempt {attempt.id} begins while run {other.id} backs up {run.vm_name}")
         if attempt.db_epoch != committed.db_epoch:
             self._world.problem(f"attempt {attempt.id} begins with an old epoch of the database")
         if self.shadow.service.get(attempt.host_id, Service.IN_SERVICE) is not Service.IN_SERVICE:
             self._world.problem(f"attempt {attempt.id} begins on a host that takes nothing new")
         self.shadow.put_attempt(attempt, self._world.now)
+        self.shadow.scopes[attempt.id] = self._world.scopes(run, attempt.host_id)
         self._world.note(
             f"attempt {attempt.id} of {run.vm_name} no {attempt.no} on {self._world.host_name(attempt.host_id)}"
         )
         self._keeps_to_caps(attempt, run)
 
     def _keeps_to_caps(self, attempt: Attempt, run: Run) -> None:
-        """Counted with it. Of each limit a part is kept for restores."""
-        now, backup = self._world.now, run.kind is RunKind.BACKUP
-        host = self.shadow.cap(Scope.HOST, attempt.host_id, HOST_SLOTS, now)
-        whole = self.shadow.cap(Scope.GLOBAL, "", ALL_SLOTS, now)
-        host_kept = kept_on_host(host) if backup else 0
-        whole_kept = kept_in_all(whole) if backup else 0
-        used = self.shadow.used(attempt.host_id)
-        if used > host - host_kept:
-            name = self._world.host_name(attempt.host_id)
-            self._world.problem(f"{used} attempts on {name}, whose limit is {host} ({host_kept} kept)")
-        if self.shadow.used() > whole - whole_kept:
-            self._world.problem(f"{self.shadow.used()} attempts in all, the limit is {whole} ({whole_kept} kept)")
+        """Everything that it takes a place of, counted with it."""
+        restore = run.kind is RunKind.RESTORE
+        for where in self.shadow.scopes[attempt.id]:
+            for measure in (Measure.TRANSFERRING,) if restore else (Measure.TRANSFERRING, Measure.PREPARING):
+                cap = self.shadow.cap(where, measure, self._world.now)
+                if cap is None:
+                    continue
+                self.looked[f"{where.scope.lower()}, {measure.lower()}"] += 1
+                kept, used = 0 if restore else kept_for_restores(where, measure, cap), self.shadow.used(where, measure)
+                if used > cap - kept:
+                    word = f"{where.scope.lower()} {self._world.host_name(where.key)}"
+                    self._world.problem(
+                        f"{used} attempts {measure.lower()} on {word}, the limit is {cap} ({kept} kept)"
+                    )
+
+    def _shared(self, now_us: int, committed: Committed) -> None:
+        """Of hosts that reported before: what they are told is together no more than any budget, and the floor of each."""
+        self._only_the_leader(committed, "shares bandwidth")
+        since_us = now_us - int(self._world.timings.share_valid_seconds * 1_000_000)
+        told = [each for each in committed.traffic if since_us <= each.reported_us <= now_us and each.share_us]
+        sites = {ScopeKey(Scope.SITE, site) for site in self._world.sites.values()}
+        for where in (WHOLE, *sorted(sites), *(ScopeKey(Scope.HOST, each.host_id) for each in told)):
+            budget = self.shadow.cap(where, Measure.BANDWIDTH, self._world.now)
+            if budget is None:
+                continue
+            shares = [each.share_bytes_per_second for each in told if where in self._world.scopes_of_host(each.host_id)]
+            self.looked[f"{where.scope.lower()}, bandwidth"] += 1
+            # A share of 0 is none: whoever is told so keeps to nothing.
+            if 0 in shares or sum(shares) > budget + len(shares) * FLOOR_BYTES_PER_SECOND:
+                self._world.problem(f"shares {shares} of {where.scope.lower()} {where.key}, the budget is {budget}")
 
     def _attempt_moved(self, before: Attempt, attempt: Attempt, committed: Committed) -> None:
         state, run = attempt.state, self.shadow.runs[attempt.run_id]
@@ -198,14 +225,11 @@ class Invariants:
         self._world.truth.published(point_id, run.current_attempt)
 
 
-def kept_on_host(limit: int) -> int:
-    """For restores."""
-    return min(1, limit - 1)
-
-
-def kept_in_all(limit: int) -> int:
-    """A tenth."""
-    return min(-(-limit // 10), limit - 1)
+def kept_for_restores(where: ScopeKey, measure: Measure, cap: int) -> int:
+    """One place of a host, a tenth of the whole; never all."""
+    if measure is not Measure.TRANSFERRING or where.scope not in (Scope.HOST, Scope.GLOBAL):
+        return 0
+    return min(1 if where.scope is Scope.HOST else -(-cap // 10), cap - 1)
 
 
 def _adopted(committed: Committed) -> list[str]:

@@ -1,12 +1,13 @@
 """What must happen in time: looked at every half minute, with allowance for what the faults of that time excuse."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from seawall.controller.records.limits import Scope, Service
+from seawall.controller.records.limits import Measure, ScopeKey, Service
 from seawall.controller.records.runs import AttemptState, Run, RunKind, RunState
 from seawall.controller.store.transaction import Transaction
 
-from .invariants import ALL_SLOTS, HOST_SLOTS, kept_in_all, kept_on_host
+from .invariants import kept_for_restores
 
 if TYPE_CHECKING:
     from .world import World
@@ -106,13 +107,32 @@ class Liveness:
                 world.problem(f"run {run_id} could begin for {now - since:.0f} s and does not: {run.blocked_on}")
 
     def _free_to_begin(self, transaction: Transaction) -> list[Run]:
-        """Those that wait, while the limit of all has room for each of them and no breaker is open."""
+        """Those that wait, while every limit that they pass has room for all who wait for it, and no breaker is open."""
         shadow, world = self._world.invariants.shadow, self._world
         latest_us = world.clock.now_us() + int(world.skew_seconds * 1_000_000)
         ready = [run for run in shadow.open() if run.state is RunState.READY and run.not_before_us <= latest_us]
-        whole = shadow.cap(Scope.GLOBAL, "", ALL_SLOTS, world.now)
-        room = whole - kept_in_all(whole) - shadow.used()
-        return [] if room < len(ready) or transaction.limits.breakers() else ready
+        if not ready or transaction.limits.breakers():
+            return []
+        scopes = {run.id: world.scopes(run, self._host_of(transaction, run)) for run in ready}
+        waiting = Counter(where for some in scopes.values() for where in some)
+        full = {where for where, number in waiting.items() if not self._room(where, number)}
+        return [run for run in ready if full.isdisjoint(scopes[run.id])]
+
+    def _host_of(self, transaction: Transaction, run: Run) -> str:
+        if run.restore is not None:
+            return run.restore.host_id
+        vm = transaction.fleet.vm(run.vm_id)
+        return vm.host_id if vm is not None else ""
+
+    def _room(self, where: ScopeKey, number: int) -> bool:
+        """For so many backups more."""
+        shadow, now = self._world.invariants.shadow, self._world.now
+        for measure in (Measure.TRANSFERRING, Measure.PREPARING):
+            cap = shadow.cap(where, measure, now)
+            kept = 0 if cap is None else kept_for_restores(where, measure, cap)
+            if cap is not None and cap - kept - shadow.used(where, measure) < number:
+                return False
+        return True
 
     def _may_begin(self, transaction: Transaction, run: Run) -> bool:
         shadow, world = self._world.invariants.shadow, self._world
@@ -127,7 +147,4 @@ class Liveness:
             return False
         if shadow.service.get(vm.host_id, Service.IN_SERVICE) is not Service.IN_SERVICE:
             return False
-        if any(shadow.runs[each.run_id].vm_id == run.vm_id for each in shadow.live.values()):
-            return False
-        host = shadow.cap(Scope.HOST, vm.host_id, HOST_SLOTS, world.now)
-        return host - kept_on_host(host) - shadow.used(vm.host_id) > 0
+        return not any(shadow.runs[each.run_id].vm_id == run.vm_id for each in shadow.live.values())

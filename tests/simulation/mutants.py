@@ -1,17 +1,21 @@
 """Rules dropped from the controller's real code, one at a time, by patching a named seam; each must be found within a few seeds."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from seawall.controller.admission import scopes
+from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.gates import Gate
 from seawall.controller.admission.mirror import FleetMirror
 from seawall.controller.database.leadership import NAME, LeadershipRows
 from seawall.controller.database.policies import PolicyRows
 from seawall.controller.database.tables import leader
 from seawall.controller.publishing.promotion import Promotion
+from seawall.controller.records.limits import Measure, Scope, ScopeKey
 from seawall.controller.records.runs import AttemptState
 from seawall.controller.scheduler.tick import Tick
 from seawall.repository.format.layout import MANIFESTS_PREFIX
@@ -57,6 +61,27 @@ def _one_more() -> AbstractContextManager[Any]:
     return patch.object(Gate, "is_full", is_full)
 
 
+def _preparing_is_free() -> AbstractContextManager[Any]:
+    def counted(facts: FleetFacts) -> Counter[tuple[ScopeKey, Measure]]:
+        return Counter({key: used for key, used in scopes.counted(facts).items() if key[1] is not Measure.PREPARING})
+
+    return patch("seawall.controller.admission.gates.counted", counted)
+
+
+def _storages_are_boundless() -> AbstractContextManager[Any]:
+    def scopes_of(*given: Any, **named: Any) -> list[ScopeKey]:
+        return [where for where in scopes.scopes_of(*given, **named) if where.scope is not Scope.STORAGE]
+
+    return patch("seawall.controller.admission.gates.scopes_of", scopes_of)
+
+
+def _all_to_each() -> AbstractContextManager[Any]:
+    def shares(leaves: Any, budget: int | None, site_budgets: Any, floor: int) -> dict[str, int | None]:
+        return {leaf.key: site_budgets.get(leaf.site, budget) for leaf in leaves}
+
+    return patch("seawall.controller.admission.shares.shares", shares)
+
+
 def _forgets_firings() -> AbstractContextManager[Any]:
     stack = ExitStack()
     stack.enter_context(patch.object(PolicyRows, "fired", lambda *_: frozenset()))
@@ -88,6 +113,9 @@ MUTANTS = (
         ("_kill_controller", "_stop_controller"),
     ),
     Mutant("limits are off by one", _one_more),
+    Mutant("what prepares is not counted", _preparing_is_free),
+    Mutant("a storage's limit is not looked at", _storages_are_boundless),
+    Mutant("each host gets the whole budget", _all_to_each, ("set_budget",)),
     Mutant("a firing is not remembered", _forgets_firings),
     Mutant("a leader's writes are not guarded", _no_guard, ("_outlive_leader",)),
     Mutant("a point is available without its manifest", _no_manifest),

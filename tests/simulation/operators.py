@@ -18,6 +18,7 @@ from seawall.api.v1.resources_pb2 import JOB_KIND_COLLECT, RestoreSpec
 
 from .controller import OPERATOR_PORT, machine_of
 from .network import AsyncChannel, Caller, Who
+from .places import LABELS, SITES, STORAGES
 
 if TYPE_CHECKING:
     from .world import World
@@ -36,6 +37,9 @@ SERVICES = (
     limits_pb2.HOST_SERVICE_DRAINING,
 )
 PAUSE_SECONDS = 3.0
+LIMITED = ("global", "host", "tenant", "tenant:default", "site", "repository:main")
+"""Scopes on which limits are set; besides, single hosts, sites, storages and labels."""
+LEAST_BUDGET, MOST_BUDGET = 600_000, 50_000_000
 DAY_MINUTES = 1440
 FIRST_SECONDS = 600
 ZONE = "Europe/Berlin"
@@ -68,6 +72,8 @@ class Operator:
         self.answered = 0
         self.started: list[str] = []
         self.canceled: list[str] = []
+        self._limited: dict[str, None] = {"global": None, "host": None}
+        """Scopes that may have limits."""
 
     async def ask(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
         """The answer; None when it was refused for good."""
@@ -115,7 +121,8 @@ class Operator:
             self._delete,
             self._hold,
             self._release,
-            self._limit,
+            self.set_limit,
+            self.set_limit,
             self._service,
             self._policy,
             self._restore,
@@ -132,11 +139,8 @@ class Operator:
                 request_id=self._new_id(), host=host.id, service=limits_pb2.HOST_SERVICE_IN_SERVICE
             )
             await self.ask(self.limits.SetHost, request)
-        for scope in ("global", "host"):
-            await self.ask(
-                self.limits.UnsetLimit,
-                limits_pb2.UnsetLimitRequest(request_id=self._new_id(), scope=scope, transferring=True, bandwidth=True),
-            )
+        for scope in self._limited:
+            await self.ask(self.limits.UnsetLimit, limits_pb2.UnsetLimitRequest(request_id=self._new_id(), scope=scope))
 
     async def start_backup(self) -> None:
         await self._start()
@@ -204,20 +208,53 @@ class Operator:
             request = operator_pb2.ReleasePointsRequest(request_id=self._new_id(), points=[point_id])
             await self.ask(self.backups.ReleasePoints, request)
 
-    async def _limit(self) -> None:
-        scope, most = self._rng.choice(
-            (
-                ("host", 3),
-                ("global", self._world.size.most_at_once),
-                (f"host:{self._rng.choice(self._world.hosts).name}", 4),
-            )
-        )
-        request = limits_pb2.SetLimitRequest(
-            request_id=self._new_id(), scope=scope, transferring=self._rng.randint(max(2, most // 4), most)
-        )
-        if self._rng.random() < 0.3 and scope == "global":
-            request.bandwidth = self._rng.choice((1_000_000, 50_000_000))
+    async def set_limit(self) -> None:
+        """Of anything that has limits: how much of it may run, or prepare, at once."""
+        scope, most = self._limited_scope(), self._world.size.most_at_once
+        request = limits_pb2.SetLimitRequest(request_id=self._new_id(), scope=scope)
+        if self._rng.random() < 0.4:
+            request.preparing = self._rng.randint(1, 3)
+        else:
+            narrow = scope.partition(":")[0] in ("host", "storage", "label")
+            request.transferring = self._rng.randint(1, 4) if narrow else self._rng.randint(max(2, most // 4), most)
+        await self._set(request)
+
+    async def limit_everything(self) -> None:
+        """At first: a limit for each thing of each scope, so that none is looked at in vain. The smaller a scope, the narrower."""
+        most = self._world.size.most_at_once
+        for scope, transferring, preparing in (
+            ("tenant", most, most // 2),
+            ("repository", most, most // 2),
+            ("site", most, max(2, most // 3)),
+            ("storage", max(2, most // 3), max(1, most // 6)),
+            ("label", 1, 1),
+            ("host", 3, 2),
+        ):
+            request = limits_pb2.SetLimitRequest(request_id=self._new_id(), scope=scope)
+            request.transferring, request.preparing = transferring, preparing
+            await self._set(request)
+        await self.set_budget()
+
+    async def set_budget(self) -> None:
+        """Bytes per second, of all or of a part."""
+        host, site = self._rng.choice(self._world.hosts).name, self._rng.choice(SITES)
+        request = limits_pb2.SetLimitRequest(request_id=self._new_id())
+        request.scope = self._rng.choice(("global", "global", "site", f"site:{site}", f"host:{host}"))
+        request.bandwidth = self._rng.randint(LEAST_BUDGET, MOST_BUDGET)
+        await self._set(request)
+
+    async def _set(self, request: limits_pb2.SetLimitRequest) -> None:
+        self._limited[request.scope] = None
         await self.ask(self.limits.SetLimit, request)
+
+    def _limited_scope(self) -> str:
+        single = (
+            f"host:{self._rng.choice(self._world.hosts).name}",
+            f"site:{self._rng.choice(SITES)}",
+            f"storage:{self._rng.choice(STORAGES)}",
+            f"label:{self._rng.choice(LABELS)}",
+        )
+        return self._rng.choice((*LIMITED, "storage", *single))
 
     async def _service(self) -> None:
         host = self._rng.choice(self._world.hosts)

@@ -19,7 +19,7 @@ from .logs import set_up
 from .mutants import MOST_SEEDS, MUTANTS, Mutant
 from .rounds import Outcome, play
 from .saved import SAVED
-from .sizes import LARGE, Size
+from .sizes import LARGE, OF_MUTANTS, Size
 from .template import Template, made_template
 from .world import World
 
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
         for mutant in () if options.no_mutants else MUTANTS:
             if not enough():
                 result.planted += 1
-                result.caught += _caught(template, mutant, Size())
+                result.caught += _caught(template, mutant, OF_MUTANTS)
     options.result.parent.mkdir(exist_ok=True)
     options.result.write_text(json.dumps(result.as_json(), indent=2) + "\n")
     print(json.dumps(result.as_json()))

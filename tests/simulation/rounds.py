@@ -107,6 +107,7 @@ async def _played(world: World, often: tuple[str, ...]) -> None:
     looking = asyncio.ensure_future(_look(liveness))
     writing = asyncio.ensure_future(_write(world))
     await asyncio.sleep(SETTLE_SECONDS)
+    await world.operator.limit_everything()
     await world.operator.apply(minutes=size.every_minutes)
     faults = Faults(world, often)
     await faults.run_until(world.now + size.seconds)
@@ -115,7 +116,8 @@ async def _played(world: World, often: tuple[str, ...]) -> None:
     await world.operator.settle()
     await asyncio.sleep(FIRST_LOOK_SECONDS)
     await world.operator.settle()
-    end = world.now + CALM_SECONDS
+    # What a controller whose clock was ahead put off begins so much later.
+    end = world.now + CALM_SECONDS + world.skew_seconds
     while world.now < end and world.unfinished():
         await asyncio.sleep(LOOK_SECONDS)
     looking.cancel()

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from seawall.controller.hooks.runner import LEAST_PAUSE_SECONDS
-
 from . import agent, controller, maintenance
+from .fibres import at_once
 from .locks import ParkedLock
 from .network import AsyncChannel, BlockingChannel, Caller, Who
 from .sizes import Pace
@@ -20,6 +19,8 @@ _EXECUTORS = (
     "seawall.repository.reading.restore",
     "seawall.repository.collecting.hands",
     "seawall.controller.forgetting.deletion",
+    "seawall.controller.forgetting.replay",
+    "seawall.controller.repositories.adopting",
     "seawall.controller.repositories.reindexing",
 )
 _Random = random.Random
@@ -65,7 +66,7 @@ def _replacements(chance: random.Random, cluster_id: str, pace: Pace) -> Iterato
     yield "seawall.agent.supervisor.starting.start_worker", agent.start_worker
     yield "seawall.agent.supervisor.heartbeat.BUSY_SECONDS", pace.busy_heartbeat
     yield "seawall.controller.scheduler.loop.DEBOUNCE_SECONDS", pace.debounce
-    yield "seawall.controller.hooks.runner.LEAST_PAUSE_SECONDS", max(LEAST_PAUSE_SECONDS, pace.debounce)
+    yield "seawall.controller.hooks.runner.LEAST_PAUSE_SECONDS", pace.hooks
     yield "seawall.controller.services.sessions.LINGER_SECONDS", pace.linger
     for module in _EXECUTORS:
         yield f"{module}.ThreadPoolExecutor", InlineExecutor
@@ -85,10 +86,10 @@ class _Flag:
 
 
 class InlineExecutor:
-    """An Executor whose jobs are done by whoever submits them."""
+    """An Executor whose jobs are done by whoever submits them, one after another. What is mapped waits as if as many waited at once."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        """However many threads were asked for."""
+    def __init__(self, threads: int = 1, *_: Any, **__: Any) -> None:
+        self._threads = threads
 
     def submit(self, job: Callable[..., Any], *args: Any, **named: Any) -> "Future[Any]":
         future: Future[Any] = Future()
@@ -99,7 +100,8 @@ class InlineExecutor:
         return future
 
     def map(self, job: Callable[..., Any], *items: Any) -> Iterator[Any]:
-        return iter([job(*each) for each in zip(*items, strict=False)])
+        with at_once(self._threads):
+            return iter([job(*each) for each in zip(*items, strict=False)])
 
     def shutdown(self, *_: Any, **__: Any) -> None:
         """Nothing runs."""

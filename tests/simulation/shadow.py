@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from seawall.controller.records.limits import Limit, Measure, Scope, Service
-from seawall.controller.records.runs import Attempt, Run, RunKind
+from seawall.controller.records.limits import Limit, Measure, Scope, ScopeKey, Service
+from seawall.controller.records.runs import Attempt, AttemptState, Run, RunKind
 from seawall.controller.store.transaction import Transaction
 
+BUILT_IN = {(Scope.HOST, Measure.TRANSFERRING): 3, (Scope.GLOBAL, Measure.TRANSFERRING): 64}
+PREPARING = (AttemptState.ASSIGNED, AttemptState.PREPARING)
 LIMITS_HOLD_SECONDS = 15.0
 """A plan that was made just before a limit changed may still be carried out."""
 
@@ -27,7 +29,9 @@ class Shadow:
     service: dict[str, Service] = field(default_factory=dict)
     limits: dict[tuple[Scope, str, Measure], int] = field(default_factory=dict)
     older: list[tuple[float, tuple[Scope, str, Measure], int | None]] = field(default_factory=list)
-    """Values of limits until a time."""
+    """Values of limits until a time; None: there was none."""
+    scopes: dict[str, tuple[ScopeKey, ...]] = field(default_factory=dict)
+    """Live attempt -> what it takes a place of, as whoever made the world knows it."""
 
     def load(self, transaction: Transaction, now: float) -> None:
         """All anew: the database was rolled back."""
@@ -63,29 +67,43 @@ class Shadow:
         else:
             self.live.pop(attempt.id, None)
             self.changed.pop(attempt.id, None)
+            self.scopes.pop(attempt.id, None)
 
     def set_limit(self, limit: Limit, now: float) -> None:
         where = (limit.scope, limit.key, limit.measure)
-        if where in self.limits:
-            self.older.append((now, where, self.limits[where]))
+        self.older.append((now, where, self.limits.get(where)))
         self.limits[where] = limit.value
 
     def unset_limit(self, scope: Scope, key: str, measure: Measure, now: float) -> None:
         self.older.append((now, (scope, key, measure), self.limits.get((scope, key, measure))))
         self.limits.pop((scope, key, measure), None)
 
-    def cap(self, scope: Scope, key: str, built_in: int, now: float) -> int:
-        """The greatest of what held within the last seconds."""
-        where, each = (scope, key, Measure.TRANSFERRING), (scope, "", Measure.TRANSFERRING)
-        values = [self.limits.get(where, self.limits.get(each, built_in))]
+    def cap(self, where: ScopeKey, measure: Measure, now: float) -> int | None:
+        """The greatest of what held within the last seconds; None: nothing limited it in one of them."""
+        own, each = (where.scope, where.key, measure), (where.scope, "", measure)
+        built_in = BUILT_IN.get((where.scope, measure))
+        of_each = self.limits.get(each, built_in)
+        values = [self.limits.get(own, of_each)]
         self.older = [old for old in self.older if now - old[0] <= LIMITS_HOLD_SECONDS]
-        values += [built_in if value is None else value for _, old, value in self.older if old in (where, each)]
-        return max(values)
+        for _, which, value in self.older:
+            if which in (own, each):
+                values.append(value if value is not None else built_in if which == each else of_each)
+        found = [value for value in values if value is not None]
+        return max(found) if len(found) == len(values) else None
 
-    def used(self, host_id: str = "") -> int:
+    def used(self, where: ScopeKey, measure: Measure = Measure.TRANSFERRING) -> int:
         """Places that are held: what was handed over waits for its store alone."""
-        holding = (attempt for attempt in self.live.values() if not attempt.handed_over)
-        return sum(1 for attempt in holding if not host_id or attempt.host_id == host_id)
+        return sum(
+            1
+            for attempt_id, attempt in self.live.items()
+            if not attempt.handed_over
+            and where in self.scopes.get(attempt_id, ())
+            and (measure is Measure.TRANSFERRING or self.prepares(attempt))
+        )
+
+    def prepares(self, attempt: Attempt) -> bool:
+        phase = attempt.lost_from if attempt.state is AttemptState.LOST else attempt.state
+        return phase in PREPARING and self.runs[attempt.run_id].kind is RunKind.BACKUP
 
     def open_backups(self, vm_id: str, repository_id: str) -> list[Run]:
         return [

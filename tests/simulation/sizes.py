@@ -54,13 +54,15 @@ LARGE_TIMINGS = Timings(
 
 @dataclass(frozen=True)
 class Pace:
-    """Of what no configuration says. `debounce`: the scheduler's pause for all that comes within a moment; `linger`: how long heartbeats
+    """Of what no configuration says. `debounce`: the scheduler's pause for all that comes within a moment; `hooks`: that of
+    whoever calls them, of which there are none here; `linger`: how long heartbeats
     and polls wait for others that share their transaction.
     """
 
     agent: Timing
     busy_heartbeat: float
     debounce: float
+    hooks: float
     linger: float
 
 
@@ -68,12 +70,14 @@ USUAL_PACE = Pace(
     Timing(inventory=60.0, look=20.0, share=60.0, cancel_grace=30.0, settling_grace=600.0, finishing_grace=60.0),
     busy_heartbeat=15.0,
     debounce=0.1,
+    hooks=15.0,
     linger=0.1,
 )
 LARGE_PACE = Pace(
     Timing(inventory=3600.0, look=300.0, share=300.0, cancel_grace=60.0, settling_grace=1200.0, finishing_grace=120.0),
     busy_heartbeat=60.0,
     debounce=15.0,
+    hooks=15.0,
     linger=1.0,
 )
 
@@ -82,8 +86,8 @@ LARGE_PACE = Pace(
 class Size:
     """`seconds`: of simulated time with faults; the calm at the end comes on top."""
 
-    agents: int = 4
-    vms: int = 16
+    agents: int = 5
+    vms: int = 20
     seconds: float = 600.0
     controllers: int = 2
     every_minutes: int = 5
@@ -101,6 +105,8 @@ class Size:
         return max(8, self.agents // 5)
 
 
+OF_MUTANTS = Size(4, 16)
+"""Each is looked for in several seeds, and those are played again without it."""
 LARGE = Size(
     1000,
     20_000,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -16,7 +17,8 @@ from .saved import SAVED
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 20
-SMALL = ("--agents", "3", "--vms", "9")
+SCOPES = ("global", "tenant", "site", "host", "storage", "repository", "label")
+SMALL = ("--agents", "3", "--vms", "9", "--hours", "0.14")
 TRACE = re.compile(r"trace ([0-9a-f]{32})")
 
 
@@ -54,8 +56,11 @@ def test_no_seed_finds_anything(tmp_path: Path) -> None:
 
     assert total("violations") == 0
     assert total("seeds") >= max(SEEDS, len(SAVED))
-    assert total("runs") >= 10 * SEEDS
+    assert total("runs") >= 15 * SEEDS
     assert total("points") >= 8 * SEEDS
+    looked_at = {what for each in results for what in cast("dict[str, int]", each["looked_at"])}
+    assert {f"{scope}, {measure}" for scope in SCOPES for measure in ("transferring", "preparing")} <= looked_at
+    assert {f"{scope}, bandwidth" for scope in ("global", "site", "host")} <= looked_at
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Sees every change of runs, attempts, points, limits and the lead as it commits, whoever made it and whichever code led to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +14,13 @@ from seawall.controller.database.limits import LimitRows
 from seawall.controller.database.points import PointRows
 from seawall.controller.database.policies import PolicyRows
 from seawall.controller.database.runs import RunRows
+from seawall.controller.records.limits import Traffic
 from seawall.controller.records.runs import Attempt, Run
 
 from .process import Process
 
 SEEN = (
-    (RunRows, "add_run"),
+    (RunRows, "add_runs"),
     (RunRows, "save_run"),
     (RunRows, "add_attempt"),
     (RunRows, "save_attempt"),
@@ -29,11 +30,12 @@ SEEN = (
     (PointRows, "begin_delete"),
     (LimitRows, "set_limit"),
     (LimitRows, "unset_limit"),
+    (LimitRows, "save_shares"),
     (FleetRows, "set_service"),
     (PolicyRows, "put_due"),
     (LeadershipRows, "take"),
 )
-"""Methods of the rows: below them is only SQL."""
+"""Methods of the rows: below them is only SQL. Of those that call each other the lowest."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,22 @@ class Seen:
 
 @dataclass(frozen=True)
 class Committed:
-    """A transaction that changed something. `holder`, `db_epoch`: of the leader's row and the database, in it."""
+    """A transaction that changed something. `holder`, `db_epoch`: of the leader's row and the database, in it. `traffic`: all of it, where
+    bandwidth was shared.
+    """
 
     process: Process
     calls: tuple[Seen, ...]
     holder: str
     db_epoch: int
+    traffic: Sequence[Traffic] = ()
 
     def named(self, name: str) -> list[Seen]:
         return [call for call in self.calls if call.name == name]
+
+    @property
+    def added_runs(self) -> list[Run]:
+        return [run for call in self.named("add_runs") for run in call.given[0]]
 
     @property
     def saved_attempts(self) -> list[tuple[Attempt, Attempt]]:
@@ -81,7 +90,9 @@ class Watch:
     def committed(self, process: Process, connection: sa.Connection) -> None:
         if self._calls:
             rows = LeadershipRows(connection)
-            self._last = Committed(process, tuple(self._calls), rows.lease().holder, rows.db_epoch())
+            shared = any(call.name == "save_shares" for call in self._calls)
+            traffic = LimitRows(connection).traffic() if shared else ()
+            self._last = Committed(process, tuple(self._calls), rows.lease().holder, rows.db_epoch(), traffic)
 
     def over(self, *, done: bool) -> None:
         _current.pop()
@@ -106,6 +117,7 @@ def watching() -> Iterator[None]:
 
 def _reporting(real: Any, name: str) -> Any:
     def report(rows: Any, *given: Any, **named: Any) -> Any:
+        given = tuple(list(each) if isinstance(each, Iterator) else each for each in given)
         result = real(rows, *given, **named)
         if _current:
             _current[-1].see(Seen(name, (*given, *named.values()), result))

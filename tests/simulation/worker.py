@@ -28,6 +28,7 @@ from seawall.agent.control.messages import (
 )
 from seawall.agent.control.retry import Retry
 from seawall.agent.errors import AgentError, Canceled, FailureKind, Fenced, VmNotFound
+from seawall.agent.limits.traffic import Traffic
 from seawall.agent.supervisor.process import Exit
 from seawall.agent.worker.failure import failure_of
 from seawall.agent.worker.pipe import End, Event, Job, NewSession, Order, Step, Stop, StopReason
@@ -49,6 +50,7 @@ from .fibres import in_fibre, wait_for
 if TYPE_CHECKING:
     from .agent import SimulatedHost
 
+MOST_BYTES_PER_SECOND = 40_000_000
 ROUNDS = 4
 SLICES = 4
 CRASHES = 0.02
@@ -213,6 +215,7 @@ class _Attempt:
         crash = self._rng.random() < CRASHES
         for done in range(SLICES):
             self._worker.phase("reading", TRANSFERRING, 10 * (done + 1))
+            self._worker.say(Traffic(self._rng.randrange(MOST_BYTES_PER_SECOND), self._rng.random() < 0.5))
             self._worker.pause(self._rng.uniform(1.0, 30.0))
             if self._host.disk(grant.vm_id) is None:
                 raise VmMoved(f"VM {grant.vm_id} left this host")
@@ -288,6 +291,7 @@ class _Attempt:
         if manifest is None:
             raise AssertionError("every point has its disk")
         self._worker.phase("writing", TRANSFERRING)
+        self._worker.say(Traffic(self._rng.randrange(MOST_BYTES_PER_SECOND), self._rng.random() < 0.5))
         self._worker.pause(self._rng.uniform(1.0, 60.0))
         sink = MemorySink(manifest.size_bytes)
         restore_disk(reader, manifest, sink)

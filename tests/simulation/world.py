@@ -1,18 +1,22 @@
 """One simulated fleet: controllers on one database, hosts with VMs, one bucket, an operator, and what happens to them."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from uuid import UUID
 
+from seawall.agent.hypervisor.port import Domain
 from seawall.controller.maintenance.process import Outcome
 from seawall.controller.records.catalogue import Point
-from seawall.controller.records.runs import Attempt, Run
+from seawall.controller.records.limits import Scope, ScopeKey
+from seawall.controller.records.runs import Attempt, Run, RunKind
 from seawall.controller.recovering.exporting import export_of
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.exports import newest_export
 from seawall.repository.repository import open_repository
 from seawall.repository.store.memory import MemoryStore
+from support.agent_memory_hypervisor import vm
 from support.enrolled_hosts import add_hosts
 from support.memory_disks import ModelDisk
 
@@ -25,6 +29,7 @@ from .invariants import Invariants
 from .loop import SimulatedLoop
 from .network import Network
 from .operators import Operator
+from .places import LABELLED, LABELS, SITES, STORAGES
 from .process import Process
 from .sizes import Size
 from .template import MADE_US, Template, config_of, identity_of
@@ -91,6 +96,8 @@ class World:
         ]
         self.hosts = [self._host(number) for number in range(self.size.agents)]
         self._names = {host.id: host.name for host in self.hosts}
+        self.placed: dict[str, tuple[ScopeKey, ...]] = {}
+        """VM -> its storage and its labels."""
         self._add_vms(rng)
         self.operator = Operator(self, self.rng("operator"))
 
@@ -139,6 +146,15 @@ class World:
     def host_name(self, host_id: str) -> str:
         return self._names.get(host_id, host_id)
 
+    def scopes(self, run: Run, host_id: str) -> tuple[ScopeKey, ...]:
+        """What an attempt of it takes a place of on that host: its limits hold for each."""
+        of_vm = self.placed.get(run.vm_id, ()) if run.kind is RunKind.BACKUP else ()
+        others = (ScopeKey(Scope.REPOSITORY, run.repository_id), ScopeKey(Scope.TENANT, run.tenant))
+        return (*self.scopes_of_host(host_id), *of_vm, *others)
+
+    def scopes_of_host(self, host_id: str) -> tuple[ScopeKey, ...]:
+        return ScopeKey(Scope.GLOBAL, ""), ScopeKey(Scope.HOST, host_id), ScopeKey(Scope.SITE, self.sites[host_id])
+
     def start(self) -> None:
         for controller in self.controllers:
             controller.start()
@@ -158,9 +174,9 @@ class World:
         source, target = rng.sample(self.hosts, 2)
         if source.disks:
             vm_id = rng.choice(sorted(source.disks))
-            name = source.hypervisor.vms[vm_id].name
-            target.add_vm(vm_id, name, source.remove_vm(vm_id))
-            self.note(f"VM {name} migrates from {source.name} to {target.name}")
+            domain = source.hypervisor.vms[vm_id]
+            target.add_vm(domain, source.remove_vm(vm_id))
+            self.note(f"VM {domain.name} migrates from {source.name} to {target.name}")
 
     def collected(self, outcome: Outcome) -> None:
         """A collection is over, however: whatever is promised is there still."""
@@ -183,7 +199,9 @@ class World:
 
     def roll_back(self, copy: Path) -> None:
         self.database.roll_back(copy)
-        self.database.read(lambda transaction: self.invariants.shadow.load(transaction, self.now))
+        shadow = self.invariants.shadow
+        self.database.read(lambda transaction: shadow.load(transaction, self.now))
+        shadow.scopes = {each.id: self.scopes(shadow.runs[each.run_id], each.host_id) for each in shadow.live.values()}
         self.rolled_back = True
         self.held &= self._held_then | self._exported_holds()
         self.note("the database is rolled back")
@@ -205,8 +223,15 @@ class World:
         file.write_bytes(self.template.database.read_bytes())
         server = DatabaseServer(file, self.rng("database"), self.watch)
         ids = [self._id("host", number) for number in range(self.size.agents)]
-        add_hosts(Connection(server, Process("setting up", self.loop), self.loop), *ids, now_us=MADE_US)
+        connection = Connection(server, Process("setting up", self.loop), self.loop)
+        add_hosts(connection, *ids, now_us=MADE_US)
+        self.sites = {host_id: SITES[number % len(SITES)] for number, host_id in enumerate(ids)}
+        connection.write_now(self._set_sites)
         return server
+
+    def _set_sites(self, transaction: Transaction) -> None:
+        for host_id, site in self.sites.items():
+            transaction.fleet.set_site(host_id, site)
 
     def _host(self, number: int) -> SimulatedHost:
         host_id = self._id("host", number)
@@ -217,7 +242,18 @@ class World:
         for number in range(self.size.vms):
             disk = ModelDisk(DISK_BYTES)
             changed(disk, rng)
-            self.hosts[number % len(self.hosts)].add_vm(self._id("vm", number), f"vm-{number:05d}", disk)
+            self.hosts[number % len(self.hosts)].add_vm(self._domain(number), disk)
+
+    def _domain(self, number: int) -> Domain:
+        """A VM, with what limits its backups."""
+        storage = STORAGES[number % len(STORAGES)]
+        labels = (LABELS[number % len(LABELS)],) if number < LABELLED else ()
+        plain = vm(self._id("vm", number), f"vm-{number:05d}")
+        self.placed[plain.vm_id] = (
+            ScopeKey(Scope.STORAGE, storage),
+            *(ScopeKey(Scope.LABEL, label) for label in labels),
+        )
+        return replace(plain, disks=tuple(replace(disk, storages=(storage,)) for disk in plain.disks), tags=labels)
 
     def _id(self, kind: str, number: int) -> str:
         return str(UUID(int=self.rng(f"{kind}/{number}").getrandbits(128), version=4))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from seawall.controller.admission.caps import Caps
-from seawall.controller.admission.facts import FleetFacts, Occupied, VmFacts
+from seawall.controller.admission.facts import FleetFacts, NewestUs, Occupied, VmFacts
 from seawall.controller.records.fleet import Host, Session
 from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, ScopeKey
 from seawall.controller.records.runs import Run
@@ -48,6 +48,8 @@ def fleet_facts(
     breakers: Iterable[Breaker] = (),
     now_us: int = NOW,
     objectives_us: Mapping[str, int] | None = None,
+    newest_us: NewestUs | None = None,
+    publishing: Iterable[tuple[str, str]] = (),
 ) -> FleetFacts:
     return FleetFacts(
         now_us=now_us,
@@ -59,6 +61,8 @@ def fleet_facts(
         breakers={ScopeKey(each.scope, each.key): each for each in breakers},
         objectives_us=objectives_us or {},
         repositories={REPOSITORY: "main"},
+        newest_us=newest_us or {},
+        publishing=frozenset(publishing),
     )
 
 

@@ -1,10 +1,11 @@
 """`seawall up` as a child process: started, read, ended; and a look at what is left of it."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,22 +87,25 @@ class UpHome:
     def up(self, *words: str) -> Iterator[Life]:
         """Ready; killed at the end if it still runs, and then no child may stay."""
         errors = self.root / "errors"
-        with errors.open("w") as told:
-            process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self.seawall.line(*self.words, *words, "--json")],
-                env=self.seawall.environment,
-                cwd=self.root,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=told,
-            )
-        try:
-            yield Life(process, _document(process, errors), errors)
-        finally:
-            process.kill()
-            process.communicate()
-            await_true(lambda: self.processes() == [], "all processes to be gone", STOP_SECONDS)
+        with _one_at_a_time() as ready:
+            with errors.open("w") as told:
+                process = subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "KILL", *self.seawall.line(*self.words, *words, "--json")],
+                    env=self.seawall.environment,
+                    cwd=self.root,
+                    text=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=told,
+                )
+            try:
+                document = _document(process, errors)
+                ready()
+                yield Life(process, document, errors)
+            finally:
+                process.kill()
+                process.communicate()
+                await_true(lambda: self.processes() == [], "all processes to be gone", STOP_SECONDS)
 
     def processes(self) -> list[int]:
         """Whatever has our state directory on its command line."""
@@ -116,6 +120,16 @@ class UpHome:
             "hosts": [host["host_id"] for host in hosts],
             "repositories": [(each["repository_id"], each["url"]) for each in repositories],
         }
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[Callable[[], None]]:
+    """Two that look for free ports at one moment, in tests side by side, find the same ones. Until what is yielded is called."""
+    build = Path(__file__).parents[2] / "build"
+    build.mkdir(exist_ok=True)
+    with (build / "tests-up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lambda: fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _document(process: "subprocess.Popen[str]", errors: Path) -> dict[str, Any]:

@@ -271,10 +271,12 @@ class WirePacks:
             raise ObjectMissing(f"pack {pack_id.hex()}.{generation} was replaced by {signed.pack.generation}")
         return self._agent.transfer.get_range(signed.url, offset, length)
 
-    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
-        signed = self._signed(pack_id, (1 << 32) - 1)
-        table = table_by_suffix(lambda length: self._agent.transfer.get_suffix(signed.url, length))
-        return signed.pack.generation, table
+    def generations(self, pack_id: bytes) -> Sequence[int]:
+        return (self._signed(pack_id, (1 << 32) - 1).pack.generation,)
+
+    def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
+        signed = self._signed(pack_id, generation)
+        return table_by_suffix(lambda length: self._agent.transfer.get_suffix(signed.url, length))
 
     def _signed(self, pack_id: bytes, generation: int) -> agent_pb2.ReadUrl:
         pack = agent_pb2.PackRef(pack_id=pack_id, generation=generation)

@@ -28,6 +28,7 @@ from seawall.repository.clock import Clock, SystemClock
 from seawall.repository.crypto.keys import new_secret
 from seawall.repository.crypto.sealing import public_key_of
 from seawall.repository.store.locate import open_store
+from support.sqlite_template import new_sqlite
 
 BRISK = Timings(
     heartbeat_seconds=0.2,
@@ -63,6 +64,7 @@ def reason_of(error: grpc.RpcError) -> str:
 
 
 def configured(state_dir: Path) -> ControllerConfig:
+    """As `controller init` leaves it; what is there already stays."""
     operator, agent = free_port(), free_port()
     config = ControllerConfig(
         state_dir=state_dir,
@@ -72,6 +74,8 @@ def configured(state_dir: Path) -> ControllerConfig:
         enrol_address=f"127.0.0.1:{operator}",
     )
     initialise(config, SystemClock())
+    if not config.paths.database.exists():
+        new_sqlite(config.paths.database)
     return config
 
 

@@ -13,6 +13,7 @@ from seawall.controller.database.postgresql_address import Address
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.database.tables import metadata
 from support.postgresql import TEMPLATE, PostgresServer
+from support.sqlite_template import new_sqlite
 
 ENGINES = ("sqlite", "postgresql")
 SCHEMAS = (*ENGINES, pytest.param("expanded", marks=pytest.mark.slow))
@@ -28,7 +29,7 @@ def open_engine(engine: str, request: pytest.FixtureRequest, directory: Path) ->
 
 def _open(engine: str, request: pytest.FixtureRequest, directory: Path) -> Database:
     if engine == "sqlite":
-        return SqliteDatabase(directory / "controller.sqlite")
+        return SqliteDatabase(new_sqlite(directory / "controller.sqlite"))
     if engine == "expanded":
         return PostgresqlDatabase(request.getfixturevalue("expanded_address"))
     return PostgresqlDatabase(request.getfixturevalue("postgres_address"))

@@ -57,8 +57,11 @@ class DirectCoordinator:
             raise IntegrityError(f"pack {pack_id.hex()}: ends before byte {offset + length}")
         return body
 
-    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
-        return StorePackReader(self.store, self._tenant).newest_table(pack_id)
+    def generations(self, pack_id: bytes) -> Sequence[int]:
+        return StorePackReader(self.store, self._tenant).generations(pack_id)
+
+    def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
+        return StorePackReader(self.store, self._tenant).table(pack_id, generation)
 
     def name(self, pack_id: bytes, generation: int) -> str:
         return pack_name(self._tenant, pack_id, generation)

@@ -11,6 +11,7 @@ from seawall.controller.records.policies import Policy
 from seawall.controller.store.transaction import Store
 from support.controller_records import NOW, a_repository, a_vm
 from support.enrolled_hosts import add_hosts
+from support.sqlite_template import new_sqlite
 
 NIGHTLY = """
 policy: {name}
@@ -36,7 +37,7 @@ def add_fleet(database: SqliteDatabase, vm_ids: Sequence[str] = ("vm-1", "vm-2")
 
 @contextmanager
 def fleet_store(folder: Path, vm_ids: Sequence[str] = ("vm-1", "vm-2")) -> Iterator[SqliteDatabase]:
-    with closing(SqliteDatabase(folder / "controller.sqlite")) as database:
+    with closing(SqliteDatabase(new_sqlite(folder / "controller.sqlite"))) as database:
         add_fleet(database, vm_ids)
         yield database
 

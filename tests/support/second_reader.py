@@ -223,15 +223,15 @@ class Repository:
     def _counts(self, name: PointName) -> bool:
         if self.mark is None or name.point_id in self.mark.points:
             return True
-        epoch = self._leader_epoch(name)
+        try:
+            epoch = self._leader_epoch(name)
+        except MET:
+            return True
         return epoch is None or epoch >= self.mark.epoch
 
     def _leader_epoch(self, name: PointName) -> int | None:
-        """Of the manifest; None where it says none, or cannot be read."""
-        try:
-            db_epoch: int = self._statement(self.folder.joinpath("v1/m", *name).read_bytes(), name)[0]["db_epoch"]
-        except MET:
-            return None
+        """Of the manifest; None where it says none. Raises MET."""
+        db_epoch: int = self._statement(self.folder.joinpath("v1/m", *name).read_bytes(), name)[0]["db_epoch"]
         return db_epoch - (1 << 40) if db_epoch >= 1 << 40 else None
 
     def _buries(self, name: PointName, epoch: int) -> bool:
@@ -240,7 +240,12 @@ class Repository:
             return True
         if name.point_id in self.mark.points:
             return name.point_id in self.mark.leaving
-        lying = self._leader_epoch(name)
+        if not self.folder.joinpath("v1/m", *name).exists():
+            return True
+        try:
+            lying = self._leader_epoch(name)
+        except MET:
+            return False
         return lying is None or lying < self.mark.epoch
 
     def _is_buried(self, name: PointName) -> bool:

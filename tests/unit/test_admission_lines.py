@@ -33,18 +33,28 @@ def fleets(draw: st.DrawFn) -> dict[str, VmFacts]:
             f"vm-{number}",
             draw(st.sampled_from(("alpha", "beta", "gone"))),
             draw(st.integers(0, 5)) > 0,
-            newest_us=draw(st.sampled_from((0, NOW - HOUR, NOW - 30 * HOUR))),
         )
         for number in range(1, 13)
     }
 
 
-@given(st.lists(st.tuples(st.lists(runs(), unique_by=lambda run: run.id), fleets()), max_size=6))
-def test_lines_that_were_changed_are_those_made_anew(states: list[tuple[list[Run], dict[str, VmFacts]]]) -> None:
+@st.composite
+def newest(draw: st.DrawFn) -> dict[str, dict[str, int]]:
+    ages = st.dictionaries(st.sampled_from([f"vm-{number}" for number in range(1, 13)]), st.sampled_from((1, 30)))
+    return {
+        policy_id: {vm_id: NOW - hours * HOUR for vm_id, hours in draw(ages).items()} for policy_id in ("", *OBJECTIVES)
+    }
+
+
+State = tuple[list[Run], dict[str, VmFacts], dict[str, dict[str, int]]]
+
+
+@given(st.lists(st.tuples(st.lists(runs(), unique_by=lambda run: run.id), fleets(), newest()), max_size=6))
+def test_lines_that_were_changed_are_those_made_anew(states: list[State]) -> None:
     lines, known = Lines(), dict[str, Candidate]()
-    for ready, vms in states:
-        facts = fleet_facts(vms=vms.values(), objectives_us=OBJECTIVES)
-        after = {run.id: candidate_of(run, facts.vms, OBJECTIVES) for run in ready}
+    for ready, vms, newest_us in states:
+        facts = fleet_facts(vms=vms.values(), objectives_us=OBJECTIVES, newest_us=newest_us)
+        after = {run.id: candidate_of(run, facts.vms, newest_us, OBJECTIVES) for run in ready}
         gone = [each for run_id, each in known.items() if after.get(run_id) != each]
         come = [each for run_id, each in after.items() if known.get(run_id) != each]
         lines, known = lines.changed(gone, come), after
@@ -67,7 +77,7 @@ def test_a_run_of_a_later_version_takes_the_place_of_the_one_before() -> None:
     lines = lines_of([run], facts)
     later = replace(run, version=2, tenant="other")
     moved = lines.changed(
-        [candidate_of(run, facts.vms, {})],
-        [candidate_of(later, facts.vms, {})],
+        [candidate_of(run, facts.vms, {}, {})],
+        [candidate_of(later, facts.vms, {}, {})],
     )
     assert moved == lines_of([later], facts)

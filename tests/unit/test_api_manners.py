@@ -12,8 +12,6 @@ PROTO = Path(operator_pb2.__file__).parent
 READS = ("Get", "List", "Watch", "Explain", "Preview")
 MEASURES = {"ProbeRepository"}
 """Asked again it measures again: an answer of before would be the wrong one."""
-SHORT_LISTS = {"ListRepositories", "ListPolicies", "ListLimits", "ListHooks"}
-"""Of what operators write down by hand: dozens, never thousands."""
 OPERATOR = [
     service
     for module in (operator_pb2, policy_pb2, limits_pb2)
@@ -57,9 +55,7 @@ def test_what_changes_fields_may_name_them(method: MethodDescriptor) -> None:
 
 
 @pytest.mark.parametrize("method", [each for each in methods(OPERATOR) if each.name.startswith("List")], ids=named)
-def test_long_lists_come_in_pages(method: MethodDescriptor) -> None:
-    if method.name in SHORT_LISTS:
-        return
+def test_lists_come_in_pages(method: MethodDescriptor) -> None:
     assert {"page_size", "page_token"} <= set(method.input_type.fields_by_name)
     assert "next_page_token" in method.output_type.fields_by_name
 

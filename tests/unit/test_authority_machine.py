@@ -26,6 +26,7 @@ from seawall.controller.errors import DataLoss, FailedPrecondition
 from seawall.controller.initialise import initialise, require_initialised
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.repository.clock import SystemClock
+from support.sqlite_template import new_sqlite
 
 CLUSTER = "6b1f9a52-1d0e-4c55-9a43-0d4f5f1a7c11"
 BOX = SecretBox(Secret(bytes(32)))
@@ -223,7 +224,7 @@ async def test_another_state_of_the_same_version_is_followed(
     ours, theirs = rotated(authority, config)[0], rotated(authority, config)[0]
     assert ours.version == theirs.version and ours.other != theirs.other
     authority.adopt(ours)
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+    with closing(SqliteDatabase(new_sqlite(tmp_path / "controller.sqlite"))) as database:
         database.write_now(lambda transaction: transaction.authority.save(theirs, 0))
         await Following(database, authority, Telling(authority), SystemClock()).look()
         assert authority.state == theirs

@@ -7,6 +7,7 @@ import pytest
 
 from seawall.repository.checking.check import CheckRequest
 from seawall.repository.checking.finding import Reason
+from seawall.repository.checking.pack import LONGEST_PACK_BYTES
 from seawall.repository.checking.port import PackFacts
 from seawall.repository.crypto.chunk import chunk_hash
 from seawall.repository.errors import ForeignRepository, StoreRefused
@@ -125,7 +126,7 @@ def test_what_the_store_does_not_let_go_of_is_told_and_passed_over(
     found = checked.check().findings
     assert [(one.reason, one.object_name) for one in found] == [(Reason.OLDER_ALTERED, name) for name in names]
     passed_over = checked.check_restores()
-    assert all(one.startswith(names[0]) for one in passed_over)
+    assert all(one.startswith(tuple(names)) for one in passed_over)
     assert pack.meta or (kind.reason is Reason.PACK_DAMAGED) == (passed_over == ())
     assert checked.heal(copy).findings == ()
     assert checked.check().findings == () == checked.check_restores()
@@ -147,6 +148,47 @@ def test_an_older_generation_that_is_whole_is_no_finding(checked: CheckedWorld) 
     for request in (FULL, CheckRequest()):
         assert [one.reason for one in checked.check(request).findings] == [Reason.OLDER_ALTERED]
     assert checked.check(CheckRequest(structure=False, read_data_percent=100)).findings == ()
+
+
+def test_of_a_share_older_generations_are_read_of_the_packs_that_are_read(
+    checked: CheckedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same turns: a few small checks read all of them once, and none reads all at once."""
+    packs = [pack for pack in checked.ledger.stored.values() if not pack.meta]
+    for pack in packs:
+        body = checked.store.get(checked.name(pack))
+        checked.store.put(checked.name(pack, 1), body)
+        checked.ledger.stored[pack.id] = replace(pack, generation=1, generation_hash=pack.id)
+        checked.replace(checked.name(pack, 0), flipped(body, 96 + 40))
+    first, read = {checked.name(pack, 0) for pack in packs}, whole_reads(checked, monkeypatch)
+    assert checked.check(CheckRequest()).findings == () and not first & set(read)
+    found: list[str] = []
+    while len(found) < len(packs):
+        before = {pack.id: checked.ledger.stored[pack.id].looked_us for pack in packs}
+        read.clear()
+        result = checked.check(CheckRequest(read_data_percent=10))
+        turn = [pack for pack in packs if checked.ledger.stored[pack.id].looked_us != before[pack.id]]
+        older = sorted(checked.name(pack, 0) for pack in turn)
+        assert sorted(first & set(read)) == older
+        assert sorted(one.object_name for one in result.findings) == older
+        assert {one.reason for one in result.findings} <= {Reason.OLDER_ALTERED}
+        found += older
+    assert len(set(found)) == len(packs) > 2
+    assert len(checked.check().findings) == len(packs)
+
+
+def whole_reads(checked: CheckedWorld, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the packs that are read whole from now on, once for each time."""
+    read: list[str] = []
+    get_range = checked.store.get_range
+
+    def noted(name: str, offset: int, length: int) -> bytes:
+        if length > LONGEST_PACK_BYTES:
+            read.append(name)
+        return get_range(name, offset, length)
+
+    monkeypatch.setattr(checked.store, "get_range", noted)
+    return read
 
 
 def test_an_altered_older_generation_stays_while_the_later_one_is_not_whole(checked: CheckedWorld) -> None:

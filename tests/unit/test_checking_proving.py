@@ -12,6 +12,7 @@ from seawall.repository.errors import FormatUnsupported
 from seawall.repository.format.layout import PointName, manifest_name, refmap_name
 from seawall.repository.format.manifest import Child, InnerNode
 from seawall.repository.format.refmap import Refmap
+from seawall.repository.format.root_object import Statement
 from seawall.repository.reading.point import PointReader
 from seawall.repository.reading.store_packs import StorePackReader
 from support.checked_world import FULL, CheckedWorld, checked_world
@@ -35,6 +36,29 @@ def test_points_are_proven_once_all_their_packs_were_read(checked: CheckedWorld)
     assert checked.check(NEW).proven_points == 2
     assert checked.ledger.proved_points == {ONE: True, TWO: True}
     assert checked.check(NEW).proven_points == 0, "nobody looks again at what is proven"
+
+
+@pytest.mark.parametrize("request_of", ["new packs", "a policy"])
+def test_a_job_reads_a_refmap_once(checked: CheckedWorld, monkeypatch: pytest.MonkeyPatch, request_of: str) -> None:
+    """It may have 256 MiB."""
+    request, times = NEW, 1
+    if request_of == "a policy":
+        assert checked.check(NEW).proven_points == 2
+        # Once to choose the packs, of all points before the first is done; once for the point's own look.
+        request, times = CheckRequest(structure=False, points=(ONE, TWO), before_us=1, limit_bytes=1 << 40), 2
+    read, get_range = list[str](), checked.store.get_range
+
+    def noted(name: str, offset: int, length: int) -> bytes:
+        read.append(name)
+        return get_range(name, offset, length)
+
+    monkeypatch.setattr(checked.store, "get_range", noted)
+    checked.check(request)
+    assert sorted(name for name in read if name.startswith("v1/r/")) == sorted([refmap_of(ONE), refmap_of(TWO)] * times)
+
+
+def refmap_of(name: PointName) -> str:
+    return refmap_name(name.tenant, name.vm_id, name.point_id)
 
 
 def test_a_point_with_a_bad_chunk_is_not_proven_and_the_others_are(checked: CheckedWorld) -> None:
@@ -63,18 +87,18 @@ def test_a_refmap_that_lacks_what_the_pages_need_is_found_and_the_point_is_not_p
     short = Refmap()
     for pack_id, slots in list(repository.read_refmap("default", str(VM), TWO.point_id).slots().items())[1:]:
         short.add(pack_id, slots.tolist())
-    read = type(repository).read_refmap
+    read = type(repository).refmap_of
 
-    def lying(of: object, tenant: str, vm_id: str, point: str) -> Refmap:
-        return short if point == TWO.point_id else read(repository, tenant, vm_id, point)
+    def lying(of: object, statement: Statement) -> Refmap:
+        return short if statement.point_id == TWO.point_id else read(repository, statement)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(repository), "read_refmap", lying)
+        patch.setattr(type(repository), "refmap_of", lying)
         result = checked.check(NEW)
     assert (Reason.REFMAP_DIFFERS, name) in {(each.reason, each.object_name) for each in result.findings}
     assert checked.ledger.proved_points == {ONE: True, TWO: False}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(repository), "read_refmap", lying)
+        patch.setattr(type(repository), "refmap_of", lying)
         assert checked.check(FULL).proven_points == 0, "what the same check found before is found of this point too"
     assert checked.ledger.proved_points == {ONE: True, TWO: False}
     again = checked.check(CheckRequest(structure=True, read_data_percent=100))
@@ -118,7 +142,7 @@ def test_a_page_that_is_known_to_be_sound_proves_no_other_slots(checked: Checked
     reader = PointReader(root, root.lineage_id, k_dedup, StorePackReader(checked.store, root.tenant))
     first, second = reader.node(root.disks[0].nodes[0], root.disks[0], 0).children
     left_out, used = next(iter(second.slots.items()))
-    node, read = PointReader.node, type(repository).read_refmap
+    node, read = PointReader.node, type(repository).refmap_of
 
     def lying_node(reader: PointReader, *given: object) -> InnerNode:
         if reader.root.point_id != TWO.point_id:
@@ -126,17 +150,17 @@ def test_a_page_that_is_known_to_be_sound_proves_no_other_slots(checked: Checked
         others = {pack_id: slots for pack_id, slots in second.slots.items() if pack_id != left_out}
         return InnerNode((first, replace(second, slots=others)))
 
-    def lying(of: object, tenant: str, vm_id: str, point: str) -> Refmap:
+    def lying(of: object, statement: Statement) -> Refmap:
         told = Refmap()
-        for pack_id, slots in read(repository, tenant, vm_id, point).slots().items():
-            lied = point == TWO.point_id and pack_id == left_out
+        for pack_id, slots in read(repository, statement).slots().items():
+            lied = statement.point_id == TWO.point_id and pack_id == left_out
             if len(kept := np.setdiff1d(slots, used) if lied else slots):
                 told.add(pack_id, kept.tolist())
         return told
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PointReader, "node", lying_node)
-        patch.setattr(type(repository), "read_refmap", lying)
+        patch.setattr(type(repository), "refmap_of", lying)
         result = checked.check(NEW)
     assert {each.reason for each in result.findings} == {Reason.REFMAP_DIFFERS}
     assert checked.ledger.proved_points == {ONE: True, TWO: False}

@@ -1,5 +1,6 @@
 """The structure check: manifests, refmaps, pages and slots that are missing, altered or contradict each other; changes meanwhile."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID
 
@@ -9,13 +10,21 @@ from seawall.repository.checking import tables
 from seawall.repository.checking.check import CheckRequest
 from seawall.repository.checking.finding import FINDINGS_KEPT, POINTS_KEPT, Findings, Reason
 from seawall.repository.checking.port import PackFacts
-from seawall.repository.errors import StoreUnavailable
-from seawall.repository.format.layout import PointName, manifest_name, open_name, refmap_name, tombstone_name
+from seawall.repository.errors import StoreRefused, StoreUnavailable
+from seawall.repository.format.layout import (
+    OPENS_PREFIX,
+    PointName,
+    manifest_name,
+    open_name,
+    refmap_name,
+    tombstone_name,
+)
 from seawall.repository.format.open_mark import OpenMark, PointIds, sign_open_mark
 from seawall.repository.format.refmap import Refmap, decode_refmap
 from seawall.repository.format.root_object import LEADERS_FROM
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.store.memory import MemoryStore
+from seawall.repository.store.port import ObjectInfo
 from support.checked_world import CheckedWorld, checked_world
 from support.rescue_world import LINEAGE, MIB, VM, patterned, point_id
 
@@ -88,6 +97,24 @@ def test_what_a_replaced_controller_left_is_told(checked: CheckedWorld) -> None:
     }
     world.flip(open_name(2, 1), 40)
     assert {reason for reason, _, _ in found(checked)} == {Reason.POINT_UNKNOWN, Reason.OPEN_MARK_DAMAGED}
+
+
+def test_open_marks_that_the_store_does_not_list_end_no_check(
+    checked: CheckedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All counts then, and it is said once."""
+    checked.store.put(open_name(2, 1), b"whatever it is")
+    lists, listed = list[str](), checked.store.list
+
+    def refused(prefix: str) -> Iterator[ObjectInfo]:
+        lists.append(prefix)
+        if prefix == OPENS_PREFIX:
+            raise StoreRefused("not for you")
+        return listed(prefix)
+
+    monkeypatch.setattr(checked.store, "list", refused)
+    assert found(checked) == {(Reason.OPEN_MARK_DAMAGED, OPENS_PREFIX, ())}
+    assert lists.count(OPENS_PREFIX) == 1
 
 
 def test_a_refmap_that_names_too_little_is_told(checked: CheckedWorld) -> None:

@@ -69,6 +69,7 @@ def test_without_a_configuration_every_command_says_so(path: list[str], tmp_path
     [
         ("vm list --json --colour", "No such option: --colour"),
         ("backup --json", "Missing argument"),
+        ("backup --all web1 --json", "as well as --all"),
         ("restore 0123 --json", "--to"),
         ("backup web1 --freeze maybe --json", "maybe"),
         ("nonsense --json", "nonsense"),

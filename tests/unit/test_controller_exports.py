@@ -1,7 +1,9 @@
 """The document of an export, facts of points in columns, and what replicas tell those who wait."""
 
 import uuid
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -18,6 +20,7 @@ POINTS = some.builds(
     host_id=some.sampled_from(["", "a", "b", "c"]),
     policy_id=some.sampled_from(["", "p", "q"]),
     verified=some.booleans(),
+    nominal_us=some.integers(0, 2**32 - 1).map(lambda second: second * 1_000_000),
 )
 
 
@@ -26,11 +29,23 @@ def test_facts_of_points_survive_the_columns(points: list[KnownPoint]) -> None:
     assert unpack_points(pack_points(points)) == {point.id: point for point in points}
 
 
-def test_a_point_takes_22_bytes() -> None:
-    points = [KnownPoint(str(uuid.UUID(int=number)), "host", "policy", True) for number in range(3000)]
+def test_a_point_takes_25_bytes() -> None:
+    points = [KnownPoint(str(uuid.UUID(int=number)), "host", "policy", True, 1) for number in range(3000)]
     packed = pack_points(points)
-    size = sum(len(text) for text in (packed.ids, packed.host, packed.policy, packed.verified))
-    assert size <= 3000 * 21 * 4 / 3 + 16
+    size = sum(len(text) for text in (packed.ids, packed.host, packed.policy, packed.verified, packed.due))
+    assert size <= 3000 * 25 * 4 / 3 + 16
+
+
+def test_columns_of_before_do_not_say_when_points_were_due() -> None:
+    point = KnownPoint(str(uuid.UUID(int=1)), "host", "policy", True, 1_000_000)
+    older = replace(pack_points([point]), due="")
+    assert unpack_points(older) == {point.id: replace(point, nominal_us=0)}
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    points = [KnownPoint(str(uuid.UUID(int=number)), "host", "policy", True, 1_000_000) for number in (1, 2)]
+    with pytest.raises(ValueError, match="zip"):
+        unpack_points(replace(pack_points(points), due=pack_points(points[:1]).due))
 
 
 def test_an_export_of_another_version_is_understood() -> None:

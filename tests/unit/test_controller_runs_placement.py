@@ -1,8 +1,13 @@
 """Where runs start, in which order, and what the others are told that they wait for."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
-from seawall.controller.admission.breaker import probe_us
+from seawall.controller.admission.breaker import LONGEST_PAUSE_US, probe_us
+from seawall.controller.admission.facts import Occupied
+from seawall.controller.admission.gates import NOT_OVER, OVERLAPS
 from seawall.controller.records.limits import Breaker, Measure, Scope, Service
 from seawall.controller.runs import ready
 from seawall.controller.runs.events import Moment
@@ -128,22 +133,48 @@ def test_a_limit_of_one_thing_outweighs_that_of_its_kind() -> None:
 
 
 def test_the_latest_for_its_objective_goes_first_and_the_unprotected_before_all() -> None:
-    vms = [
-        vm_facts("weekly", newest_us=NOW - 100 * HOUR),
-        vm_facts("hourly", newest_us=NOW - 2 * HOUR),
-        vm_facts("daily", newest_us=NOW - 30 * HOUR),
-        vm_facts("never"),
-    ]
+    hours = {"weekly": 100, "hourly": 2, "daily": 30}
+    vms = [vm_facts(name) for name in (*hours, "never")]
     runs = [a_run(number, vm_id=vm.id, policy_id=vm.id) for number, vm in enumerate(vms)]
     objectives = {"weekly": 168 * HOUR, "hourly": HOUR}
-    made = plan(runs, fleet_facts(vms=vms, limits=[limit(Scope.HOST, 9)], objectives_us=objectives))
+    newest_us = {name: {name: NOW - age * HOUR} for name, age in hours.items()}
+    facts = fleet_facts(vms=vms, limits=[limit(Scope.HOST, 9)], objectives_us=objectives, newest_us=newest_us)
+    made = plan(runs, facts)
     assert [placement.run.vm_id for placement in made.placements] == ["never", "hourly", "daily", "weekly"]
+
+
+def test_a_policys_run_is_as_late_as_its_own_points_are_old() -> None:
+    """vm-1 has a fresh point, but of another policy; what somebody orders looks at the newest of all."""
+    newest_us = {"offsite": {"vm-1": NOW - 240 * HOUR, "vm-2": NOW - 20 * HOUR}, "hourly": {"vm-1": NOW - SECOND}}
+    vms, limits = [vm_facts("vm-1"), vm_facts("vm-2")], [limit(Scope.HOST, 1)]
+    facts = fleet_facts(vms=vms, limits=limits, newest_us=newest_us)
+    fired = [a_run(number, vm_id=f"vm-{number}", policy_id="offsite", created_us=NOW - number) for number in (1, 2)]
+    assert placed(plan(fired, facts)) == [(fired[0].id, "alpha")]
+    ordered = [replace(run, policy_id="") for run in fired]
+    assert placed(plan(ordered, facts)) == [(ordered[1].id, "alpha")]
+
+
+def test_backups_of_a_vm_into_one_repository_begin_one_after_the_other() -> None:
+    """Of two policies, say; on whatever host the first one runs, and while its point waits for the store."""
+    first, second = a_run(1, policy_id="hourly"), a_run(2, policy_id="nightly")
+    elsewhere = a_run(3, policy_id="offsite", repository_id="other")
+    limits = [limit(Scope.HOST, 9)]
+    made = plan([first, second, elsewhere], fleet_facts(limits=limits))
+    assert placed(made) == [(first.id, "alpha")]
+    assert sentences(made, [second, elsewhere]) == [OVERLAPS, OVERLAPS]
+    for busy in ({"live": [occupied(vm_id="vm-1", host_id="beta")]}, {"publishing": [("vm-1", REPOSITORY)]}):
+        facts = fleet_facts(limits=limits, **busy)
+        made = plan([second, elsewhere], facts)
+        assert placed(made) == [(elsewhere.id, "alpha")]
+        assert sentences(made, [second]) == [NOT_OVER]
+        assert placed(plan([a_restore(4, "alpha")], facts))
 
 
 def test_what_somebody_asked_for_goes_before_what_a_policy_fired() -> None:
     fired, asked = a_run(1, policy_id="nightly"), a_run(2, vm_id="vm-2")
-    vms = [vm_facts(), vm_facts("vm-2", newest_us=NOW)]
-    made = plan([fired, asked], fleet_facts(vms=vms, limits=[limit(Scope.HOST, 2)]))
+    vms = [vm_facts(), vm_facts("vm-2")]
+    newest_us = {"nightly": {"vm-2": NOW}}
+    made = plan([fired, asked], fleet_facts(vms=vms, limits=[limit(Scope.HOST, 2)], newest_us=newest_us))
     assert [placement.run for placement in made.placements] == [asked]
 
 
@@ -161,10 +192,12 @@ def test_tenants_share_by_weight_and_what_they_hold_counts() -> None:
 
 def test_a_run_that_needs_two_scarce_things_keeps_its_place_after_a_while() -> None:
     """One of its storages is always taken by others: without keeping a place in both it would wait for ever."""
-    both = vm_facts("both", storages=("s1", "s2"), newest_us=NOW - HOUR)
-    vms = [both, vm_facts("one", storages=("s1",), newest_us=NOW), vm_facts("busy-1", storages=("s2",))]
+    both = vm_facts("both", storages=("s1", "s2"))
+    vms = [both, vm_facts("one", storages=("s1",)), vm_facts("busy-1", storages=("s2",))]
+    newest_us = {"": {"both": NOW - HOUR, "one": NOW}}
     runs = [a_run(1, vm_id="both", not_before_us=NOW - HOLD_AFTER_US), a_run(2, vm_id="one")]
-    facts = fleet_facts(vms=vms, live=[occupied(1)], limits=[limit(Scope.STORAGE, 1), limit(Scope.HOST, 9)])
+    limits = [limit(Scope.STORAGE, 1), limit(Scope.HOST, 9)]
+    facts = fleet_facts(vms=vms, live=[occupied(1)], limits=limits, newest_us=newest_us)
     made = plan(runs, facts)
     assert placed(made) == []
     assert sentences(made, runs) == [
@@ -199,8 +232,8 @@ def test_who_waits_for_a_breaker_keeps_no_place_that_others_could_have() -> None
     store = Breaker(Scope.REPOSITORY, REPOSITORY, 9, NOW, "STORE_UNAVAILABLE", "no route")
     long_ago = NOW - HOLD_AFTER_US - HOUR
     runs = [a_run(1, not_before_us=long_ago, created_us=long_ago), a_run(2, vm_id="vm-2", repository_id="other")]
-    vms = [vm_facts(), vm_facts("vm-2", newest_us=NOW)]
-    made = plan(runs, fleet_facts(vms=vms, breakers=[store], limits=[limit(Scope.HOST, 1)]))
+    vms, newest_us = [vm_facts(), vm_facts("vm-2")], {"": {"vm-2": NOW}}
+    made = plan(runs, fleet_facts(vms=vms, breakers=[store], limits=[limit(Scope.HOST, 1)], newest_us=newest_us))
     assert placed(made) == [(runs[1].id, "alpha")]
 
 
@@ -210,6 +243,58 @@ def test_a_restore_passes_a_hosts_breaker_and_waits_for_the_repositorys() -> Non
     store = Breaker(Scope.REPOSITORY, REPOSITORY, 9, NOW, "STORE_UNAVAILABLE", "no route")
     assert placed(plan([restore], fleet_facts(breakers=[host]))) == [(restore.id, "alpha")]
     assert "repository main" in sentences(plan([restore], fleet_facts(breakers=[host, store])), [restore])[0]
+
+
+def test_one_restore_passes_a_half_open_breaker_beside_the_probe() -> None:
+    """The store is tried already, and somebody waits: the most urgent backup may take all night."""
+    broken = Breaker(Scope.REPOSITORY, REPOSITORY, 5, NOW - HOUR, "STORE_UNAVAILABLE", "away")
+    probe, beside = occupied(1, "beta"), occupied(2, "beta", restore=True)
+    runs = [a_run(1), a_restore(2, "alpha", vm_id="r-2"), a_restore(3, "alpha", vm_id="r-3")]
+    half_open = fleet_facts(live=[probe], breakers=[broken])
+    made = plan(runs, half_open)
+    assert placed(made) == [(runs[1].id, "alpha")]
+    assert {(why.used, why.cap) for why in made.waiting.values()} == {(1, 1)}
+    assert placed(plan(runs, replace(half_open, live=(probe, beside)))) == []
+    still_open = fleet_facts(breakers=[replace(broken, last_us=NOW - SECOND)])
+    assert placed(plan(runs, still_open)) == []
+    # A full store is read all the same: restores, however many come, keep no backup from trying it.
+    assert placed(plan(runs, replace(half_open, live=(beside,)))) == [(runs[0].id, "alpha")]
+
+
+def test_a_probe_of_which_nothing_is_heard_holds_the_others_up_for_one_pause_and_not_until_its_end() -> None:
+    """It reads a disk of terabytes, say, of which nothing is new: it shows nothing of the store for hours."""
+    broken = Breaker(Scope.REPOSITORY, REPOSITORY, 5, NOW - 6 * HOUR, "STORE_UNAVAILABLE", "away")
+    run, begun_us = a_run(1), NOW - LONGEST_PAUSE_US
+    probing = fleet_facts(live=[occupied(1, "beta", created_us=begun_us + SECOND)], breakers=[broken])
+    assert placed(plan([run], probing)) == []
+    silent = fleet_facts(live=[occupied(1, "beta", created_us=begun_us)], breakers=[broken])
+    assert placed(plan([run, a_run(2, vm_id="vm-2")], silent)) == [(run.id, "alpha")]
+
+
+def test_a_breaker_of_a_clock_that_was_ahead_lets_one_try_and_not_all() -> None:
+    ahead = Breaker(Scope.REPOSITORY, REPOSITORY, 5, NOW + 365 * 24 * HOUR, "STORE_UNAVAILABLE", "away")
+    assert placed(plan([a_run(1)], fleet_facts(breakers=[ahead]))) == [(a_run(1).id, "alpha")]
+    assert placed(plan([a_run(1)], fleet_facts(live=[occupied(1, "beta")], breakers=[ahead]))) == []
+
+
+def test_restores_of_two_tenants_take_turns_and_their_backups_count_for_nothing() -> None:
+    hosts = [a_host(f"h{number}") for number in range(10)]
+    sessions = [a_session(host.id) for host in hosts]
+    tenants = ["acme"] * 20 + ["bank"] * 20
+    runs = [
+        a_restore(number, f"h{number % 10}", vm_id=f"r-{number}", tenant=tenant)
+        for number, tenant in enumerate(tenants, 1)
+    ]
+
+    def got(*live: Occupied) -> Counter[str]:
+        made = plan(runs, fleet_facts(hosts, sessions, [], live, limits=[limit(Scope.GLOBAL, 10)]))
+        return Counter(placement.run.tenant for placement in made.placements)
+
+    assert got() == {"acme": 5, "bank": 5}
+    restoring = [occupied(number, f"h{number}", tenant="acme", restore=True) for number in range(4)]
+    assert got(*restoring) == {"acme": 1, "bank": 5}
+    backing_up = [occupied(number, f"h{number}", tenant="bank") for number in range(4)]
+    assert got(*backing_up) == {"acme": 3, "bank": 3}
 
 
 def test_what_somebody_asks_for_goes_before_what_policies_fired_though_one_of_them_made_it() -> None:

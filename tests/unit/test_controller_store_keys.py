@@ -12,6 +12,7 @@ from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Aborted
 from seawall.controller.records.runs import AttemptState, RunState
 from support.controller_records import an_execution
+from support.sqlite_template import new_sqlite
 
 
 def test_no_update_sets_a_key(tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_no_update_sets_a_key(tmp_path: Path) -> None:
         with pytest.raises(Aborted):
             rows.save_run(before.run, replace(before.run, state=RunState.FAILED))
 
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+    with closing(SqliteDatabase(new_sqlite(tmp_path / "controller.sqlite"))) as database:
         database.write_sql(closure)
     updates = [statement for statement in said if statement.startswith("UPDATE")]
     assert len(updates) == 2

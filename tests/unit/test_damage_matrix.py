@@ -201,7 +201,7 @@ SEALED = ("flipped in the middle", "flipped at the end")
 def check_check(repository: OpenRepository, kind: str, damage: str, names: list[str]) -> None:
     """A check finds, beforehand, what will be needed when others are lost."""
     findings = Findings()
-    check_small_objects(repository, MemoryCheckingLedger(), findings)
+    check_small_objects(repository, MemoryCheckingLedger(), findings, repository.standing())
     found = [(one.reason, one.object_name) for one in findings.listed()]
     reason = NOTICED.get(kind)
     if damage == "gone" and kind != "config":

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,8 @@ from seawall.controller.forgetting.retention import (
     Policy,
     judge,
 )
+from seawall.controller.policies.cron import Calendar
+from seawall.repository.clock import microseconds_of
 
 HOUR_US = 3600 * 1_000_000
 DAY_US = 24 * HOUR_US
@@ -79,6 +83,90 @@ def test_periods_are_named_as_utc_and_iso_name_them() -> None:
     assert kept(history, everything, now_us) == {"p2": (NEWEST, *names)}
 
 
+def test_periods_are_named_as_clocks_of_the_zone_show_them() -> None:
+    history = [point(1, "2026-12-31T22:59"), point(2, "2026-12-31T23:30")]
+    everything = Policy(keep_hourly=2, keep_daily=2, keep_weekly=1, keep_monthly=2, keep_yearly=2)
+    berlin = {"p2": "2027-01-01 00:00", "p1": "2026-12-31 23:00"}
+    for verdict in judge(history, everything, NOW_US + 90 * DAY_US, ZoneInfo("Europe/Berlin")):
+        hour = berlin[verdict.id]
+        weekly = ["weekly 2026-W53"] if verdict.id == "p2" else []
+        names = [f"hourly {hour}", f"daily {hour[:10]}", *weekly, f"monthly {hour[:7]}", f"yearly {hour[:4]}"]
+        assert list(verdict.reasons)[-len(names) :] == names
+
+
+@pytest.mark.parametrize(
+    ("zone", "cron", "start"),
+    [
+        # 00:30 UTC of that day in winter, 23:30 UTC of the day before in summer
+        ("Europe/Berlin", "30 1 * * *", "2026-03-25"),
+        ("America/New_York", "30 19 * * *", "2026-03-04"),
+        ("Europe/Berlin", "30 1 * * *", "2026-10-20"),
+    ],
+)
+def test_what_is_due_once_in_each_local_day_keeps_a_point_of_each(zone: str, cron: str, start: str) -> None:
+    days = islice(Calendar(cron, ZoneInfo(zone)).firings(datetime.fromisoformat(f"{start}T00:00+00:00")), 9)
+    taken = [Candidate(f"p{n}", n, microseconds_of(day) + 20_000_000) for n, day in enumerate(days)]
+    now_us = taken[-1].instant_us + HOUR_US
+    assert all(each.keep for each in judge(taken, Policy(keep_daily=14), now_us, ZoneInfo(zone)))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_a_few_seconds_of_waiting_around_midnight_cost_no_night(zone: str) -> None:
+    """Due at 23:45, with a place in the spread a quarter of an hour later: taken on the same day or on the next, as the queue wills."""
+    taken = []
+    for number in range(14):
+        nominal = datetime(2026, 6, 10 + number, 23, 45, tzinfo=ZoneInfo(zone))
+        instant = nominal + timedelta(minutes=15, seconds=-10 if number % 2 else 10)
+        taken.append(Candidate(f"p{number}", number, microseconds_of(instant), microseconds_of(nominal)))
+    verdicts = judge(taken, Policy(keep_daily=14), NOW_US, ZoneInfo(zone))
+    assert all(each.keep for each in verdicts)
+    assert verdicts[0].reasons == (NEWEST, "daily 2026-06-23") and verdicts[-1].reasons == ("daily 2026-06-10",)
+
+
+def test_times_of_a_controller_whose_clock_was_behind_take_no_older_point_s_place() -> None:
+    """For two nights it was ten days behind: the true points of those days stay, and the nights count when they were taken."""
+    days = [(day, day) for day in range(1, 22)] + [(12, 22), (13, 23)]
+    history = [
+        replace(point(number, f"2026-11-{taken:02}T03:00"), nominal_us=point(0, f"2026-11-{due:02}T03:00").instant_us)
+        for number, (due, taken) in enumerate(days, start=1)
+    ]
+    assert gone(history, Policy(keep_daily=30)) == set()
+
+
+def test_of_two_points_of_one_nominal_day_the_newer_one_is_kept() -> None:
+    """A second try, after midnight; and that of the next day, which began after midnight too."""
+    history = (("01T23:00", "01T23:05"), ("01T23:00", "02T00:30"), ("02T23:00", "03T00:10"))
+    taken = [
+        replace(point(number, f"2026-11-{instant}"), nominal_us=point(0, f"2026-11-{nominal}").instant_us)
+        for number, (nominal, instant) in enumerate(history, start=1)
+    ]
+    assert gone(taken, Policy(keep_daily=9)) == {"p1"}
+
+
+def test_what_was_due_in_the_future_belongs_to_the_day_on_which_it_was_taken() -> None:
+    """The controller's clock was years ahead for a moment."""
+    due = point(0, "2031-01-01T02:00").instant_us
+    history = [*WEEK[:-2], *(replace(each, nominal_us=due) for each in WEEK[-2:])]
+    assert kept(history, Policy(keep_daily=7)) == {
+        each.id: (*((NEWEST,) if each is WEEK[-1] else ()), f"daily 2026-11-{15 + number}")
+        for number, each in enumerate(WEEK, start=1)
+    }
+
+
+def test_both_hours_in_which_clocks_show_the_same_keep_their_point() -> None:
+    """Berlin shows 02:00 to 03:00 twice on 25 October 2026, Lord Howe half of an hour on 5 April."""
+    for zone, first in (("Europe/Berlin", "2026-10-24T22:30"), ("Australia/Lord_Howe", "2026-04-04T12:15")):
+        begin = datetime.fromisoformat(first).replace(tzinfo=UTC)
+        hours = [begin + timedelta(hours=number) for number in range(5)]
+        taken = [Candidate(f"p{number}", number, microseconds_of(hour)) for number, hour in enumerate(hours)]
+        verdicts = judge(taken, Policy(keep_hourly=5), NOW_US, ZoneInfo(zone))
+        assert all(each.keep for each in verdicts), zone
+        named = [each.reasons[-1].removeprefix("hourly ") for each in verdicts]
+        assert len(set(named)) == 5
+        if zone == "Europe/Berlin":
+            assert named[1:3] == ["2026-10-25 02:00 +01:00", "2026-10-25 02:00 +02:00"]
+
+
 def test_a_policy_without_a_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="every point"):
         judge(WEEK, Policy(), NOW_US)
@@ -123,6 +211,7 @@ histories = st.lists(
         id=st.uuids(version=4).map(str),
         seq=st.integers(1, 60),
         instant_us=instants,
+        nominal_us=st.just(0) | instants,
         open=st.sampled_from([False, False, False, True]),
         damaged=st.sampled_from([False, False, False, True]),
         in_use=st.sampled_from(["", "", "", "run 1"]),

@@ -1,14 +1,14 @@
 """What of replaced leaders counts: the rule by itself, and what is read of it in a bucket."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from uuid import UUID
 
 import pytest
 
 from seawall.repository.errors import ObjectMissing, StoreRefused
 from seawall.repository.forgetting.burying import bury
-from seawall.repository.forgetting.standing import Standing, read_standing
-from seawall.repository.format.layout import PointName, open_name, tombstone_name
+from seawall.repository.forgetting.standing import Standing, Unreadable, read_standing
+from seawall.repository.format.layout import PointName, manifest_name, open_name, tombstone_name
 from seawall.repository.format.open_mark import OpenMark, PointIds, sign_open_mark
 from seawall.repository.format.root_object import LEADERS_FROM, Statement
 from seawall.repository.format.tombstone import Burial
@@ -51,13 +51,16 @@ def test_manifests(point: str, epoch: int | None, counts: bool) -> None:
         (OTHER, 6, 6, True),  # the manifest counts for nothing either
         (OTHER, 6, 7, False),  # nobody decides to delete what is not there yet
         (OTHER, 6, "before", True),
-        (OTHER, 6, "unreadable", True),
+        (OTHER, 6, "nothing", True),
+        (OTHER, 6, "unreadable", False),  # it may be of this epoch
         (OTHER, 8, 7, True),
     ],
 )
 def test_tombstones(point: str, epoch: int, lying: int | str, counts: bool) -> None:
-    def found() -> Statement | None:
-        return None if lying == "unreadable" else statement(point, lying if isinstance(lying, int) else None)
+    def found() -> Statement | Unreadable | None:
+        if lying in ("nothing", "unreadable"):
+            return Unreadable() if lying == "unreadable" else None
+        return statement(point, lying if isinstance(lying, int) else None)
 
     assert STANDING.tombstone_counts(burial(point, epoch), found) is counts
     assert Standing().tombstone_counts(burial(point, epoch), found)
@@ -137,6 +140,39 @@ def test_a_void_tombstone_hides_nothing_and_makes_place(world: RescueWorld) -> N
     bury(world.repository, name, decided)
     assert world.store.get(place) == decided
     assert [point.point_id for point in world.repository.points("default")] == [point_id(2)]
+
+
+@pytest.mark.parametrize("why", ["flipped", "refused"])
+def test_a_late_tombstone_of_a_manifest_that_cannot_be_read_buries_nothing(
+    world: RescueWorld, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """A fork made the tombstone, damage hides that the manifest is younger: healing could bring the point back."""
+    late = world.repository.open_tombstone(world.tombstone(point_id(1)))
+    name = PointName("default", str(VM), point_id(3))
+    world.db_epoch = LEADERS_FROM + late.epoch + 1
+    world.back_up(3, {"vda": patterned(MIB, 3)})
+    put(world, late.epoch + 1, 1, [])
+    lost = replace(late, point_id=name.point_id)
+    world.store.put(tombstone_name(*astuple(name)), world.repository.sign_tombstone(lost))
+    standing = world.repository.standing()
+    assert world.repository.burial(name, standing) is None
+    manifest = manifest_name(*astuple(name))
+    if why == "flipped":
+        world.flip(manifest, 40)
+    else:
+        get_range = world.store.get_range
+
+        def refused(asked: str, offset: int, length: int) -> bytes:
+            if asked == manifest:
+                raise StoreRefused("archived")
+            return get_range(asked, offset, length)
+
+        monkeypatch.setattr(world.store, "get_range", refused)
+    assert world.repository.burial(name, standing) is None
+    assert name in world.repository.points("default")
+    monkeypatch.undo()
+    world.store.delete(manifest)
+    assert world.repository.burial(name, standing) is not None, "it hides whatever arrives there of a leader before"
 
 
 @pytest.mark.parametrize("refusal", [ObjectMissing("not found"), StoreRefused("archived")])

@@ -133,6 +133,18 @@ def test_the_last_run_that_says_something_decides() -> None:
     assert after_runs([failed, missed], "p", ends(RunState.SUCCEEDED)) == []
 
 
+def test_a_night_that_its_window_ended_is_a_failed_one() -> None:
+    """Whoever it happens to every night has no backup, and somebody is told. What an operator cancelled is his business."""
+    canceled = ends(RunState.CANCELED, RunState.CANCELED)
+    nights = [replace(each, cut_off=True, message="The window ended.") for each in canceled]
+    (trouble,) = after_runs([], "p", nights)
+    assert (trouble.event, trouble.run_id, trouble.message) == (Event.FAILED, "run-0", "The window ended.")
+    assert after_runs([], "p", canceled) == []
+    assert after_runs([trouble], "p", ends(RunState.SUCCEEDED)) == []
+    # It was done in time all the same.
+    assert after_runs([], "p", [replace(nights[0], state=RunState.SUCCEEDED_WITH_WARNINGS)]) == []
+
+
 @given(st.lists(st.sampled_from([*RunState]), max_size=6), st.integers(0, 6))
 def test_runs_that_are_looked_at_again_change_nothing(states: list[RunState], cut: int) -> None:
     history = ends(*states)

@@ -16,6 +16,7 @@ from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.server.drain import Drain
 from seawall.controller.timings import Timings
 from support.controller_records import NOW, a_repository
+from support.sqlite_template import new_sqlite
 from support.supervising import RefusingStore, stored, supervising
 
 READY = Job("0192", "repository", JobKind.COLLECT, JobState.READY, "{}", NOW)
@@ -24,7 +25,7 @@ MINE = begun(READY, NOW)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[SqliteDatabase]:
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as opened:
+    with closing(SqliteDatabase(new_sqlite(tmp_path / "controller.sqlite"))) as opened:
         opened.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
         yield opened
 

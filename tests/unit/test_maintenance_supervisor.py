@@ -19,6 +19,7 @@ from seawall.controller.server.drain import Drain
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
 from support.controller_records import NOW, a_repository
+from support.sqlite_template import new_sqlite
 from support.supervising import RefusingStore, Repositories, stored, supervising
 
 BRISK = Timings(scheduler_interval_seconds=0.01)
@@ -29,7 +30,7 @@ ACTIVE = begun(READY, NOW)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[RefusingStore]:
-    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as opened:
+    with closing(SqliteDatabase(new_sqlite(tmp_path / "controller.sqlite"))) as opened:
         opened.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
         second = replace(a_repository("second", "other"), url="file:///c", lineage_hex="ef" * 16)
         opened.write_now(lambda transaction: transaction.repositories.add_repository(second))

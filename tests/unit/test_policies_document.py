@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.forgetting.retention import Policy as Retention
-from seawall.controller.policies.document import _zones, parse_policies
+from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.render import difference, document_of
+from seawall.controller.policies.zones import zones
 from seawall.controller.records.hooks import Event, HookOrder, OnFailure, PolicyHooks
 from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
 from seawall.controller.records.runs import FreezePolicy
@@ -275,6 +276,8 @@ def changed(line: str, by: str) -> str:
         ("repository: main", "repository: 'main", 3, "", "not YAML"),
         ("repository: main", "repository: [a", 4, "", "not YAML"),
         ("repository: main", "- repository", 3, "", "not YAML"),
+        ("repository: main", "repository: ma\x00in", 3, "", "the character U+0000"),
+        ("repository: main", "# äöü€😀\nrepository: ma\x07in", 4, "", "the character U+0007"),
     ],
 )  # fmt: skip
 def test_errors_name_line_and_field(line: str, by: str, number: int, field: str, words: str) -> None:
@@ -331,5 +334,5 @@ def test_a_tenant_without_a_proper_name(name: str) -> None:
 def test_zones_are_those_of_tzdata_whatever_the_machine_adds() -> None:
     """Another controller of the same database may lack what this one's /usr/share/zoneinfo has."""
     names = set(files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
-    assert _zones() == names and "Europe/Berlin" in names
+    assert zones() == names and "Europe/Berlin" in names
     assert all(ZoneInfo(name) for name in names)

@@ -26,6 +26,8 @@ TIMES = tuple(
     datetime.fromisoformat(f"{text}+00:00") for text in ("2026-03-28T12:30", "2026-04-04T12:30", "2026-10-24T23:40")
 )
 """Shortly before clocks change in Europe, on Lord Howe, and in Europe again."""
+JUDGED = TIMES[1:]
+"""With clocks that changed a few days ago, and that changed for nobody in Europe in all of the history."""
 FIRINGS = 5
 HISTORY = 60
 
@@ -38,7 +40,7 @@ def points(compiled: Compiled, now: datetime) -> list[Candidate]:
     """As if the policy had run for two months; every seventh point is damaged."""
     past = [each for each in _past(compiled, now) if each < now][-HISTORY:]
     return [
-        Candidate(f"{each:%Y-%m-%d %H:%M}Z", number, us(each), damaged=number % 7 == 3)
+        Candidate(f"{each:%Y-%m-%d %H:%M}Z", number, us(each), us(each), damaged=number % 7 == 3)
         for number, each in enumerate(past)
     ]
 
@@ -60,10 +62,10 @@ def described(spec: PolicySpec) -> Iterator[str]:
         for firing in firings(compiled, VMS, now, FIRINGS):
             starts = [local_text(each, compiled.rules.zone) for each in (firing.first_start, firing.last_start)]
             yield f"    {local_text(firing.nominal, compiled.rules.zone)}, starts {starts[0]} to {starts[1]}"
-    last = TIMES[-1]
-    yield f"  at {last:%Y-%m-%d %H:%M}Z its points"
-    for verdict in judge(points(compiled, last), spec.retention, us(last)):
-        yield f"    {verdict.id} {'stays' if verdict.keep else 'goes'}: {', '.join(verdict.reasons)}"
+    for now in JUDGED:
+        yield f"  at {now:%Y-%m-%d %H:%M}Z its points"
+        for verdict in judge(points(compiled, now), spec.retention, us(now), compiled.rules.zone):
+            yield f"    {verdict.id} {'stays' if verdict.keep else 'goes'}: {', '.join(verdict.reasons)}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -1,12 +1,14 @@
 """Windows against an oracle that looks at every quarter of an hour; zones with their changes, nights, weeks that touch."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seawall.controller.policies.cron import Calendar
 from seawall.controller.policies.windows import Windows
 from seawall.controller.records.policies import Window
 
@@ -31,6 +33,22 @@ def shown_first(zone: ZoneInfo, day: datetime, minute: int) -> datetime:
     return instant
 
 
+def is_skipped(zone: ZoneInfo, day: datetime, minute: int) -> bool:
+    """Whether no clock shows the time of the day."""
+    wall = day + timedelta(minutes=minute)
+    return wall.replace(tzinfo=zone).astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall
+
+
+def made_up(zone: ZoneInfo, day: datetime, window: Window, instant: datetime) -> bool:
+    """Whether the instant is as near behind a gap as clocks skip of the window: all gaps are of whole quarters of an hour."""
+    end = window.end_minute + (0 if window.end_minute > window.start_minute else 24 * 60)
+    skipped = [minute for minute in range(window.start_minute, end, 15) if is_skipped(zone, day, minute)]
+    if not skipped:
+        return False
+    behind = shown_first(zone, day, skipped[0])
+    return behind <= instant < behind + len(skipped) * QUARTER
+
+
 def is_open(windows: list[Window], zone: ZoneInfo, instant: datetime) -> bool:
     """By each window of yesterday and today."""
     today = instant.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
@@ -41,7 +59,7 @@ def is_open(windows: list[Window], zone: ZoneInfo, instant: datetime) -> bool:
                 over = window.end_minute > window.start_minute
                 ends = day if over else day + timedelta(days=1)
                 begin, end = shown_first(zone, day, window.start_minute), shown_first(zone, ends, window.end_minute)
-                if begin <= instant < end:
+                if begin <= instant < end or made_up(zone, day, window, instant):
                     return True
     return False
 
@@ -89,6 +107,31 @@ def test_a_night_of_summer_time_is_shorter() -> None:
     spring, autumn = (found.next_open(datetime(2026, month, day, 12, tzinfo=UTC)) for month, day in ((3, 28), (10, 24)))
     assert spring is not None and spring.length == timedelta(hours=7)
     assert autumn is not None and autumn.length == timedelta(hours=9)
+
+
+@pytest.mark.parametrize(
+    ("cron", "begin", "end", "closes"),
+    [
+        ("15 2 * * *", "01:00", "02:30", "03:30"),
+        ("30 2 * * *", "02:00", "03:00", "04:00"),
+        ("20 2 * * *", "02:15", "02:45", "03:30"),
+        ("30 2 * * *", "01:00", "03:15", "04:00"),
+        ("30 2 * * *", "00:00", "05:00", "05:00"),
+        ("30 2 * * *", "02:30", "02:31", "03:01"),
+    ],
+)
+def test_a_window_whose_time_clocks_skip_is_open_when_its_policy_is_due(
+    cron: str, begin: str, end: str, closes: str
+) -> None:
+    """On 29 March in Berlin 02:00 to 03:00 are not; what is due then is due at 03:00. On the nights around it all is as it is written."""
+    zone, minutes = ZoneInfo("Europe/Berlin"), [int(text[:2]) * 60 + int(text[3:]) for text in (begin, end)]
+    found = Windows((Window(tuple(range(7)), *minutes),), zone)
+    for day in (28, 29, 30):
+        (due,) = islice(Calendar(cron, zone).firings(datetime(2026, 3, day - 1, 12, tzinfo=UTC)), 1)
+        stretch = found.around(due)
+        assert stretch is not None, day
+        local = f"{stretch.end.astimezone(zone):%d %H:%M}"
+        assert local == (f"29 {closes}" if day == 29 else f"{day} {end}")
 
 
 def test_without_windows_it_is_always_open() -> None:

@@ -102,7 +102,7 @@ def test_a_mark_that_the_store_refuses_costs_no_point(world: RescueWorld, monkey
     rescue = open_for_rescue(world.store, world.material)
     assert len(shown(rescue)) == 3 and any(f"{open_name(2, 1)}: not for you" in note for note in rescue.notes)
     findings = Findings()
-    check_small_objects(world.repository, MemoryCheckingLedger(), findings)
+    check_small_objects(world.repository, MemoryCheckingLedger(), findings, world.repository.standing())
     assert Reason.OPEN_MARK_DAMAGED in [found.reason for found in findings.listed()]
 
 

@@ -11,7 +11,7 @@ from seawall.controller.records.runs import BackupSpec, FreezePolicy
 from seawall.controller.records.settings import NO_SETTINGS, NOTHING_SAID, CaptureSettings, VmSettings
 from seawall.controller.services.convert_settings import command_of, settings_message, settings_of
 from seawall.controller.settings.bounds import UNSETTABLE, check, merged
-from seawall.controller.settings.resolve import resolve
+from seawall.controller.settings.resolve import excluded_disks, resolve
 
 ALL_SAID = CaptureSettings(
     freeze=FreezePolicy.REQUIRE,
@@ -29,6 +29,15 @@ def test_where_nobody_said_anything_the_defaults_hold() -> None:
     spec = resolve(NOTHING_SAID, NOTHING_SAID)
     assert replace(spec, chosen=()) == BackupSpec(FreezePolicy.TRY, ())
     assert len(spec.chosen) == 6 and all(sentence.endswith("(the default).") for sentence in spec.chosen)
+
+
+@pytest.mark.parametrize("vm", [None, (), ("vda",)])
+@pytest.mark.parametrize("policy", [None, (), ("vdb",)])
+def test_what_a_policy_leaves_out_is_told_without_the_rest(
+    vm: tuple[str, ...] | None, policy: tuple[str, ...] | None
+) -> None:
+    said = CaptureSettings(exclude_disks=vm), CaptureSettings(exclude_disks=policy)
+    assert excluded_disks(*said) == resolve(NOTHING_SAID, *said, "gold").exclude_disks
 
 
 def test_each_setting_is_the_first_that_was_said_and_says_whose_it_is() -> None:

@@ -43,7 +43,7 @@ def repository_names(context: typer.Context, incomplete: str) -> list[Suggestion
     """Repositories by name."""
 
     def collect(controller: Controller) -> Iterable[Suggestion]:
-        request = operator_pb2.ListRepositoriesRequest()
+        request = operator_pb2.ListRepositoriesRequest()  # without a page's size: all of them
         found = _ask(controller, controller.backup.ListRepositories, request).repositories
         return ((repository.name, repository.url) for repository in found)
 

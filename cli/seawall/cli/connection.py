@@ -24,6 +24,8 @@ from seawall.repository.clock import SystemClock
 DEADLINE_SECONDS = 60
 ADD_REPOSITORY_SECONDS = 180  # it probes a bucket that may be far away
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+PAGE_SIZE = 500
+"""Of lists of which a request without a size means the whole: policies, limits, hooks, repositories."""
 
 _random = random.SystemRandom()
 
@@ -70,11 +72,19 @@ class Controller:
     def pages(self, method: Callable[..., Any], request: Any, field: str, limit: int | None = None) -> list[Any]:
         """All items of a paged list, or the first `limit`."""
         items: list[Any] = []
+        for answer in self.answers(method, request):
+            items.extend(getattr(answer, field))
+            if limit is not None and len(items) >= limit:
+                break
+        return items[:limit]
+
+    def answers(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
+        """One answer a page, at least one."""
         while True:
             answer = self.call(method, request)
-            items.extend(getattr(answer, field))
-            if not answer.next_page_token or (limit is not None and len(items) >= limit):
-                return items[:limit]
+            yield answer
+            if not answer.next_page_token:
+                return
             request.page_token = answer.next_page_token
 
     def _command_error(self, error: grpc.RpcError) -> CommandError:

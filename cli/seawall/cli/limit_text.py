@@ -8,6 +8,10 @@ from seawall.cli.text import count, local, size
 COLUMNS = ("SCOPE", ">PREPARING", ">TRANSFERRING", ">BANDWIDTH", ">WEIGHT", "SET BY", "NOTE")
 
 
+UNKNOWN = {"storage": "no VM has a disk there", "site": "no host is there", "label": "no VM has it"}
+"""Kind -> why a limit of this one holds nothing back."""
+
+
 def limit_rows(limits: Iterable[limits_pb2.ScopeLimits]) -> list[tuple[str, ...]]:
     """Used/limit; a dash: no limit. What is kept for restores is part of the limit."""
     return [
@@ -55,7 +59,7 @@ def _note(each: limits_pb2.ScopeLimits) -> str:
     if each.HasField("breaker"):
         notes.append(breaker_text(each.breaker))
     if each.unknown:
-        notes.append("no VM has a disk there")
+        notes.append(UNKNOWN.get(each.scope.partition(":")[0], "there is none"))
     return "; ".join(notes)
 
 

@@ -1,9 +1,10 @@
 """Policies as people read them: what a file changes, how a policy stands, what it will do."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
 
-from seawall.api.v1 import policy_pb2, resources_pb2
+from seawall.api.v1 import policy_pb2
 from seawall.cli.output import Output
 from seawall.cli.text import age, age_text, count, duration, local, size
 from seawall.cli.view import word
@@ -23,7 +24,8 @@ def print_changes(output: Output, changes: Sequence[policy_pb2.PolicyChange], *,
             output.line(f"  warning: {warning}", style="yellow")
         if change.points_to_delete:
             verb = "would be deleted" if plan_only else "will be deleted"
-            output.line(f"  {count(change.points_to_delete, 'point')} {verb} by its retention.", style="yellow")
+            which = " `seawall policy preview -f FILE --points` names them." if plan_only and len(changes) == 1 else ""
+            output.line(f"  {count(change.points_to_delete, 'point')} {verb} by its retention.{which}", style="yellow")
 
 
 def _change(change: policy_pb2.PolicyChange, *, plan_only: bool) -> str:
@@ -103,7 +105,7 @@ def print_preview(output: Output, preview: policy_pb2.PreviewPolicyResponse, now
         output.line(f"Everything that its points need is read back every {age_text(preview.verify_seconds)}{at_once}.")
     if points:
         output.line()
-        print_verdicts(output, preview.verdicts, preview.verdicts_left_off)
+        print_verdicts(output, preview)
 
 
 def _print_vms(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: datetime) -> None:
@@ -134,10 +136,11 @@ def _print_vms(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: d
             )
             for vm in preview.vms[:VMS_SHOWN]
         ),
-        "It selects no VM now.",
+        "It selects none of these VMs now." if preview.vms_total else "It selects no VM now.",
     )
-    if preview.vms_total > VMS_SHOWN:
-        output.line(f"… and {preview.vms_total - VMS_SHOWN} more VMs (--json lists up to 1,000)")
+    left_off = preview.vms_asked - min(len(preview.vms), VMS_SHOWN)
+    if left_off > 0:
+        output.line(f"… and {left_off} more VMs (--json lists up to 1,000, --vm any).")
     if preview.vms_total:
         unknown = preview.vms_total - preview.vms_measured
         first = f"; {count(unknown, 'VM')} without a backup yet, counted with all of their disks" if unknown else ""
@@ -147,21 +150,37 @@ def _print_vms(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: d
         )
 
 
-def print_verdicts(output: Output, verdicts: Sequence[resources_pb2.PointVerdict], left_off: int) -> None:
-    """Each point of a policy with what becomes of it and why."""
+def print_verdicts(output: Output, preview: policy_pb2.PreviewPolicyResponse) -> None:
+    """Each point of a policy with what becomes of it and why, at times of the policy's zone, which names its days; then the sums."""
+    zone = _zone(preview.zone)
     output.table(
-        ("#POINT", "VM", "INSTANT", "WHAT", "WHY"),
+        ("#POINT", "VM", f"INSTANT ({zone})" if zone else "INSTANT", "WHAT", "WHY"),
         (
             (
                 each.point.point_id,
                 each.point.vm_name,
-                local(each.point.instant),
+                each.point.instant.ToDatetime(tzinfo=UTC).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S"),
                 word(each, "verdict"),
                 ", ".join(each.reasons),
             )
-            for each in verdicts
+            for each in preview.verdicts
         ),
-        "Its retention has nothing to decide: it has no points yet, or no rules.",
+        "Its retention has nothing to decide: it has no points there yet, or no rules.",
     )
-    if left_off:
-        output.line(f"… and {count(left_off, 'point')} more that stay.")
+    if preview.verdicts_left_off:
+        going = preview.deletions_left_off
+        both = f"{going} that go and {preview.verdicts_left_off - going} that stay"
+        output.line(
+            f"… and {count(preview.verdicts_left_off, 'point')} more, {both}: name VMs with --vm to see theirs."
+        )
+    if preview.points_to_delete:
+        total = count(preview.points_total, "point")
+        output.line(f"Of {total} of all its VMs {preview.points_to_delete} would be deleted.", style="yellow")
+
+
+def _zone(name: str) -> tzinfo | None:
+    """None: this machine's own, where it does not know the policy's, or a controller of before says none."""
+    try:
+        return ZoneInfo(name) if name else None
+    except (ValueError, LookupError):
+        return None

@@ -1,5 +1,6 @@
 """Following runs: live bars per disk on a terminal, a line per change elsewhere, and the exit code that fits how they ended."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -14,15 +15,21 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.connection import Controller
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
-from seawall.cli.run_text import left, print_run
+from seawall.cli.run_text import left, print_run, run_rows
 from seawall.cli.text import size
 from seawall.cli.view import word
-from seawall.repository.clock import SystemClock
+from seawall.repository.clock import SystemClock, datetime_of
 
 Answer = TypeVar("Answer")
 
 FIGURES_WIDTH = 80
 """What a disk's line takes beside its bar."""
+
+MOST_NAMED = 1000
+"""Runs that one request may name."""
+MANY = 200
+"""More runs than these are summed up at the end instead of shown one by one."""
+TROUBLES_SHOWN = 50
 
 RECONNECT_SECONDS = 2.0
 GIVE_UP_SECONDS = 120.0
@@ -40,6 +47,9 @@ OVER = frozenset(
 )
 
 
+SUCCEEDED = frozenset({resources_pb2.RUN_STATE_SUCCEEDED, resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS})
+
+
 def follow(controller: Controller, output: Output, runs: Iterable[resources_pb2.Run]) -> list[resources_pb2.Run]:
     """Show the runs until all are over; returns them as they ended, in the order given."""
     latest = {run.run_id: run for run in runs}
@@ -51,10 +61,12 @@ def follow(controller: Controller, output: Output, runs: Iterable[resources_pb2.
     return list(latest.values())
 
 
-def finish(output: Output, runs: list[resources_pb2.Run]) -> None:
-    """Print how the runs ended; raises CommandError when one did not succeed."""
+def finish(output: Output, runs: list[resources_pb2.Run], beside: dict[str, object] | None = None) -> None:
+    """Print how the runs ended; raises Ended when one did not succeed. `beside`: what the document of --json says too."""
     if output.as_json:
-        output.json({"runs": runs})
+        output.json((beside or {}) | {"runs": runs})
+    elif len(runs) > MANY:
+        _sum_up(output, runs)
     else:
         for run in runs:
             print_run(output, run)
@@ -63,6 +75,21 @@ def finish(output: Output, runs: list[resources_pb2.Run]) -> None:
         raise Ended(Exit.FAILED)
     if states & {resources_pb2.RUN_STATE_CANCELED, resources_pb2.RUN_STATE_SKIPPED}:
         raise Ended(Exit.CANCELED)
+
+
+def _sum_up(output: Output, runs: list[resources_pb2.Run]) -> None:
+    """How many ended how, and those that did not succeed, as many as anybody reads."""
+    states = Counter(word(run, "state").replace("_", " ") for run in runs)
+    output.line(
+        f"{len(runs)} runs: {', '.join(f'{number} {state}' for state, number in states.most_common())}", style="bold"
+    )
+    troubled = [run for run in runs if run.state not in SUCCEEDED]
+    if troubled:
+        output.table(*run_rows(troubled[:TROUBLES_SHOWN], datetime_of(SystemClock().now_us())), "")
+    if len(troubled) > TROUBLES_SHOWN:
+        output.line(
+            f"… and {len(troubled) - TROUBLES_SHOWN} more: seawall run list --state failed --within 1d --limit 1000"
+        )
 
 
 class Ended(SystemExit):

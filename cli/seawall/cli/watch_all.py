@@ -97,15 +97,17 @@ def _on_screen(console: Console, fleet: Fleet, answers: Iterator[operator_pb2.Wa
     with Live(console=console, refresh_per_second=4, screen=True) as live:
         for answer in answers:
             fleet.take(answer)
-            live.update(screen(fleet, console.height))
+            # After each round: of a snapshot of 20,000 runs, one at a time, most of the time would go into drawing.
+            if answer.resume_token:
+                live.update(screen(fleet, console.height))
 
 
-def screen(fleet: Fleet, height: int) -> RenderableType:
+def screen(fleet: Fleet, height: int, headline: str = "") -> RenderableType:
     """All that fits: the runs under way first."""
     active, waiting = fleet.active, fleet.waiting
     total = sum(number for _, number in waiting)
     parts: list[RenderableType] = [
-        Text(f"{count(len(active), 'run')} under way, {total} waiting", style="bold"),
+        Text(headline or f"{count(len(active), 'run')} under way, {total} waiting", style="bold"),
         Text(),
     ]
     room = max(height - FRAME_LINES - min(len(waiting), WAITING_SHOWN) - len(fleet.ended), 1)

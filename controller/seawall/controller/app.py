@@ -438,7 +438,7 @@ class Application:
     def _limit_service(self) -> LimitServicer:
         return LimitServicer(
             LimitOrders(self._database, self._once, self._wakes, self._mirror, self._clock),
-            Explaining(self._database, self._mirror, self._clock),
+            Explaining(self._database, self._mirror, self._clock, self._wall),
         )
 
     def _admin_service(self, enrolments: DatabaseEnrolment, clock: Clock) -> AdminServicer:

@@ -20,7 +20,7 @@ from seawall.repository.errors import (
     RepositoryError,
     StoreRefused,
 )
-from seawall.repository.forgetting.standing import Standing, read_standing
+from seawall.repository.forgetting.standing import Standing, Unreadable, read_standing
 from seawall.repository.forgetting.tombstones import lying_tombstones, read_tombstone
 from seawall.repository.format.config import (
     RepositoryConfig,
@@ -187,7 +187,7 @@ class OpenRepository:
         if standing.names(point.point_id):
             return True
         statement = self._statement(point)
-        return statement is None or standing.manifest_counts(statement)
+        return not isinstance(statement, Statement) or standing.manifest_counts(statement)
 
     def tombstone(self, point: PointName) -> Burial | None:
         """The burial in the point's place, signed, whether or not it counts. Raises what the store raises."""
@@ -205,11 +205,14 @@ class OpenRepository:
         named = lying_tombstones(self.store, points, prefix)
         return frozenset(point for point in named if self.burial(point, standing) is not None)
 
-    def _statement(self, point: PointName) -> Statement | None:
+    def _statement(self, point: PointName) -> Statement | Unreadable | None:
+        """Of the manifest that lies there; None: none does."""
         try:
             return self.read_manifest(point.tenant, point.vm_id, point.point_id)[0]
-        except (ObjectMissing, IntegrityError, FormatUnsupported, StoreRefused):
+        except ObjectMissing:
             return None
+        except (IntegrityError, FormatUnsupported, StoreRefused):
+            return Unreadable()
 
     def sign_tombstone(self, burial: Burial) -> bytes:
         """The `t/` object. Raises ValueError when it is about another repository, FormatUnsupported."""

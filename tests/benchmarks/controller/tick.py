@@ -40,6 +40,7 @@ from support.enrolled_hosts import add_hosts
 
 PLACES = 400
 TENANTS = 20
+POLICY = "nightly"
 POOLS = 3
 TOLD = "all 360 slots of this controller are taken (40 more kept for restores)"
 """What waits has been told so: a tick in steady state writes nothing."""
@@ -69,14 +70,14 @@ def _plan_ms(size: Size) -> float:
             hosts[number % size.hosts].id,
             True,
             (f"host-{number % size.hosts:04d}:/pool-{number % POOLS}",),
-            newest_us=NOW - rng.randrange(60) * HOUR,
         )
         for number in range(size.vms)
     ]
+    newest_us = {POLICY: {vm.id: NOW - rng.randrange(60) * HOUR for vm in vms}}
     runs = [_run(number) for number in range(size.due)]
     limits = [limit(Scope.GLOBAL, -(-PLACES * 10 // 9)), limit(Scope.STORAGE, 2), limit(Scope.SITE, 300)]
     limits += [limit(Scope.TENANT, 100), limit(Scope.HOST, 2, measure=Measure.PREPARING)]
-    facts = fleet_facts(hosts, [a_session(host.id) for host in hosts], vms, limits=limits)
+    facts = fleet_facts(hosts, [a_session(host.id) for host in hosts], vms, limits=limits, newest_us=newest_us)
 
     def once() -> None:
         made = plan(runs, facts)
@@ -91,7 +92,7 @@ def _run(number: int, created_us: int = NOW) -> Run:
         number,
         vm_id=f"vm-{number:05d}",
         tenant=f"tenant-{number % TENANTS}",
-        policy_id="nightly",
+        policy_id=POLICY,
         nominal_us=NOW,
         created_us=created_us,
         not_before_us=created_us,

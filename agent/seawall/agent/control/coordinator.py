@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ MD5_NEEDED = "BAD_PACK"
 """The controller's reason: its store was probed anew since the grant, and packs may no longer go without."""
 NO_GENERATION = (1 << 32) - 1
 """No pack gets so far: asks for whatever generation is the present one."""
+
+_Answer = TypeVar("_Answer")
 
 
 class AgentCoordinator:
@@ -119,28 +122,32 @@ class AgentPackReader:
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
         """Raises ObjectMissing (also where the controller says that this generation was replaced), StoreUnavailable, StoreRefused,
         IntegrityError (a short answer), and the client's errors."""
-        body = self._read((pack_id, generation), offset, length)
+        body = self._asked((pack_id, generation), lambda url: self._web.get_range(url, offset, length))
         if len(body) != length:
             raise IntegrityError(f"pack {pack_id.hex()}.{generation} ends before {offset + length}")
         return body
 
-    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
-        """The controller answers for a generation that cannot be with the present one. Raises as `read` does."""
+    def generations(self, pack_id: bytes) -> Sequence[int]:
+        """The present one alone: for one that was replaced the controller signs nothing. Raises the client's errors."""
         (url,) = self._client.read_urls([(pack_id, NO_GENERATION)])
-        return url.generation, table_by_suffix(lambda length: self._web.get_suffix(url.url, length))
+        with self._lock:
+            self._urls[pack_id, url.generation] = url
+        return (url.generation,)
 
-    def _read(self, pack: tuple[bytes, int], offset: int, length: int) -> bytes:
+    def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
+        """Raises as `read` does."""
+        return self._asked(
+            (pack_id, generation),
+            lambda url: table_by_suffix(lambda length: self._web.get_suffix(url, length)),
+        )
+
+    def _asked(self, pack: tuple[bytes, int], ask: Callable[[str], _Answer]) -> _Answer:
         url = self._known(pack) or self._sign([pack])[0]
         try:
-            return self._ranged(pack, url, offset, length)
+            return ask(_of(pack, url))
         except (StoreRefused, ObjectMissing):
             # The clock of the store may run ahead of ours, or compaction has replaced the generation since: one new signature settles it.
-            return self._ranged(pack, self._sign([pack])[0], offset, length)
-
-    def _ranged(self, pack: tuple[bytes, int], url: ReadUrl, offset: int, length: int) -> bytes:
-        if url.generation != pack[1]:
-            raise ObjectMissing(f"pack {pack[0].hex()}.{pack[1]} was replaced by generation {url.generation}")
-        return self._web.get_range(url.url, offset, length)
+            return ask(_of(pack, self._sign([pack])[0]))
 
     def _known(self, pack: tuple[bytes, int]) -> ReadUrl | None:
         with self._lock:
@@ -152,3 +159,10 @@ class AgentPackReader:
         with self._lock:
             self._urls.update(zip(packs, urls, strict=True))
         return urls
+
+
+def _of(pack: tuple[bytes, int], url: ReadUrl) -> str:
+    """Raises ObjectMissing where another generation was signed."""
+    if url.generation != pack[1]:
+        raise ObjectMissing(f"pack {pack[0].hex()}.{pack[1]} was replaced by generation {url.generation}")
+    return url.url

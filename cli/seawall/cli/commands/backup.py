@@ -17,20 +17,28 @@ from seawall.cli.capture_options import (
     QuotaOption,
 )
 from seawall.cli.completion import repository_names, vm_names
-from seawall.cli.connection import new_request_id
+from seawall.cli.exits import Exit
+from seawall.cli.many_backups import Ordered, document, order, print_left_out
+from seawall.cli.output import Output
 from seawall.cli.session import ConfigOption, JsonOption, session
-from seawall.cli.watch import finish, follow
+from seawall.cli.text import count
+from seawall.cli.watch import Ended, finish
+from seawall.cli.watch_many import follow_any
 
 
 def start_backup(
     vms: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="VM",
             help="VMs by name, id, or enough of its first digits to be unique (8 at least).",
             autocompletion=vm_names,
         ),
-    ],
+    ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Instead of VMs: all that hosts report, but for those that `vm ignore` leaves out."),
+    ] = False,
     repo: Annotated[
         str,
         typer.Option(help="Repository; may be left out when there is exactly one.", autocompletion=repository_names),
@@ -60,20 +68,41 @@ def start_backup(
 
     What is not said here is as `vm protect` says, else as by default: --freeze try --latency-ceiling auto, no limits.
 
+    However many they are: limits decide how many run at once. A VM that is being backed up gets no second run.
+
     Example: seawall backup web1 db1 --wait
     """
+    if every == bool(vms):
+        raise typer.BadParameter(
+            "VMs by name as well as --all." if every else "Missing argument VM: name some, or say --all."
+        )
     with session(config, as_json) as (controller, output):
         options = CaptureOptions(
             freeze, freeze_limit, latency_ceiling, limit, iops, exclude_disk, scratch_quota, compression
         )
         request = operator_pb2.StartBackupRequest(
-            request_id=new_request_id(), vms=vms, repository=repo, settings=options.message(), together=together
+            vms=vms, repository=repo, settings=options.message(), together=together, all_vms=every
         )
-        runs = list(controller.call(controller.backup.StartBackup, request).runs)
-        if wait:
-            return finish(output, follow(controller, output, runs))
-        if as_json:
-            return output.json({"runs": runs})
-        for run in runs:
-            output.line(f"Run {run.run_id} backs up {run.vm_name} into {run.repository}.")
-        output.note("Follow it with: seawall run watch " + " ".join(run.run_id for run in runs))
+        ordered = order(controller, output, request)
+        if not as_json:
+            _print(output, ordered, wait=wait)
+        if wait and ordered.run_ids:
+            found = follow_any(controller, output, ordered.run_ids, ordered.runs)
+            finish(output, found, document(ordered))
+        elif as_json:
+            output.json(document(ordered))
+        if ordered.incomplete or not ordered.run_ids:
+            raise Ended(Exit.REFUSED)
+
+
+def _print(output: Output, ordered: Ordered, *, wait: bool) -> None:
+    print_left_out(output, ordered)
+    if wait:
+        return
+    for run in ordered.runs:
+        output.line(f"Run {run.run_id} backs up {run.vm_name} into {run.repository}.")
+    if ordered.runs:
+        output.note("Follow it with: seawall run watch " + " ".join(ordered.run_ids))
+    else:
+        output.line(f"{count(len(ordered.run_ids), 'backup')} ordered.")
+        output.note("Follow all runs with: seawall run watch")

@@ -6,7 +6,7 @@ import typer
 
 from seawall.api.v1 import policy_pb2
 from seawall.cli.completion import hook_names
-from seawall.cli.connection import new_request_id
+from seawall.cli.connection import PAGE_SIZE, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import local
@@ -53,13 +53,15 @@ app = typer.Typer(
 def list_hooks(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the hooks of the controller's machine: what they are, whether they can be called, which policies name them."""
     with session(config, as_json) as (controller, output):
-        found = controller.call(controller.policies.ListHooks, policy_pb2.ListHooksRequest())
+        request = policy_pb2.ListHooksRequest(page_size=PAGE_SIZE)
+        answers = list(controller.answers(controller.policies.ListHooks, request))
+        found, directory = [each for answer in answers for each in answer.hooks], answers[0].directory
         if as_json:
-            return output.json(found)
+            return output.json({"hooks": found, "directory": directory})
         output.table(
             ("HOOK", "KIND", "POLICIES", "TROUBLE"),
-            ((each.name, _kind(each), ", ".join(each.policies), _trouble(each)) for each in found.hooks),
-            f"No hooks in {found.directory}. `seawall hook --help` tells what belongs there.",
+            ((each.name, _kind(each), ", ".join(each.policies), _trouble(each)) for each in found),
+            f"No hooks in {directory}. `seawall hook --help` tells what belongs there.",
         )
 
 

@@ -88,6 +88,9 @@ def revoke_host(
     """Refuse a host for ever, within 5 seconds, whatever certificate it shows: it was stolen, or it is gone for good.
 
     Its restore points stay. To come back it joins with a new token, as a new host: seawall host token
+
+    Signed URLs that it was given already, each for one object of the store, work until they expire: for an hour at most, or what
+    timings.url_ttl_seconds of controller.toml says.
     """
     with session(config, as_json) as (controller, output):
         found = controller.call(controller.limits.GetHost, limits_pb2.GetHostRequest(host=host)).host.host
@@ -104,6 +107,9 @@ def revoke_host(
             return output.json(answer)
         output.line(f"{found.name} is revoked: within 5 seconds no call of it is answered any more.")
         output.note("Runs on it end as failed once its lease is over. Its restore points stay.")
+        output.note(
+            "Signed URLs that it has already work until they expire: for an hour, unless timings.url_ttl_seconds says otherwise."
+        )
 
 
 def _wait(controller: Controller, output: Output, found: limits_pb2.HostAdmission) -> limits_pb2.HostAdmission:

@@ -7,7 +7,7 @@ import typer
 from seawall.api.v1 import limits_pb2
 from seawall.cli.amounts import parse_rate
 from seawall.cli.completion import limit_scopes, vm_names
-from seawall.cli.connection import new_request_id
+from seawall.cli.connection import PAGE_SIZE, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.limit_text import COLUMNS, limit_rows
 from seawall.cli.output import Output
@@ -41,10 +41,11 @@ def list_limits(
     wait for its turn. Of the global limit a tenth, and of each host's limit one slot, are kept for restores.
     """
     with session(config, as_json) as (controller, output):
-        answer = controller.call(controller.limits.ListLimits, limits_pb2.ListLimitsRequest(all=every))
+        request = limits_pb2.ListLimitsRequest(all=every, page_size=PAGE_SIZE)
+        found = controller.pages(controller.limits.ListLimits, request, "limits")
         if as_json:
-            return output.json(answer)
-        _print(output, answer.limits)
+            return output.json({"limits": found})
+        _print(output, found)
 
 
 @app.command("set")
@@ -82,6 +83,10 @@ def set_limit(
         if as_json:
             return output.json(found)
         _print(output, [found])
+        if found.unknown:
+            output.event(
+                f"Warning: {found.scope} is nothing that there is now. The limit holds nothing back until there is."
+            )
 
 
 @app.command("unset")

@@ -25,6 +25,7 @@ PlanOption = Annotated[
     bool, typer.Option("--plan", "--dry-run", help="Show what would go, what would stay, and why; delete nothing.")
 ]
 
+UTC = "UTC"
 _MOST = 1_000_000
 _KEEP_HELP = "Keep the newest point of each of the last N {} that have one."
 
@@ -88,6 +89,9 @@ def forget_points(
             show_default=False,
         ),
     ] = "",
+    zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Whose hours, days, weeks, months and years count: Europe/Berlin.")
+    ] = UTC,
     plan: PlanOption = False,
     yes: YesOption = False,
     config: ConfigOption = None,
@@ -95,10 +99,10 @@ def forget_points(
 ) -> None:
     """Delete the points that no --keep-… rule keeps, VM by VM and repository by repository.
 
-    A point stays when any rule keeps it. Hours, days, weeks, months and years are those of UTC. Kept besides, whatever the rules say: the
-    newest point, points in use by a run or a job, points being published, and points from the future (a clock is wrong). A damaged point
-    never takes the place of a whole one. What goes is shown before it goes, and nothing else goes. The space comes back with the next
-    collection: seawall repo collect.
+    A point stays when any rule keeps it. It belongs to the hour, day, week, month and year in which the policy that made it was due, else
+    in which it was taken, as clocks in --zone show it. Kept besides, whatever the rules say: the newest point, points in use by a run or a
+    job, points being published, and points from the future (a clock is wrong). A damaged point never takes the place of a whole one. What
+    goes is shown before it goes, and nothing else goes. The space comes back with the next collection: seawall repo collect.
 
     Example: seawall point forget --all-vms --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --plan
     """
@@ -112,10 +116,13 @@ def forget_points(
             keep_yearly=keep_yearly,
             keep_within=_within(keep_within),
         )
-        wanted = operator_pb2.ForgetPointsRequest(policy=policy, vms=vm or [], repository=repo, all_vms=all_vms)
+        wanted = operator_pb2.ForgetPointsRequest(
+            policy=policy, vms=vm or [], repository=repo, all_vms=all_vms, zone=zone
+        )
         asked = operator_pb2.ForgetPointsRequest(plan_only=True)
         asked.MergeFrom(wanted)
         planned = controller.call(controller.backup.ForgetPoints, asked)
+        _refuse_other_zone(zone, planned.zone)
         order = Order(planned.verdicts, planned.reclaim, planned.left_off)
 
         def act(request_id: str, going: list[str]) -> list[resources_pb2.PointVerdict]:
@@ -124,6 +131,17 @@ def forget_points(
             return list(controller.call(controller.backup.ForgetPoints, request, timeout_seconds=600).verdicts)
 
         carry_out(output, order, act, plan_only=plan, confirmed=yes)
+
+
+def _refuse_other_zone(zone: str, counted: str) -> None:
+    """An older controller skips the field that it does not know, and would delete by days in UTC."""
+    if zone not in ("", UTC) and not counted:
+        raise CommandError(
+            Exit.REFUSED,
+            "NEEDS_UPGRADE",
+            f"Nothing was deleted: the controller is older than this command line and counts in UTC, not in {zone}. "
+            "Upgrade the controller, or leave --zone out.",
+        )
 
 
 def _within(text: str) -> Duration | None:

@@ -9,6 +9,7 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.commands.point_delete import PointsArgument
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.output import Output
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import local, parse_period
 
@@ -37,6 +38,7 @@ def hold_points(
         for point in held:
             (hold,) = point.holds
             output.line(f"{point.point_id} of {point.vm_name} is held {until(hold)} ({hold.reason}).")
+        _tell_more(output, len(set(points)) - len(held), "held")
 
 
 def release_points(points: PointsArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -48,6 +50,14 @@ def release_points(points: PointsArgument, config: ConfigOption = None, as_json:
             return output.json({"points": list(released)})
         for point in released:
             output.line(f"{point.point_id} of {point.vm_name} is not held.")
+        _tell_more(output, len(set(points)) - len(released), "not held")
+
+
+def _tell_more(output: Output, more: int, what: str) -> None:
+    """Of points with many disks one answer holds fewer than it concerns."""
+    if more > 0:
+        verb = "is" if more == 1 else "are"
+        output.line(f"… and {more} more {verb} {what}.")
 
 
 def until(hold: resources_pb2.PointHold) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from seawall.api.v1 import policy_pb2
-from seawall.cli.completion import policy_names
+from seawall.cli.completion import policy_names, vm_names
 from seawall.cli.confirming import YesOption, confirm
-from seawall.cli.connection import new_request_id
+from seawall.cli.connection import PAGE_SIZE, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.policy_text import policy_rows, print_changes, print_policy, print_preview
 from seawall.cli.session import ConfigOption, JsonOption, session
@@ -66,9 +66,10 @@ def apply_policies(
 def list_policies(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List policies: when each is due next, how many VMs it protects, how many of them are late."""
     with session(config, as_json) as (controller, output):
-        found = controller.call(controller.policies.ListPolicies, policy_pb2.ListPoliciesRequest()).policies
+        request = policy_pb2.ListPoliciesRequest(page_size=PAGE_SIZE)
+        found = controller.pages(controller.policies.ListPolicies, request, "policies")
         if as_json:
-            return output.json({"policies": list(found)})
+            return output.json({"policies": found})
         output.table(*policy_rows(found), "No policies. `seawall policy apply --help` shows how to write one.")
 
 
@@ -101,13 +102,22 @@ def preview_policy(
     ] = "",
     firings: Annotated[int, typer.Option(min=1, max=100, help="How many of its next firings.")] = 5,
     points: Annotated[bool, typer.Option("--points", help="Each of its points, and why it stays or goes.")] = False,
+    vm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="List only this VM and its points, and the sums of all; may be repeated.", autocompletion=vm_names
+        ),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a policy will do: its next firings with their offsets from UTC, the VMs that it selects now, what they will probably read
     and take, and what becomes of its points.
 
-    Example: seawall policy preview nightly --points
+    Hours, days, weeks, months and years of its retention are those of its zone, and points belong to those in which they were due. Of a
+    large fleet not everything is listed, but all of it is counted: name VMs to see theirs.
+
+    Example: seawall policy preview nightly --points --vm db1
     """
     if bool(policy) == bool(file):
         raise typer.BadParameter("Name a policy, or a file with -f.")
@@ -118,6 +128,7 @@ def preview_policy(
             source=_named(file) if file else "",
             firings=firings,
             points=points,
+            vms=vm or [],
         )
         preview = controller.call(controller.policies.PreviewPolicy, request)
         if as_json:

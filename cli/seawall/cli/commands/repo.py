@@ -14,6 +14,7 @@ from seawall.cli.commands.repo_jobs import (
     list_jobs,
 )
 from seawall.cli.commands.repo_probe import probe_repository
+from seawall.cli.connection import PAGE_SIZE
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.new_repository import NewRepository, add_repository, repository_url
 from seawall.cli.output import Output
@@ -69,9 +70,10 @@ def add(
 def list_repositories(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the repositories."""
     with session(config, as_json) as (controller, output):
-        answer = controller.call(controller.backup.ListRepositories, operator_pb2.ListRepositoriesRequest())
+        request = operator_pb2.ListRepositoriesRequest(page_size=PAGE_SIZE)
+        found = controller.pages(controller.backup.ListRepositories, request, "repositories")
         if as_json:
-            return output.json(answer)
+            return output.json({"repositories": found})
         output.table(
             ("REPOSITORY", "URL", ">POINTS", ">STORED", "STORE", "CREATED", "#ID"),
             (
@@ -84,7 +86,7 @@ def list_repositories(config: ConfigOption = None, as_json: JsonOption = False) 
                     local(repo.created_at),
                     repo.repository_id,
                 )
-                for repo in answer.repositories
+                for repo in found
             ),
             "No repository yet. `seawall repo add NAME URL` makes one.",
         )

@@ -14,8 +14,9 @@ from seawall.cli.explain_text import print_explanation
 from seawall.cli.run_text import print_run, run_rows
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import parse_duration
-from seawall.cli.watch import finish, follow
+from seawall.cli.watch import finish
 from seawall.cli.watch_all import watch_all
+from seawall.cli.watch_many import follow_any
 from seawall.repository.clock import SystemClock, datetime_of
 
 app = typer.Typer(name="run", no_args_is_help=True, help="Runs: backups and restores that were asked for.")
@@ -124,7 +125,7 @@ def watch_run(
         if not runs:
             return watch_all(controller, output, vm)
         found = [controller.call(controller.backup.GetRun, operator_pb2.GetRunRequest(run=run)).run for run in runs]
-        finish(output, follow(controller, output, found))
+        finish(output, follow_any(controller, output, [run.run_id for run in found], found))
 
 
 @app.command("cancel")

@@ -54,6 +54,10 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
         output.line("\nTroubles of the controller", style="bold")
         for trouble in answer.troubles:
             output.line(f"- {trouble}")
+    if answer.repository_troubles:
+        output.line("\nRepositories that cannot be used now", style="bold")
+        for each in answer.repository_troubles:
+            output.line(f"- {each.name}: {each.trouble}")
     if answer.open_runs:
         output.line("\nOpen runs", style="bold")
         output.table(*run_rows(answer.open_runs, now), "")

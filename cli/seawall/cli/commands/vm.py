@@ -22,7 +22,10 @@ app.command("moved")(moved_vm)
 def list_vms(
     host: Annotated[str, typer.Option(help="Only the VMs of this host.", autocompletion=host_names)] = "",
     unprotected: Annotated[
-        bool, typer.Option("--unprotected", help="Only those that no policy selects and that nobody said to ignore.")
+        bool,
+        typer.Option(
+            "--unprotected", help="Only those of which no policy backs up anything and that nobody said to ignore."
+        ),
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -53,6 +56,9 @@ def list_vms(
             if unprotected
             else "No VM is known. Hosts report theirs within a minute of joining.",
         )
+        for vm in vms:
+            if vm.unprotected_because:
+                output.line(f"{vm.name}: {vm.unprotected_because}", style="yellow")
 
 
 def _verified(vm: resources_pb2.Vm) -> str:
@@ -87,6 +93,8 @@ def show_vm(
         output.line(f"{found.name}", style="bold")
         output.line(f"id      {found.vm_id}\nhost    {found.host_name}\nstate   {found.state}\nnewest  {newest}")
         output.line(f"policy  {', '.join(found.policies) or 'none'}")
+        if found.unprotected_because:
+            output.line(f"        {found.unprotected_because}", style="yellow")
         if found.tags:
             output.line(f"tags    {', '.join(found.tags)}")
         output.line()

@@ -1,7 +1,9 @@
 """The circuit breaker of a host or a repository: after so many failures in a row its runs wait, then one of them tries. Pure.
 
-closed --5 TRANSIENT failures in a row--> open --1, 2, 4, 5 min--> half-open: one attempt --success--> closed
+closed --5 TRANSIENT failures in a row--> open --1, 2, 4, 5 min--> half-open: one attempt --success, or a proof--> closed
                                            ^--------------------------------/  failure
+
+An attempt may last a day, and most of what a breaker stands for is refuted in its first minutes: hence the proofs (proofs.py).
 """
 
 from enum import StrEnum
@@ -49,7 +51,7 @@ def counts_against(scope: Scope, failure: Failure) -> bool:
 def after_attempt(breaker: Breaker, attempt: Attempt) -> Breaker:
     """The breaker once an attempt of its host or repository is over. What says nothing, a cancel or a VM that moved, changes nothing."""
     if attempt.state is AttemptState.SUCCEEDED:
-        return Breaker(breaker.scope, breaker.key, 0, attempt.ended_us, "", "")
+        return closed(breaker)
     failure = attempt.failure
     ended_badly = attempt.state in (AttemptState.FAILED, AttemptState.ABANDONED)
     if failure is None or not ended_badly or not counts_against(breaker.scope, failure):
@@ -59,3 +61,8 @@ def after_attempt(breaker: Breaker, attempt: Attempt) -> Breaker:
 
 def one_more(breaker: Breaker, reason: str, message: str, now_us: int) -> Breaker:
     return Breaker(breaker.scope, breaker.key, breaker.failures + 1, now_us, reason, message)
+
+
+def closed(breaker: Breaker) -> Breaker:
+    """As if it did not exist."""
+    return Breaker(breaker.scope, breaker.key, 0, 0, "", "")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from seawall.controller.admission.facts import DAY_US, FleetFacts, VmFacts
+from seawall.controller.admission.facts import DAY_US, FleetFacts, NewestUs, VmFacts
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.records.limits import Measure, Scope, Service
 from seawall.controller.records.runs import Run, RunKind
@@ -25,8 +25,9 @@ class AdmissionClass(IntEnum):
 class Candidate(NamedTuple):
     """A READY run. Of those with one objective it sorts by urgency at any time: oldest newest point first, then who asked first.
 
-    `newest_us`: the instant of the VM's newest point; 0 for one that was never protected, and for restores. `present` False: no host
-    reports its VM, and `host_id` may be "".
+    `newest_us`: the instant of the newest point that its policy has of the VM, as another one's says nothing of what this one promises;
+    of what somebody ordered, of the newest anywhere. 0 where there is none, and for restores. `present` False: no host reports its VM,
+    and `host_id` may be "".
     """
 
     newest_us: int
@@ -60,17 +61,19 @@ def class_of(run: Run) -> AdmissionClass:
     return AdmissionClass.SCHEDULED if by_policy_alone(run) else AdmissionClass.AD_HOC
 
 
-def candidate_of(run: Run, vms: Mapping[str, VmFacts], objectives_us: Mapping[str, int]) -> Candidate:
+def candidate_of(
+    run: Run, vms: Mapping[str, VmFacts], newest_us: NewestUs, objectives_us: Mapping[str, int]
+) -> Candidate:
     """Only the host of a VM can read its disks; a restore goes where it was sent. Nothing here depends on the time."""
     admission = class_of(run)
     if run.restore is not None:
-        host_id, present, newest_us, objective_us = run.restore.host_id, True, 0, DAY_US
+        host_id, present, last_us, objective_us = run.restore.host_id, True, 0, DAY_US
     else:
         vm = vms.get(run.vm_id)
-        host_id, present, newest_us = (vm.host_id, vm.present, vm.newest_us) if vm is not None else ("", False, 0)
-        objective_us = objectives_us.get(run.policy_id, DAY_US)
+        host_id, present = (vm.host_id, vm.present) if vm is not None else ("", False)
+        last_us, objective_us = _newest_of(run, newest_us), objectives_us.get(run.policy_id, DAY_US)
     return Candidate(
-        newest_us,
+        last_us,
         run.created_us,
         run.id,
         run,
@@ -84,6 +87,12 @@ def candidate_of(run: Run, vms: Mapping[str, VmFacts], objectives_us: Mapping[st
         admission is AdmissionClass.RESTORE,
         present,
     )
+
+
+def _newest_of(run: Run, newest_us: NewestUs) -> int:
+    if run.policy_id:
+        return newest_us.get(run.policy_id, {}).get(run.vm_id, 0)
+    return max((of_policy.get(run.vm_id, 0) for of_policy in newest_us.values()), default=0)
 
 
 def unable(candidate: Candidate, facts: FleetFacts, unreachable: Mapping[str, BlockedOn]) -> BlockedOn:

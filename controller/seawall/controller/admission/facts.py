@@ -11,17 +11,19 @@ from seawall.controller.records.limits import Breaker, ScopeKey
 
 DAY_US = 24 * 3600 * 1_000_000
 
+NewestUs = Mapping[str, Mapping[str, int]]
+"""Policy id, "" for what somebody ordered -> VM id -> the instant of its newest point of that policy. Whoever is missing has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class VmFacts:
-    """`newest_us`: the instant of its newest point anywhere, 0: it was never protected."""
+    """A VM as it was last reported. What is known of its points is the fleet's (`FleetFacts.newest_us`)."""
 
     id: str
     host_id: str
     present: bool
     storages: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
-    newest_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,19 @@ class FleetFacts:
     """Policy id -> how old a VM's newest point may get, its RPO; a day where none is said."""
     repositories: Mapping[str, str] = field(default_factory=dict)
     """Repository id -> name."""
+    newest_us: NewestUs = field(default_factory=dict)
+    publishing: frozenset[tuple[str, str]] = frozenset()
+    """(VM id, repository id) of backups that their hosts handed over: they hold no place, but the VM's next one waits for their point."""
 
     @cached_property
     def held_by_tenant(self) -> Mapping[str, int]:
         """Live backups of each tenant: what it already has of its part."""
         return Counter(each.tenant for each in self.live if not each.restore)
+
+    @cached_property
+    def restored_by_tenant(self) -> Mapping[str, int]:
+        """Live restores of each tenant."""
+        return Counter(each.tenant for each in self.live if each.restore)
 
     @cached_property
     def storages(self) -> frozenset[str]:

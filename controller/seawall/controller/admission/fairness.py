@@ -1,7 +1,8 @@
 """The order in which candidates of one class are tried: tenants by what they hold, then lateness. Pure.
 
 Deficit round robin with slots as the coin: a tenant's debt is the slots that it holds, over its weight; whoever owes least is served next
-and owes one more. The debts are facts (live attempts), so a restart or another leader goes on where the last one was.
+and owes one more. The debts are facts (live attempts), so a restart or another leader goes on where the last one was. Restores have debts
+of their own, as they go before all else: who backs up a lot does not wait longer for his data, nor who restores a lot for his backups.
 """
 
 import heapq
@@ -17,7 +18,7 @@ class Queue:
     def __init__(
         self, able: Mapping[str, Sequence[Sequence[Candidate]]], held: dict[str, int], caps: Caps, now_us: int
     ) -> None:
-        """`able`: tenant -> its lines, each sorted."""
+        """`able`: tenant -> its lines, each sorted. `held`: tenant -> what it holds of the kind that stands in line."""
         self._able = able
         self._held = held
         self._caps = caps
@@ -26,8 +27,7 @@ class Queue:
 
     def placed(self, candidate: Candidate) -> None:
         self._placed = True
-        if not candidate.restore:
-            self._held[candidate.tenant] = self._held.get(candidate.tenant, 0) + 1
+        self._held[candidate.tenant] = self._held.get(candidate.tenant, 0) + 1
 
     def __iter__(self) -> Iterator[Candidate]:
         """Of tenants that owe alike, the one whose first candidate is the most urgent begins."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from seawall.controller.admission.breaker import BreakerState, probe_us, state_of
+from seawall.controller.admission.breaker import LONGEST_PAUSE_US, BreakerState, probe_us, state_of
 from seawall.controller.admission.caps import reserved
 from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.scopes import GLOBAL, counted, scopes_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seawall.controller.admission.candidates import Candidate
 
 OVERLAPS = "another run of this VM is active on its host"
+NOT_OVER = "another backup of this VM into its repository is not over yet"
 
 
 class BlockedOn(NamedTuple):
@@ -72,8 +73,12 @@ class Gates:
     def __init__(self, facts: FleetFacts) -> None:
         self._facts = facts
         self._gates: dict[tuple[ScopeKey, Measure], Gate | None] = {}
+        self._breakers: dict[tuple[ScopeKey, bool], Gate] = {}
+        """By scope, and whether for restores."""
         self._ways: dict[tuple[object, ...], tuple[Gate, ...]] = {}
         self._busy = {(each.vm_id, each.host_id) for each in facts.live}
+        self._stored = {(each.vm_id, each.repository_id) for each in facts.live if not each.restore} | facts.publishing
+        self._busy_vms = {vm_id for vm_id, _ in self._busy | self._stored}
         self._used = counted(facts)
         self._whole = self._gate(GLOBAL, Measure.TRANSFERRING)
 
@@ -88,9 +93,8 @@ class Gates:
 
         Ask `whole` before."""
         restore = candidate.restore
-        alone = (candidate.vm_id, candidate.host_id)
-        if alone in self._busy:
-            return BlockedOn(Scope.VM, candidate.vm_id, Measure.TRANSFERRING, 1, 1, OVERLAPS)
+        if candidate.vm_id in self._busy_vms and (found := self._overlaps(candidate)) is not None:
+            return found
         way = self._way(candidate)
         for gate in way:
             if gate.is_full(restore):
@@ -101,8 +105,25 @@ class Gates:
                 return found
         for gate in way:
             gate.used += 1
-        self._busy.add(alone)
+        self._begins(candidate)
         return None
+
+    def _overlaps(self, candidate: "Candidate") -> BlockedOn | None:
+        """Runs of one VM on one host come one after the other, and so do its backups into one repository, wherever they run: each goes
+        on from the point of the one before.
+        """
+        why = ""
+        if (candidate.vm_id, candidate.host_id) in self._busy:
+            why = OVERLAPS
+        elif not candidate.restore and (candidate.vm_id, candidate.repository_id) in self._stored:
+            why = NOT_OVER
+        return BlockedOn(Scope.VM, candidate.vm_id, Measure.TRANSFERRING, 1, 1, why) if why else None
+
+    def _begins(self, candidate: "Candidate") -> None:
+        self._busy_vms.add(candidate.vm_id)
+        self._busy.add((candidate.vm_id, candidate.host_id))
+        if not candidate.restore:
+            self._stored.add((candidate.vm_id, candidate.repository_id))
 
     def _way(self, candidate: "Candidate") -> tuple[Gate, ...]:
         """The gates that a run passes; runs that are alike share them."""
@@ -157,20 +178,23 @@ class Gates:
         state = state_of(breaker, self._facts.now_us)
         if state is BreakerState.CLOSED:
             return None
-        known = (where, Measure.BANDWIDTH)  # nothing is counted by it here, so its place is free
-        if known not in self._gates:
+        if (where, restore) not in self._breakers:
             name = name_of(self._facts, where)
-            used = max(_probes(self._facts, breaker), state is BreakerState.OPEN)
             sentence = breaker_sentence(name, breaker, state)
-            self._gates[known] = Gate(where, Measure.TRANSFERRING, name, 1, used=used, fixed=sentence)
-        return self._gates[known]
+            # Half-open: one backup, and one restore, as somebody waits for that; and a full store is read all the same.
+            cap, probes = int(state is BreakerState.HALF_OPEN), _probes(self._facts, breaker, restore)
+            gate = Gate(where, Measure.TRANSFERRING, name, cap, used=probes, fixed=sentence)
+            self._breakers[where, restore] = gate
+        return self._breakers[where, restore]
 
 
-def _probes(facts: FleetFacts, breaker: Breaker) -> int:
-    """Attempts that began since the last failure."""
-    return sum(
-        each.created_us > breaker.last_us and breaker.key in (each.host_id, each.repository_id) for each in facts.live
-    )
+def _probes(facts: FleetFacts, breaker: Breaker, restores: bool) -> int:
+    """Backups or restores begun since the last failure. One that neither failed nor showed anything in the longest pause there is keeps
+    nobody from trying: it may read a large disk of which nothing is new for hours, and had it failed at once, the next would try by now."""
+    failed_us = breaker.last_us if breaker.last_us <= facts.now_us else 0  # else: the clock was ahead
+    since_us = max(failed_us, facts.now_us - LONGEST_PAUSE_US)
+    alike = (each for each in facts.live if each.restore is restores)
+    return sum(each.created_us > since_us and breaker.key in (each.host_id, each.repository_id) for each in alike)
 
 
 def breaker_sentence(name: str, breaker: Breaker, state: BreakerState) -> str:

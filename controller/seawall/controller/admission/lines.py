@@ -54,4 +54,4 @@ def key_of(candidate: Candidate) -> LineKey:
 
 def lines_of(runs: Iterable[Run], facts: FleetFacts) -> Lines:
     """From nothing."""
-    return Lines().changed((), (candidate_of(run, facts.vms, facts.objectives_us) for run in runs))
+    return Lines().changed((), (candidate_of(run, facts.vms, facts.newest_us, facts.objectives_us) for run in runs))

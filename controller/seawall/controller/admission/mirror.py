@@ -2,7 +2,8 @@
 
 A cache of the database: it starts empty, is never written back, and every placement is checked again in the transaction that makes it. What
 is kept is checked at each look: runs and live attempts by their versions, all of them; VMs by the number that grows with what is seen here;
-points by when they were published. Hosts, sessions, limits, breakers and policies are read anew. After ten minutes everything is.
+points by when they were published or given up. Hosts, sessions, limits, breakers and policies are read anew. After ten minutes
+everything is.
 """
 
 import threading
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from seawall.controller.admission.candidates import Candidate, candidate_of
 from seawall.controller.admission.caps import Caps
-from seawall.controller.admission.facts import FleetFacts, Occupied, VmFacts
+from seawall.controller.admission.facts import FleetFacts, NewestUs, Occupied, VmFacts
 from seawall.controller.admission.lines import Lines
 from seawall.controller.admission.storage import storages_of
 from seawall.controller.records.fleet import Vm
@@ -65,11 +66,12 @@ class FleetMirror:
         self._objectives: Mapping[str, int] = {}
         self._attempts: dict[str, Attempt] = {}
         self._active: dict[str, Run] = {}
-        self._newest: dict[str, int] = {}
+        self._newest: NewestUs = {}
+        """Never changed, only replaced: facts that were given out keep theirs."""
         self._labels: dict[str, tuple[str, ...]] = {}
         self._tags: dict[str, tuple[str, ...]] = {}
         self._change = 0
-        self._published_us = 0
+        self._points_us = 0
         self._whole_us = 0
 
     def look(self, transaction: Transaction, now_us: int) -> Sight:
@@ -95,16 +97,19 @@ class FleetMirror:
         return Sight(tuple(self._runs.values()), self._lines, facts, attempts, due_us)
 
     def _facts(self, transaction: Transaction, attempts: Sequence[Attempt], now_us: int) -> FleetFacts:
+        live, publishing = self._occupied(transaction, attempts)
         return FleetFacts(
             now_us=now_us,
             hosts={host.id: host for host in transaction.fleet.hosts(limit=MOST_HOSTS)},
             sessions={session.agent_id: session for session in transaction.fleet.sessions()},
             vms=dict(self._vms),
-            live=self._occupied(transaction, attempts),
+            live=live,
             caps=Caps.of(transaction.limits.limits()),
             breakers={ScopeKey(each.scope, each.key): each for each in transaction.limits.breakers()},
             objectives_us=objectives_of(transaction.policies.policies()),
             repositories={record.id: record.name for record in transaction.repositories.repositories()},
+            newest_us=self._newest,
+            publishing=publishing,
         )
 
     def _read_vms(self, transaction: Transaction) -> None:
@@ -125,7 +130,6 @@ class FleetMirror:
             vm.present,
             tuple(self._same(each) for each in storages_of(vm.host_id, vm.disks)),
             self._labels_of(vm.id),
-            self._newest.get(vm.id, 0),
         )
 
     def _same(self, text: str) -> str:
@@ -133,12 +137,30 @@ class FleetMirror:
         return self._texts.setdefault(text, text)
 
     def _read_points(self, transaction: Transaction, now_us: int) -> None:
-        since_us = max(self._published_us - OVERLAP_US, 0)
-        for vm_id, instant_us in transaction.points.newest_since(since_us).items():
-            if instant_us > self._newest.get(vm_id, 0):
-                self._newest[vm_id] = instant_us
-                self._change_vm(vm_id)
-        self._published_us = now_us
+        since_us = max(self._points_us - OVERLAP_US, 0)
+        for policy_id, come in transaction.points.newest_since(since_us).items():
+            known = self._newest.get(policy_id, {})
+            self._age(policy_id, {vm_id: at_us for vm_id, at_us in come.items() if at_us > known.get(vm_id, 0)})
+        if self._points_us:
+            self._read_given_up(transaction, since_us)
+        self._points_us = now_us
+
+    def _read_given_up(self, transaction: Transaction, since_us: int) -> None:
+        """Where the newest of a policy is among them, which is rare, the next older one counts."""
+        for policy_id, gone in transaction.points.given_up_since(since_us).items():
+            known = self._newest.get(policy_id, {})
+            doubtful = [vm_id for vm_id, at_us in gone.items() if 0 < known.get(vm_id, 0) <= at_us]
+            left = transaction.points.newest_of_policy(policy_id, doubtful) if doubtful else {}
+            # Looked at again for as long as looks overlap.
+            self._age(policy_id, {each: at for each in doubtful if (at := left.get(each, 0)) != known.get(each, 0)})
+
+    def _age(self, policy_id: str, at_us: Mapping[str, int]) -> None:
+        """How old the newest points of these VMs are now; 0: there is none."""
+        if at_us:
+            after = {vm_id: each for vm_id, each in {**self._newest.get(policy_id, {}), **at_us}.items() if each}
+            others = {each: known for each, known in self._newest.items() if each != policy_id}
+            self._newest = others | ({policy_id: after} if after else {})
+            self._moved |= at_us.keys()
 
     def _read_labels(self, transaction: Transaction) -> None:
         groups: dict[str, list[str]] = {}
@@ -152,11 +174,7 @@ class FleetMirror:
         known = self._vms.get(vm_id)
         if known is not None:
             self._moved.add(vm_id)
-            self._vms[vm_id] = replace(
-                known,
-                labels=self._labels_of(vm_id),
-                newest_us=self._newest.get(vm_id, 0),
-            )
+            self._vms[vm_id] = replace(known, labels=self._labels_of(vm_id))
 
     def _labels_of(self, vm_id: str) -> tuple[str, ...]:
         return tuple(sorted({*self._tags.get(vm_id, ()), *self._labels.get(vm_id, ())}))
@@ -185,7 +203,7 @@ class FleetMirror:
         for each in gone:
             self._candidates.pop(each.run_id, None)
         missing = [run for run_id, run in self._runs.items() if run_id not in self._candidates]
-        come = {run.id: candidate_of(run, self._vms, objectives_us) for run in missing}
+        come = {run.id: candidate_of(run, self._vms, self._newest, objectives_us) for run in missing}
         self._candidates |= come
         self._lines, self._unordered = self._lines.changed(gone, come.values()), False
 
@@ -196,16 +214,16 @@ class FleetMirror:
         self._attempts = {each: found for each in versions if (found := fresh.get(each) or known.get(each))}
         return tuple(self._attempts.values())
 
-    def _occupied(self, transaction: Transaction, attempts: Sequence[Attempt]) -> list[Occupied]:
-        """Whose VM, tenant and repository a run is never changes: each is read once. What its host handed over holds no place."""
+    def _occupied(
+        self, transaction: Transaction, attempts: Sequence[Attempt]
+    ) -> tuple[list[Occupied], frozenset[tuple[str, str]]]:
+        """`live` and `publishing` of the facts. Whose VM, tenant and repository a run is never changes: each is read once."""
         unknown = [attempt.run_id for attempt in attempts if attempt.run_id not in self._active]
         found = self._active | {run.id: run for run in transaction.runs.runs_of(unknown)}
         self._active = {attempt.run_id: found[attempt.run_id] for attempt in attempts if attempt.run_id in found}
-        return [
-            occupied(self._active[attempt.run_id], attempt)
-            for attempt in attempts
-            if attempt.run_id in self._active and not attempt.handed_over
-        ]
+        known = [(self._active[attempt.run_id], attempt) for attempt in attempts if attempt.run_id in self._active]
+        live = [occupied(run, attempt) for run, attempt in known if not attempt.handed_over]
+        return live, frozenset((run.vm_id, run.repository_id) for run, attempt in known if attempt.handed_over)
 
 
 def occupied(run: Run, attempt: Attempt) -> Occupied:

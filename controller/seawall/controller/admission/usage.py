@@ -1,7 +1,7 @@
 """What is in use of each limit now: the table of `limit list`. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from seawall.controller.admission.caps import BUILT_IN, EACH, Cap, reserved
@@ -10,13 +10,15 @@ from seawall.controller.admission.scopes import GLOBAL, counted
 from seawall.controller.records.limits import Breaker, Measure, Scope, ScopeKey, Traffic
 
 ORDER = (Scope.GLOBAL, Scope.TENANT, Scope.SITE, Scope.HOST, Scope.STORAGE, Scope.REPOSITORY, Scope.LABEL)
+REPORTED = (Scope.SITE, Scope.STORAGE, Scope.LABEL)
+"""There while a host is, or reports a VM with it; a limit may be older, or mistyped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """One line. Caps None: not limited. `where.key` "" but for the whole: what holds for each of the scope; then nothing is in use.
 
-    `unknown`: a storage on which no VM has a disk, as one that was named otherwise when its limit was set.
+    `unknown`: a storage on which no VM has a disk, a site of no host, a label of no VM: mistyped, or set before they come.
     """
 
     where: ScopeKey
@@ -34,18 +36,22 @@ class Usage:
 
 def table(facts: FleetFacts, traffic: Iterable[Traffic], *, every: bool, tenants: Iterable[str] = ()) -> list[Usage]:
     """What has a limit of its own, is in use or fails; `every`: all that there is as well, and `tenants`, whom no host reports."""
-    rates, used = _rates(facts, traffic), counted(facts)
+    rates, used, there = _rates(facts, traffic), counted(facts), _all(facts)
     shown = {GLOBAL, *(where for where, _ in used), *facts.breakers}
     shown |= {ScopeKey(scope, key) for scope, key, _ in facts.caps.limits}
     shown |= {ScopeKey(scope, EACH) for scope, _ in BUILT_IN}
     if every:
-        shown |= _all(facts) | {ScopeKey(Scope.TENANT, tenant) for tenant in tenants}
-    ordered = sorted(shown, key=lambda where: (ORDER.index(where.scope), where.key))
-    return [_usage(facts, where, used, rates) for where in ordered]
+        shown |= there | {ScopeKey(Scope.TENANT, tenant) for tenant in tenants}
+    return [_usage(facts, where, used, rates, there) for where in sorted(shown, key=place)]
+
+
+def place(where: ScopeKey) -> tuple[int, str]:
+    """Where it stands in the table."""
+    return ORDER.index(where.scope), where.key
 
 
 def one(facts: FleetFacts, traffic: Iterable[Traffic], where: ScopeKey) -> Usage:
-    return _usage(facts, where, counted(facts), _rates(facts, traffic))
+    return _usage(facts, where, counted(facts), _rates(facts, traffic), _all(facts))
 
 
 def _usage(
@@ -53,6 +59,7 @@ def _usage(
     where: ScopeKey,
     used: Mapping[tuple[ScopeKey, Measure], int],
     rates: Mapping[ScopeKey, int],
+    there: Collection[ScopeKey],
 ) -> Usage:
     caps = facts.caps
     runs = caps.cap(where, Measure.TRANSFERRING)
@@ -67,7 +74,7 @@ def _usage(
         used.get((where, Measure.TRANSFERRING), 0),
         rates.get(where, 0),
         facts.breakers.get(where),
-        where.scope is Scope.STORAGE and bool(where.key) and where.key not in facts.storages,
+        where.scope in REPORTED and bool(where.key) and where not in there,
     )
 
 

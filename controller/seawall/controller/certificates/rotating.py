@@ -12,6 +12,7 @@ from seawall.controller.certificates.generation import link, new_generation
 from seawall.controller.certificates.rotation import Behind, Member
 from seawall.controller.certificates.state import AuthorityState, Phase
 from seawall.controller.errors import ControllerError, FailedPrecondition, Unavailable
+from seawall.controller.records.answers import Asked
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.secrets import SecretBox
 from seawall.controller.server.drain import Drain
@@ -70,7 +71,7 @@ class Rotating:
             lambda transaction: standing_of(transaction, self._authority.state, without, now_us)
         )
 
-    async def rotate(self, request_id: str, without: Sequence[str]) -> None:
+    async def rotate(self, asked: Asked, without: Sequence[str]) -> None:
         """Begin, or leave out more hosts of what is under way.
 
         Raises NotFound/HOST_UNKNOWN, InvalidArgument/AMBIGUOUS, FailedPrecondition/ROOT_KEY_MISSING, CONTROLLERS_DIFFER.
@@ -91,12 +92,12 @@ class Rotating:
                 state = rotation.begin(before, coming, link_pem, now_us)
             return rotation.leave_out(state, left_out)
 
-        await self._change("RotateAuthority", request_id, changed)
+        await self._change(asked, changed)
 
-    async def cancel(self, request_id: str) -> None:
+    async def cancel(self, asked: Asked) -> None:
         """Raises FailedPrecondition/NO_ROTATION, ROTATION_TOO_FAR."""
         now_us = self._clock.now_us()
-        await self._change("CancelRotation", request_id, lambda _, before: rotation.cancel(before, now_us))
+        await self._change(asked, lambda _, before: rotation.cancel(before, now_us))
 
     async def run(self, drain: Drain, interval_seconds: float) -> None:
         """The leader's loop, until the drain."""
@@ -132,9 +133,7 @@ class Rotating:
         await asyncio.to_thread(self._authority.adopt, after)
         return True
 
-    async def _change(
-        self, method: str, request_id: str, changed: Callable[[Transaction, AuthorityState], AuthorityState]
-    ) -> None:
+    async def _change(self, asked: Asked, changed: Callable[[Transaction, AuthorityState], AuthorityState]) -> None:
         leader = self._lease.current
 
         def write(transaction: Transaction) -> AuthorityState:
@@ -147,12 +146,12 @@ class Rotating:
                     transaction.authority.save(after, before.version)
                 return str(after.version)
 
-            self._once.within(transaction, method, request_id, act)
+            self._once.within(transaction, asked, act)
             return _stored(transaction)
 
         after = await self._store.write(write)
         if after.version > self._authority.state.version:
-            _log.warning("authority.ordered", method=method, phase=after.phase, without=after.without)
+            _log.warning("authority.ordered", method=asked.method, phase=after.phase, without=after.without)
             await asyncio.to_thread(self._authority.adopt, after)
 
     def _require_alike(self, transaction: Transaction) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from seawall.controller.database.columns import load_or_none
+from seawall.controller.database.columns import load_or_none, load_tuple
 from seawall.controller.database.runs import OPEN
 from seawall.controller.database.tables import attempts, hook_calls, runs, vm_troubles
 from seawall.controller.records.hooks import CallState, EndedRun, Event, HookCall, OnFailure, Stage, Trouble
-from seawall.controller.records.runs import AttemptState, Failure, RunState
+from seawall.controller.records.runs import WINDOW_ENDED, AttemptState, Failure, RunState, RunWarning
 from seawall.controller.store.hooks import DueCall
 from seawall.repository.batches import in_batches
 
@@ -20,7 +20,9 @@ LIVE = tuple(state.value for state in AttemptState if state.live)
 _IN_TURN = (hook_calls.c.run_id, hook_calls.c.created_us, hook_calls.c.attempt_id, hook_calls.c.position)
 _BEFORE = hook_calls.alias("before")
 _NEXT = attempts.alias("next")
-_ENDED = sa.select(runs.c.id, runs.c.policy_id, runs.c.vm_id, runs.c.state, runs.c.ended_us, runs.c.failure)
+_ENDED = sa.select(
+    runs.c.id, runs.c.policy_id, runs.c.vm_id, runs.c.state, runs.c.ended_us, runs.c.failure, runs.c.warnings
+)
 
 
 def _first(stage: Stage) -> sa.Subquery:
@@ -164,6 +166,7 @@ def _due(row: sa.Row[Any]) -> DueCall:
 
 
 def _ended_run(row: Any) -> EndedRun:
-    failure = load_or_none(Failure, row.failure)
-    message = failure.message if failure else ""
-    return EndedRun(row.id, row.policy_id, row.vm_id, RunState(row.state), row.ended_us, message)
+    failure, told = load_or_none(Failure, row.failure), load_tuple(RunWarning, row.warnings)
+    cut_off = next((each.message for each in told if each.reason == WINDOW_ENDED), "")
+    message = failure.message if failure else cut_off
+    return EndedRun(row.id, row.policy_id, row.vm_id, RunState(row.state), row.ended_us, message, bool(cut_off))

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load, load_tuple
-from seawall.controller.database.points import AVAILABLE
+from seawall.controller.database.points import AVAILABLE, WITH_RUN
 from seawall.controller.database.tables import (
     agents,
     exported,
@@ -15,6 +15,7 @@ from seawall.controller.database.tables import (
     hosts,
     join_tokens,
     restore_points,
+    runs,
     vm_settings,
     vms,
 )
@@ -70,9 +71,10 @@ class KnownRows:
 
     def points(self, repository_id: str) -> Sequence[KnownPoint]:
         columns = (restore_points.c[name] for name in ("id", "host_id", "policy_id", "verified_us", "damaged"))
-        mine = sa.select(*columns).where(restore_points.c.repository_id == repository_id, AVAILABLE)
+        mine = sa.select(*columns, runs.c.nominal_us).select_from(WITH_RUN)
+        mine = mine.where(restore_points.c.repository_id == repository_id, AVAILABLE)
         return [
-            KnownPoint(row.id, row.host_id, row.policy_id, row.verified_us > 0 and not row.damaged)
+            KnownPoint(row.id, row.host_id, row.policy_id, row.verified_us > 0 and not row.damaged, row.nominal_us or 0)
             for row in self._connection.execute(mine.order_by(restore_points.c.id))
         ]
 
@@ -99,9 +101,14 @@ class KnownRows:
         )
         return True
 
-    def give_policy(self, point_id: str, policy_id: str) -> None:
+    def give_policy(self, point_id: str, policy_id: str, nominal_us: int = 0) -> None:
         mine = sa.and_(restore_points.c.id == point_id, restore_points.c.policy_id == "")
         self._connection.execute(sa.update(restore_points).where(mine).values(policy_id=policy_id))
+        if not nominal_us:
+            return
+        # A run that was made of the point itself is no policy's: one of the policy may have that time already.
+        silent = sa.and_(runs.c.id == point_id, runs.c.nominal_us == 0, runs.c.policy_id == "")
+        self._connection.execute(sa.update(runs).where(silent).values(nominal_us=nominal_us))
 
     def save_host(self, host: KnownHost) -> None:
         self._connection.execute(sa.update(agents).where(agents.c.id == host.id).values(**_certified(host)))

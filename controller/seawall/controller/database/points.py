@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load_tuple
 from seawall.controller.database.names import named
-from seawall.controller.database.tables import restore_points
+from seawall.controller.database.tables import restore_points, runs
 from seawall.controller.errors import Aborted
 from seawall.controller.records.catalogue import (
     Intent,
@@ -30,10 +30,17 @@ ROOTS = (PointState.PUBLISHING.value, PointState.AVAILABLE.value, PointState.DEL
 WHOLE = sa.select(restore_points)
 AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
 _VERIFIED = sa.case((sa.and_(restore_points.c.verified_us > 0, restore_points.c.damaged == ""), 1), else_=0)
+TAKEN_US = sa.case(
+    (restore_points.c.instant_us < restore_points.c.published_us, restore_points.c.instant_us),
+    else_=restore_points.c.published_us,
+)
+"""A point's instant as far as it may be believed: a host's clock that is ahead makes none that is younger than its publication."""
 PUBLISHING = restore_points.c.state == PointState.PUBLISHING.value
 MARKS_AT_ONCE = 1000
 _MARK_ORDER = (restore_points.c.vm_name, restore_points.c.vm_id, restore_points.c.repository_id, restore_points.c.id)
-_MARK = [restore_points.c[field.name] for field in dataclasses.fields(PointMark)]
+_MARK = [restore_points.c[field.name] for field in dataclasses.fields(PointMark) if field.name != "nominal_us"]
+WITH_RUN = restore_points.outerjoin(runs, runs.c.id == restore_points.c.id)
+"""A point has the id of the run that made it, which says when that was due."""
 
 
 class PointRows:
@@ -68,9 +75,11 @@ class PointRows:
             point for ids in in_batches(point_ids) for point in self._all(LISTED.where(restore_points.c.id.in_(ids)))
         ]
 
-    def marks(self, policy_id: str) -> Iterator[PointMark]:
+    def marks(self, policy_id: str, vm_ids: Collection[str] = ()) -> Iterator[PointMark]:
         mine = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.state.not_in(HIDDEN))
-        query = sa.select(*_MARK).where(mine).order_by(*_MARK_ORDER)
+        if vm_ids:
+            mine = sa.and_(mine, restore_points.c.vm_id.in_(list(vm_ids)))
+        query = sa.select(*_MARK, runs.c.nominal_us).select_from(WITH_RUN).where(mine).order_by(*_MARK_ORDER)
         for row in self._connection.execute(query, execution_options={"yield_per": MARKS_AT_ONCE}):
             yield PointMark(
                 id=row.id,
@@ -81,7 +90,15 @@ class PointRows:
                 seq=row.seq,
                 instant_us=row.instant_us,
                 damaged=row.damaged != "",
+                nominal_us=row.nominal_us or 0,
             )
+
+    def nominal_us(self, point_ids: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for ids in in_batches(point_ids):
+            due = sa.select(runs.c.id, runs.c.nominal_us).where(runs.c.id.in_(ids), runs.c.nominal_us > 0)
+            found |= {row.id: row.nominal_us for row in self._connection.execute(due)}
+        return found
 
     def newest(self, vm_id: str, repository_id: str, tenant: str = "") -> Point | None:
         here = sa.and_(restore_points.c.vm_id == vm_id, restore_points.c.repository_id == repository_id)
@@ -98,11 +115,38 @@ class PointRows:
             found |= {point.vm_id: point for point in self._all(LISTED.where(restore_points.c.id.in_(newest)))}
         return found
 
-    def newest_since(self, published_us: int) -> dict[str, int]:
-        newest = sa.select(restore_points.c.vm_id, sa.func.max(restore_points.c.instant_us)).where(
-            AVAILABLE, restore_points.c.published_us >= published_us
-        )
-        return {row[0]: row[1] for row in self._connection.execute(newest.group_by(restore_points.c.vm_id))}
+    def newest_since(self, published_us: int) -> dict[str, dict[str, int]]:
+        if not published_us:
+            return self._newest(AVAILABLE)
+        return self._newest_of(restore_points.c.published_us >= published_us, (PointState.AVAILABLE,))
+
+    def given_up_since(self, deleted_us: int) -> dict[str, dict[str, int]]:
+        return self._newest_of(restore_points.c.deleted_us >= max(deleted_us, 1), tuple(PointState))
+
+    def newest_of_policy(self, policy_id: str, vm_ids: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for ids in in_batches(vm_ids):
+            some = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.vm_id.in_(ids))
+            found |= self._newest(sa.and_(AVAILABLE, some)).get(policy_id, {})
+        return found
+
+    def _newest_of(self, few: sa.ColumnElement[bool], states: Sequence[PointState]) -> dict[str, dict[str, int]]:
+        """Rows that one index finds. Asked at each look: a state or a grouping in the query would have SQLite read all points by the index
+        of that instead (75 ms for 200,000)."""
+        columns = (restore_points.c.policy_id, restore_points.c.vm_id, restore_points.c.state, TAKEN_US)
+        wanted, found = {state.value for state in states}, dict[str, dict[str, int]]()
+        for policy_id, vm_id, state, taken_us in self._connection.execute(sa.select(*columns).where(few)):
+            if state in wanted:
+                of_policy = found.setdefault(policy_id, {})
+                of_policy[vm_id] = max(taken_us, of_policy.get(vm_id, 0))
+        return found
+
+    def _newest(self, which: sa.ColumnElement[bool]) -> dict[str, dict[str, int]]:
+        query = sa.select(restore_points.c.policy_id, restore_points.c.vm_id, sa.func.max(TAKEN_US)).where(which)
+        found: dict[str, dict[str, int]] = {}
+        for row in self._connection.execute(query.group_by(restore_points.c.policy_id, restore_points.c.vm_id)):
+            found.setdefault(row[0], {})[row[1]] = row[2]
+        return found
 
     def unfinished(self) -> dict[str, str]:
         return self._places(PUBLISHING)
@@ -217,7 +261,7 @@ class PointRows:
             sa.func.coalesce(sa.func.sum(_VERIFIED), 0).label("verified"),
         )
         row = self._connection.execute(sums.where(AVAILABLE)).one()
-        newest = sa.select(sa.func.max(restore_points.c.instant_us).label("instant_us")).where(AVAILABLE)
+        newest = sa.select(sa.func.max(TAKEN_US).label("instant_us")).where(AVAILABLE)
         of_vms = newest.group_by(restore_points.c.vm_id).subquery()
         vms = self._connection.execute(
             sa.select(sa.func.count(), sa.func.coalesce(sa.func.min(of_vms.c.instant_us), 0)).select_from(of_vms)

@@ -6,15 +6,24 @@ from typing import Any
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load
-from seawall.controller.database.points import AVAILABLE
+from seawall.controller.database.points import AVAILABLE, TAKEN_US
 from seawall.controller.database.runs import OPEN
-from seawall.controller.database.tables import due_firings, holds, policies, policy_revisions, restore_points, runs
+from seawall.controller.database.tables import (
+    attempts,
+    due_firings,
+    holds,
+    policies,
+    policy_revisions,
+    restore_points,
+    runs,
+)
 from seawall.controller.errors import Aborted
 from seawall.controller.records.catalogue import PointState
 from seawall.controller.records.policies import DueFiring, Hold, Policy, PolicySpec
-from seawall.controller.records.runs import RunKind, RunState
+from seawall.controller.records.runs import WINDOW_ENDED, RunKind, RunState
 from seawall.repository.batches import in_batches
 
+_ACTIVE = RunState.ACTIVE.value
 DONE = (RunState.SUCCEEDED.value, RunState.SUCCEEDED_WITH_WARNINGS.value)
 _WHOLE = sa.select(policies, policy_revisions.c.spec).join(
     policy_revisions,
@@ -29,8 +38,10 @@ class PolicyRows:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def policies(self, *, deleted: bool = False) -> Sequence[Policy]:
-        query = _WHOLE.order_by(policies.c.name)
+    def policies(self, *, deleted: bool = False, after: str = "", limit: int | None = None) -> Sequence[Policy]:
+        query = _WHOLE.order_by(policies.c.name).limit(limit)
+        if after:
+            query = query.where(policies.c.name > after)
         return self._all(query if deleted else query.where(policies.c.deleted_us == 0))
 
     def policy(self, policy_id: str) -> Policy | None:
@@ -73,14 +84,16 @@ class PolicyRows:
         query = sa.select(point.vm_id).join(runs, runs.c.id == point.id).where(mine)
         return frozenset(self._connection.execute(query).scalars())
 
-    def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
+    def in_the_way(self, policy_id: str, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
+        own = runs.c.policy_id == policy_id
         found: dict[str, tuple[str, str]] = {}
         for ids in in_batches(vm_ids):
-            some = runs.c.vm_id.in_(ids)
+            some = sa.and_(runs.c.vm_id.in_(ids), runs.c.repository_id == repository_id)
             backup = sa.and_(runs.c.kind == RunKind.BACKUP.value, runs.c.state.in_(OPEN), some)
             query = sa.select(runs.c.vm_id, runs.c.id, runs.c.policy_id)
-            for row in self._connection.execute(query.where(backup, runs.c.repository_id == repository_id)):
-                found[row.vm_id] = (row.id, row.policy_id)
+            for row in self._connection.execute(query.where(backup, sa.or_(own, runs.c.state == _ACTIVE))):
+                if row.policy_id == policy_id or row.vm_id not in found:
+                    found[row.vm_id] = (row.id, row.policy_id)
         return found
 
     def skipped_since(self, policy_id: str, vm_ids: Sequence[str], run_ids: Sequence[str]) -> frozenset[str]:
@@ -128,9 +141,25 @@ class PolicyRows:
             some = sa.and_(runs.c.vm_id.in_(ids), runs.c.kind == RunKind.BACKUP.value)
             query = sa.select(runs.c.vm_id, sa.func.max(runs.c.id).label("last")).group_by(runs.c.vm_id)
             newest = query.where(some, runs.c.state.in_(DONE), runs.c.ended_us >= since_us).subquery()
-            rows = sa.select(runs.c.vm_id, runs.c.created_us, runs.c.ended_us).join(newest, newest.c.last == runs.c.id)
-            found |= {row.vm_id: row.ended_us - row.created_us for row in self._connection.execute(rows)}
+            began_us = sa.func.coalesce(attempts.c.created_us, runs.c.created_us)
+            took = sa.select(runs.c.vm_id, (runs.c.ended_us - began_us).label("took_us"))
+            tried = took.join(newest, newest.c.last == runs.c.id).outerjoin(
+                attempts, attempts.c.id == runs.c.current_attempt
+            )
+            found |= {row.vm_id: row.took_us for row in self._connection.execute(tried)}
         return found
+
+    def cut_off(self, policy_id: str, since_us: int) -> frozenset[str]:
+        mine = sa.and_(runs.c.policy_id == policy_id, runs.c.ended_us >= since_us)
+        told = runs.c.warnings.contains(f'"{WINDOW_ENDED}"', autoescape=True)
+        ended = self._last(sa.and_(mine, runs.c.state == RunState.CANCELED.value, told))
+        done = self._last(sa.and_(mine, runs.c.state.in_(DONE)))
+        return frozenset(vm_id for vm_id, run_id in ended.items() if run_id > done.get(vm_id, ""))
+
+    def _last(self, which: sa.ColumnElement[bool]) -> dict[str, str]:
+        """VM id -> its newest run of these."""
+        query = sa.select(runs.c.vm_id, sa.func.max(runs.c.id)).where(which).group_by(runs.c.vm_id)
+        return {row[0]: row[1] for row in self._connection.execute(query)}
 
     def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
         mine = sa.and_(
@@ -151,7 +180,7 @@ class PolicyRows:
 
     def newest_us(self, policy_id: str) -> dict[str, int]:
         mine = sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE)
-        query = sa.select(restore_points.c.vm_id, sa.func.max(restore_points.c.instant_us)).where(mine)
+        query = sa.select(restore_points.c.vm_id, sa.func.max(TAKEN_US)).where(mine)
         return {row[0]: row[1] for row in self._connection.execute(query.group_by(restore_points.c.vm_id))}
 
     def point_ids(self, policy_id: str, vm_id: str = "") -> Sequence[str]:

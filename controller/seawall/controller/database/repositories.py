@@ -31,8 +31,11 @@ class RepositoryRows:
         row = self._connection.execute(query).one_or_none()
         return None if row is None else _record(row)
 
-    def repositories(self) -> Sequence[RepositoryRecord]:
-        return [_record(row) for row in self._connection.execute(sa.select(repositories).order_by(repositories.c.name))]
+    def repositories(self, after: str = "", limit: int | None = None) -> Sequence[RepositoryRecord]:
+        query = sa.select(repositories).order_by(repositories.c.name).limit(limit)
+        if after:
+            query = query.where(repositories.c.name > after)
+        return [_record(row) for row in self._connection.execute(query)]
 
     def repositories_named(self, text: str) -> Sequence[RepositoryRecord]:
         query = named(sa.select(repositories), text, repositories.c.id, repositories.c.name)

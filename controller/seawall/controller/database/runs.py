@@ -112,13 +112,25 @@ class RunRows:
         return RunCounts(*(counts.get(state, 0) for state in (RunState.ACTIVE, RunState.READY, RunState.FAILED)))
 
     def open_backup(self, vm_id: str, repository_id: str) -> Run | None:
-        query = sa.select(runs).where(
-            runs.c.vm_id == vm_id,
-            runs.c.repository_id == repository_id,
-            runs.c.kind == RunKind.BACKUP.value,
-            runs.c.state.in_(OPEN),
-        )
-        return next(self._runs(query), None)
+        return self.open_backups([vm_id], repository_id).get(vm_id)
+
+    def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, Run]:
+        found: dict[str, Run] = {}
+        for ids in in_batches(vm_ids):
+            some = sa.and_(runs.c.vm_id.in_(ids), runs.c.repository_id == repository_id, runs.c.state.in_(OPEN))
+            query = sa.select(runs).where(some, runs.c.kind == RunKind.BACKUP.value)
+            waits = sa.case((runs.c.state == RunState.ACTIVE.value, 0), else_=1)
+            for run in self._runs(query.order_by(waits, runs.c.not_before_us, runs.c.id)):
+                found.setdefault(run.vm_id, run)
+        return found
+
+    def under_way(self, vm_ids: Sequence[str]) -> frozenset[tuple[str, str]]:
+        found: set[tuple[str, str]] = set()
+        backup = sa.and_(runs.c.kind == RunKind.BACKUP.value, runs.c.state == RunState.ACTIVE.value)
+        for ids in in_batches(vm_ids):
+            query = sa.select(runs.c.vm_id, runs.c.repository_id).where(backup, runs.c.vm_id.in_(ids))
+            found |= {(row[0], row[1]) for row in self._connection.execute(query)}
+        return frozenset(found)
 
     def add_run(self, run: Run) -> None:
         self.add_runs([run])

@@ -305,11 +305,20 @@ sa.Index(
 sa.Index("ix_runs_ended_us", runs.c.ended_us)
 sa.Index("ix_runs_waiting", runs.c.state, runs.c.not_before_us, runs.c.deadline_us, runs.c.version, runs.c.id)
 
-# One open backup of a VM into a repository, whatever asks for it twice at once.
 sa.Index(
-    "uq_runs_open_backup",
+    "ix_runs_active_backup",
     runs.c.vm_id,
     runs.c.repository_id,
+    sqlite_where=sa.text("kind = 'BACKUP' AND state = 'ACTIVE'"),
+    postgresql_where=sa.text("kind = 'BACKUP' AND state = 'ACTIVE'"),
+)
+
+# Each policy, and whoever orders by hand, has one open at most, whatever asks for it twice at once.
+sa.Index(
+    "uq_runs_open_backup_of",
+    runs.c.vm_id,
+    runs.c.repository_id,
+    runs.c.policy_id,
     unique=True,
     sqlite_where=sa.text("kind = 'BACKUP' AND state IN ('READY', 'ACTIVE')"),
     postgresql_where=sa.text("kind = 'BACKUP' AND state IN ('READY', 'ACTIVE')"),
@@ -383,6 +392,7 @@ restore_points = sa.Table(
     _text("policy_id"),
     sa.Index("ix_restore_points_policy", "policy_id", "published_us"),
     sa.Index("ix_restore_points_read", "policy_id", "state", "read_us"),
+    sa.Index("ix_restore_points_deleted", "deleted_us"),
 )
 
 packs = sa.Table(
@@ -560,4 +570,5 @@ idempotency = sa.Table(
     _text("method"),
     _text("answer"),
     _number("expires_us"),
+    _text("request_hash"),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from itertools import groupby
 
 from seawall.controller.forgetting.retention import Candidate, Policy, Verdict, judge
@@ -34,29 +35,40 @@ class Scope:
     policy_id: str = ""
 
 
-def plan_policy(transaction: Transaction, scope: Scope, policy: Policy, now_us: int) -> list[PlannedPoint]:
+def plan_policy(
+    transaction: Transaction, scope: Scope, policy: Policy, now_us: int, zone: tzinfo = UTC
+) -> list[PlannedPoint]:
     """By VM, repository, then newest first. Each VM is judged in each repository for itself. Raises ValueError: it keeps nothing."""
     points = sorted(_points(transaction, scope), key=_group)
-    in_use = pinned_by(transaction, [point.id for point in points])
+    ids = [point.id for point in points]
+    in_use, nominal_us = pinned_by(transaction, ids), transaction.points.nominal_us(ids)
     planned: list[PlannedPoint] = []
     for _, group in groupby(points, key=_group):
         by_id = {point.id: point for point in group}
-        verdicts = judge([_candidate(point, in_use) for point in by_id.values()], policy, now_us)
+        candidates = [_candidate(point, in_use, nominal_us.get(point.id, 0)) for point in by_id.values()]
+        verdicts = judge(candidates, policy, now_us, zone)
         planned += [PlannedPoint(by_id[verdict.id], verdict.keep, verdict.reasons) for verdict in verdicts]
     return planned
 
 
-def judged(transaction: Transaction, policy_id: str, policy: Policy, now_us: int) -> Iterator[list[Verdict]]:
+def judged(
+    transaction: Transaction,
+    policy_id: str,
+    policy: Policy,
+    now_us: int,
+    zone: tzinfo = UTC,
+    vm_ids: Collection[str] = (),
+) -> Iterator[list[Verdict]]:
     """The verdicts of `plan_policy` on all points of a policy, in slices of whole groups: never more than some of them are in memory.
 
-    Raises ValueError: it keeps nothing.
+    `vm_ids`: only their points; (): all. Raises ValueError: it keeps nothing.
     """
-    for groups in _slices(transaction.points.marks(policy_id)):
+    for groups in _slices(transaction.points.marks(policy_id, vm_ids)):
         in_use = pinned_by(transaction, [mark.id for group in groups for mark in group])
         yield [
             verdict
             for group in groups
-            for verdict in judge([_candidate(mark, in_use) for mark in group], policy, now_us)
+            for verdict in judge([_candidate(mark, in_use, mark.nominal_us) for mark in group], policy, now_us, zone)
         ]
 
 
@@ -103,11 +115,12 @@ def _left(transaction: Transaction, group: tuple[str, str, str], going: Collecti
     return any(point.state is PointState.AVAILABLE and point.id not in going for point in there)
 
 
-def _candidate(point: Point | PointMark, in_use: dict[str, str]) -> Candidate:
+def _candidate(point: Point | PointMark, in_use: dict[str, str], nominal_us: int) -> Candidate:
     return Candidate(
         id=point.id,
         seq=point.seq,
         instant_us=point.instant_us,
+        nominal_us=nominal_us,
         open=point.state is not PointState.AVAILABLE,
         damaged=bool(point.damaged),
         in_use=in_use.get(point.id, ""),

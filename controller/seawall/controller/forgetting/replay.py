@@ -3,6 +3,8 @@
 Called while a repository is opened, before anybody may use a point of it, or publish one. Nothing where nothing was lost.
 """
 
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
@@ -17,18 +19,21 @@ from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import Clock
-from seawall.repository.errors import IntegrityError, ObjectMissing
+from seawall.repository.errors import IntegrityError
 from seawall.repository.forgetting.burying import remove_point
 from seawall.repository.forgetting.leaders import LeaderMark, newest_leader
+from seawall.repository.forgetting.lying import lying_manifests
 from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.layout import (
     TOMBSTONES_PREFIX,
     PointName,
-    manifest_name,
     parse_point_name,
     tombstone_name,
 )
 from seawall.repository.repository import OpenRepository
+
+READERS = 16
+"""Tombstones read at once: one at a time, the store's latency alone would take half an hour for a night's retention that was forgotten."""
 
 _log = structlog.get_logger()
 
@@ -46,6 +51,11 @@ class _Buried:
         """There may be something to do."""
         return self.run_open or self.state in (None, PointState.AVAILABLE)
 
+    @property
+    def forgotten(self) -> bool:
+        """This database would keep the point, or make it."""
+        return self.run_open or self.state is PointState.AVAILABLE
+
 
 def replay_tombstones(
     database: Store,
@@ -55,18 +65,29 @@ def replay_tombstones(
     repository_id: str,
     mark: LeaderMark,
     standing: Standing,
+    manifests: Collection[PointName] | None = None,
 ) -> None:
     """AVAILABLE points become DELETING with the bucket's tombstone; the finisher goes on with them. A run that would make such a point
     ends: whatever it published would lie below the tombstone, and be deleted by the next opening. What is left of a point that this
     database does not have goes at once: it would stop every collection. A signature of this repository's decides, and nothing that merely
-    stands in the place; what came late from a leader that had been replaced is void (`standing`, read before).
+    stands in the place; what came late from a leader that had been replaced is void (`standing`, read before). `manifests`: all that were
+    listed in this opening; None: those of the VMs concerned are listed now.
 
     Raises Unavailable/NOT_LEADER; IntegrityError naming a tombstone that a damaged open mark might call void; what the store raises.
     """
     names = (parse_point_name(info.name) for info in repository.store.list(TOMBSTONES_PREFIX))
-    for batch in in_batches(name for name in names if name is not None):
-        for buried in _open(database, repository_id, batch):
-            _replay(database, lease, clock, repository, buried, mark, standing)
+    with ThreadPoolExecutor(READERS, "tombstones") as readers:
+        for batch in in_batches(name for name in names if name is not None):
+            unsettled = _open(database, repository_id, batch)
+            # Tombstones stay for ever: most are of points that this database had to forget, and of few is anything left.
+            done = (buried.name for buried in unsettled if buried.state is not PointState.AVAILABLE)
+            lying = lying_manifests(repository.store, done, manifests)
+            concerned = [buried for buried in unsettled if buried.forgotten or buried.name in lying]
+            read = readers.map(lambda buried: _read(repository, buried.name, standing), concerned)
+            for buried, tombstone in zip(concerned, read, strict=True):
+                if tombstone is not None:
+                    left_over = buried.name in lying
+                    _replay(database, lease, clock, repository, buried, mark, tombstone, left_over=left_over)
 
 
 def _open(database: Store, repository_id: str, names: list[PointName]) -> list[_Buried]:
@@ -88,6 +109,18 @@ def _found(transaction: Transaction, name: PointName, run: Run | None) -> tuple[
     return _Buried(name, state, run_open), known.repository_id if known else ""
 
 
+def _read(repository: OpenRepository, name: PointName, standing: Standing) -> bytes | None:
+    """The tombstone; None: it is void. Raises IntegrityError naming it where that cannot be told; what the store raises."""
+    burial = repository.burial(name, standing)
+    if burial is None:
+        _log.warning("tombstone.void", point_id=name.point_id, vm_id=name.vm_id)
+        return None
+    lies_at = tombstone_name(name.tenant, name.vm_id, name.point_id)
+    if doubt := standing.doubt(lies_at, burial.epoch):
+        raise IntegrityError(doubt)
+    return repository.store.get(lies_at)
+
+
 def _replay(
     database: Store,
     lease: LeaderLease,
@@ -95,33 +128,17 @@ def _replay(
     repository: OpenRepository,
     buried: _Buried,
     mark: LeaderMark,
-    standing: Standing,
+    tombstone: bytes,
+    *,
+    left_over: bool,
 ) -> None:
-    name, available = buried.name, buried.state is PointState.AVAILABLE
-    left_over = not available and _has_manifest(repository, name)
-    if not (available or buried.run_open or left_over):
-        return
-    burial = repository.burial(name, standing)
-    if burial is None:
-        _log.warning("tombstone.void", point_id=name.point_id, vm_id=name.vm_id)
-        return
-    if doubt := standing.doubt(tombstone_name(name.tenant, name.vm_id, name.point_id), burial.epoch):
-        raise IntegrityError(doubt)
+    """`left_over`: the database is done with the point, and its manifest lies there."""
     if buried.run_open:
-        _end_run(database, lease, clock, name)
-    if available:
-        body = repository.store.get(tombstone_name(name.tenant, name.vm_id, name.point_id))
-        _adopt(database, lease, clock, name, body)
+        _end_run(database, lease, clock, buried.name)
+    if buried.state is PointState.AVAILABLE:
+        _adopt(database, lease, clock, buried.name, tombstone)
     elif left_over:
-        _remove_left_over(database, lease, repository, name, mark)
-
-
-def _has_manifest(repository: OpenRepository, name: PointName) -> bool:
-    try:
-        repository.store.head(manifest_name(name.tenant, name.vm_id, name.point_id))
-    except ObjectMissing:
-        return False
-    return True
+        _remove_left_over(database, lease, repository, buried.name, mark)
 
 
 def _end_run(database: Store, lease: LeaderLease, clock: Clock, name: PointName) -> None:

@@ -1,17 +1,22 @@
 """Which points of a VM in a repository a policy keeps, and why. Pure: facts in, verdicts out; nothing here deletes.
 
-The order is that of publication (`seq`), because clocks jump; only the names of hours, days and so on come from the points' instants, in
-UTC. What a wrong clock may have made is kept: a point from the future takes no place of another, and is never deleted by a policy.
+The order is that of publication (`seq`), because clocks jump. A point belongs to the hour, day and so on in which its policy was due, and
+in which it was taken where no policy was or nobody knows: as clocks in the policy's zone show it. So what is due once in each local day
+fills one place in each, wherever the UTC day ends, and however long a run waited for its turn. What a wrong clock may have made is kept: a
+point from the future takes no place of another, and is never deleted by a policy.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from seawall.repository.clock import datetime_of
 
 SKEW_US = 5 * 60 * 1_000_000
 """How far hosts' clocks may run ahead of the controller's before a point counts as one from the future."""
+
+LATE_US = 8 * 24 * 3600 * 1_000_000
+"""How long after its time a point may be taken, and count as that time's: it may wait a week for a window, and take a day."""
 
 _LATEST_US = 253_370_764_800_000_000  # 9999-01-01: what a datetime can name
 
@@ -36,11 +41,15 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What the policy needs of a point. `open`: still being published. `in_use`: who keeps it now, as a phrase, "" for nobody."""
+    """What the policy needs of a point. `open`: still being published. `in_use`: who keeps it now, as a phrase, "" for nobody.
+
+    `nominal_us`: when the policy that made it was due; 0: none was, or nobody knows.
+    """
 
     id: str
     seq: int
     instant_us: int
+    nominal_us: int = 0
     open: bool = False
     damaged: bool = False
     in_use: str = ""
@@ -69,8 +78,16 @@ def _week(when: datetime) -> str:
     return f"{year}-W{week:02}"
 
 
+def _hour(when: datetime) -> str:
+    """Two hours in which clocks show the same have two names: a rule that gives each hour a place gives them two."""
+    begin = when.replace(minute=0, second=0, microsecond=0, fold=0)
+    both_ends = (begin, begin + timedelta(minutes=59))
+    repeated = any(each.utcoffset() != each.replace(fold=1).utcoffset() for each in both_ends)
+    return f"{when:%Y-%m-%d %H}:00" + (f" {when.isoformat()[-6:]}" if repeated else "")
+
+
 _PERIODS: tuple[tuple[str, _Period], ...] = (
-    ("hourly", lambda when: f"{when:%Y-%m-%d %H}:00"),
+    ("hourly", _hour),
     ("daily", lambda when: f"{when:%Y-%m-%d}"),
     ("weekly", _week),
     ("monthly", lambda when: f"{when:%Y-%m}"),
@@ -78,8 +95,10 @@ _PERIODS: tuple[tuple[str, _Period], ...] = (
 )
 
 
-def judge(points: Iterable[Candidate], policy: Policy, now_us: int) -> list[Verdict]:
+def judge(points: Iterable[Candidate], policy: Policy, now_us: int, zone: tzinfo = UTC) -> list[Verdict]:
     """A verdict for each point of one VM in one repository, newest first. Raises ValueError on a policy that keeps nothing.
+
+    `zone`: whose clocks say where hours, days, weeks, months and years begin.
 
     Damaged points are judged twice: among all, and the whole ones once more among themselves. So a damaged point keeps its own place, but
     never takes one from a point that can be restored. More or larger rules never delete more.
@@ -87,13 +106,20 @@ def judge(points: Iterable[Candidate], policy: Policy, now_us: int) -> list[Verd
     if policy.keeps_nothing:
         raise ValueError("a policy without any rule would delete every point")
     ordered = sorted(points, key=lambda point: (point.seq, point.id), reverse=True)
-    settled = [point for point in ordered if not point.open and point.instant_us <= now_us + SKEW_US]
+    settled = [_believed(point) for point in ordered if not point.open and point.instant_us <= now_us + SKEW_US]
     reasons: dict[str, list[str]] = {point.id: [] for point in ordered}
     for judged in (settled, [point for point in settled if not point.damaged]):
-        for point_id, why in _kept(judged, policy):
+        for point_id, why in _kept(judged, policy, zone):
             if why not in reasons[point_id]:
                 reasons[point_id].append(why)
     return [_verdict(point, tuple(reasons[point.id]), now_us) for point in ordered]
+
+
+def _believed(point: Candidate) -> Candidate:
+    """A point is taken once it is due, and not long after. Where it is not so, the controller's clock was wrong, and it counts when it was
+    taken."""
+    late_us = point.instant_us - point.nominal_us
+    return point if -SKEW_US <= late_us <= LATE_US else replace(point, nominal_us=0)
 
 
 def _verdict(point: Candidate, kept_by: tuple[str, ...], now_us: int) -> Verdict:
@@ -107,7 +133,7 @@ def _verdict(point: Candidate, kept_by: tuple[str, ...], now_us: int) -> Verdict
     return Verdict(point.id, False, (NO_RULE_DAMAGED if point.damaged else NO_RULE,))
 
 
-def _kept(ordered: Sequence[Candidate], policy: Policy) -> Iterable[tuple[str, str]]:
+def _kept(ordered: Sequence[Candidate], policy: Policy, zone: tzinfo) -> Iterable[tuple[str, str]]:
     """(id, why) for each place that a rule gives. Newest first in, so the newest point of a period has its place."""
     if not ordered:
         return
@@ -115,22 +141,25 @@ def _kept(ordered: Sequence[Candidate], policy: Policy) -> Iterable[tuple[str, s
     for number, point in enumerate(ordered[: policy.keep_last], start=1):
         yield point.id, f"last {number}"
     for rule, period in _PERIODS:
-        yield from _periods(ordered, rule, period, getattr(policy, f"keep_{rule}"))
+        yield from _periods(ordered, rule, period, getattr(policy, f"keep_{rule}"), zone)
     if policy.keep_within_us:
         newest_us = max(point.instant_us for point in ordered)
         yield from ((point.id, "within") for point in ordered if point.instant_us >= newest_us - policy.keep_within_us)
 
 
-def _periods(ordered: Sequence[Candidate], rule: str, period: _Period, most: int) -> Iterable[tuple[str, str]]:
+def _periods(
+    ordered: Sequence[Candidate], rule: str, period: _Period, most: int, zone: tzinfo
+) -> Iterable[tuple[str, str]]:
     seen: set[str] = set()
     for point in ordered:
         if len(seen) >= most:
             return
-        name = period(_when(point.instant_us))
+        name = period(_when(point, zone))
         if name not in seen:
             seen.add(name)
             yield point.id, f"{rule} {name}"
 
 
-def _when(instant_us: int) -> datetime:
-    return datetime_of(min(max(instant_us, 0), _LATEST_US))
+def _when(point: Candidate, zone: tzinfo) -> datetime:
+    moment_us = point.nominal_us or point.instant_us
+    return datetime_of(min(max(moment_us, 0), _LATEST_US)).astimezone(zone)

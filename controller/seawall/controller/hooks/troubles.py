@@ -29,11 +29,12 @@ class News:
 def after_runs(known: Iterable[Trouble], policy_id: str, ended: Iterable[EndedRun]) -> list[Trouble]:
     """The troubles once these runs, in the order of their ends, are looked at. Looked at again, they change nothing.
 
-    A run that failed twice in a row stays one trouble. What was cancelled or skipped says nothing about the VM.
+    A run that failed twice in a row stays one trouble. What an operator cancelled or what was skipped says nothing about the VM; what its
+    window ended left the night without a point, as a failure does.
     """
     now = {(each.vm_id, each.event): each for each in known}
     for run in ended:
-        event = _BAD.get(run.state)
+        event = Event.FAILED if run.state is RunState.CANCELED and run.cut_off else _BAD.get(run.state)
         if event is not None:
             trouble = Trouble(policy_id, run.vm_id, event, run.ended_us, run.id, run.message)
             now.setdefault((run.vm_id, event), trouble)

@@ -6,14 +6,14 @@ be stored, which reads a few rows, and refuses when that is not what was planned
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from seawall.controller.errors import Aborted, ControllerError
 from seawall.controller.forgetting.plan import judged
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.doubts import doubts
-from seawall.controller.policies.protection import Fleet, fleet_of
+from seawall.controller.policies.protection import Fleet, fleet_of, idle_doubts
 from seawall.controller.policies.render import difference, document_of
 from seawall.controller.policies.tenancy import tenant_doubts
 from seawall.controller.records.fleet import Vm
@@ -21,7 +21,10 @@ from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.services.naming import find_repository
 from seawall.controller.store.transaction import Transaction
-from seawall.repository.clock import Clock, datetime_of
+from seawall.repository.clock import Clock, datetime_of, microseconds_of
+
+HISTORY = timedelta(days=14)
+"""What its windows ended before says nothing of what it is now."""
 
 
 class ChangeKind(StrEnum):
@@ -92,10 +95,13 @@ def _store(transaction: Transaction, decided: _Decided) -> None:
 def warnings_of(
     transaction: Transaction, rules: CompiledSpec, fleet: Fleet, now: datetime, protected: Sequence[Vm]
 ) -> list[str]:
-    """See `doubts` and `tenant_doubts`."""
+    """See `doubts`, `idle_doubts` and `tenant_doubts`."""
     durations_us = transaction.policies.durations_us([vm.id for vm in protected], 0)
-    found = doubts(rules, fleet.seen, protected, durations_us, now)
-    return [*found, *tenant_doubts(transaction, rules, fleet, protected)]
+    known = transaction.policies.policy_named(rules.spec.name)
+    cut_off = transaction.policies.cut_off(known.id, microseconds_of(now - HISTORY)) if known is not None else ()
+    found = doubts(rules, fleet.seen, protected, durations_us, now, cut_off)
+    idle = idle_doubts(transaction, rules, protected)
+    return [*found, *idle, *tenant_doubts(transaction, rules, fleet, protected)]
 
 
 def _planned(transaction: Transaction, spec: PolicySpec, fleet: Fleet, clock: Clock, now_us: int) -> PolicyChange:
@@ -158,5 +164,5 @@ def _after(
 def _points_to_delete(transaction: Transaction, after: Policy, now_us: int) -> int:
     if after.spec.retention.keeps_nothing:
         return 0
-    verdicts = judged(transaction, after.id, after.spec.retention, now_us)
+    verdicts = judged(transaction, after.id, after.spec.retention, now_us, CompiledSpec(after.spec).zone)
     return sum(not each.keep for some in verdicts for each in some)

@@ -13,7 +13,7 @@ class What(Enum):
 
     BEGIN = "begin"
     WAIT = "wait"
-    """Another run backs the VM up into the repository; this one comes after it."""
+    """Another run is backing the VM up into the repository; this one comes after it."""
     SKIP = "skip"
     MISS = "miss"
     NOTHING = "nothing"
@@ -22,7 +22,8 @@ class What(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One VM at the moment. `open_by`: None, or the policy ("": somebody) whose run backs it up into the repository.
+    """One VM at the moment. `open_by`: the policy itself, if it has an open run of the VM; else the policy ("": somebody) whose run is
+    backing it up into the repository; None: neither. What others have waiting takes its turn with what this one makes.
 
     `skipped`: since that run was made, a firing of this policy was skipped.
     """

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from seawall.controller.errors import InvalidArgument
@@ -24,6 +22,7 @@ from seawall.controller.policies.interval import LONGEST_INTERVAL, SHORTEST_INTE
 from seawall.controller.policies.pattern import LONGEST_PATTERN, BadPattern, Pattern
 from seawall.controller.policies.windows import DAY_MINUTES
 from seawall.controller.policies.yaml_nodes import Field, Table, documents
+from seawall.controller.policies.zones import BadZone, zone_named
 from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
 from seawall.controller.records.runs import FreezePolicy
 from seawall.controller.records.settings import CaptureSettings
@@ -63,9 +62,6 @@ TOP = (
 MOST_WINDOWS = 50
 MOST_KEPT = 1_000_000
 LONGEST_NAME = 63
-NO_ZONE = "Factory"
-"""tzdata's name for a machine of which nobody said where it stands."""
-ANY_ZONE = ("localtime", "posixrules")
 LONGEST_SPREAD_SECONDS = 24 * 3600
 SHORTEST_VERIFY_SECONDS = 3600
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
@@ -138,23 +134,11 @@ def _tenant(field: Field | None) -> str:
         ) from error
 
 
-@cache
-def _zones() -> frozenset[str]:
-    """tzdata's own: what a machine adds to them (localtime, its own files) is another zone, or none, on the next controller."""
-    return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split()) - {NO_ZONE}
-
-
 def _zone(field: Field) -> ZoneInfo:
-    name = field.text()
-    if name not in _zones():
-        alike = [zone for zone in sorted(_zones()) if name.lower().replace(" ", "_") in zone.lower()][:3]
-        hint = f" Did you mean {' or '.join(alike)}?" if alike else ""
-        if name in (NO_ZONE, *ANY_ZONE):
-            raise field.wrong(
-                f"{field.shown()} is not the same zone on each machine; name one like Europe/Berlin or UTC"
-            )
-        raise field.wrong(f"there is no time zone {field.shown()}; zones are named like Europe/Berlin or UTC.{hint}")
-    return ZoneInfo(name)
+    try:
+        return zone_named(field.text(), field.shown())
+    except BadZone as error:
+        raise field.wrong(str(error)) from error
 
 
 def _cron(field: Field, zone: ZoneInfo, now: datetime) -> str:

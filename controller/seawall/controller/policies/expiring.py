@@ -15,6 +15,7 @@ import structlog
 from seawall.controller.errors import ControllerError
 from seawall.controller.forgetting.deletion import Deletions
 from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.records.policies import Policy
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.scheduler.wakes import ENDED, RETENTION, Wakes
@@ -97,7 +98,7 @@ class Expiring:
             await self._store.write(lambda transaction: transaction.policies.drop_holds(over_us))
         for policy in await self._store.read(lambda transaction: transaction.policies.policies()):
             try:
-                if not policy.spec.retention.keeps_nothing:
+                if not policy.spec.retention.keeps_nothing and _zone_is_known(policy):
                     await self._expire(policy, whole or self._revisions.get(policy.id) != policy.revision)
                 self._revisions[policy.id] = policy.revision
             except ControllerError as error:
@@ -147,13 +148,24 @@ def _stands(transaction: Transaction, policy: Policy) -> bool:
     return current is not None and not current.deleted_us and current.revision == policy.revision
 
 
+def _zone_is_known(policy: Policy) -> bool:
+    """What a day is to a policy whose zone an upgrade took away, nobody can say: all that it made stays, and the others go on."""
+    try:
+        CompiledSpec(policy.spec).zone  # noqa: B018 - raises
+    except (ValueError, LookupError) as error:
+        _log.warning("retention.zone_unknown", policy=policy.name, zone=policy.spec.zone, error=str(error))
+        return False
+    return True
+
+
 def _going(transaction: Transaction, policy: Policy, groups: Sequence[tuple[str, str]], now_us: int) -> list[str]:
     """Ids of the points that go; none when the policy changed meanwhile."""
     if not _stands(transaction, policy):
         return []
+    retention, zone = policy.spec.retention, CompiledSpec(policy.spec).zone
     return [
         each.point.id
         for vm_id, repository_id in groups
-        for each in plan_policy(transaction, Scope((vm_id,), repository_id, policy.id), policy.spec.retention, now_us)
+        for each in plan_policy(transaction, Scope((vm_id,), repository_id, policy.id), retention, now_us, zone)
         if not each.keep
     ]

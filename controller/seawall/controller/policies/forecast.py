@@ -97,8 +97,8 @@ def _amounts(vm: Vm, newest: Point | None, excluded: Sequence[str]) -> tuple[int
 
 def _waiting(transaction: Transaction, compiled: Compiled, vm_ids: Sequence[str]) -> dict[str, str]:
     due = {each.vm_id: each for each in transaction.policies.due(compiled.policy.id)}
-    opened = transaction.policies.open_backups(
-        [vm_id for vm_id in vm_ids if vm_id in due], compiled.policy.repository_id
+    opened = transaction.policies.in_the_way(
+        compiled.policy.id, [vm_id for vm_id in vm_ids if vm_id in due], compiled.policy.repository_id
     )
     return {
         vm_id: f"due since {datetime_of(each.nominal_us):%Y-%m-%d %H:%M} UTC; run {opened[vm_id][0]} backs the VM up now"

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.policies.selection import Seen, seen
-from seawall.controller.records.fleet import Vm
-from seawall.controller.records.policies import Policy
+from seawall.controller.records.fleet import Vm, VmDisk
+from seawall.controller.records.policies import Policy, PolicySpec
+from seawall.controller.records.settings import NO_SETTINGS, VmSettings
+from seawall.controller.settings.resolve import excluded_disks
 from seawall.controller.store.transaction import Transaction
 
 PAGE = 1000
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,24 @@ class Fleet:
     def of(self, rules: CompiledSpec) -> list[Vm]:
         """Those that a policy protects, by id."""
         return [self.vms[each.vm_id] for each in rules.selected(self.seen)]
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """`policies`: names of those that back the VM up. `in_vain`: why others, that select it, have nothing of it to back up; a sentence, ""
+    where nothing is to be said: one that backs it up is enough.
+    """
+
+    policies: tuple[str, ...] = ()
+    in_vain: str = ""
+
+
+UNPROTECTED = Protection()
+
+
+def captured(vm: Vm, settings: VmSettings, spec: PolicySpec) -> list[VmDisk]:
+    """What a policy's backup of the VM holds; nothing: none is made."""
+    return vm.disks_without(excluded_disks(settings.capture, spec.capture))
 
 
 def fleet_of(transaction: Transaction) -> Fleet:
@@ -41,13 +62,44 @@ def seen_of(transaction: Transaction) -> list[Seen]:
     ]
 
 
-def protectors(transaction: Transaction, vms: Sequence[Vm]) -> dict[str, tuple[str, ...]]:
-    """VM id -> names of the policies that protect it, by name; VMs that none protects are not in it."""
-    return {vm_id: tuple(each.name for each in found) for vm_id, found in policies_of(transaction, vms).items()}
+def protections(transaction: Transaction, vms: Sequence[Vm]) -> dict[str, Protection]:
+    """Of VMs that a policy selects, by id."""
+    settings = transaction.settings.of_vms([vm.id for vm in vms])
+    selected = policies_of(transaction, vms)
+    return {
+        vm.id: _protection(vm, settings.get(vm.id, NO_SETTINGS), selected[vm.id]) for vm in vms if vm.id in selected
+    }
+
+
+def _protection(vm: Vm, settings: VmSettings, selecting: Sequence[Policy]) -> Protection:
+    backing_up = tuple(each.name for each in selecting if captured(vm, settings, each.spec))
+    if backing_up:
+        return Protection(backing_up)
+    names = ", ".join(each.name for each in selecting)
+    return Protection((), f"Selected by policy {names}, but {_why_nothing(vm, settings)}.")
+
+
+def _why_nothing(vm: Vm, settings: VmSettings) -> str:
+    if not vm.disks_without(()):
+        return "none of its disks can be backed up" if vm.disks else "it has no disk"
+    by = "`seawall vm protect`" if settings.capture.exclude_disks is not None else "that"
+    return f"{by} leaves out all of its disks"
+
+
+def idle_doubts(transaction: Transaction, rules: CompiledSpec, selected: Sequence[Vm]) -> Iterator[str]:
+    """Sentences: VMs that a policy selects, and of which it would back up nothing."""
+    settings = transaction.settings.of_vms([vm.id for vm in selected])
+    idle = sorted(vm.name for vm in selected if not captured(vm, settings.get(vm.id, NO_SETTINGS), rules.spec))
+    if idle:
+        more = f" and {len(idle) - MOST_NAMED} more" if len(idle) > MOST_NAMED else ""
+        yield (
+            f"Nothing is backed up of {', '.join(idle[:MOST_NAMED])}{more}: they have no disk that can be, or all of theirs are left out. "
+            "They count as unprotected."
+        )
 
 
 def policies_of(transaction: Transaction, vms: Sequence[Vm]) -> dict[str, tuple[Policy, ...]]:
-    """The same, the policies themselves."""
+    """VM id -> the policies that select it, by name, whether they back up anything of it or not; VMs that none selects are not in it."""
     selecting, ignored = _selecting(transaction), transaction.settings.ignored()
     return {vm.id: found for vm in vms if _may_be_protected(vm, ignored) and (found := selecting(vm))}
 
@@ -81,10 +133,12 @@ def all_page(transaction: Transaction, host_id: str, after: str, limit: int) -> 
 
 
 def unprotected_page(transaction: Transaction, host_id: str, after: str, limit: int) -> Sequence[Vm]:
-    """VMs by id that a host reports, that no policy selects, and that nobody said to ignore."""
-    selecting, ignored = _selecting(transaction), transaction.settings.ignored()
+    """VMs by id that a host reports, of which no policy backs up anything, and that nobody said to ignore."""
+    ignored = transaction.settings.ignored()
     found: list[Vm] = []
     while len(found) < limit and (page := transaction.fleet.vms(host_id, after, PAGE)):
-        found += [vm for vm in page if _may_be_protected(vm, ignored) and not selecting(vm)]
+        there = [vm for vm in page if _may_be_protected(vm, ignored)]
+        by_id = protections(transaction, there)
+        found += [vm for vm in there if not by_id.get(vm.id, UNPROTECTED).policies]
         after = page[-1].id
     return found[:limit]

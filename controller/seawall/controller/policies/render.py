@@ -65,6 +65,12 @@ def retention_text(retention: Retention) -> str:
     return ", ".join(f"{rule} {value}" for rule, value in found.items()) if found else "every point"
 
 
+def window_text(window: Window) -> str:
+    """ "mon, tue 22:00 to 06:00"; "daily 22:00 to 06:00"."""
+    days = "daily" if len(window.days) == len(DAYS) else ", ".join(DAYS[day] for day in window.days)
+    return f"{days} {_clock(window.start_minute)} to {_clock(window.end_minute)}"
+
+
 def duration(milliseconds: int) -> str:
     """90000 -> "90s", 5400000 -> "90m", 86400000 -> "1d"."""
     for unit, letter in _UNITS:

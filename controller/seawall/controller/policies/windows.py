@@ -1,4 +1,8 @@
-"""When a policy's runs may start: weekly windows in its time zone, as stretches of real time. Pure."""
+"""When a policy's runs may start: weekly windows in its time zone, as stretches of real time. Pure.
+
+What is due at a time that clocks skip is due at the first instant after the gap (cron.py). So a window is open from there for as long as
+clocks skip of it: else it would be shut on that night to the very runs that it is for.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +14,7 @@ from seawall.controller.policies.cron import first_instant
 from seawall.controller.records.policies import Window
 
 DAY_MINUTES = 24 * 60
-_DAY = timedelta(days=1)
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _LOOK_BACK = 8
 _LOOK_AHEAD = 9
 """Days: a week, and what a window that runs over midnight needs."""
@@ -70,13 +74,30 @@ def _of_days(windows: Iterable[Window], zone: ZoneInfo, days: Iterable[date]) ->
         for window in windows:
             if day.weekday() in window.days:
                 ends = day if window.end_minute > window.start_minute else day + _DAY
-                stretch = Stretch(_at(day, window.start_minute, zone), _at(ends, window.end_minute, zone))
+                stretch = _stretch(_wall(day, window.start_minute), _wall(ends, window.end_minute), zone)
                 if stretch.start < stretch.end:
                     yield stretch
 
 
-def _at(day: date, minute: int, zone: ZoneInfo) -> datetime:
-    return first_instant(datetime.combine(day, time()) + timedelta(minutes=minute), zone)
+def _wall(day: date, minute: int) -> datetime:
+    return datetime.combine(day, time()) + timedelta(minutes=minute)
+
+
+def _stretch(begin: datetime, end: datetime, zone: ZoneInfo) -> Stretch:
+    """Of two times on a clock."""
+    found = Stretch(first_instant(begin, zone), first_instant(end, zone))
+    if found.length >= end - begin:
+        return found
+    each_minute = (begin + number * _MINUTE for number in range((end - begin) // _MINUTE))
+    skipped = [wall for wall in each_minute if _is_skipped(wall, zone)]
+    if not skipped:
+        return found
+    made_up = first_instant(skipped[-1], zone) + len(skipped) * _MINUTE
+    return Stretch(found.start, max(found.end, made_up))
+
+
+def _is_skipped(wall: datetime, zone: ZoneInfo) -> bool:
+    return first_instant(wall, zone).astimezone(zone).replace(tzinfo=None) != wall
 
 
 def _merged(stretches: Iterable[Stretch]) -> Iterator[Stretch]:

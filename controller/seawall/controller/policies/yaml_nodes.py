@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import yaml
+from yaml.reader import ReaderError
 
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.text import printable
@@ -139,6 +140,10 @@ def documents(text: str, source: str) -> Iterator[Field]:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "it cannot be read"
         raise Place(source, mark.line + 1 if mark else 1, "").wrong(f"this is not YAML: {printable(what)}") from error
+    except ReaderError as error:
+        raise Place(source, _line_of(text, error), "").wrong(
+            f"this is not YAML: it holds the character U+{int(error.character):04X}, which cannot be shown"
+        ) from error
     except (yaml.YAMLError, UnicodeError) as error:
         raise start.wrong(f"this is not YAML: {printable(str(error))}") from error
     if not nodes:
@@ -146,6 +151,11 @@ def documents(text: str, source: str) -> Iterator[Field]:
     if len(nodes) > MOST_DOCUMENTS:
         raise start.wrong(f"{len(nodes)} policies are too many for one file; {MOST_DOCUMENTS} are the most")
     return (Field(node, source, "") for node in nodes)
+
+
+def _line_of(text: str, error: ReaderError) -> int:
+    """Of a character that no YAML may hold. The reader counts bytes or characters, as it is made: it is looked for instead."""
+    return text.count("\n", 0, max(text.find(chr(int(error.character))), 0)) + 1
 
 
 def written(value: object) -> str:

@@ -218,7 +218,10 @@ class RepositoryTotals:
 
 @dataclass(frozen=True, slots=True)
 class PointMark:
-    """What retention asks of a point: a policy may have hundreds of thousands, and each whole one is a kilobyte."""
+    """What retention asks of a point: a policy may have hundreds of thousands, and each whole one is a kilobyte.
+
+    `nominal_us`: when its policy was due; 0: nobody knows.
+    """
 
     id: str
     vm_id: str
@@ -228,6 +231,7 @@ class PointMark:
     seq: int
     instant_us: int
     damaged: bool
+    nominal_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class Event(StrEnum):
     """What a policy tells about a VM."""
 
     FAILED = "FAILED"
-    """A run failed, and none succeeded since."""
+    """A run failed, or its policy's window ended it, and none succeeded since."""
     MISSED = "MISSED"
     """A run came too late to begin, and none succeeded since."""
     RPO = "RPO"
@@ -100,7 +100,10 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """What of a run that is over says something about its VM. `message`: of its failure."""
+    """What of a run that is over says something about its VM. `message`: of its failure, or that its window ended it.
+
+    `cut_off`: its policy's window asked it to stop, not an operator.
+    """
 
     id: str
     policy_id: str
@@ -108,6 +111,7 @@ class EndedRun:
     state: RunState
     ended_us: int
     message: str = ""
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

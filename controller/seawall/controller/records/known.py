@@ -82,12 +82,13 @@ class KnownRepository:
 
 @dataclass(frozen=True, slots=True)
 class KnownPoint:
-    """What a point's manifest does not say. `policy_id` "": ordered by hand."""
+    """What a point's manifest does not say. `policy_id` "": ordered by hand. `nominal_us`: when it was due, to the second; 0: unknown."""
 
     id: str
     host_id: str = ""
     policy_id: str = ""
     verified: bool = False
+    nominal_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class PackedPoints:
-    """Columns of KnownPoint, in order of id: ids of 16 bytes, numbers of 2 bytes (little endian) into the lists, a byte each for verified.
+    """Columns of KnownPoint, in order of id: ids of 16 bytes, numbers of 2 bytes (little endian) into the lists, a byte each for verified,
+    4 bytes (little endian) of seconds since 1970 for when the policy was due.
 
     Number n means the (n - 1)th of the list, 0 none. All base64.
     """
@@ -117,6 +119,8 @@ class PackedPoints:
     policies: tuple[str, ...] = ()
     policy: str = ""
     verified: str = ""
+    due: str = ""
+    """"": none is known, as before there was this column."""
 
 
 @dataclass(frozen=True, slots=True)

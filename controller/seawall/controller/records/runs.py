@@ -91,6 +91,10 @@ class RunWarning:
     message: str
 
 
+WINDOW_ENDED = "WINDOW_ENDED"
+"""Reason of the warning of a run that its policy's window ended while it ran, and of the failure of one that no window lets begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class DiskProgress:
     disk: str

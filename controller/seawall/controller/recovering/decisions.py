@@ -360,7 +360,7 @@ def _decided_here(transaction: Transaction) -> Mapping[Subject, object]:
 
 def _give(facts: Sequence[KnownPoint], transaction: Transaction) -> None:
     for each in facts:
-        transaction.known.give_policy(each.id, each.policy_id)
+        transaction.known.give_policy(each.id, each.policy_id, each.nominal_us)
 
 
 def _brought_back(found: Found) -> str:

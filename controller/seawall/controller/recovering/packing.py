@@ -1,4 +1,4 @@
-"""Facts of points as columns: 22 bytes a point instead of 200. Pure."""
+"""Facts of points as columns: 25 bytes a point instead of 200. Pure."""
 
 import uuid
 from array import array
@@ -9,7 +9,9 @@ from sys import byteorder
 from seawall.controller.records.known import KnownPoint, PackedPoints
 
 ID_BYTES = 16
-NUMBER = "H"
+NUMBER, SECONDS = "H", "I"
+"""Of two bytes, of four."""
+LAST_SECOND = 2**32 - 1
 MOST_NAMES = 65_534
 
 
@@ -24,6 +26,7 @@ def pack_points(points: Sequence[KnownPoint]) -> PackedPoints:
         policies=tuple(policies),
         policy=_numbers([policies.get(point.policy_id, 0) for point in points]),
         verified=_text(bytes(point.verified for point in points)),
+        due=_numbers([min(point.nominal_us // 1_000_000, LAST_SECOND) for point in points], SECONDS),
     )
 
 
@@ -32,10 +35,12 @@ def unpack_points(packed: PackedPoints) -> dict[str, KnownPoint]:
     ids, verified = b64decode(packed.ids), b64decode(packed.verified)
     hosts, policies = _read(packed.host), _read(packed.policy)
     starts = range(0, len(ids), ID_BYTES)
+    due = _read(packed.due, SECONDS) if packed.due else [0] * len(starts)
     found: dict[str, KnownPoint] = {}
-    for start, host, policy, whole in zip(starts, hosts, policies, verified, strict=True):
+    for start, host, policy, whole, second in zip(starts, hosts, policies, verified, due, strict=True):
         point_id = str(uuid.UUID(bytes=ids[start : start + ID_BYTES]))
-        found[point_id] = KnownPoint(point_id, _name(packed.hosts, host), _name(packed.policies, policy), bool(whole))
+        names = (_name(packed.hosts, host), _name(packed.policies, policy))
+        found[point_id] = KnownPoint(point_id, *names, bool(whole), second * 1_000_000)
     return found
 
 
@@ -51,12 +56,12 @@ def _name(names: tuple[str, ...], number: int) -> str:
     return names[number - 1] if number else ""
 
 
-def _numbers(values: list[int]) -> str:
-    return _text(_little(array(NUMBER, values)).tobytes())
+def _numbers(values: list[int], kind: str = NUMBER) -> str:
+    return _text(_little(array(kind, values)).tobytes())
 
 
-def _read(text: str) -> "array[int]":
-    return _little(array(NUMBER, b64decode(text)))
+def _read(text: str, kind: str = NUMBER) -> "array[int]":
+    return _little(array(kind, b64decode(text)))
 
 
 def _little(numbers: "array[int]") -> "array[int]":

@@ -38,6 +38,7 @@ from seawall.controller.store.transaction import Transaction
 from seawall.repository.batches import in_batches
 from seawall.repository.bounded import SMALL_OBJECT_BYTES, read_bounded
 from seawall.repository.clock import Clock
+from seawall.repository.collecting.condemn_logs import condemn_log_numbers
 from seawall.repository.collecting.trimming import trimmed_to
 from seawall.repository.crypto.sealing import public_key_of, recipient_id
 from seawall.repository.errors import ForeignRepository, FormatUnsupported, IntegrityError, ObjectMissing
@@ -265,7 +266,8 @@ class Recovery:
         progress: Callable[[Recovered], None],
     ) -> None:
         """What logs said is taken over with the packs' rows: later openings find none that this database has not reached."""
-        logs = later_logs(self._database, repository, repository_id, repository.standing(), from_the_first=True)
+        standing, there = repository.standing(), condemn_log_numbers(repository.store)
+        logs = later_logs(self._database, repository, repository_id, standing, there, from_the_first=True)
         reached = max([trimmed_to(repository.store), *(later.log.seq for later in logs)])
         leader = self._lease.current
 
@@ -344,7 +346,7 @@ def _giving(leader: Leader, facts: Sequence[KnownPoint]) -> Callable[[Transactio
     def closure(transaction: Transaction) -> None:
         transaction.leadership.check(leader)
         for each in facts:
-            transaction.known.give_policy(each.id, each.policy_id)
+            transaction.known.give_policy(each.id, each.policy_id, each.nominal_us)
 
     return closure
 

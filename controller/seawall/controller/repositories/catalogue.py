@@ -19,6 +19,7 @@ from seawall.controller.repositories.given_up import GivenUp
 from seawall.controller.repositories.missing_manifests import miss_manifests
 from seawall.controller.repositories.opened import OpenedRepository
 from seawall.controller.repositories.opening_mark import look_before, put_open_mark
+from seawall.controller.repositories.openings import INDEX, Awaits, Openings
 from seawall.controller.repositories.outside import told
 from seawall.controller.repositories.reindexing import reindex
 from seawall.controller.repositories.replay import catch_up
@@ -32,7 +33,15 @@ from seawall.repository.errors import IntegrityError, ObjectExists
 from seawall.repository.forgetting.leaders import NOBODY, LeaderMark, leader_mark, leads
 from seawall.repository.forgetting.standing import open_numbers
 from seawall.repository.format.keyfile import CONTROLLER_WRAPPER
-from seawall.repository.format.layout import EPOCHS_PREFIX, open_name
+from seawall.repository.format.layout import (
+    CONDEMNED_PREFIX,
+    EPOCHS_PREFIX,
+    EXPORTS_PREFIX,
+    MANIFESTS_PREFIX,
+    OPENS_PREFIX,
+    TOMBSTONES_PREFIX,
+    open_name,
+)
 from seawall.repository.repository import OpenRepository, open_repository
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import Store
@@ -77,6 +86,7 @@ class RepositoryCatalogue:
         self._opened: dict[str, OpenedRepository] = {}
         self._lock = threading.Lock()
         self._opening: dict[str, threading.Lock] = {}
+        self.openings = Openings(clock)
         self._closing = threading.Event()
         self._name = str(uuid.uuid4())
 
@@ -105,7 +115,9 @@ class RepositoryCatalogue:
         with self._lock:
             if repository_id in self._opened:
                 return self._opened[repository_id]
-        opened = self._open(self._record(repository_id))
+        record = self._record(repository_id)
+        with self.openings.of(record) as awaits:
+            opened = self._open(record, awaits)
         with self._lock:
             self._opened[repository_id] = opened
         return opened
@@ -153,18 +165,26 @@ class RepositoryCatalogue:
         secret = self.keys.wrapper_secret.reveal()
         return open_repository(store, self._wrapper_of(record), secret, pinned_signing_key=pinned)
 
-    def _open(self, record: RepositoryRecord) -> OpenedRepository:
+    def _open(self, record: RepositoryRecord, awaits: Awaits) -> OpenedRepository:
         repository = self.reader_of(record)
+        awaits(f"the list of leaders ({EPOCHS_PREFIX})")
         mark = self.announce(repository)
+        awaits(f"the lists of restore points and condemn logs ({MANIFESTS_PREFIX}, {CONDEMNED_PREFIX})")
         before = look_before(repository)
+        awaits(f"the newest export ({EXPORTS_PREFIX})")
         found = self.decisions.before_points(repository, record)
-        given = self._database, self._lease, self._clock, repository, record.id, mark, before.standing
-        catch_up(*given)
-        replay_tombstones(*given)
+        given = self._database, self._lease, self._clock, repository, record.id, mark
+        awaits("restore points and condemn logs that this database does not know")
+        catch_up(*given, before)
+        awaits(f"the tombstones ({TOMBSTONES_PREFIX})")
+        replay_tombstones(*given, before.standing, before.manifests)
         miss_manifests(self._database, self._lease, self._clock, record.id, before.manifests)
-        self.given_up.take_back(repository, record.id)
+        awaits("restore points that were given up")
+        self.given_up.take_back(repository, record.id, before.manifests)
         self.decisions.after_points(found)
+        awaits(f"its open mark ({OPENS_PREFIX})")
         put_open_mark(self._database, self._lease, repository, record.id, mark, before)
+        awaits(INDEX)
         opened = OpenedRepository(record, repository, ChunkIndex.open(self._paths.index_of(record.id)), mark)
         try:
             self._rebuild(opened)

@@ -7,6 +7,7 @@ it is ordered against condemning by the gc row (rule 2). No mark is ever under w
 before a collection begins. So the point keeps its old place among the VM's points, and rule 1 needs no new number.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import structlog
@@ -22,6 +23,7 @@ from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing, RefmapInvalid, WrongKey
+from seawall.repository.forgetting.lying import lying_manifests
 from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.layout import PointName, manifest_name, refmap_name, tombstone_name
 from seawall.repository.repository import OpenRepository
@@ -58,15 +60,19 @@ class GivenUp:
         self._refused: dict[str, dict[str, _Seen]] = {}
         """Repository -> point -> its objects when they were refused."""
 
-    def take_back(self, repository: OpenRepository, repository_id: str) -> list[str]:
-        """Ids of the points that are AVAILABLE now. Blocking. No collection of the repository may be under way.
+    def take_back(
+        self, repository: OpenRepository, repository_id: str, manifests: Collection[PointName] | None = None
+    ) -> list[str]:
+        """Ids of the points that are AVAILABLE now. Blocking. No collection of the repository may be under way. `manifests`: all that were
+        listed in this opening; None: those of the VMs concerned are listed now.
 
         Raises Unavailable/NOT_LEADER, and what the store raises.
         """
         given_up = self._database.read_now(lambda transaction: transaction.points.given_up(repository_id))
         refused, taken = self._refused.setdefault(repository_id, {}), []
+        lying = lying_manifests(repository.store, map(_name, given_up), manifests)  # of nearly all none does
         standing: Standing | None = None
-        for point in given_up:
+        for point in (point for point in given_up if _name(point) in lying):
             # Described before it is read: what is put in its place meanwhile counts as changed the next time.
             seen = _seen(repository, point)
             if seen is None or seen == refused.get(point.id):
@@ -99,7 +105,7 @@ def _name(point: Point) -> PointName:
 
 
 def _seen(repository: OpenRepository, point: Point) -> _Seen | None:
-    """None: no manifest lies in the bucket, as of nearly all that were given up."""
+    """None: no manifest lies in the bucket any more."""
     name = (point.tenant, point.vm_id, point.id)
     manifest = _described(repository, manifest_name(*name))
     if manifest is None:

@@ -18,6 +18,10 @@ from seawall.repository.format.layout import config_name
 _log = structlog.get_logger()
 
 INTERVAL_SECONDS = 30.0
+PATIENCE_SECONDS = 5.0
+"""A file system that hangs may never answer."""
+MOST_SILENT = 4
+"""Stores that are being asked at once and do not answer: each holds a thread of those that serve all calls."""
 
 
 class StoreHealth:
@@ -31,9 +35,16 @@ class StoreHealth:
 
     def trouble(self, repository_id: str) -> str:
         """A sentence with a next step; "" when the store answered last time, or was not asked yet."""
+        _, opening = self._repositories.openings.told(repository_id)
+        if opening:
+            return opening
         with self._lock:
             since_us, text = self._troubles.get(repository_id, (0, ""))
         return f"not usable since {datetime_of(since_us):%Y-%m-%d %H:%M:%S} UTC: {text}" if text else ""
+
+    def opening_since_us(self, repository_id: str) -> int:
+        """0: it is open, or nobody tried to open it for long enough to be told."""
+        return self._repositories.openings.told(repository_id)[0]
 
     def ask(self, repository_id: str) -> None:
         """One request. Blocks as long as the store's retries do."""
@@ -41,7 +52,8 @@ class StoreHealth:
             with told():
                 self._repositories.open(repository_id).store.head(config_name())
         except ControllerError as error:
-            self._note(repository_id, error)
+            if error.reason != "REPOSITORY_OPENING":  # of which the opening tells by itself
+                self._note(repository_id, error)
         else:
             with self._lock:
                 ended = self._troubles.pop(repository_id, None)
@@ -58,16 +70,30 @@ class StoreHealth:
 
 
 async def watch_stores(health: StoreHealth, database: Database, blocking: Blocking, drain: Drain) -> None:
-    """Returns when the drain starts."""
+    """Returns when the drain starts. One that does not answer keeps the others waiting for a moment; it is asked again once it has."""
+    asked: dict[str, asyncio.Task[None]] = {}
     while not drain.started:
         try:
             records = await database.read(lambda transaction: transaction.repositories.repositories())
             for record in records:
-                if not drain.started:
-                    await blocking.run(partial(health.ask, record.id))
+                under_way = asked.get(record.id)
+                silent = sum(not each.done() for each in asked.values())
+                if drain.started or silent >= MOST_SILENT or (under_way is not None and not under_way.done()):
+                    continue
+                asked[record.id] = asyncio.create_task(_ask(health, record.id, blocking))
+                await drain.first(asyncio.shield(asked[record.id]), PATIENCE_SECONDS)
         except ControllerError as error:
             _log.warning("stores.not_asked", reason=error.reason, error=str(error))
         except Exception:
             # The top of the loop: the next round asks again.
             _log.exception("stores.not_asked")
         await drain.first(asyncio.sleep(INTERVAL_SECONDS), INTERVAL_SECONDS)
+    await asyncio.gather(*asked.values())
+
+
+async def _ask(health: StoreHealth, repository_id: str, blocking: Blocking) -> None:
+    try:
+        await blocking.run(partial(health.ask, repository_id))
+    except Exception:
+        # The top of a task: the next round asks again.
+        _log.exception("store.not_asked", repository_id=repository_id)

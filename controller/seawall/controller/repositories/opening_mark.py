@@ -13,17 +13,11 @@ import structlog
 from seawall.controller.errors import Unavailable
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
+from seawall.repository.collecting.condemn_logs import condemn_log_numbers
 from seawall.repository.errors import ObjectExists, StoreRefused
 from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.forgetting.standing import Standing, open_numbers
-from seawall.repository.format.layout import (
-    CONDEMNED_PREFIX,
-    MANIFESTS_PREFIX,
-    PointName,
-    open_name,
-    parse_condemned_name,
-    parse_point_name,
-)
+from seawall.repository.format.layout import MANIFESTS_PREFIX, PointName, open_name, parse_point_name
 from seawall.repository.format.open_mark import LogNumber, OpenMark, PointIds, sign_open_mark
 from seawall.repository.repository import OpenRepository
 
@@ -37,21 +31,25 @@ class Before:
     standing: Standing
     manifests: frozenset[PointName]
     logs: frozenset[LogNumber]
-    """Those that count."""
+
+    @property
+    def counting_logs(self) -> frozenset[LogNumber]:
+        return frozenset(number for number in self.logs if self.standing.log_counts(number))
 
 
 def look_before(repository: OpenRepository) -> Before:
-    """Raises what the store raises."""
+    """The one listing of manifests and condemn logs of an opening. It comes after this leader's announcement, so it shows all that anybody
+    was told of (rules 4 and 5); a second look could only show what was promised to nobody, and would adopt what the open mark, which names
+    what this one saw, leaves out.
+
+    Raises what the store raises.
+    """
     standing = repository.standing()
     if standing.damage:
         _log.error("open_mark.unreadable", url=repository.store.url, error=standing.damage)
     manifests = (parse_point_name(info.name) for info in repository.store.list(MANIFESTS_PREFIX))
-    logs = (parse_condemned_name(info.name) for info in repository.store.list(CONDEMNED_PREFIX))
-    return Before(
-        standing,
-        frozenset(name for name in manifests if name is not None),
-        frozenset(number for number in logs if number is not None and standing.log_counts(number)),
-    )
+    names = frozenset(name for name in manifests if name is not None)
+    return Before(standing, names, frozenset(condemn_log_numbers(repository.store)))
 
 
 def put_open_mark(
@@ -73,7 +71,7 @@ def put_open_mark(
     roots, leaving = database.read_now(closure)
     points = PointIds.of([*roots, *_unsettled(repository, before, roots)])
     lineage_id = repository.config.lineage_id
-    _put(repository, OpenMark(lineage_id, mark.epoch, 0, points, PointIds.of(leaving), before.logs))
+    _put(repository, OpenMark(lineage_id, mark.epoch, 0, points, PointIds.of(leaving), before.counting_logs))
 
 
 def name_too(

@@ -7,6 +7,7 @@ import structlog
 
 from seawall.controller.records.catalogue import PackState
 from seawall.controller.repositories.adopting import adopt_point, tell_adopted, unknown_points
+from seawall.controller.repositories.opening_mark import Before
 from seawall.controller.repositories.stock import taken_stock
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
@@ -17,7 +18,8 @@ from seawall.repository.errors import IntegrityError
 from seawall.repository.forgetting.leaders import LeaderMark
 from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.condemn_log import CondemnLog
-from seawall.repository.format.layout import CONDEMNED_PREFIX, parse_condemned_name
+from seawall.repository.format.layout import condemned_name
+from seawall.repository.format.open_mark import LogNumber
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 from seawall.repository.generations import current_generation, stored_generations
 from seawall.repository.repository import OpenRepository
@@ -40,22 +42,22 @@ def catch_up(
     repository: OpenRepository,
     repository_id: str,
     mark: LeaderMark,
-    standing: Standing,
+    before: Before,
 ) -> None:
     """Adopts points that the database does not know, and carries out again the logs that it has not reached. Usually there are none; any of
     them says that the database was put back: attempts of before are fenced (`db_epoch`), also where `announce` could not notice it.
 
     Where such logs may be trimmed, the packs in the bucket say what they said. One transaction: adopting takes the next numbers, and
-    whether a log was carried out is told by its number alone. `mark`: put into the bucket before; `standing`: read after that. Raises
+    whether a log was carried out is told by its number alone. `mark`: put into the bucket first; `before`: looked at after that. Raises
     Unavailable/NOT_LEADER;
     IntegrityError naming a log: a damaged one may hold what must never be named again, and one that a damaged open mark might call void
     may condemn what is needed.
     """
-    logs = later_logs(database, repository, repository_id, standing)
+    logs = later_logs(database, repository, repository_id, before.standing, before.logs)
     for later in logs:
-        if doubt := standing.doubt(later.name, later.log.epoch):
+        if doubt := before.standing.doubt(later.name, later.log.epoch):
             raise IntegrityError(doubt)
-    points = unknown_points(database, repository, repository_id, doomed_slots(logs), standing)
+    points = unknown_points(database, repository, repository_id, doomed_slots(logs), before)
     floor = trimmed_to(repository.store)
     reached = database.read_now(lambda transaction: transaction.leadership.publications(repository_id))
     changed = taken_stock(database, clock, repository, repository_id) if reached < floor else []
@@ -98,11 +100,17 @@ def doomed_slots(logs: Iterable[LaterLog]) -> dict[bytes, SlotSet]:
 
 
 def later_logs(
-    database: Store, repository: OpenRepository, repository_id: str, standing: Standing, *, from_the_first: bool = False
+    database: Store,
+    repository: OpenRepository,
+    repository_id: str,
+    standing: Standing,
+    there: Iterable[LogNumber],
+    *,
+    from_the_first: bool = False,
 ) -> list[LaterLog]:
-    """By number. One of a leader older than the last that opened the repository on this database was not there then: whoever wrote it
-    saw a later leader, and deleted nothing (rule 5). It is void; so is one that `standing` does not name, of which this database may be too
-    old to know. `from_the_first`: whatever the database has reached.
+    """Of those that are `there`, by number. One of a leader older than the last that opened the repository on this database was not there
+    then: whoever wrote it saw a later leader, and deleted nothing (rule 5). It is void; so is one that `standing` does not name, of which
+    this database may be too old to know. `from_the_first`: whatever the database has reached.
     Raises IntegrityError naming the one that is damaged.
     """
     reached, opened = database.read_now(
@@ -112,13 +120,14 @@ def later_logs(
         )
     )
     reached = -1 if from_the_first else reached
-    found = {info.name: parse_condemned_name(info.name) for info in repository.store.list(CONDEMNED_PREFIX)}
-    later = sorted((number, name) for name, number in found.items() if number is not None and number[0] > reached)
-    for number, name in later:
+    later = []
+    for number in sorted(number for number in there if number[0] > reached):
+        name = condemned_name(*number)
         if number[1] < opened or not standing.log_counts(number):
             _log.warning("condemn_log.void", repository_id=repository_id, log=name, opened_epoch=opened)
-    later = [(number, name) for number, name in later if number[1] >= opened and standing.log_counts(number)]
-    return [LaterLog(name, read_condemn_log(repository, number)) for number, name in later]
+        else:
+            later.append(LaterLog(name, read_condemn_log(repository, number)))
+    return later
 
 
 def _present(

@@ -18,7 +18,7 @@ from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.decision import closed
 from seawall.controller.policies.windows import Stretch
 from seawall.controller.records.policies import WindowEnd
-from seawall.controller.records.runs import Failure, FailureKind, Run, RunState, RunWarning
+from seawall.controller.records.runs import WINDOW_ENDED, Failure, FailureKind, Run, RunState, RunWarning
 from seawall.controller.runs import ready
 from seawall.controller.runs.events import CancelAsked, Moment
 from seawall.controller.runs.machine import Execution, step
@@ -96,7 +96,7 @@ class Shut:
             return self._later(run)
         if what is Close.GIVE_UP:
             next_step = "Back the VM up by hand, or give the policy a longer window or catch_up."
-            failure = Failure("WINDOW_ENDED", closed(self.compiled), next_step, FailureKind.PERMANENT)
+            failure = Failure(WINDOW_ENDED, closed(self.compiled), next_step, FailureKind.PERMANENT)
             return ready.shut_out(run, failure, self.moment)
         return run
 
@@ -219,7 +219,7 @@ def _one(change: Change, shut: Shut, run: Run) -> bool:
 
 
 def _cancel(compiled: Compiled) -> CancelAsked:
-    return CancelAsked(RunWarning("WINDOW_ENDED", f"The window of policy {compiled.policy.name} ended while it ran."))
+    return CancelAsked(RunWarning(WINDOW_ENDED, f"The window of policy {compiled.policy.name} ended while it ran."))
 
 
 def _waits(compiled: Compiled, opening: datetime) -> str:

@@ -15,7 +15,7 @@ import structlog
 
 from seawall.controller.policies.compiled import Compiled, share_of
 from seawall.controller.policies.decision import Decision, Standing, What, fire
-from seawall.controller.policies.protection import seen_of
+from seawall.controller.policies.protection import captured, seen_of
 from seawall.controller.policies.selection import Seen
 from seawall.controller.policies.tenancy import tenant_of_firing
 from seawall.controller.records.fleet import Vm
@@ -250,9 +250,10 @@ def _in_turn(compiled: Compiled, seen: Sequence[Seen]) -> list[str]:
 
 
 def _with_disks(transaction: Transaction, compiled: Compiled, vm_ids: Sequence[str]) -> tuple[str, ...]:
-    """Those that have anything to back up, in this order."""
-    excluded = compiled.rules.spec.capture.exclude_disks or ()
-    found = {vm.id for vm in transaction.fleet.vms_of(vm_ids) if vm.disks_without(excluded)}
+    """Those that have anything to back up, in this order. The others are listed as unprotected, with the reason."""
+    settings, spec = transaction.settings.of_vms(vm_ids), compiled.rules.spec
+    vms = transaction.fleet.vms_of(vm_ids)
+    found = {vm.id for vm in vms if captured(vm, settings.get(vm.id, NO_SETTINGS), spec)}
     return tuple(vm_id for vm_id in vm_ids if vm_id in found)
 
 
@@ -261,7 +262,7 @@ def _standings(transaction: Transaction, due: _Due) -> list[Standing]:
     nominal_us = microseconds_of(due.nominal)
     fired = transaction.policies.fired(policy.id, nominal_us)
     fired |= transaction.policies.backed_up_since(policy.id, policy.repository_id, nominal_us)
-    opened = transaction.policies.open_backups(due.vm_ids, policy.repository_id)
+    opened = transaction.policies.in_the_way(policy.id, due.vm_ids, policy.repository_id)
     own = {vm_id: run_id for vm_id, (run_id, by) in opened.items() if by == policy.id}
     skipped = transaction.policies.skipped_since(policy.id, list(own), list(own.values())) if own else frozenset()
     return [

@@ -12,9 +12,10 @@ from seawall.controller.server.drain import Drain
 
 DEBOUNCE_SECONDS = 0.1
 PAUSE_PER_LOOK = 3.0
-"""Looks take a quarter of the time at most, however large the fleet is and however much changes."""
-LONGEST_REST_SECONDS = 1.0
-"""A look that took long had to wait for others: no reason to let what is due wait thrice as long again."""
+"""Short looks take a quarter of the time at most, however much changes."""
+LONGEST_REST_SECONDS = 0.4
+"""A look that took longer had to wait for others: no reason to let what is due wait thrice as long again. With 1.0 s, one run of a hundred
+waited 1.3-1.8 s for the look that placed it while 1,000 hosts were at work."""
 
 _log = structlog.get_logger()
 

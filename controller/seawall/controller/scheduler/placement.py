@@ -43,10 +43,11 @@ def plan(ready: Iterable[Run], facts: FleetFacts) -> Plan:
 def plan_lines(lines: Lines, facts: FleetFacts) -> Plan:
     """The same, of runs that stand in line already: as `lines_of` these facts would put them."""
     able, waiting = _sorted_out(lines, facts)
-    gates, held = Gates(facts), dict(facts.held_by_tenant)
+    gates, backups, restores = Gates(facts), dict(facts.held_by_tenant), dict(facts.restored_by_tenant)
     placements: list[Placement] = []
     long_ago_us = facts.now_us - HOLD_AFTER_US
     for admission in sorted(able):
+        held = restores if admission is AdmissionClass.RESTORE else backups
         queue = Queue(able[admission], held, facts.caps, facts.now_us)
         for candidate in queue:
             full = gates.whole(candidate.restore)

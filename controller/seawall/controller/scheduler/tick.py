@@ -187,10 +187,11 @@ class Tick:
         def closure(change: Change) -> list[Attempt]:
             change.transaction.leadership.check(leader)
             epoch = change.transaction.leadership.db_epoch()
+            under_way = change.transaction.runs.under_way([placement.run.vm_id for placement in placements])
             begun = []
             for placement, attempt_id in zip(placements, attempt_ids, strict=True):
                 run = _still(change.transaction, placement, now_us)
-                if run is not None:
+                if run is not None and (run.restore is not None or (run.vm_id, run.repository_id) not in under_way):
                     begun.append(change.start(run, attempt_id, placement.host_id, epoch, moment).attempt)
             return begun
 

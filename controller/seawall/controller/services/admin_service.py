@@ -17,7 +17,7 @@ from seawall.controller.enrolment.tokens import DEFAULT_TTL_SECONDS, create_join
 from seawall.controller.secrets import Secret, SecretBox
 from seawall.controller.services.convert_authority import authority_message
 from seawall.controller.services.convert_time import seconds_of, timestamp
-from seawall.controller.services.once import Once
+from seawall.controller.services.once import Once, asked_by
 from seawall.controller.services.revoking import Revoking
 from seawall.repository.clock import Clock
 
@@ -65,14 +65,14 @@ class AdminServicer(operator_pb2_grpc.AdminServiceServicer):
             answer = await asyncio.to_thread(self._create, request)
             return b64encode(self._box.seal(Secret(answer.encode()), CONTEXT)).decode()
 
-        sealed = await self._once.around("CreateJoinToken", request.request_id, act)
+        sealed = await self._once.around(asked_by(request), act)
         token, expires_us = json.loads(self._box.open(b64decode(sealed), CONTEXT).reveal())
         return operator_pb2.CreateJoinTokenResponse(token=token, expires_at=timestamp(expires_us))
 
     async def RevokeHost(
         self, request: operator_pb2.RevokeHostRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> operator_pb2.RevokeHostResponse:
-        return operator_pb2.RevokeHostResponse(host=await self._revoking.revoke(request.request_id, request.host))
+        return operator_pb2.RevokeHostResponse(host=await self._revoking.revoke(asked_by(request), request.host))
 
     async def GetAuthority(
         self, request: operator_pb2.GetAuthorityRequest, context: "aio.ServicerContext[Any, Any]"
@@ -85,14 +85,14 @@ class AdminServicer(operator_pb2_grpc.AdminServiceServicer):
         if request.plan_only:
             standing = await self._rotating.standing(request.without)
         else:
-            await self._rotating.rotate(request.request_id, request.without)
+            await self._rotating.rotate(asked_by(request), request.without)
             standing = await self._rotating.standing()
         return operator_pb2.RotateAuthorityResponse(authority=authority_message(standing))
 
     async def CancelRotation(
         self, request: operator_pb2.CancelRotationRequest, context: "aio.ServicerContext[Any, Any]"
     ) -> operator_pb2.CancelRotationResponse:
-        await self._rotating.cancel(request.request_id)
+        await self._rotating.cancel(asked_by(request))
         return operator_pb2.CancelRotationResponse(authority=authority_message(await self._rotating.standing()))
 
     def _create(self, request: operator_pb2.CreateJoinTokenRequest) -> str:

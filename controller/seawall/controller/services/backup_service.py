@@ -8,6 +8,7 @@ from grpc import aio
 
 from seawall.api.v1 import operator_pb2, operator_pb2_grpc, resources_pb2
 from seawall.controller.policies.protection import all_page, unprotected_page
+from seawall.controller.records.answers import Asked
 from seawall.controller.repositories.add import Addition, RepositoryAdder
 from seawall.controller.repositories.health import StoreHealth
 from seawall.controller.repositories.probing import RepositoryProber
@@ -18,16 +19,17 @@ from seawall.controller.services.convert_catalogue import point_message, probed_
 from seawall.controller.services.convert_fleet import host_message, vm_message
 from seawall.controller.services.convert_moves import moved_message
 from seawall.controller.services.convert_runs import restore_of, run_message
-from seawall.controller.services.convert_settings import command_of, settings_of
+from seawall.controller.services.convert_settings import settings_of
 from seawall.controller.services.forgetting import Forgetting
 from seawall.controller.services.holding import Holding
 from seawall.controller.services.jobs import JobOrders
+from seawall.controller.services.many_backups import ManyBackups
 from seawall.controller.services.masks import masked_settings
 from seawall.controller.services.moved import Moved
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
-from seawall.controller.services.once import Once
+from seawall.controller.services.once import Once, asked_by
 from seawall.controller.services.orders import Orders
-from seawall.controller.services.paging import cut, fit, page_size, start_of
+from seawall.controller.services.paging import cut, fit, page_by, page_size, page_size_or_all, start_of
 from seawall.controller.services.run_filter import run_filter
 from seawall.controller.services.status import status_message
 from seawall.controller.services.views import (
@@ -70,6 +72,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     ) -> None:
         self._executions = executions
         self._orders = orders
+        self._many = ManyBackups(executions, once, orders)
         self._once = once
         self._watches = watches
         self._adder = adder
@@ -87,7 +90,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self, request: operator_pb2.GetStatusRequest, context: Context
     ) -> operator_pb2.GetStatusResponse:
         now_us = self._orders.clock.now_us()
-        answer = await self._read(lambda transaction: status_message(transaction, now_us, self._version))
+        answer = await self._read(lambda transaction: status_message(transaction, now_us, self._version, self._health))
         answer.troubles.extend(self._vitals.sentences())
         answer.loop_lag_ms = round(self._vitals.loop_lag_seconds * 1000)
         return answer
@@ -128,13 +131,10 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self, request: operator_pb2.ProtectVmRequest, context: Context
     ) -> operator_pb2.ProtectVmResponse:
         message, unset = masked_settings(request)
-        said = settings_of(message)
+        asked, said = asked_by(request), settings_of(message)
         vm_id = await self._executions.change(
             lambda change: self._once.within(
-                change.transaction,
-                "ProtectVm",
-                request.request_id,
-                lambda: self._orders.protect(change, request.vm, said, unset),
+                change.transaction, asked, lambda: self._orders.protect(change, request.vm, said, unset)
             )
         )
 
@@ -149,11 +149,11 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     ) -> operator_pb2.ConfirmMoveResponse:
         vm_id = request.vm
         if not request.plan_only:
+            asked = asked_by(request)
             vm_id = await self._executions.change(
                 lambda change: self._once.within(
                     change.transaction,
-                    "ConfirmMove",
-                    request.request_id,
+                    asked,
                     lambda: self._moved.confirm(change.transaction, request.vm, request.host),
                 )
             )
@@ -169,28 +169,14 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     async def StartBackup(
         self, request: operator_pb2.StartBackupRequest, context: Context
     ) -> operator_pb2.StartBackupResponse:
-        command = command_of(request)
-        answer = await self._executions.change(
-            lambda change: self._once.within(
-                change.transaction,
-                "StartBackup",
-                request.request_id,
-                lambda: json.dumps(
-                    self._orders.backup(change, request.vms, request.repository, command, together=request.together)
-                ),
-            )
-        )
-        views = await self._views(json.loads(answer))
-        return operator_pb2.StartBackupResponse(runs=[run_message(view) for view in views])
+        return await self._many.start(request)
 
     async def StartRestore(
         self, request: operator_pb2.StartRestoreRequest, context: Context
     ) -> operator_pb2.StartRestoreResponse:
-        spec = restore_of(request.spec)
+        asked, spec = asked_by(request), restore_of(request.spec)
         run_id = await self._executions.change(
-            lambda change: self._once.within(
-                change.transaction, "StartRestore", request.request_id, lambda: self._orders.restore(change, spec)
-            )
+            lambda change: self._once.within(change.transaction, asked, lambda: self._orders.restore(change, spec))
         )
         (view,) = await self._views([run_id])
         return operator_pb2.StartRestoreResponse(run=run_message(view))
@@ -218,9 +204,10 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     async def CancelRun(
         self, request: operator_pb2.CancelRunRequest, context: Context
     ) -> operator_pb2.CancelRunResponse:
+        asked = asked_by(request)
         run_id = await self._executions.change(
             lambda change: self._once.within(
-                change.transaction, "CancelRun", request.request_id, lambda: self._orders.cancel(change, request.run)
+                change.transaction, asked, lambda: self._orders.cancel(change, request.run)
             )
         )
         (view,) = await self._views([run_id])
@@ -275,8 +262,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     ) -> operator_pb2.HoldPointsResponse:
         for_us = request.hold_for.ToMicroseconds() if request.HasField("hold_for") else None
         points = await self._on_points(
-            "HoldPoints",
-            request.request_id,
+            asked_by(request),
             lambda transaction: self._holding.hold(transaction, request.points, request.reason, for_us),
         )
         return operator_pb2.HoldPointsResponse(points=points)
@@ -285,25 +271,24 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self, request: operator_pb2.ReleasePointsRequest, context: Context
     ) -> operator_pb2.ReleasePointsResponse:
         points = await self._on_points(
-            "ReleasePoints",
-            request.request_id,
+            asked_by(request),
             lambda transaction: self._holding.release(transaction, request.points),
         )
         return operator_pb2.ReleasePointsResponse(points=points)
 
-    async def _on_points(
-        self, method: str, request_id: str, act: Callable[[Transaction], list[str]]
-    ) -> list[resources_pb2.Point]:
-        """The points, as they are after it."""
+    async def _on_points(self, asked: Asked, act: Callable[[Transaction], list[str]]) -> list[resources_pb2.Point]:
+        """The points, as they are after it; of many with many disks as many as one answer holds."""
+        answer = await self._executions.store.write(
+            lambda transaction: self._once.within(transaction, asked, lambda: json.dumps(act(transaction)))
+        )
+        self._executions.wakes.notify((RETENTION, ENDED))
 
         def closure(transaction: Transaction) -> list[resources_pb2.Point]:
-            answer = self._once.within(transaction, method, request_id, lambda: json.dumps(act(transaction)))
-            found = (transaction.points.point(point_id) for point_id in json.loads(answer))
-            return [point_message(view) for view in point_views(transaction, [each for each in found if each])]
+            found = [transaction.points.point(point_id) for point_id in json.loads(answer)]
+            views = point_views(transaction, [each for each in found if each])
+            return list(fit([view.point for view in views], [point_message(view) for view in views], "")[0])
 
-        points = await self._executions.store.write(closure)
-        self._executions.wakes.notify((RETENTION, ENDED))
-        return points
+        return await self._read(closure)
 
     async def StartJob(self, request: operator_pb2.StartJobRequest, context: Context) -> operator_pb2.StartJobResponse:
         return operator_pb2.StartJobResponse(job=await self._jobs.start(request))
@@ -334,7 +319,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
             record = await self._blocking.run(lambda: self._adder.add(addition))
             return record.id
 
-        repository_id = await self._once.around("AddRepository", request.request_id, act)
+        repository_id = await self._once.around(asked_by(request), act)
         return await self._read(
             lambda transaction: operator_pb2.AddRepositoryResponse(
                 repository=self._repository(transaction, repository_id)
@@ -344,9 +329,17 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     async def ListRepositories(
         self, request: operator_pb2.ListRepositoriesRequest, context: Context
     ) -> operator_pb2.ListRepositoriesResponse:
+        size, after = page_size_or_all(request.page_size), start_of(request.page_token)
+
         def closure(transaction: Transaction) -> operator_pb2.ListRepositoriesResponse:
-            views = repository_views(transaction, transaction.repositories.repositories())
-            return operator_pb2.ListRepositoriesResponse(repositories=[self._told(view) for view in views])
+            found = transaction.repositories.repositories(after, size + 1)
+            page, token = page_by(
+                found,
+                size,
+                lambda record: record.name,
+                lambda page: [self._told(view) for view in repository_views(transaction, page)],
+            )
+            return operator_pb2.ListRepositoriesResponse(repositories=page, next_page_token=token)
 
         return await self._read(closure)
 

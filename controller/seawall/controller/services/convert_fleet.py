@@ -49,9 +49,10 @@ def vm_message(view: VmView) -> resources_pb2.Vm:
         last_point_verified=newest is not None and newest.verified,
         last_point_read_back_at=timestamp(newest.read_us if newest else 0),
         present=vm.present,
-        policies=view.policies,
+        policies=view.protection.policies,
         tags=vm.tags,
         settings=settings_message(view.settings),
+        unprotected_because=view.protection.in_vain,
     )
 
 

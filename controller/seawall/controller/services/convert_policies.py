@@ -69,6 +69,7 @@ def firing_message(firing: Firing, zone: ZoneInfo) -> policy_pb2.PolicyFiring:
 
 
 def vm_messages(forecasts: Sequence[Forecast], host_names: dict[str, str]) -> list[policy_pb2.PolicyVm]:
+    """The first thousand: `PreviewPolicyRequest.vms` is the way to the others."""
     return [
         policy_pb2.PolicyVm(
             vm_id=each.vm.id,

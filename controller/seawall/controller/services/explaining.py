@@ -1,5 +1,7 @@
 """Why a run waits, how its disks were read, what would help: the facts of now, put through the same plan that places runs."""
 
+from dataclasses import replace
+
 from seawall.api.v1 import limits_pb2
 from seawall.controller.admission.advice import read_sentences, to_go_faster, to_start
 from seawall.controller.admission.candidates import AdmissionClass, Candidate, class_of
@@ -8,15 +10,19 @@ from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.admission.mirror import FleetMirror, Sight
 from seawall.controller.admission.scopes import scopes_of_live
 from seawall.controller.hooks.decision import holds_back
+from seawall.controller.policies.closed_window import closed_window
+from seawall.controller.policies.compiled import Compiled
 from seawall.controller.records.limits import Measure, Scope, ScopeKey
 from seawall.controller.records.runs import Progress, Run, RunState
+from seawall.controller.runs.ready import by_policy_alone
+from seawall.controller.scheduler.in_window import outside
 from seawall.controller.scheduler.placement import why_waiting
 from seawall.controller.services.convert_limits import blocked_message, holder_message
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.naming import find_run
 from seawall.controller.services.views import RunView, run_views
 from seawall.controller.store.transaction import Store, Transaction
-from seawall.repository.clock import Clock
+from seawall.repository.clock import Clock, datetime_of
 
 CLASSES = {
     AdmissionClass.RESTORE: "restore",
@@ -29,10 +35,12 @@ MOST_HOLDERS = 100
 class Explaining:
     """Belongs to one event loop."""
 
-    def __init__(self, store: Store, mirror: FleetMirror, clock: Clock) -> None:
+    def __init__(self, store: Store, mirror: FleetMirror, clock: Clock, wall: Clock) -> None:
+        """`wall`: judges windows, as the scheduler does."""
         self._store = store
         self._mirror = mirror
         self._clock = clock
+        self._wall = wall
 
     async def explain(self, text: str) -> limits_pb2.ExplainRunResponse:
         """Raises NotFound/RUN_UNKNOWN."""
@@ -48,7 +56,14 @@ class Explaining:
 
     def _waiting(self, transaction: Transaction, view: RunView, now_us: int) -> limits_pb2.ExplainRunResponse:
         run, sight = view.run, self._mirror.look(transaction, now_us)
-        answer = _begun(view)
+        answer, wall_us = _begun(view), self._wall.now_us()
+        shut = _shut(transaction, run, now_us, wall_us)
+        if shut:
+            answer.blocked_on.sentence = shut
+            answer.advice.append(_not_to_wait(transaction, view))
+            return answer
+        # As the scheduler's own look: those whose windows are closed take nobody's place.
+        sight = replace(sight, lines=sight.lines.without(frozenset(outside(transaction, sight.ready, wall_us))))
         rank_of = _place_in_line(run, sight)
         answer.ahead, answer.lateness = rank_of
         if run.not_before_us > now_us:
@@ -67,6 +82,28 @@ class Explaining:
         ends = [each.eta_seconds for each in answer.holders if each.eta_seconds]
         answer.advice.extend(to_start(sight.facts, blocked, min(ends, default=0)))
         return answer
+
+
+def _shut(transaction: Transaction, run: Run, now_us: int, wall_us: int) -> str:
+    """Which closed window holds it back; "": none. Also before closing.py has looked, and while it pauses after a failure."""
+    policy = transaction.policies.policy(run.policy_id) if by_policy_alone(run) else None
+    if policy is None:
+        return ""
+    begins_us = wall_us + run.not_before_us - now_us
+    times = (datetime_of(each) for each in (run.nominal_us, begins_us, wall_us))
+    try:
+        return closed_window(Compiled.of(policy), *times)
+    except (ValueError, LookupError):  # its zone is gone with an upgrade: it has no windows that anybody could keep to
+        return ""
+
+
+def _not_to_wait(transaction: Transaction, view: RunView) -> str:
+    """What somebody orders waits for no window: the VM's open run goes on, of several the one whose turn is next."""
+    run, command = view.run, f"seawall backup {view.run.vm_name!r} --repo {view.repository_name}"
+    first = transaction.runs.open_backups([run.vm_id], run.repository_id).get(run.vm_id, run)
+    if first.id != run.id:
+        return f"Not to wait for the window: {command}, once run {first.id} of this VM is over."
+    return f"Not to wait for the window: {command} lets this run begin as soon as there is a place for it."
 
 
 def _begun(view: RunView) -> limits_pb2.ExplainRunResponse:

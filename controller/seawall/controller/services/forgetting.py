@@ -11,9 +11,15 @@ from seawall.controller.forgetting.reclaim import Reclaim
 from seawall.controller.forgetting.retention import Policy
 from seawall.controller.records.catalogue import Point, PointState
 from seawall.controller.services.blocking import Blocking
-from seawall.controller.services.convert_forgetting import fitted, policy_of, reclaim_message, verdict_messages
+from seawall.controller.services.convert_forgetting import (
+    fitted,
+    policy_of,
+    reclaim_message,
+    verdict_messages,
+    zone_of,
+)
 from seawall.controller.services.naming import find_point, find_repository, find_vm
-from seawall.controller.services.once import Once
+from seawall.controller.services.once import Once, asked_by
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.repository.clock import Clock
 
@@ -51,7 +57,7 @@ class Forgetting:
             await self._blocking.run(lambda: self._deletions.delete([point.id for point in named]))
             return _text([(point.id, False, [DELETED]) for point in named])
 
-        answer = await self._once.around("DeletePoints", request.request_id, act)
+        answer = await self._once.around(asked_by(request), act)
         return operator_pb2.DeletePointsResponse(verdicts=await self._remembered(answer))
 
     async def forget(self, request: operator_pb2.ForgetPointsRequest) -> operator_pb2.ForgetPointsResponse:
@@ -60,7 +66,9 @@ class Forgetting:
         if request.plan_only:
             planned = await self._planned(request, policy)
             reclaim = await self._reclaimed(planned)
-            return fitted(await self._messages(planned), reclaim)
+            shown = fitted(await self._messages(planned), reclaim)
+            shown.zone = zone_of(request).key
+            return shown
         if not request.planned:
             raise InvalidArgument("NOT_PLANNED", "Ask for a plan first; then name the points of it that are to go.")
         _check_count(request.planned)
@@ -71,13 +79,13 @@ class Forgetting:
             await self._blocking.run(lambda: self._deletions.delete(going))
             return _text(outcomes)
 
-        answer = await self._once.around("ForgetPoints", request.request_id, act)
-        return operator_pb2.ForgetPointsResponse(verdicts=await self._remembered(answer))
+        answer = await self._once.around(asked_by(request), act)
+        return operator_pb2.ForgetPointsResponse(verdicts=await self._remembered(answer), zone=zone_of(request).key)
 
     async def _planned(self, request: operator_pb2.ForgetPointsRequest, policy: Policy) -> list[PlannedPoint]:
-        now_us = self._clock.now_us()
+        now_us, zone = self._clock.now_us(), zone_of(request)
         return await self._store.read(
-            lambda transaction: plan_policy(transaction, _scope(transaction, request), policy, now_us)
+            lambda transaction: plan_policy(transaction, _scope(transaction, request), policy, now_us, zone)
         )
 
     async def _outcomes(self, request: operator_pb2.ForgetPointsRequest, policy: Policy) -> list[_Outcome]:

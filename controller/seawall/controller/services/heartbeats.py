@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from seawall.controller.admission.breakers import Proofs
+from seawall.controller.admission.proofs import proof_of
 from seawall.controller.admission.shares import told
 from seawall.controller.errors import ControllerError, FailedPrecondition
 from seawall.controller.records.runs import Progress
@@ -79,6 +81,7 @@ class Reports:
         self._progress = runs.progress_of(ids)
         self._db_epoch = change.transaction.leadership.db_epoch() if ids else 0
         self._fresh: dict[str, Progress] = {}
+        self._proofs = Proofs(change.transaction)
 
     def take(self, said: Said) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Ids of attempts that are not current any more, and of those that are to stop."""
@@ -92,6 +95,9 @@ class Reports:
             event = Reported(progress.state, further(known, progress), self._db_epoch)
             made = self._change.take(before, event, self._moment)
             self._executions[attempt_id] = made.after
+            proof = proof_of(before, made.after, known, progress)
+            if proof is not None:
+                self._proofs.note(made.after, proof)
             answers.update((attempt_id, each) for each in ANSWERS if each in made.instructions)
             if Instruction.ANSWER_FORGET not in made.instructions and (known is None or progress.seq > known.seq):
                 self._progress[attempt_id] = self._fresh[attempt_id] = progress

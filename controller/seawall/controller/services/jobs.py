@@ -14,7 +14,7 @@ from seawall.controller.secrets import SecretBox
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.convert_jobs import job_kind_of, job_message
 from seawall.controller.services.naming import find_job, find_repository
-from seawall.controller.services.once import Once
+from seawall.controller.services.once import Once, asked_by
 from seawall.controller.services.paging import cut, fit, page_size, start_of
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
@@ -42,6 +42,7 @@ class JobOrders:
         """See StartJob in operator.proto, and so on."""
         kind = job_kind_of(request.kind)
         wanted = _wanted(kind, request.spec)
+        asked = asked_by(request)
 
         def closure(transaction: Transaction) -> str:
             repository = find_repository(transaction, request.repository)
@@ -51,9 +52,7 @@ class JobOrders:
             return start_job(transaction, repository.id, kind, wanted | secret, self._clock).id
 
         job_id = await self._store.write(
-            lambda transaction: self._once.within(
-                transaction, "StartJob", request.request_id, lambda: closure(transaction)
-            )
+            lambda transaction: self._once.within(transaction, asked, lambda: closure(transaction))
         )
         self._wakes.notify((MAINTENANCE,))
         return await self.get(job_id)
@@ -74,12 +73,11 @@ class JobOrders:
         return await self._store.read(closure)
 
     async def cancel(self, request: operator_pb2.CancelJobRequest) -> resources_pb2.Job:
-        now_us = self._clock.now_us()
+        asked, now_us = asked_by(request), self._clock.now_us()
         job_id = await self._store.write(
             lambda transaction: self._once.within(
                 transaction,
-                "CancelJob",
-                request.request_id,
+                asked,
                 lambda: cancel_job(transaction, find_job(transaction, request.job).id, now_us).id,
             )
         )

@@ -9,18 +9,20 @@ from seawall.api.v1 import limits_pb2
 from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.mirror import FleetMirror, Sight
 from seawall.controller.admission.shares import FLOOR_BYTES_PER_SECOND
-from seawall.controller.admission.usage import one, table
+from seawall.controller.admission.usage import ORDER, one, place, table
 from seawall.controller.admission.waterfill import UNBOUNDED
 from seawall.controller.admission.words import split_scope, storage_key
 from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.policies.tenancy import tenants_named
+from seawall.controller.records.answers import Asked
 from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, ScopeKey, Service, Traffic
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.services.convert_fleet import host_message
 from seawall.controller.services.convert_limits import SERVICES, holder_message, service_value, usage_message
 from seawall.controller.services.masks import masked_host, masked_limits
-from seawall.controller.services.naming import find_host, find_repository, find_vm
-from seawall.controller.services.once import Once
+from seawall.controller.services.naming import find_host, find_repository, find_vms
+from seawall.controller.services.once import Once, asked_by
+from seawall.controller.services.paging import not_ours, page_by, page_size_or_all, start_of
 from seawall.controller.services.views import host_views
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import NAME_LENGTH, printable
@@ -28,6 +30,8 @@ from seawall.repository.clock import Clock
 from seawall.repository.format.names import check_tenant
 
 MOST = 1_000_000_000
+MOST_VMS = 1000
+"""Of a group, in one request: it is one transaction."""
 WITH_BANDWIDTH = (Scope.GLOBAL, Scope.SITE, Scope.HOST)
 
 _log = structlog.get_logger()
@@ -46,10 +50,17 @@ class LimitOrders:
         self._clock = clock
 
     async def listed(self, request: limits_pb2.ListLimitsRequest) -> limits_pb2.ListLimitsResponse:
+        size, after = page_size_or_all(request.page_size), _begun_after(request.page_token)
         sight, traffic = await self._look()
         tenants = await self._store.read(tenants_named) if request.all else frozenset()
         usages = table(sight.facts, traffic, every=request.all, tenants=tenants)
-        return limits_pb2.ListLimitsResponse(limits=[usage_message(sight.facts, each) for each in usages])
+        page, token = page_by(
+            [each for each in usages if after is None or place(each.where) > place(after)],
+            size,
+            lambda usage: f"{usage.where.scope}:{usage.where.key}",
+            lambda page: [usage_message(sight.facts, each) for each in page],
+        )
+        return limits_pb2.ListLimitsResponse(limits=page, next_page_token=token)
 
     async def set(self, request: limits_pb2.SetLimitRequest) -> limits_pb2.ScopeLimits:
         scope, key = split_scope(request.scope)
@@ -65,7 +76,7 @@ class LimitOrders:
                 transaction.limits.unset_limit(where.scope, where.key, Measure[name.upper()])
             return json.dumps(where)
 
-        return await self._changed("SetLimit", request.request_id, act)
+        return await self._changed(asked_by(request), act)
 
     async def unset(self, request: limits_pb2.UnsetLimitRequest) -> limits_pb2.ScopeLimits:
         scope, key = split_scope(request.scope)
@@ -78,7 +89,7 @@ class LimitOrders:
                 transaction.limits.unset_limit(where.scope, where.key, measure)
             return json.dumps(where)
 
-        return await self._changed("UnsetLimit", request.request_id, act)
+        return await self._changed(asked_by(request), act)
 
     async def set_apart(self, request: limits_pb2.SetApartRequest) -> list[str]:
         """Names of the VMs in the group."""
@@ -87,9 +98,11 @@ class LimitOrders:
             raise InvalidArgument("BAD_LABEL", f"A group's name is printable, {NAME_LENGTH} characters at most.")
         if not request.vms:
             raise InvalidArgument("NO_VMS", "Name at least one VM.")
+        if len(request.vms) > MOST_VMS:
+            raise InvalidArgument("TOO_MANY_VMS", f"At most {MOST_VMS} VMs at once; these are {len(request.vms)}.")
 
         def act(transaction: Transaction) -> str:
-            vm_ids = [find_vm(transaction, text).id for text in request.vms]
+            vm_ids = [vm.id for vm in find_vms(transaction, request.vms)]
             if request.together:
                 transaction.limits.keep_together(label, vm_ids)
             else:
@@ -98,7 +111,7 @@ class LimitOrders:
                     transaction.limits.set_limit(Limit(Scope.LABEL, label, Measure.TRANSFERRING, 1))
             return label
 
-        await self._once_written("SetApart", request.request_id, act)
+        await self._once_written(asked_by(request), act)
 
         def names(transaction: Transaction) -> list[str]:
             found = (transaction.fleet.vm(vm_id) for group, vm_id in transaction.limits.apart() if group == label)
@@ -128,7 +141,7 @@ class LimitOrders:
         return await self._store.read(closure)
 
     async def set_host(self, request: limits_pb2.SetHostRequest) -> limits_pb2.HostAdmission:
-        request = masked_host(request)
+        asked, request = asked_by(request), masked_host(request)
         site = request.site.strip() if request.HasField("site") else None
         if site is not None and (printable(site) != site or ":" in site):
             raise InvalidArgument("BAD_SITE", f"A site's name is printable, {NAME_LENGTH} characters, without a colon.")
@@ -145,20 +158,20 @@ class LimitOrders:
                 transaction.limits.save_breaker(Breaker(Scope.HOST, host.id, 0, 0, "", ""))
             return host.id
 
-        host_id = await self._once_written("SetHost", request.request_id, act)
+        host_id = await self._once_written(asked, act)
         _log.info("host.set", host=host_id, service=service.name if service is not None else "", site=site)
         return await self.host(host_id)
 
-    async def _changed(self, method: str, request_id: str, act: _Act) -> limits_pb2.ScopeLimits:
-        scope, key = json.loads(await self._once_written(method, request_id, act))
+    async def _changed(self, asked: Asked, act: _Act) -> limits_pb2.ScopeLimits:
+        scope, key = json.loads(await self._once_written(asked, act))
         where = ScopeKey(Scope(scope), key)
         sight, traffic = await self._look()
         _log.info("limit.changed", scope=scope, key=key)
         return usage_message(sight.facts, one(sight.facts, traffic, where))
 
-    async def _once_written(self, method: str, request_id: str, act: _Act) -> str:
+    async def _once_written(self, asked: Asked, act: _Act) -> str:
         answer = await self._store.write(
-            lambda transaction: self._once.within(transaction, method, request_id, lambda: act(transaction))
+            lambda transaction: self._once.within(transaction, asked, lambda: act(transaction))
         )
         self._wakes.notify((SCHEDULER,))
         return answer
@@ -168,6 +181,16 @@ class LimitOrders:
         return await self._store.read(
             lambda transaction: (self._mirror.look(transaction, now_us), transaction.limits.traffic())
         )
+
+
+def _begun_after(token: str) -> ScopeKey | None:
+    """What the page before ended with; None: it is the first one. Raises InvalidArgument/BAD_PAGE_TOKEN."""
+    if not token:
+        return None
+    word, _, key = start_of(token).partition(":")
+    if word not in ORDER:
+        raise not_ours()
+    return ScopeKey(Scope(word), key)
 
 
 def _values(scope: Scope, request: limits_pb2.SetLimitRequest, *, may_be_none: bool) -> dict[Measure, int]:

@@ -17,6 +17,7 @@ from seawall.controller.text import printable
 LONGEST_QUOTED = 80
 LISTS = {"VM": "vm", "HOST": "host", "RUN": "run", "POINT": "point", "REPOSITORY": "repo", "JOB": "job"}
 _ID = re.compile(r"[0-9a-f-]+")
+_WHOLE_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 class Identified(Protocol):
@@ -40,6 +41,12 @@ def find_vm(transaction: Transaction, text: str) -> Vm:
     if all(vm.id != text for vm in found):
         found = [vm for vm in found if vm.present] or found
     return _only(found, text, "VM", lambda vm: vm.name)
+
+
+def find_vms(transaction: Transaction, texts: Sequence[str]) -> list[Vm]:
+    """`find_vm` of each; those that are named by their whole ids are read together."""
+    whole = {vm.id: vm for vm in transaction.fleet.vms_of([text for text in texts if _WHOLE_ID.fullmatch(text)])}
+    return [whole.get(text) or find_vm(transaction, text) for text in texts]
 
 
 def find_policy(transaction: Transaction, name: str) -> Policy:

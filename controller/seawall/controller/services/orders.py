@@ -1,17 +1,20 @@
-"""What operators order: backups, restores, cancellations. Each is one transaction and returns ids of runs; no wire types here."""
+"""What operators order: backups, restores, cancellations. Each is one transaction and returns ids of runs; no wire types here.
 
-from collections.abc import Sequence
+Backups of more VMs than one transaction should have: `services/many_backups.py`.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from seawall.controller.admission.caps import Caps
-from seawall.controller.errors import FailedPrecondition, InvalidArgument
+from seawall.controller.errors import ControllerError, FailedPrecondition, InvalidArgument, NotFound
 from seawall.controller.policies.tenancy import tenants_by_hand
 from seawall.controller.records.catalogue import Point, PointState, RepositoryRecord
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.maintenance import Pin, PinKind
 from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKind, RunState
-from seawall.controller.records.settings import CaptureSettings, VmSettings
+from seawall.controller.records.settings import NO_SETTINGS, CaptureSettings, VmSettings
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs import ready
 from seawall.controller.runs.events import CancelAsked, Moment
@@ -19,7 +22,7 @@ from seawall.controller.runs.making import ready_run
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change
 from seawall.controller.services.grouping import as_one_of, check_group, check_room, refuse_open
-from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
+from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm, find_vms
 from seawall.controller.settings.bounds import check, merged
 from seawall.controller.settings.resolve import resolve
 from seawall.controller.store.transaction import Transaction
@@ -27,6 +30,27 @@ from seawall.controller.timings import Timings
 
 LONGEST_PATH_BYTES = 3072  # Linux takes 4,096, and the names of the disks' files follow
 LONGEST_NAME = 100
+NO_DISKS = "NO_DISKS"
+OF_ONE_VM = (NotFound, InvalidArgument, FailedPrecondition)
+"""What may be wrong with one of several VMs."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A VM that cannot be backed up: as it was named, and what an error of its own would say."""
+
+    vm: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A backup that may be ordered."""
+
+    vm: Vm
+    spec: BackupSpec
+    tenant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +72,76 @@ class Orders:
         if not vms:
             raise InvalidArgument("NO_VMS", "Name at least one VM.")
         check(command)
-        target = _repository(change.transaction, repository)
-        found = [find_vm(change.transaction, text) for text in vms]
-        _check_excluded(found, command)
+        target = repository_for(change.transaction, repository)
+        found = find_vms(change.transaction, vms)
+        check_excluded([disk.disk for vm in found for disk in vm.disks], command)
         if together:
             command = check_group(found, command)
             check_room(found, Caps.of(change.transaction.limits.limits()))
-        group = (uuid7(self.clock), found) if together else None
-        tenants = tenants_by_hand(change.transaction, found, target.id)
-        return [self._backup(change, vm, target, command, tenants[vm.id], group) for vm in found]
+        planned = _planned(change.transaction, found, target, command)
+        return self._ordered(change, self._together(change, planned, target) if together else planned, target)
 
-    def _backup(
-        self,
-        change: Change,
-        vm: Vm,
-        repository: RepositoryRecord,
-        command: CaptureSettings,
-        tenant: str,
-        group: tuple[str, Sequence[Vm]] | None = None,
-    ) -> str:
-        spec = resolve(command, change.transaction.settings.of_vm(vm.id).capture)
-        _check_disks(vm, spec)
-        opened = change.transaction.runs.open_backup(vm.id, repository.id)
-        if group is not None:
-            if opened is not None:
-                raise refuse_open(vm, opened.id)
-            spec = as_one_of(spec, *group)
-        if opened is not None:
+    def check_backups(
+        self, transaction: Transaction, vms: Sequence[str], repository: str, command: CaptureSettings
+    ) -> frozenset[str]:
+        """What `backup` would say to these VMs, but for `check_excluded`; returns the names of their disks."""
+        check(command)
+        target = repository_for(transaction, repository)
+        found = find_vms(transaction, vms)
+        _planned(transaction, found, target, command)
+        return frozenset(disk.disk for vm in found for disk in vm.disks)
+
+    def backup_those_that_can(
+        self, change: Change, vms: Sequence[str], repository: str, command: CaptureSettings
+    ) -> tuple[list[str], list[LeftOut]]:
+        """(ids of runs, who was left out). What is wrong with one VM is no reason for the others. Raises what is wrong with all of them."""
+        check(command)
+        return self._those_that_can(change, vms, repository_for(change.transaction, repository), command)
+
+    def _those_that_can(
+        self, change: Change, vms: Sequence[str], target: RepositoryRecord, command: CaptureSettings
+    ) -> tuple[list[str], list[LeftOut]]:
+        try:
+            planned = _planned(change.transaction, find_vms(change.transaction, vms), target, command)
+        except OF_ONE_VM as error:
+            if len(vms) == 1:
+                return [], [_left_out(vms[0], error)]
+            middle = len(vms) // 2
+            (first, out), (second, more) = (
+                self._those_that_can(change, some, target, command) for some in (vms[:middle], vms[middle:])
+            )
+            return first + second, out + more
+        return self._ordered(change, planned, target), []
+
+    def _ordered(self, change: Change, planned: Sequence[_Planned], repository: RepositoryRecord) -> list[str]:
+        """Ids of their runs, in this order; new ones where a VM has none that is open."""
+        found = change.transaction.runs.open_backups([each.vm.id for each in planned], repository.id)
+        for opened in found.values():
             change.save_ready(opened, ready.brought_forward(opened, self._now()))
-            return opened.id
-        run = self._run(RunKind.BACKUP, vm.id, vm.name, tenant, repository.id)
-        change.transaction.runs.add_run(replace(run, point_id=run.id, backup=spec))
-        return run.id
+        run_ids, new = {vm_id: opened.id for vm_id, opened in found.items()}, []
+        for each in planned:
+            if each.vm.id not in run_ids:
+                run = self._run(RunKind.BACKUP, each.vm.id, each.vm.name, each.tenant, repository.id)
+                run_ids[each.vm.id] = run.id
+                new.append(replace(run, point_id=run.id, backup=each.spec))
+        change.transaction.runs.add_runs(new)
+        return [run_ids[each.vm.id] for each in planned]
+
+    def _together(
+        self, change: Change, planned: Sequence[_Planned], repository: RepositoryRecord
+    ) -> Sequence[_Planned]:
+        """The same as one group. Raises FailedPrecondition/RUN_OPEN."""
+        vms, group_id = [each.vm for each in planned], uuid7(self.clock)
+        found = change.transaction.runs.open_backups([vm.id for vm in vms], repository.id)
+        for vm in vms:
+            if vm.id in found:
+                raise refuse_open(vm, found[vm.id].id)
+        return [replace(each, spec=as_one_of(each.spec, group_id, vms)) for each in planned]
 
     def protect(self, change: Change, text: str, said: VmSettings, unset: Sequence[str]) -> str:
         """The VM's id. Runs that exist keep what they began with. Raises NotFound/VM_UNKNOWN; InvalidArgument/BAD_SETTING, DISK_UNKNOWN."""
         vm = find_vm(change.transaction, text)
-        _check_excluded([vm], said.capture)
+        check_excluded([disk.disk for disk in vm.disks], said.capture)
         settings = merged(change.transaction.settings.of_vm(vm.id), said, unset)
         change.transaction.settings.save(vm.id, settings, self.clock.now_us())
         return vm.id
@@ -123,7 +180,11 @@ class Orders:
         return ready_run(kind, vm_id, vm_name, tenant, repository_id, clock=self.clock, timings=self.timings)
 
 
-def _repository(transaction: Transaction, text: str) -> RepositoryRecord:
+def repository_for(transaction: Transaction, text: str) -> RepositoryRecord:
+    """The one that is named, or the only one.
+
+    Raises NotFound/REPOSITORY_UNKNOWN; FailedPrecondition/NO_REPOSITORY, SEVERAL_REPOSITORIES.
+    """
     if text:
         return find_repository(transaction, text)
     every = transaction.repositories.repositories()
@@ -135,18 +196,35 @@ def _repository(transaction: Transaction, text: str) -> RepositoryRecord:
     return every[0]
 
 
-def _check_excluded(vms: Sequence[Vm], said: CaptureSettings) -> None:
-    """A disk that none of the VMs has was mistyped; the one that was meant would be backed up."""
-    unknown = sorted(set(said.exclude_disks or ()) - {disk.disk for vm in vms for disk in vm.disks})
+def _planned(
+    transaction: Transaction, vms: Sequence[Vm], repository: RepositoryRecord, command: CaptureSettings
+) -> list[_Planned]:
+    """Raises FailedPrecondition/NO_DISKS, SEVERAL_TENANTS. Writes nothing."""
+    settings = transaction.settings.of_vms([vm.id for vm in vms])
+    specs = [resolve(command, settings.get(vm.id, NO_SETTINGS).capture) for vm in vms]
+    for vm, spec in zip(vms, specs, strict=True):
+        _check_disks(vm, spec)
+    tenants = tenants_by_hand(transaction, vms, repository.id)
+    return [_Planned(vm, spec, tenants[vm.id]) for vm, spec in zip(vms, specs, strict=True)]
+
+
+def _left_out(vm: str, error: ControllerError) -> LeftOut:
+    return LeftOut(vm, error.reason, str(error))
+
+
+def check_excluded(disks: Iterable[str], said: CaptureSettings) -> None:
+    """A disk that none of the VMs has was mistyped; the one that was meant would be backed up. Raises InvalidArgument/DISK_UNKNOWN."""
+    there = set(disks)
+    unknown = sorted(set(said.exclude_disks or ()) - there)
     if unknown:
-        known = ", ".join(sorted({disk.disk for vm in vms for disk in vm.disks})) or "none"
+        known = ", ".join(sorted(there)) or "none"
         raise InvalidArgument("DISK_UNKNOWN", f"No VM named here has a disk {', '.join(unknown)}; there is {known}.")
 
 
 def _check_disks(vm: Vm, spec: BackupSpec) -> None:
     if not vm.disks_without(spec.exclude_disks):
         has = [f"{disk.disk} ({'excluded' if disk.disk in spec.exclude_disks else disk.device})" for disk in vm.disks]
-        raise FailedPrecondition("NO_DISKS", f"VM {vm.name} has no disk to back up; it has {', '.join(has) or 'none'}.")
+        raise FailedPrecondition(NO_DISKS, f"VM {vm.name} has no disk to back up; it has {', '.join(has) or 'none'}.")
 
 
 def _check_restore(point: Point, spec: RestoreSpec) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,8 @@ from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.forecast import firings, forecasts
 from seawall.controller.policies.protection import fleet_of
 from seawall.controller.policies.render import hook_texts, span_text
-from seawall.controller.policies.standing import WEEK_US, late_points, standings
+from seawall.controller.policies.standing import WEEK_US, PolicyStanding, late_points, standings
+from seawall.controller.records.answers import Asked
 from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.scheduler.executions import Executions
@@ -29,13 +30,15 @@ from seawall.controller.services.blocking import Blocking
 from seawall.controller.services.convert_forgetting import shown_verdicts
 from seawall.controller.services.convert_hooks import hook_messages, hook_users
 from seawall.controller.services.convert_policies import (
+    MOST_VMS,
     change_message,
     firing_message,
     policy_message,
     vm_messages,
 )
-from seawall.controller.services.naming import find_policy, find_repository
-from seawall.controller.services.once import Once
+from seawall.controller.services.naming import find_policy, find_repository, find_vms
+from seawall.controller.services.once import Once, asked_by
+from seawall.controller.services.paging import page_by, page_size_or_all, start_of
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.text import printable
 from seawall.repository.clock import Clock, datetime_of
@@ -68,15 +71,15 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
             planned = await self._store.read(lambda transaction: plan_changes(transaction, specs, self._clock))
             return policy_pb2.ApplyPoliciesResponse(changes=[change_message(change) for change in planned])
 
-        answer = await self._applied(specs, request.request_id)
+        answer = await self._applied(specs, asked_by(request))
         self._executions.wakes.notify((POLICIES, RETENTION, ENDED))
         return policy_pb2.ApplyPoliciesResponse(changes=_recalled(answer))
 
-    async def _applied(self, specs: Sequence[PolicySpec], request_id: str) -> str:
+    async def _applied(self, specs: Sequence[PolicySpec], asked: Asked) -> str:
         """Planned on a read, as that looks at the whole fleet and every point; written only as it was planned, else planned again."""
 
         def plan(transaction: Transaction) -> tuple[str | None, list[PolicyChange]]:
-            known = self._once.known(transaction, "ApplyPolicies", request_id)
+            known = self._once.known(transaction, asked)
             return known, [] if known is not None else plan_changes(transaction, specs, self._clock)
 
         tries = 0
@@ -85,34 +88,33 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
             if known is not None:
                 return known
             try:
-                return await self._carried_out(planned, request_id)
+                return await self._carried_out(planned, asked)
             except Aborted:
                 tries += 1
                 if tries == MOST_TRIES:
                     raise
 
-    async def _carried_out(self, planned: Sequence[PolicyChange], request_id: str) -> str:
+    async def _carried_out(self, planned: Sequence[PolicyChange], asked: Asked) -> str:
         def apply(transaction: Transaction) -> str:
             changes = carry_out(transaction, planned, self._clock)
             return _remembered([change_message(change) for change in changes])
 
         return await self._executions.change(
-            lambda change: self._once.within(
-                change.transaction, "ApplyPolicies", request_id, lambda: apply(change.transaction)
-            )
+            lambda change: self._once.within(change.transaction, asked, lambda: apply(change.transaction))
         )
 
     async def ListPolicies(
         self, request: policy_pb2.ListPoliciesRequest, context: Context
     ) -> policy_pb2.ListPoliciesResponse:
         now_us = self._clock.now_us()
+        size, after = page_size_or_all(request.page_size), start_of(request.page_token)
 
         def closure(transaction: Transaction) -> policy_pb2.ListPoliciesResponse:
-            found = standings(transaction, transaction.policies.policies(), now_us)
-            messages = [policy_message(each, each.policy.spec, each.policy.revision) for each in found]
-            for message in messages:
-                message.ClearField("document")
-            return policy_pb2.ListPoliciesResponse(policies=messages)
+            found = transaction.policies.policies(after=after, limit=size + 1)
+            page, token = page_by(
+                found, size, lambda policy: policy.name, lambda page: _listed(standings(transaction, page, now_us))
+            )
+            return policy_pb2.ListPoliciesResponse(policies=page, next_page_token=token)
 
         return await self._store.read(closure)
 
@@ -145,13 +147,16 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
 
         def closure(transaction: Transaction) -> policy_pb2.PreviewPolicyResponse:
             policy = _to_be(transaction, specs[0], now_us) if specs else find_policy(transaction, request.policy)
-            return _preview(transaction, Compiled.of(policy), now_us, count, points=request.points)
+            asked = _asked_vms(transaction, request.vms)
+            return _preview(transaction, Compiled.of(policy), now_us, count, asked, points=request.points)
 
         return await self._store.read(closure)
 
     async def DeletePolicy(
         self, request: policy_pb2.DeletePolicyRequest, context: Context
     ) -> policy_pb2.DeletePolicyResponse:
+        asked = asked_by(request)
+
         def delete(transaction: Transaction) -> str:
             policy, now_us = find_policy(transaction, request.policy), self._clock.now_us()
             gone = replace(policy, revision=policy.revision + 1, deleted_us=now_us, changed_us=now_us)
@@ -160,9 +165,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
             return str(len(transaction.policies.point_ids(policy.id)))
 
         answer = await self._executions.change(
-            lambda change: self._once.within(
-                change.transaction, "DeletePolicy", request.request_id, lambda: delete(change.transaction)
-            )
+            lambda change: self._once.within(change.transaction, asked, lambda: delete(change.transaction))
         )
         return policy_pb2.DeletePolicyResponse(points_left=int(answer))
 
@@ -174,13 +177,16 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         )
 
     async def ListHooks(self, request: policy_pb2.ListHooksRequest, context: Context) -> policy_pb2.ListHooksResponse:
+        size, after = page_size_or_all(request.page_size), start_of(request.page_token)
         since_us = self._clock.now_us() - WEEK_US
         named, failed = await self._store.read(
             lambda transaction: (hook_users(transaction), transaction.hooks.last_failed(since_us))
         )
         found = await self._blocking.run(self._hooks.directory.found)
         directory = str(self._hooks.directory.path)
-        return policy_pb2.ListHooksResponse(hooks=hook_messages(found, named, failed), directory=directory)
+        there = [each for each in hook_messages(found, named, failed) if each.name > after]
+        page, token = page_by(there, size, lambda hook: hook.name, lambda page: page)
+        return policy_pb2.ListHooksResponse(hooks=page, directory=directory, next_page_token=token)
 
     async def TestHook(self, request: policy_pb2.TestHookRequest, context: Context) -> policy_pb2.TestHookResponse:
         await self._blocking.run(lambda: self._hooks.directory.load(request.hook))
@@ -191,22 +197,33 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
                 outcome = await self._hooks.call(request.hook, message, TRIAL_SECONDS)
             return json.dumps([outcome.succeeded, outcome.told])
 
-        succeeded, told = json.loads(await self._once.around("TestHook", request.request_id, act))
+        succeeded, told = json.loads(await self._once.around(asked_by(request), act))
         return policy_pb2.TestHookResponse(succeeded=succeeded, outcome=told)
 
 
+def _listed(found: Sequence[PolicyStanding]) -> list[policy_pb2.Policy]:
+    """Without their documents, which are large."""
+    messages = [policy_message(each, each.policy.spec, each.policy.revision) for each in found]
+    for message in messages:
+        message.ClearField("document")
+    return messages
+
+
 def _preview(
-    transaction: Transaction, compiled: Compiled, now_us: int, count: int, *, points: bool
+    transaction: Transaction, compiled: Compiled, now_us: int, count: int, asked: Collection[str], *, points: bool
 ) -> policy_pb2.PreviewPolicyResponse:
+    """`asked`: ids of the VMs that are listed; none: all."""
     now, fleet, spec = datetime_of(now_us), fleet_of(transaction), compiled.policy.spec
     expected = forecasts(transaction, compiled, fleet, now)
     coming = firings(compiled, [each.vm for each in expected], now, count)
     measured = [each for each in expected if each.measured]
+    listed = [each for each in expected if each.vm.id in asked] if asked else expected
     hosts = {each.host_id: each.host for each in fleet.seen}
     answer = policy_pb2.PreviewPolicyResponse(
         firings=[firing_message(each, compiled.rules.zone) for each in coming],
-        vms=vm_messages(expected, hosts),
+        vms=vm_messages(listed, hosts),
         vms_total=len(expected),
+        vms_asked=len(listed),
         read_bytes=sum(each.read_bytes for each in expected),
         stored_bytes=sum(each.stored_bytes for each in measured),
         seconds=sum(each.seconds for each in expected),
@@ -217,12 +234,36 @@ def _preview(
         verify_late=late_points(transaction, compiled.policy, now_us),
         points_total=len(transaction.policies.point_ids(compiled.policy.id)),
         hooks=hook_texts(spec.hooks),
+        zone=spec.zone,
     )
     if points and not spec.retention.keeps_nothing:
-        shown, total = shown_verdicts(transaction, judged(transaction, compiled.policy.id, spec.retention, now_us))
-        answer.verdicts.extend(shown)
-        answer.verdicts_left_off = total - len(shown)
+        _add_verdicts(answer, transaction, compiled, now_us, asked)
     return answer
+
+
+def _add_verdicts(
+    answer: policy_pb2.PreviewPolicyResponse,
+    transaction: Transaction,
+    compiled: Compiled,
+    now_us: int,
+    asked: Collection[str],
+) -> None:
+    """Those on the points of the VMs asked for, and how many go of all."""
+    retention, zone, policy_id = compiled.policy.spec.retention, compiled.rules.zone, compiled.policy.id
+    shown = shown_verdicts(transaction, judged(transaction, policy_id, retention, now_us, zone, asked))
+    answer.verdicts.extend(shown.verdicts)
+    answer.verdicts_left_off, answer.deletions_left_off = shown.left_off, shown.going_left_off
+    answer.points_to_delete = shown.going
+    if asked:
+        every = judged(transaction, policy_id, retention, now_us, zone)
+        answer.points_to_delete = sum(not each.keep for some in every for each in some)
+
+
+def _asked_vms(transaction: Transaction, texts: Sequence[str]) -> frozenset[str]:
+    """Ids. Raises InvalidArgument/TOO_MANY_VMS, and what `find_vms` does."""
+    if len(texts) > MOST_VMS:
+        raise InvalidArgument("TOO_MANY_VMS", f"At most {MOST_VMS} VMs at once; these are {len(texts)}.")
+    return frozenset(vm.id for vm in find_vms(transaction, texts))
 
 
 def _to_be(transaction: Transaction, spec: PolicySpec, now_us: int) -> Policy:

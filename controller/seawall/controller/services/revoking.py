@@ -6,6 +6,7 @@ import structlog
 
 from seawall.api.v1 import resources_pb2
 from seawall.controller.enrolment.port import EnrolmentStore
+from seawall.controller.records.answers import Asked
 from seawall.controller.records.fleet import Host
 from seawall.controller.services.convert_fleet import host_message
 from seawall.controller.services.naming import find_host
@@ -26,7 +27,7 @@ class Revoking:
         self._once = once
         self._clock = clock
 
-    async def revoke(self, request_id: str, text: str) -> resources_pb2.Host:
+    async def revoke(self, asked: Asked, text: str) -> resources_pb2.Host:
         """For ever; repeatable. Its runs end when its lease does. Raises NotFound/HOST_UNKNOWN, InvalidArgument/AMBIGUOUS."""
 
         async def act() -> str:
@@ -35,7 +36,7 @@ class Revoking:
             _log.warning("host.revoked", host=host.id, name=host.name)
             return host.id
 
-        host_id = await self._once.around("RevokeHost", request_id, act)
+        host_id = await self._once.around(asked, act)
         return await self._store.read(lambda transaction: self._shown(transaction, host_id))
 
     def _shown(self, transaction: Transaction, host_id: str) -> resources_pb2.Host:

@@ -1,11 +1,13 @@
 """One screen: how the fleet stands. Everything is counted by the database at the moment of the question."""
 
 from seawall.api.v1 import operator_pb2
+from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.records.runs import OPEN_RUN_STATES, RunFilter, RunState
 from seawall.controller.recovering.decisions import troubles
+from seawall.controller.repositories.health import StoreHealth
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.convert_time import timestamp
-from seawall.controller.services.views import host_views, run_views
+from seawall.controller.services.views import failing, host_views, run_views
 from seawall.controller.store.transaction import Transaction
 
 DAY_US = 24 * 3600 * 1_000_000
@@ -16,7 +18,9 @@ SILENT_US = 30 * 1_000_000
 """A controller that did not report for so long is not shown."""
 
 
-def status_message(transaction: Transaction, now_us: int, version: str) -> operator_pb2.GetStatusResponse:
+def status_message(
+    transaction: Transaction, now_us: int, version: str, health: StoreHealth
+) -> operator_pb2.GetStatusResponse:
     since_us = max(1, now_us - DAY_US)
     hosts = host_views(transaction, transaction.fleet.hosts(limit=MOST_HOSTS), now_us)
     opened = transaction.runs.runs(RunFilter(states=OPEN_RUN_STATES), limit=RUNS_SHOWN)
@@ -41,6 +45,24 @@ def status_message(transaction: Transaction, now_us: int, version: str) -> opera
         controller_version=version,
         replicas=_replicas(transaction, now_us),
         troubles=troubles(transaction, now_us),
+        repository_troubles=[
+            told for record in repositories if (told := _told(transaction, record, health)) is not None
+        ],
+    )
+
+
+def _told(
+    transaction: Transaction, record: RepositoryRecord, health: StoreHealth
+) -> operator_pb2.RepositoryTrouble | None:
+    """What `repo show` says of it; None: nothing is wrong."""
+    trouble = health.trouble(record.id) or failing(transaction, record)
+    if not trouble:
+        return None
+    return operator_pb2.RepositoryTrouble(
+        repository_id=record.id,
+        name=record.name,
+        trouble=trouble,
+        opening_since=timestamp(health.opening_since_us(record.id)),
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from seawall.controller.admission.breakers import Proofs
+from seawall.controller.admission.proofs import Proof
 from seawall.controller.errors import (
     AlreadyExists,
     DataLoss,
@@ -128,6 +130,7 @@ class Transfers:
             again = transaction.packs.packs(repository.record.id, [pack_id])[pack_id]
             if not stored and again.state is not PackState.STORED:
                 raise FailedPrecondition("PACK_VOID", f"Pack {pack_id.hex()} was given up; make a new one.")
+            Proofs(transaction).note(execution, Proof.STORED)
 
         self._store.write_now(closure)
         _log.debug("pack.stored", pack=pack_id.hex(), attempt_id=key.attempt_id, host=key.host_id, bytes=size_bytes)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seawall.controller.admission.breaker import FAILURES, probe_us
-from seawall.controller.policies.protection import protectors
+from seawall.controller.policies.protection import UNPROTECTED, Protection, protections
 from seawall.controller.records.catalogue import Point, RepositoryRecord, RepositoryTotals
 from seawall.controller.records.fleet import Host, Session, Vm
 from seawall.controller.records.hooks import CallState, HookCall
@@ -55,8 +55,7 @@ class VmView:
     vm: Vm
     host_name: str
     newest: Point | None
-    policies: tuple[str, ...] = ()
-    """Names of those that protect it."""
+    protection: Protection = UNPROTECTED
     settings: VmSettings = NO_SETTINGS
 
 
@@ -126,13 +125,13 @@ def vm_views(transaction: Transaction, vms: Sequence[Vm]) -> list[VmView]:
     newest = transaction.points.newest_of_vms([vm.id for vm in vms])
     names = transaction.fleet.host_names()
     settings = transaction.settings.of_vms([vm.id for vm in vms])
-    policies = protectors(transaction, vms)
+    protected = protections(transaction, vms)
     return [
         VmView(
             vm,
             names.get(vm.host_id, ""),
             newest.get(vm.id),
-            policies.get(vm.id, ()),
+            protected.get(vm.id, UNPROTECTED),
             settings.get(vm.id, NO_SETTINGS),
         )
         for vm in vms
@@ -158,12 +157,12 @@ def point_views(transaction: Transaction, points: Sequence[Point]) -> list[Point
 
 def repository_views(transaction: Transaction, records: Sequence[RepositoryRecord]) -> list[RepositoryView]:
     return [
-        RepositoryView(record, transaction.repositories.totals(record.id), _failing(transaction, record))
+        RepositoryView(record, transaction.repositories.totals(record.id), failing(transaction, record))
         for record in records
     ]
 
 
-def _failing(transaction: Transaction, record: RepositoryRecord) -> str:
+def failing(transaction: Transaction, record: RepositoryRecord) -> str:
     """That runs wait because one after the other failed; "" while they do not."""
     breaker = transaction.limits.breaker(ScopeKey(Scope.REPOSITORY, record.id))
     if breaker is None or breaker.failures < FAILURES:

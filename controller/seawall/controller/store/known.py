@@ -31,8 +31,8 @@ class Known(Protocol):
     def add_vm(self, vm: KnownVm) -> bool:
         """Not present until a host reports it. False: it was there."""
 
-    def give_policy(self, point_id: str, policy_id: str) -> None:
-        """To a point that has none."""
+    def give_policy(self, point_id: str, policy_id: str, nominal_us: int = 0) -> None:
+        """To a point that has none; and to its run, where that does not say, when the policy was due. 0: nobody knows."""
 
     def save_host(self, host: KnownHost) -> None:
         """Of one that is there: its site, its service, its certificate, and whether it is revoked."""

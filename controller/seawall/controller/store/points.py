@@ -26,10 +26,13 @@ class Points(Protocol):
     def points_of(self, point_ids: Sequence[str]) -> Sequence[Point]:
         """Those of them that are PUBLISHING or AVAILABLE, in any order, without their intents."""
 
-    def marks(self, policy_id: str) -> Iterator[PointMark]:
+    def marks(self, policy_id: str, vm_ids: Collection[str] = ()) -> Iterator[PointMark]:
         """PUBLISHING and AVAILABLE ones that the policy made, by VM name, VM and repository; read as they are asked for, inside the
-        transaction.
+        transaction. `vm_ids`: of these alone, a thousand at most; (): of all.
         """
+
+    def nominal_us(self, point_ids: Sequence[str]) -> dict[str, int]:
+        """Point id -> when the policy that made it was due; without those of which nobody knows, and that no policy made."""
 
     def newest(self, vm_id: str, repository_id: str, tenant: str = "") -> Point | None:
         """The AVAILABLE point of a VM in a repository that was published last; of one tenant: the parent of its next."""
@@ -37,8 +40,16 @@ class Points(Protocol):
     def newest_of_vms(self, vm_ids: Sequence[str]) -> dict[str, Point]:
         """VM id -> its newest AVAILABLE point anywhere."""
 
-    def newest_since(self, published_us: int) -> dict[str, int]:
-        """VM id -> the greatest instant of its AVAILABLE points that were published since then."""
+    def newest_since(self, published_us: int) -> Mapping[str, Mapping[str, int]]:
+        """Policy id, or "" -> VM id -> the greatest instant of its AVAILABLE points that were published since then. No instant counts as
+        later than the publication, here and in the next two: a host's clock may be ahead.
+        """
+
+    def given_up_since(self, deleted_us: int) -> Mapping[str, Mapping[str, int]]:
+        """The same of the points that were given up since then (`begin_delete`, `end_delete`)."""
+
+    def newest_of_policy(self, policy_id: str, vm_ids: Sequence[str]) -> Mapping[str, int]:
+        """VM id -> the greatest instant of its AVAILABLE points that the policy made; "": that somebody ordered."""
 
     def unfinished(self) -> Mapping[str, str]:
         """Id of each PUBLISHING one, oldest first -> its repository."""

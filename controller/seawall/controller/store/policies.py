@@ -9,8 +9,8 @@ from seawall.controller.records.policies import DueFiring, Hold, Policy, PolicyS
 class Policies(Protocol):
     """Policies, what is due because of them, and holds."""
 
-    def policies(self, *, deleted: bool = False) -> Sequence[Policy]:
-        """By name. `deleted`: those too."""
+    def policies(self, *, deleted: bool = False, after: str = "", limit: int | None = None) -> Sequence[Policy]:
+        """By name; those behind the name `after`, so many at most. `deleted`: those too."""
 
     def policy(self, policy_id: str) -> Policy | None: ...
 
@@ -36,8 +36,10 @@ class Policies(Protocol):
         whose it is (repositories/adopting.py).
         """
 
-    def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
-        """VM id -> (run id, policy id or "") of its open backup into the repository."""
+    def in_the_way(self, policy_id: str, vm_ids: Sequence[str], repository_id: str) -> dict[str, tuple[str, str]]:
+        """VM id -> (run id, policy id or "") of the policy's own open backup into the repository; where it has none, of the one that is
+        under way there. What others have waiting is in nobody's way.
+        """
 
     def skipped_since(self, policy_id: str, vm_ids: Sequence[str], run_ids: Sequence[str]) -> frozenset[str]:
         """Those VMs of which the policy skipped a firing since their run (the one at the same place) was made."""
@@ -60,7 +62,12 @@ class Policies(Protocol):
         """Those of these VMs."""
 
     def durations_us(self, vm_ids: Sequence[str], since_us: int) -> dict[str, int]:
-        """VM id -> from order to end of its last good backup, of those that ended since."""
+        """VM id -> how long its last good backup took, of those that ended since: its last attempt, from the place that it was given to
+        the end. What it waited for before says nothing of the next one.
+        """
+
+    def cut_off(self, policy_id: str, since_us: int) -> frozenset[str]:
+        """Ids of VMs of which a window of the policy ended a run since then, and none succeeded after it."""
 
     def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
         """(VM id, repository id) of the policy's AVAILABLE points that were published since."""
@@ -69,7 +76,7 @@ class Policies(Protocol):
         """(VM id, repository id) where the policy has more than one AVAILABLE point."""
 
     def newest_us(self, policy_id: str) -> dict[str, int]:
-        """VM id -> the instant of its newest AVAILABLE point of the policy."""
+        """VM id -> the instant of its newest AVAILABLE point of the policy, as far as it may be believed (`Points.newest_since`)."""
 
     def point_ids(self, policy_id: str, vm_id: str = "") -> Sequence[str]:
         """PUBLISHING and AVAILABLE points of the policy, oldest first."""

@@ -15,8 +15,8 @@ class Repositories(Protocol):
 
     def repository(self, repository_id: str) -> RepositoryRecord | None: ...
 
-    def repositories(self) -> Sequence[RepositoryRecord]:
-        """By name."""
+    def repositories(self, after: str = "", limit: int | None = None) -> Sequence[RepositoryRecord]:
+        """By name; those behind the name `after`, so many at most."""
 
     def repositories_named(self, text: str) -> Sequence[RepositoryRecord]: ...
 

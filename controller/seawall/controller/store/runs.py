@@ -40,7 +40,14 @@ class Runs(Protocol):
     def counts(self, failed_since_us: int) -> RunCounts:
         """Of now; FAILED ones that ended since then."""
 
-    def open_backup(self, vm_id: str, repository_id: str) -> Run | None: ...
+    def open_backup(self, vm_id: str, repository_id: str) -> Run | None:
+        """The one that is under way, else the one that waits and would begin first."""
+
+    def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, Run]:
+        """VM id -> the same, of those that have one."""
+
+    def under_way(self, vm_ids: Sequence[str]) -> frozenset[tuple[str, str]]:
+        """(VM id, repository id) of the ACTIVE backups of these VMs."""
 
     def add_run(self, run: Run) -> None: ...
 

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from seawall.repository.batches import in_batches
 from seawall.repository.checking.finding import Findings
+from seawall.repository.checking.opened_point import PointObjects
 from seawall.repository.checking.port import Ledger, PackFacts
 from seawall.repository.checking.proving import is_sound, looked_at, slots_needed
 from seawall.repository.checking.structure import StructureCheck
@@ -50,10 +51,11 @@ def check_points(
         sound = SoundPages()
         for name in of_vm:
             ledger.may_continue()
-            look = looked_at(repository, ledger, name)
+            objects = PointObjects(repository, name)
+            look = looked_at(ledger, objects)
             if look is None or 0 < look.read_us < before_us:
                 continue
-            whole = is_sound(check, name, sound, findings) and look.whole
+            whole = is_sound(check, objects, sound, findings) and look.whole
             if ledger.is_available(name):
                 ledger.proved(name, whole, look.read_us)
                 checked += 1
@@ -61,5 +63,5 @@ def check_points(
 
 
 def _packs_of(repository: OpenRepository, ledger: Ledger, name: PointName) -> Iterator[PackFacts]:
-    for ids in in_batches(sorted(slots_needed(repository, name) or ())):
+    for ids in in_batches(sorted(slots_needed(PointObjects(repository, name)) or ())):
         yield from ledger.packs(ids).values()

@@ -10,7 +10,7 @@ from itertools import chain
 from seawall.repository.checking.affected import mark_points
 from seawall.repository.checking.again import check_points, packs_to_read
 from seawall.repository.checking.contents import ContentsCheck, Looked
-from seawall.repository.checking.finding import Finding, Findings
+from seawall.repository.checking.finding import Finding, Findings, Reason
 from seawall.repository.checking.older import check_older
 from seawall.repository.checking.port import Ledger, PackFacts, Progress
 from seawall.repository.checking.proving import prove_points
@@ -18,7 +18,9 @@ from seawall.repository.checking.sample import rolling_sample, sample, share_of
 from seawall.repository.checking.small_objects import check_small_objects
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.clock import Clock
-from seawall.repository.format.layout import PointName, pack_name
+from seawall.repository.errors import StoreRefused
+from seawall.repository.forgetting.standing import Standing
+from seawall.repository.format.layout import OPENS_PREFIX, PointName, pack_name
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 from seawall.repository.repository import OpenRepository
 
@@ -80,18 +82,27 @@ class _Check:
     suspects: dict[bytes, PackFacts] = field(default_factory=dict)
     """Packs whose end could not be read."""
     known_bad: dict[bytes, SlotSet] = field(default_factory=dict)
+    read: set[bytes] = field(default_factory=set)
+    """Packs that were read whole, of a share: those that the sample remembers too."""
 
     def structure(self) -> None:
         total = len(self.ledger.points())
         check = StructureCheck(
             self.repository, self.ledger, self.findings, unreadable=self._suspect, bad=self._know_bad
         )
-        for done in check.run():
+        standing = self._standing()
+        for done in check.run(standing):
             self.counts.points = done
             self._tell(Progress("structure", points_done=done, points_total=total))
-        check_small_objects(self.repository, self.ledger, self.findings)
-        read = self.request.read_data_percent > 0 or self.request.limit_bytes > 0
-        check_older(self.repository, self.ledger, self.findings, read=read)
+        check_small_objects(self.repository, self.ledger, self.findings, standing)
+
+    def _standing(self) -> Standing:
+        """Where the store does not list its marks, nobody can tell what counts: that is said, and all counts."""
+        try:
+            return self.repository.standing()
+        except StoreRefused as error:
+            self.findings.add(Reason.OPEN_MARK_DAMAGED, OPENS_PREFIX, f"the last open mark cannot be read: {error}")
+            return Standing()
 
     def _suspect(self, pack: PackFacts) -> None:
         self.suspects[pack.id] = pack
@@ -123,6 +134,15 @@ class _Check:
                 )
             )
 
+    def older(self) -> None:
+        """Behind `contents`: of a share, older generations are read of the packs that were read just now. So both rotate together, and ten
+        checks of 10 % read all of both.
+        """
+        check_older(self.repository, self.ledger, self.findings, self._reads_older_of)
+
+    def _reads_older_of(self, pack: PackFacts) -> bool:
+        return self.request.read_data_percent == EVERYTHING or pack.id in self.read
+
     def _sample(self, limit: int, total: int, done: set[bytes]) -> Iterator[PackFacts]:
         oldest, request = self.ledger.oldest, self.request
         if request.points:
@@ -138,6 +158,8 @@ class _Check:
     def _count(self, looked: Looked) -> None:
         if looked.verdict is None:
             return
+        if self.request.read_data_percent != EVERYTHING:
+            self.read.add(looked.pack.id)
         self.counts.packs += 1
         self.counts.bytes += looked.verdict.bytes_read
         self.counts.bad_slots += looked.newly_bad
@@ -157,6 +179,8 @@ def check(repository: OpenRepository, ledger: Ledger, request: CheckRequest, clo
     if request.structure:
         work.structure()
     work.contents()
+    if request.structure:
+        work.older()
     damaged = work.points()
     proven = prove_points(repository, ledger, work.findings, again=request.structure)
     work.counts.points += check_points(repository, ledger, work.findings, request.points, request.before_us)

@@ -116,7 +116,7 @@ def _remove_damaged(store: Store, ledger: Ledger, pack: PackFacts, findings: Fin
 
 def _remove_altered_older(repository: OpenRepository, ledger: Ledger, findings: Findings) -> None:
     """Left by a healing that died, or altered later. An altered one may hold what the later one has lost: then it stays."""
-    for one in altered_older(repository, ledger, read=True):
+    for one in altered_older(repository, ledger, lambda _: True):
         if verify_pack(repository.store, one.pack, opener_of(repository, one.pack.tenant)).reason is None:
             require_newest(repository.store, ledger.leader())
             _remove(repository.store, one.object_name, findings)

@@ -5,7 +5,7 @@ Leaves and nodes name them for ever, so readers come to them first. A whole one 
 read. Nothing is recorded: what counts is the later generation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from seawall.repository.batches import in_batches
@@ -27,14 +27,17 @@ class Altered:
     pack: PackFacts
 
 
-def check_older(repository: OpenRepository, ledger: Ledger, findings: Findings, *, read: bool) -> None:
+def check_older(
+    repository: OpenRepository, ledger: Ledger, findings: Findings, read: Callable[[PackFacts], bool]
+) -> None:
     """Raises as `altered_older` does."""
-    for one in altered_older(repository, ledger, read=read):
+    for one in altered_older(repository, ledger, read):
         findings.add(Reason.OLDER_ALTERED, one.object_name, one.sentence)
 
 
-def altered_older(repository: OpenRepository, ledger: Ledger, *, read: bool) -> Iterator[Altered]:
-    """One listing of all packs. `read`: older generations are read whole; else their ends alone, and whole where the end is altered.
+def altered_older(repository: OpenRepository, ledger: Ledger, read: Callable[[PackFacts], bool]) -> Iterator[Altered]:
+    """One listing of all packs. `read`: of which packs older generations are read whole; of others their ends alone, and whole where the
+    end is altered.
 
     Raises StoreUnavailable, BucketMissing, and what the ledger raises.
     """
@@ -45,7 +48,7 @@ def altered_older(repository: OpenRepository, ledger: Ledger, *, read: bool) -> 
         for name in named:
             pack = facts.get(name.pack_id)
             if pack is not None and name.generation < pack.generation:
-                flaw = _flaw(repository, pack, name, read=read)
+                flaw = _flaw(repository, pack, name, read=read(pack))
                 if flaw:
                     yield Altered(pack_name(name.tenant, name.pack_id, name.generation), flaw, pack)
 

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from seawall.repository.batches import in_batches
 from seawall.repository.checking.finding import Findings, newer
-from seawall.repository.checking.opened_point import opened_point
+from seawall.repository.checking.opened_point import PointObjects, opened_point
 from seawall.repository.checking.port import Ledger, Unproven
 from seawall.repository.checking.structure import StructureCheck
 from seawall.repository.checking.tree import SoundPages
 from seawall.repository.errors import FormatUnsupported, RepositoryError, TemporaryError
-from seawall.repository.format.layout import PointName
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.repository import OpenRepository
 
@@ -43,21 +42,22 @@ def prove_points(repository: OpenRepository, ledger: Ledger, findings: Findings,
         ledger.may_continue()
         if vm != (each.name.tenant, each.name.vm_id):
             sound, vm = _sound_pages(repository, each), (each.name.tenant, each.name.vm_id)
-        look = looked_at(repository, ledger, each.name)
+        objects = PointObjects(repository, each.name)
+        look = looked_at(ledger, objects)
         if look is None:
             continue  # its packs come first
-        proved = is_sound(check, each.name, sound, findings) and look.whole
+        proved = is_sound(check, objects, sound, findings) and look.whole
         ledger.proved(each.name, proved, look.read_us)
         proven += proved
     return proven
 
 
-def is_sound(check: StructureCheck, name: PointName, sound: SoundPages, findings: Findings) -> bool:
+def is_sound(check: StructureCheck, objects: PointObjects, sound: SoundPages, findings: Findings) -> bool:
     """One page that says of itself that it is newer, and any host may write one, keeps no other point from being looked at."""
     try:
-        return check.one(name, sound)
+        return check.one(objects, sound)
     except FormatUnsupported as error:
-        newer(findings, name, error)
+        newer(findings, objects.name, error)
         return False
 
 
@@ -79,19 +79,19 @@ def _sound_pages(repository: OpenRepository, each: Unproven) -> SoundPages:
     return sound
 
 
-def slots_needed(repository: OpenRepository, name: PointName) -> Mapping[bytes, NDArray[np.uint16]] | None:
+def slots_needed(objects: PointObjects) -> Mapping[bytes, NDArray[np.uint16]] | None:
     """Of each pack; None where the refmap cannot be read: the look at the point's structure says why."""
     try:
-        return repository.read_refmap(name.tenant, name.vm_id, name.point_id).slots()
+        return objects.refmap.slots()
     except TemporaryError:
         raise
     except RepositoryError:
         return None
 
 
-def looked_at(repository: OpenRepository, ledger: Ledger, name: PointName) -> Look | None:
+def looked_at(ledger: Ledger, objects: PointObjects) -> Look | None:
     """None: not all of its packs were read yet."""
-    slots = slots_needed(repository, name)
+    slots = slots_needed(objects)
     if slots is None:
         return Look(False)
     whole, read_us = True, 0

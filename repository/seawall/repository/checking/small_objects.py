@@ -18,6 +18,7 @@ from seawall.repository.errors import (
     ObjectMissing,
     StoreRefused,
 )
+from seawall.repository.forgetting.standing import Standing
 from seawall.repository.format.config import proven_config
 from seawall.repository.format.keyfile import (
     CONTROLLER_WRAPPER,
@@ -30,7 +31,6 @@ from seawall.repository.format.keyfile import (
 from seawall.repository.format.layout import (
     CONDEMNED_PREFIX,
     CONFIG_COPIES,
-    OPENS_PREFIX,
     KeyName,
     config_name,
     key_name,
@@ -45,12 +45,12 @@ from seawall.repository.store.port import Store
 _UNREADABLE = (IntegrityError, ForeignRepository, FormatUnsupported, StoreRefused)
 
 
-def check_small_objects(repository: OpenRepository, ledger: Ledger, findings: Findings) -> None:
-    """Raises StoreUnavailable, BucketMissing, and what the ledger raises."""
+def check_small_objects(repository: OpenRepository, ledger: Ledger, findings: Findings, standing: Standing) -> None:
+    """`standing`: as it was read for this check. Raises StoreUnavailable, BucketMissing, and what the ledger raises."""
     _configs(repository, findings)
     _keys(repository, findings)
     _logs(repository, ledger, findings)
-    _open_mark(repository, findings)
+    _open_mark(standing, findings)
 
 
 def _configs(repository: OpenRepository, findings: Findings) -> None:
@@ -133,12 +133,7 @@ def _logs(repository: OpenRepository, ledger: Ledger, findings: Findings) -> Non
             findings.add(Reason.LOG_DAMAGED, info.name, f"it cannot be read: {error}")
 
 
-def _open_mark(repository: OpenRepository, findings: Findings) -> None:
+def _open_mark(standing: Standing, findings: Findings) -> None:
     """The last one, which alone decides; what it replaced goes by itself."""
-    try:
-        standing = repository.standing()
-    except StoreRefused as error:
-        findings.add(Reason.OPEN_MARK_DAMAGED, OPENS_PREFIX, f"the last open mark cannot be read: {error}")
-        return
     if standing.damaged is not None:
         findings.add(Reason.OPEN_MARK_DAMAGED, open_name(*standing.damaged), f"it cannot be read: {standing.damage}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from seawall.repository.checking.finding import Findings, Reason, newer
+from seawall.repository.checking.opened_point import PointObjects
 from seawall.repository.checking.port import Ledger, PackFacts
 from seawall.repository.checking.tables import Tables
 from seawall.repository.checking.tree import SoundPages, TreeCheck, bad_slots, differs
@@ -63,10 +64,9 @@ class StructureCheck:
         self._bad = bad
         self._tables = Tables(repository, ledger, unreadable)
 
-    def run(self) -> Iterator[int]:
-        """Yields the number of points behind it after each. Raises StoreUnavailable, BucketMissing."""
+    def run(self, standing: Standing) -> Iterator[int]:
+        """Yields the number of points behind it after each. `standing`: what counts. Raises StoreUnavailable, BucketMissing."""
         points = sorted(one.name for one in self._ledger.points())
-        standing = self._standing()
         self._strangers(points, standing)
         self._void_tombstones(points, standing)
         done = 0
@@ -80,22 +80,12 @@ class StructureCheck:
     def _look(self, point: PointName, sound: SoundPages) -> None:
         """A point that a newer Seawall wrote is reported and left as it is: any host may write one, and it must not hide the others."""
         try:
-            whole = self._point(point, sound)
+            whole = self.one(PointObjects(self._repository, point), sound)
         except FormatUnsupported as error:
             newer(self._findings, point, error)
             return
         if not whole:
             self._ledger.proved(point, False)  # whatever an earlier look said
-
-    def one(self, point: PointName, sound: SoundPages) -> bool:
-        """Whether nothing is wrong with its structure. Raises as `run` does, and FormatUnsupported."""
-        return self._point(point, sound)
-
-    def _standing(self) -> Standing:
-        try:
-            return self._repository.standing()
-        except StoreRefused:
-            return Standing()  # the look at the small objects says so
 
     def _strangers(self, points: Sequence[PointName], standing: Standing) -> None:
         """Committed in the bucket, unknown to the catalogue; or void."""
@@ -116,17 +106,19 @@ class StructureCheck:
                 name = tombstone_name(point.tenant, point.vm_id, point.point_id)
                 self._findings.add(Reason.TOMBSTONE_VOID, name, _VOID_TOMBSTONE)
 
-    def _point(self, point: PointName, sound: SoundPages) -> bool:
-        """Whether nothing was found; what other points share with it may have been found before."""
-        found = Findings()
+    def one(self, objects: PointObjects, sound: SoundPages) -> bool:
+        """Whether nothing was found; what other points share with it may have been found before. Raises as `run` does, and
+        FormatUnsupported.
+        """
+        point, found = objects.name, Findings()
         bad: dict[bytes, SlotSet] = {}
-        root = self._root(point, found)
+        root = self._root(objects, found)
         if root is not None:
             reader = self._reader(root, found, point)
             if reader is not None:
                 tree = TreeCheck(reader, self._tables, found, sound, self._ledger.may_continue)
                 tree.run()
-                self._refmap(point, tree, found)
+                self._refmap(objects, tree, found)
                 bad = bad_slots(tree.bad)
         if len(found) and not self._ledger.is_available(point):
             return False  # deleted while we looked
@@ -135,11 +127,11 @@ class StructureCheck:
             self._bad(pack_id, slots)
         return not len(found)
 
-    def _root(self, point: PointName, found: Findings) -> Root | None:
+    def _root(self, objects: PointObjects, found: Findings) -> Root | None:
+        point = objects.name
         name = manifest_name(point.tenant, point.vm_id, point.point_id)
         try:
-            _, root_object = self._repository.read_manifest(point.tenant, point.vm_id, point.point_id)
-            return self._repository.open_root(root_object)
+            return self._repository.open_root(objects.manifest[1])
         except ObjectMissing:
             found.add(Reason.MANIFEST_MISSING, name, "the point's manifest is not in the store", (point.point_id,))
         except _DAMAGED as error:
@@ -156,10 +148,11 @@ class StructureCheck:
         packs = StorePackReader(self._repository.store, root.tenant)
         return PointReader(root, root.lineage_id, k_dedup, packs)
 
-    def _refmap(self, point: PointName, tree: TreeCheck, found: Findings) -> None:
+    def _refmap(self, objects: PointObjects, tree: TreeCheck, found: Findings) -> None:
+        point = objects.name
         name = refmap_name(point.tenant, point.vm_id, point.point_id)
         try:
-            stored = self._repository.read_refmap(point.tenant, point.vm_id, point.point_id)
+            stored = objects.refmap
         except ObjectMissing:
             found.add(Reason.REFMAP_MISSING, name, "the point's refmap is not in the store", (point.point_id,))
         except _DAMAGED as error:

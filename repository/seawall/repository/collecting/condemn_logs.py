@@ -1,14 +1,24 @@
-"""One condemn log as it lies in the bucket, proven to be the one of that name. Read by trimming and by the check."""
+"""Condemn logs as they lie in the bucket; one is proven to be the one of its name. Read by openings, by trimming and by the check."""
+
+from collections.abc import Iterator
 
 from seawall.repository.bounded import MANIFEST_BYTES, read_bounded
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.condemn_log import CondemnLog, open_condemn_log
-from seawall.repository.format.layout import condemned_name
+from seawall.repository.format.layout import CONDEMNED_PREFIX, condemned_name, parse_condemned_name
+from seawall.repository.format.open_mark import LogNumber
 from seawall.repository.naming import naming
 from seawall.repository.repository import OpenRepository
+from seawall.repository.store.port import Store
 
 
-def read_condemn_log(repository: OpenRepository, number: tuple[int, int]) -> CondemnLog:
+def condemn_log_numbers(store: Store) -> Iterator[LogNumber]:
+    """Of those that lie in the bucket. Raises what the store raises."""
+    found = (parse_condemned_name(info.name) for info in store.list(CONDEMNED_PREFIX))
+    return (number for number in found if number is not None)
+
+
+def read_condemn_log(repository: OpenRepository, number: LogNumber) -> CondemnLog:
     """`number`: (number, epoch), as in its name.
 
     Raises IntegrityError (what hangs on it is said), FormatUnsupported, ObjectMissing, StoreRefused, StoreUnavailable.

@@ -26,6 +26,10 @@ _MOST_LOOKS = 10
 """Leaders that begin one after the other while somebody reads."""
 
 
+class Unreadable:
+    """Stands for the statement of a manifest that lies there and is damaged, newer than this reader, or not given out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The rule, pure. `last`: the last open mark; None: nobody ever wrote one, or it cannot be read (`damage` says why), and all counts.
@@ -61,17 +65,19 @@ class Standing:
             return True
         return statement.point_id in self.last.points
 
-    def tombstone_counts(self, burial: Burial, statement: Callable[[], Statement | None]) -> bool:
-        """`statement`: of the manifest that lies there, asked for only where it decides; None where there is none that can be read.
+    def tombstone_counts(self, burial: Burial, statement: Callable[[], Statement | Unreadable | None]) -> bool:
+        """`statement`: of the manifest that lies there, asked for only where it decides; None where none does.
 
         What buries nothing that counts may count: so a tombstone of a point that is not named needs no name. But none is older than the
-        manifest that it buries.
+        manifest that it buries. One that cannot be read may be younger: then the point stands, damaged, and nothing is deleted.
         """
         if self.last is None or burial.epoch >= self.last.epoch:
             return True
         if burial.point_id in self.last.points:
             return burial.point_id in self.last.leaving
         lying = statement()
+        if isinstance(lying, Unreadable):
+            return False
         return lying is None or lying.leader_epoch is None or lying.leader_epoch < self.last.epoch
 
     def log_counts(self, number: tuple[int, int]) -> bool:

@@ -8,11 +8,11 @@ header | length u32 | statement (canonical JSON) | entries x (pack id (16) | slo
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seawall.repository.crypto.signing import CONDEMNED_DOMAIN, SIGNATURE_BYTES, sign, verify
+from seawall.repository.crypto.signing import CONDEMNED_DOMAIN, sign
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
-from seawall.repository.format.descriptor import read_descriptor, with_descriptor
+from seawall.repository.format.descriptor import signed_part, with_descriptor
 from seawall.repository.format.header import CONDEMNED
 from seawall.repository.format.pack_layout import PACK_ID_BYTES
 from seawall.repository.format.record import LINEAGE_ID_BYTES
@@ -61,11 +61,7 @@ def open_condemn_log(body: bytes, signing_public_key: bytes) -> CondemnLog:
 
 
 def _proven_log(body: bytes, signing_public_key: bytes) -> CondemnLog:
-    descriptor, offset = read_descriptor(body, CONDEMNED, WHAT)
-    end = len(body) - SIGNATURE_BYTES
-    if end < offset:
-        raise IntegrityError(f"{WHAT}: cut short")
-    verify(signing_public_key, CONDEMNED_DOMAIN, body[:end], body[end:], WHAT)
+    descriptor, offset, end = signed_part(body, CONDEMNED, CONDEMNED_DOMAIN, signing_public_key, WHAT)
     statement = from_canonical(CondemnStatement, descriptor, f"{WHAT}'s statement")
     if not 0 < statement.packs <= MAX_LOG_PACKS:
         raise IntegrityError(f"{WHAT}: names {statement.packs} packs")

@@ -1,7 +1,8 @@
-"""Header | length u32 | canonical JSON: the front of roots, manifests, config and key objects."""
+"""Header | length u32 | canonical JSON: the front of roots, manifests, config, key objects, and of all that ends with a signature."""
 
 import struct
 
+from seawall.repository.crypto.signing import SIGNATURE_BYTES, verify
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.header import HEADER_BYTES, check_header, encode_header
 
@@ -26,3 +27,16 @@ def read_descriptor(body: bytes, magic: bytes, what: str) -> tuple[bytes, int]:
     if length > MAX_DESCRIPTOR_BYTES or len(body) < start + length:
         raise IntegrityError(f"{what}: cut short")
     return body[start : start + length], start + length
+
+
+def signed_part(body: bytes, magic: bytes, domain: bytes, public_key: bytes, what: str) -> tuple[bytes, int, int]:
+    """(descriptor, offset behind it, offset of the signature) of an object that its signature ends, proven to be what was signed.
+
+    Raises IntegrityError, FormatUnsupported.
+    """
+    descriptor, start = read_descriptor(body, magic, what)
+    end = len(body) - SIGNATURE_BYTES
+    if end < start:
+        raise IntegrityError(f"{what}: cut short")
+    verify(public_key, domain, body[:end], body[end:], what)
+    return descriptor, start, end

@@ -156,6 +156,10 @@ def manifests_prefix(tenant: str) -> str:
     return f"v1/m/{check_tenant(tenant)}/"
 
 
+def vm_manifests_prefix(tenant: str, vm_id: str) -> str:
+    return f"{manifests_prefix(tenant)}{check_id(vm_id)}/"
+
+
 def refmaps_prefix(tenant: str) -> str:
     return f"v1/r/{check_tenant(tenant)}/"
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID
 
-from seawall.repository.crypto.signing import OPEN_DOMAIN, SIGNATURE_BYTES, sign, verify
+from seawall.repository.crypto.signing import OPEN_DOMAIN, sign
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
-from seawall.repository.format.descriptor import read_descriptor, with_descriptor
+from seawall.repository.format.descriptor import signed_part, with_descriptor
 from seawall.repository.format.header import OPEN
 from seawall.repository.format.record import LINEAGE_ID_BYTES
 
@@ -104,11 +104,7 @@ def read_open_mark(body: bytes, signing_public_key: bytes) -> OpenMark:
 
 
 def _proven_mark(body: bytes, signing_public_key: bytes) -> OpenMark:
-    descriptor, start = read_descriptor(body, OPEN, WHAT)
-    end = len(body) - SIGNATURE_BYTES
-    if end < start:
-        raise IntegrityError(f"{WHAT}: cut short")
-    verify(signing_public_key, OPEN_DOMAIN, body[:end], body[end:], WHAT)
+    descriptor, start, end = signed_part(body, OPEN, OPEN_DOMAIN, signing_public_key, WHAT)
     said = from_canonical(_Statement, descriptor, f"{WHAT}'s statement")
     leaving_at = start + _ID_BYTES * said.points
     logs_at = leaving_at + _ID_BYTES * said.leaving

@@ -6,11 +6,11 @@ header | length u32 | burial (canonical JSON) | Ed25519 signature (64) over doma
 from dataclasses import dataclass
 
 from seawall.repository.crypto.chunk import HASH_BYTES
-from seawall.repository.crypto.signing import SIGNATURE_BYTES, TOMBSTONE_DOMAIN, sign, verify
+from seawall.repository.crypto.signing import TOMBSTONE_DOMAIN, sign
 from seawall.repository.errors import IntegrityError
 from seawall.repository.format.altered import told_apart
 from seawall.repository.format.canonical import from_canonical, to_canonical
-from seawall.repository.format.descriptor import read_descriptor, with_descriptor
+from seawall.repository.format.descriptor import signed_part, with_descriptor
 from seawall.repository.format.header import TOMBSTONE
 from seawall.repository.format.layout import tombstone_name
 from seawall.repository.format.record import LINEAGE_ID_BYTES
@@ -48,8 +48,7 @@ def open_tombstone(body: bytes, signing_public_key: bytes) -> Burial:
 
 
 def _proven_burial(body: bytes, signing_public_key: bytes) -> Burial:
-    descriptor, end = read_descriptor(body, TOMBSTONE, WHAT)
-    if len(body) != end + SIGNATURE_BYTES:
+    descriptor, start, end = signed_part(body, TOMBSTONE, TOMBSTONE_DOMAIN, signing_public_key, WHAT)
+    if start != end:
         raise IntegrityError(f"{WHAT}: {len(body)} bytes are not its length")
-    verify(signing_public_key, TOMBSTONE_DOMAIN, body[:end], body[end:], WHAT)
     return from_canonical(Burial, descriptor, "tombstone's statement")

@@ -1,7 +1,9 @@
 """Reads one point: its nodes, pages and members. Used by restore, by the writer of the next point, and by the verifier."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
 from threading import Lock
 from typing import TypeVar
 
@@ -18,12 +20,12 @@ from seawall.repository.format.manifest import (
     decode_leaf,
     decode_node,
 )
-from seawall.repository.format.record import ChunkType, Locator, open_record
+from seawall.repository.format.record import ChunkType, Codec, Locator, open_record
 from seawall.repository.naming import naming
-from seawall.repository.reading.damage import PassedOver
-from seawall.repository.reading.moved import MovedPacks
+from seawall.repository.reading.damage import LOST, PassedOver
+from seawall.repository.reading.moved import MovedPacks, Sought, sought_chunk
 from seawall.repository.reading.port import PackReader
-from seawall.repository.reading.requests import PackRequest
+from seawall.repository.reading.requests import PackPlace, PackRequest, WantedChunk
 
 UNREADABLE = (IntegrityError, ObjectMissing, StoreRefused)
 """This copy will not be read, now or later."""
@@ -104,36 +106,52 @@ class PointReader:
         return None
 
     def _meta(self, h: bytes, chunk: Locator, decode: Callable[[bytes], Decoded]) -> Decoded:
-        """A META chunk; a second copy lies in the other generation of its pair (0 and 1, 2 and 3, ...), at the same place.
+        """A META chunk; a second copy lies in the other generation of each pair (0 and 1, 2 and 3, ...), at the same place.
 
         A store may answer "refused" for what is missing, where listing is not permitted.
         """
-        try:
-            return self._copy(h, chunk, chunk.generation, decode)
-        except UNREADABLE as first:
-            found = self._meta_elsewhere(h, chunk, decode, first)
-            if isinstance(first, IntegrityError):
-                self.passed_over.note(self.pack_name(chunk.pack_id, chunk.generation), first)
-            return found
-
-    def _meta_elsewhere(
-        self, h: bytes, chunk: Locator, decode: Callable[[bytes], Decoded], first: RepositoryError
-    ) -> Decoded:
-        try:
-            return self._copy(h, chunk, chunk.generation ^ 1, decode)
-        except UNREADABLE as second:
-            found = self.moved.locator(chunk, h)
-            if found is not None and found.generation != chunk.generation ^ 1:
-                return self._meta(h, found, decode)
+        failed: dict[int, RepositoryError] = {}
+        sought = Sought(chunk.pack_id, h, chunk.stored_bytes, chunk.raw_bytes, chunk.codec)
+        named = PackPlace(chunk.generation, chunk.offset)
+        places = _both_copies(chain([named], self.moved.anywhere(sought, failed)))
+        found = _first_given(
+            places, failed, UNREADABLE, lambda place: decode(self._record(sought, place, ChunkType.META))
+        )
+        if found is None:
+            first, second = failed[chunk.generation], failed[chunk.generation ^ 1]
             raise type(first)(f"{first}; and its other copy: {second}") from first
+        self._note_altered(chunk.pack_id, failed)
+        return found
 
-    def _copy(self, h: bytes, chunk: Locator, generation: int, decode: Callable[[bytes], Decoded]) -> Decoded:
-        with naming(self.pack_name(chunk.pack_id, generation)):
-            return decode(self._open(h, chunk, generation))
+    def chunk_alone(self, request: PackRequest, chunk: WantedChunk, error: RepositoryError) -> bytes | None:
+        """A data chunk of a read that failed as a whole: from where it was looked for, where its page names it, or any other generation of
+        its pack, the newest first. Each may be altered in another place, and what one of them holds whole is had. None: none gives it.
 
-    def _open(self, h: bytes, chunk: Locator, generation: int) -> bytes:
-        body = self.packs.read(chunk.pack_id, generation, chunk.offset, chunk.stored_bytes)
-        return open_record(self.lineage_id, self.k_dedup, h, ChunkType.META, chunk.codec, chunk.raw_bytes, body)
+        Raises StoreUnavailable, StoreRefused.
+        """
+        failed: dict[int, RepositoryError] = {}
+        if len(request.chunks) == 1 or isinstance(error, ObjectMissing):
+            failed[request.generation] = error
+        sought = sought_chunk(request.pack_id, chunk)
+        here = PackPlace(request.generation, chunk.offset)
+        places = chain([here, chunk.named or here], self.moved.anywhere(sought, failed))
+        found = _first_given(places, failed, LOST, lambda place: self._record(sought, place, ChunkType.DATA))
+        if found is not None:
+            self._note_altered(request.pack_id, failed)
+        return found
+
+    def _record(self, sought: Sought, place: PackPlace, type: ChunkType) -> bytes:
+        """Proven. Raises IntegrityError, ObjectMissing, StoreUnavailable, StoreRefused."""
+        with naming(self.pack_name(sought.pack_id, place.generation)):
+            body = self.packs.read(sought.pack_id, place.generation, place.offset, sought.stored_bytes)
+            return open_record(
+                self.lineage_id, self.k_dedup, sought.h, type, Codec(sought.codec), sought.raw_bytes, body
+            )
+
+    def _note_altered(self, pack_id: bytes, failed: Mapping[int, RepositoryError]) -> None:
+        for generation, error in failed.items():
+            if isinstance(error, IntegrityError):
+                self.passed_over.note(self.pack_name(pack_id, generation), error)
 
     def newer(self, request: PackRequest, error: RepositoryError) -> list[PackRequest]:
         """After `error` on data chunks: what takes the request's place in a newer generation. Empty: none lies there that holds them all.
@@ -150,6 +168,29 @@ class PointReader:
     def pack_name(self, pack_id: bytes, generation: int) -> str:
         """Of the object, for messages."""
         return pack_name(self.root.tenant, pack_id, generation)
+
+
+def _both_copies(places: Iterable[PackPlace]) -> Iterator[PackPlace]:
+    for place in places:
+        yield place
+        yield replace(place, generation=place.generation ^ 1)
+
+
+def _first_given(
+    places: Iterable[PackPlace],
+    failed: dict[int, RepositoryError],
+    unreadable: tuple[type[RepositoryError], ...],
+    read: Callable[[PackPlace], Decoded],
+) -> Decoded | None:
+    """What the first of the places gives; each generation is asked once, and why it failed is noted. None: none gives it."""
+    for place in places:
+        if place.generation in failed:
+            continue
+        try:
+            return read(place)
+        except unreadable as error:
+            failed[place.generation] = error
+    return None
 
 
 def page_count(size_bytes: int) -> int:

@@ -3,6 +3,7 @@
 A PackReader is implemented by agents over presigned URLs, by rescue straight on a store; a PageFollower by rescue.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,11 +21,14 @@ class PackReader(Protocol):
         """Exactly `length` bytes. Raises ObjectMissing (also where this generation was replaced), StoreUnavailable, IntegrityError (a short
         answer)."""
 
-    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
-        """(generation, table of contents) of the newest generation; asked where a named one is missing.
+    def generations(self, pack_id: bytes) -> Sequence[int]:
+        """Those that can be read now, the newest first; asked where a named one is missing or altered. Empty: the pack is gone.
 
-        Raises ObjectMissing (the pack is gone), StoreUnavailable, IntegrityError.
+        Agents are handed the present one alone. Raises StoreUnavailable, StoreRefused.
         """
+
+    def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
+        """The table of contents of one of `generations`. Raises ObjectMissing, StoreUnavailable, StoreRefused, IntegrityError."""
 
 
 class PageFollower(Protocol):

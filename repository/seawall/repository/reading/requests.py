@@ -14,8 +14,19 @@ REQUEST_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class PackPlace:
+    """Where in one generation of its pack a record lies."""
+
+    generation: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class WantedChunk:
-    """One record, and where in the page its bytes go (more than one place when the page repeats itself)."""
+    """One record, and where in the page its bytes go (more than one place when the page repeats itself).
+
+    `named`: where its page says that it lies, once it is looked for in another generation.
+    """
 
     h: bytes
     offset: int
@@ -23,6 +34,7 @@ class WantedChunk:
     raw_bytes: int
     codec: Codec
     places: tuple[int, ...]
+    named: PackPlace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ Called by restore workers and by rescue. Memory: at most READS_IN_FLIGHT answers
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Event, Lock
 
 from seawall.repository.disks import DiskSink
-from seawall.repository.errors import IntegrityError, ObjectMissing, RepositoryError
+from seawall.repository.errors import IntegrityError, RepositoryError
 from seawall.repository.format.manifest import NODE_BYTES, PAGE_BYTES, PAGES_PER_NODE, Child, DiskManifest, Leaf
 from seawall.repository.format.record import ChunkType, SealedChunk, open_records
 from seawall.repository.reading.damage import LOST, Damage, damage_error, merged
@@ -229,11 +229,7 @@ class _Restorer:
         try:
             body = self._reader.packs.read(request.pack_id, request.generation, request.offset, request.length)
         except LOST as error:
-            return (
-                None
-                if self._read_elsewhere(page, start, request, error)
-                else self._read_apart(page, start, request, error)
-            )
+            return self._read_elsewhere(page, start, request, error)
         self._counters.add(fetched=len(body))
         view = memoryview(body)
         for batch in batches(request.chunks):
@@ -242,12 +238,13 @@ class _Restorer:
             sealed = [_sealed(chunk, view, request.offset) for chunk in batch]
             self._write(page, start, request, batch, sealed)
 
-    def _read_elsewhere(self, page: _Page, start: int, request: PackRequest, error: RepositoryError) -> bool:
-        """Whether a newer generation is read instead: this one is gone, or altered and was not removed."""
-        elsewhere = self._reader.newer(request, error)
-        for moved in elsewhere:
-            self._read_there(page, start, moved)
-        return bool(elsewhere)
+    def _read_elsewhere(self, page: _Page, start: int, request: PackRequest, error: RepositoryError) -> None:
+        """Of a generation that is gone, or does not give all of a range: the range of the newest one, else every chunk by itself."""
+        moved = self._reader.newer(request, error)
+        for present in moved:
+            self._read_there(page, start, present)
+        if not moved:
+            self._read_alone(page, start, request, request.chunks, error)
 
     def _write(
         self, page: _Page, start: int, request: PackRequest, batch: list[WantedChunk], sealed: list[SealedChunk]
@@ -258,22 +255,33 @@ class _Restorer:
             plaintexts = open_records(reader.lineage_id, reader.k_dedup, ChunkType.DATA, sealed)
         except IntegrityError as error:
             if len(batch) == 1:
-                if not self._read_elsewhere(page, start, only(request, batch[0]), error):
-                    self._lose_chunks(page, start, request, batch, error)
-                return
+                return self._read_alone(page, start, only(request, batch[0]), batch, error)
             for chunk, one in zip(batch, sealed, strict=True):
                 self._write(page, start, request, [chunk], [one])
             return
-        for place, plain in runs(batch, plaintexts):
+        self._put(start, batch, plaintexts)
+
+    def _put(self, start: int, chunks: list[WantedChunk], plaintexts: Sequence[bytes | memoryview]) -> None:
+        for place, plain in runs(chunks, plaintexts):
             self._sink.write(start + place, plain)
             self._counters.add(written=len(plain))
 
-    def _read_apart(self, page: _Page, start: int, request: PackRequest, error: RepositoryError) -> None:
-        """Of a pack that cannot give all of a range, who goes on over damage wants every chunk that it can give."""
-        if self._follower is None or isinstance(error, ObjectMissing) or len(request.chunks) == 1:
-            return self._lose_chunks(page, start, request, request.chunks, error)
-        for chunk in request.chunks:
-            self._read(page, start, only(request, chunk))
+    def _read_alone(
+        self, page: _Page, start: int, request: PackRequest, chunks: Sequence[WantedChunk], error: RepositoryError
+    ) -> None:
+        """Each from whichever generation holds it whole. `error`: of the read in which they failed together."""
+        lost = []
+        for chunk in chunks:
+            if self._abort.is_set():
+                return
+            plain = self._reader.chunk_alone(request, chunk, error)
+            if plain is None:
+                lost.append(chunk)
+            else:
+                self._counters.add(fetched=chunk.stored_bytes)
+                self._put(start, [chunk], [plain])
+        if lost:
+            self._lose_chunks(page, start, request, lost, error)
 
     def _lose_chunks(
         self, page: _Page, start: int, request: PackRequest, chunks: Iterable[WantedChunk], error: RepositoryError

@@ -1,12 +1,13 @@
 """A PackReader straight on a store: for who holds storage keys (rescue). Agents read through signed URLs instead."""
 
 import errno
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seawall.repository.errors import IntegrityError, ObjectMissing, StoreUnavailable
-from seawall.repository.format.layout import pack_name, packs_prefix
+from seawall.repository.errors import IntegrityError, StoreUnavailable
+from seawall.repository.format.layout import pack_name
 from seawall.repository.generations import stored_generations
 from seawall.repository.naming import naming
 from seawall.repository.reading.tables import table_by_suffix
@@ -33,10 +34,10 @@ class StorePackReader:
             raise IntegrityError(f"{name}: ends before byte {offset + length}")
         return body
 
-    def newest_table(self, pack_id: bytes) -> tuple[int, NDArray[np.void]]:
-        generations = stored_generations(self._store, self._tenant, pack_id)
-        if not generations:
-            raise ObjectMissing(f"{packs_prefix(self._tenant)}: no generation of pack {pack_id.hex()} is there")
-        name = pack_name(self._tenant, pack_id, generations[0])
+    def generations(self, pack_id: bytes) -> Sequence[int]:
+        return stored_generations(self._store, self._tenant, pack_id)
+
+    def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
+        name = pack_name(self._tenant, pack_id, generation)
         with naming(name):
-            return generations[0], table_by_suffix(lambda length: self._store.get_suffix(name, length))
+            return table_by_suffix(lambda length: self._store.get_suffix(name, length))

@@ -75,22 +75,33 @@ class DiskWindow:
             packs = self._reader.packs
             body = memoryview(packs.read(request.pack_id, request.generation, request.offset, request.length))
         except (IntegrityError, ObjectMissing) as error:
-            return self._fetch_newer(request, error, found)
+            return self._fetch_elsewhere(request, error, found)
         for chunk in request.chunks:
             try:
-                found[chunk.h] = self._opened(request, chunk, body)
+                plain = self._opened(request, chunk, body)
             except IntegrityError as error:
-                self._fetch_newer(only(request, chunk), error, found)
-            else:
-                self._keep(chunk.h, found[chunk.h])
+                plain = self._alone(only(request, chunk), chunk, error)
+            self._found(chunk, plain, found)
 
-    def _fetch_newer(self, request: PackRequest, error: RepositoryError, found: dict[bytes, bytes]) -> None:
-        """Raises the error where no newer generation has all of this."""
-        elsewhere = self._reader.newer(request, error)
-        if not elsewhere:
+    def _fetch_elsewhere(self, request: PackRequest, error: RepositoryError, found: dict[bytes, bytes]) -> None:
+        """Of a generation that is gone, or does not give all of a range: the range of the newest one, else every chunk by itself."""
+        moved = self._reader.newer(request, error)
+        for present in moved:
+            self._fetch(present, found)
+        if not moved:
+            for chunk in request.chunks:
+                self._found(chunk, self._alone(request, chunk, error), found)
+
+    def _alone(self, request: PackRequest, chunk: WantedChunk, error: RepositoryError) -> bytes:
+        """From whichever generation holds it whole. Raises the error where none does."""
+        plain = self._reader.chunk_alone(request, chunk, error)
+        if plain is None:
             raise error
-        for moved in elsewhere:
-            self._fetch(moved, found)
+        return plain
+
+    def _found(self, chunk: WantedChunk, plain: bytes, found: dict[bytes, bytes]) -> None:
+        found[chunk.h] = plain
+        self._keep(chunk.h, plain)
 
     def _opened(self, request: PackRequest, chunk: WantedChunk, body: memoryview) -> bytes:
         reader, at = self._reader, chunk.offset - request.offset

@@ -1,0 +1,119 @@
+"""A store that never answers while its repository is opened: `status` says so, and the others are opened all the same."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from seawall.api.v1 import operator_pb2
+from seawall.cli.main import app
+from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.records.catalogue import RepositoryRecord
+from seawall.controller.repositories import health, openings
+from seawall.controller.server.drain import Drain
+from seawall.controller.services.blocking import Blocking
+from seawall.repository.clock import Clock
+from seawall.repository.store.locate import open_store
+from seawall.repository.store.location import S3Credentials
+from seawall.repository.store.port import ObjectInfo, Store
+from support.controller_application import Controller, configured, running
+from support.controller_records import a_repository
+
+
+class Hanging:
+    """The store, which lists no restore points before `goes_on` is set."""
+
+    def __init__(self, inner: Store, goes_on: threading.Event) -> None:
+        self._inner = inner
+        self._goes_on = goes_on
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        assert prefix != "v1/m/" or self._goes_on.wait(60)
+        return self._inner.list(prefix)
+
+
+def until(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + 20
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def troubles(controller: Controller) -> list[operator_pb2.RepositoryTrouble]:
+    return list(controller.backups.GetStatus(operator_pb2.GetStatusRequest()).repository_troubles)
+
+
+def test_status_tells_of_an_opening_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openings, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.2)
+    config, goes_on = configured(tmp_path / "state"), threading.Event()
+    with running(config) as controller:
+        main, other = (controller.add_folder(tmp_path / name, name) for name in ("main", "other"))
+        until(lambda: all(controller.application._repositories.is_open(each.repository_id) for each in (main, other)))
+        assert troubles(controller) == []
+
+    def opened(url: str, credentials: S3Credentials | None, clock: Clock | None) -> Store:
+        store = open_store(url, credentials, clock)
+        return Hanging(store, goes_on) if url.endswith("/main") else store
+
+    with running(config, open_store=opened) as controller:
+        try:
+            until(lambda: controller.application._repositories.is_open(other.repository_id))
+            (told,) = until(lambda: troubles(controller))
+            assert (told.name, told.repository_id) == ("main", main.repository_id)
+            assert told.HasField("opening_since")
+            assert told.trouble.startswith("opening since 20")
+            assert "it waits for the lists of restore points and condemn logs (v1/m/" in told.trouble
+            assert "check on the controller's machine" in told.trouble
+            screen = CliRunner().invoke(app, ["status", "--config", str(config.operator_toml)]).stdout
+            assert "Repositories that cannot be used now\n- main: opening since 20" in screen
+            shown = controller.backups.GetRepository(operator_pb2.GetRepositoryRequest(repository="main")).repository
+            assert shown.trouble.startswith("opening since 20")
+        finally:
+            goes_on.set()
+        until(lambda: controller.application._repositories.is_open(main.repository_id) and not troubles(controller))
+
+
+async def test_one_that_does_not_answer_keeps_nobody_else_from_being_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(health, "INTERVAL_SECONDS", 0.05)
+    asked, goes_on, twice = [], threading.Event(), threading.Event()
+
+    class Asked:
+        def ask(self, repository_id: str) -> None:
+            asked.append(repository_id)
+            if repository_id == "first":
+                assert goes_on.wait(20)
+            elif asked.count(repository_id) == 2:
+                twice.set()
+
+    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+        for name in ("first", "second"):
+            database.write_now(lambda transaction, name=name: transaction.repositories.add_repository(record(name)))  # type: ignore[misc]
+        drain, blocking = Drain(), Blocking(2)
+        watching = asyncio.create_task(health.watch_stores(Asked(), database, blocking, drain))  # type: ignore[arg-type]
+        try:
+            assert await asyncio.to_thread(twice.wait, 20)
+            assert asked.count("first") == 1, "not once more before it answered"
+        finally:
+            goes_on.set()
+            drain.start()
+            await watching
+            blocking.close()
+
+
+def record(name: str) -> RepositoryRecord:
+    return replace(a_repository(name, name), url=f"file:///{name}")
