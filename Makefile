@@ -49,7 +49,7 @@ check: lint types contracts ## all three
 # for its fixtures; files come in their order, so that the small ones of tests/unit are last and no processor idles beside a long one.
 # The laboratory's tests want the machine for themselves: their guests run in software.
 test: check ## check, then every test but the slow ones (real libvirt, QEMU, S3 and PostgreSQL included; root)
-	$(BIN)/pytest -m "not slow and not system" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not slow and not system" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m "system and not slow"
 
 test-slow: $(SETUP) ## what is too long for `make test`, and property tests with new examples
