@@ -19,9 +19,7 @@ _EXECUTORS = (
     "seawall.repository.reading.restore",
     "seawall.repository.collecting.hands",
     "seawall.controller.forgetting.deletion",
-    "seawall.controller.forgetting.replay",
-    "seawall.controller.repositories.adopting",
-    "seawall.controller.repositories.reindexing",
+    "seawall.controller.repositories.readers",
 )
 _Random = random.Random
 

@@ -4,13 +4,13 @@ Called while a repository is opened, before anybody may use a point of it, or pu
 """
 
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
 
 from seawall.controller.records.catalogue import PointState
 from seawall.controller.records.runs import Run
+from seawall.controller.repositories.readers import store_readers
 from seawall.controller.runs import failures, ready
 from seawall.controller.runs.events import Moment, Unpublishable
 from seawall.controller.scheduler.executions import Change
@@ -31,9 +31,6 @@ from seawall.repository.format.layout import (
     tombstone_name,
 )
 from seawall.repository.repository import OpenRepository
-
-READERS = 16
-"""Tombstones read at once: one at a time, the store's latency alone would take half an hour for a night's retention that was forgotten."""
 
 _log = structlog.get_logger()
 
@@ -76,7 +73,7 @@ def replay_tombstones(
     Raises Unavailable/NOT_LEADER; IntegrityError naming a tombstone that a damaged open mark might call void; what the store raises.
     """
     names = (parse_point_name(info.name) for info in repository.store.list(TOMBSTONES_PREFIX))
-    with ThreadPoolExecutor(READERS, "tombstones") as readers:
+    with store_readers("tombstones") as readers:
         for batch in in_batches(name for name in names if name is not None):
             unsettled = _open(database, repository_id, batch)
             # Tombstones stay for ever: most are of points that this database had to forget, and of few is anything left.

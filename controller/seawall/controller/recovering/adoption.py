@@ -17,6 +17,7 @@ from seawall.controller.records.catalogue import Pack, PackState
 from seawall.controller.records.known import KnownPoint, KnownVm
 from seawall.controller.recovering.putting_back import host_or_nobody
 from seawall.controller.repositories.adopting import UNREADABLE, Found, adopt_point, pack_as_stored
+from seawall.controller.repositories.readers import store_readers
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
@@ -27,7 +28,6 @@ from seawall.repository.format.root_object import Statement
 from seawall.repository.format.slot_set import NO_SLOTS, SlotSet
 from seawall.repository.repository import OpenRepository
 
-READERS = 16
 AT_ONCE = 32
 """Points in one transaction."""
 
@@ -83,7 +83,7 @@ class Adoption:
 
     def run(self, names: Iterable[PointName], after_batch: Callable[[Adopted], None]) -> None:
         """`names` sorted by tenant and VM. Raises what the store and the database raise; what was adopted until then stays."""
-        with ThreadPoolExecutor(READERS, "recover") as readers:
+        with store_readers("recover") as readers:
             for (_, vm_id), of_vm in groupby(names, key=lambda name: (name.tenant, name.vm_id)):
                 self.adopted.vms.add(vm_id)
                 for batch in in_batches(self._in_order(readers, list(of_vm)), AT_ONCE):

@@ -6,7 +6,6 @@ holds, limits, settings and, last, policies → opened as at every start.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -17,7 +16,7 @@ from seawall.controller.records.catalogue import RepositoryRecord, Wrapper
 from seawall.controller.records.known import Export, KnownPoint
 from seawall.controller.records.leadership import Leader
 from seawall.controller.records.uuid7 import uuid7
-from seawall.controller.recovering.adoption import READERS, Adopted, Adoption
+from seawall.controller.recovering.adoption import Adopted, Adoption
 from seawall.controller.recovering.exporting import export_of
 from seawall.controller.recovering.merging import merged
 from seawall.controller.recovering.packing import unpack_points
@@ -31,6 +30,7 @@ from seawall.controller.repositories.add import capabilities_of, probed
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.credentials import seal_credentials
 from seawall.controller.repositories.outside import told
+from seawall.controller.repositories.readers import store_readers
 from seawall.controller.repositories.replay import doomed_slots, later_logs
 from seawall.controller.scheduler.leading import LeaderLease
 from seawall.controller.store.transaction import Store as Database
@@ -356,7 +356,7 @@ def committed_points(repository: OpenRepository, standing: Standing) -> tuple[li
     named = (parse_point_name(info.name) for info in repository.store.list(MANIFESTS_PREFIX))
     lying = {name for name in named if name is not None}
     names = sorted(lying - repository.forgotten(lying, standing, TOMBSTONES_PREFIX))
-    with ThreadPoolExecutor(READERS, "recover") as readers:
+    with store_readers("recover") as readers:
         counts = list(readers.map(lambda name: repository.counts(name, standing), names))
     void = [name for name, does in zip(names, counts, strict=True) if not does]
     return [name for name, does in zip(names, counts, strict=True) if does], void

@@ -5,7 +5,6 @@ must have rows by then, and the numbers that adopting takes must not hide a log 
 """
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +30,7 @@ from seawall.controller.recovering.exporting import export_of
 from seawall.controller.recovering.packing import unpack_points
 from seawall.controller.recovering.putting_back import host_or_nobody
 from seawall.controller.repositories.opening_mark import Before
+from seawall.controller.repositories.readers import store_readers
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import printable
 from seawall.repository.batches import in_batches
@@ -45,10 +45,6 @@ from seawall.repository.format.root_object import Statement
 from seawall.repository.format.slot_set import SlotSet
 from seawall.repository.generations import current_generation, stored_generations
 from seawall.repository.repository import OpenRepository
-
-READERS = 16
-"""Points read at once. A night of 20,000 VMs that a database forgot is some 80,000 requests: one at a time the store's latency alone would
-keep the repository shut for an hour."""
 
 _log = structlog.get_logger()
 
@@ -88,7 +84,7 @@ def unknown_points(
     def read(name: PointName) -> Found | None:
         return _read(repository, repository_id, name, before.standing)
 
-    with ThreadPoolExecutor(READERS, "adopt") as readers:
+    with store_readers("adopt") as readers:
         for batch in in_batches(sorted(before.manifests)):
             points = readers.map(read, _unknown(database, batch))
             found += [point for point in points if point is not None and _whole(point, doomed)]

@@ -1,15 +1,13 @@
 """When a repository is opened: its chunk index is made to agree with the database, and packs that it lost are read again from the store."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 
 from seawall.controller.index.reconcile import PackFacts, reconcile
 from seawall.controller.records.catalogue import Pack
 from seawall.controller.repositories.opened import OpenedRepository
+from seawall.controller.repositories.readers import store_readers
 from seawall.repository.batches import in_batches
 
-READERS = 16
-"""Tables read at once: one at a time, the store's latency alone would take hours for a million packs."""
 _SLICE = 256
 
 
@@ -20,7 +18,7 @@ def reindex(opened: OpenedRepository, stored: Callable[[], Iterable[Pack]], go_o
     """
     missing = frozenset(reconcile(opened.index, (_facts(opened, pack) for pack in stored())))
     lost = (pack for pack in stored() if pack.id in missing) if missing else ()
-    with ThreadPoolExecutor(READERS, "reindex") as readers:
+    with store_readers("reindex") as readers:
         for some in in_batches(lost, _SLICE):
             go_on()
             for _ in readers.map(opened.raw_lengths, some):

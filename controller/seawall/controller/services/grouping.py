@@ -15,9 +15,9 @@ MOST_VMS = 32
 """All of them are frozen until the last one's job has begun, within the few seconds that a guest may stand."""
 
 
-def check_size(vms: int) -> None:
-    """Raises InvalidArgument/BAD_GROUP."""
-    if not 1 < vms <= MOST_VMS:
+def check_size(vms: int, *, different: bool = True) -> None:
+    """`different`: none is named twice. Raises InvalidArgument/BAD_GROUP."""
+    if not (different and 1 < vms <= MOST_VMS):
         raise InvalidArgument("BAD_GROUP", f"--together needs 2 to {MOST_VMS} different VMs.")
 
 
@@ -26,7 +26,7 @@ def check_group(vms: Sequence[Vm], command: CaptureSettings) -> CaptureSettings:
 
     Raises InvalidArgument/BAD_GROUP; FailedPrecondition/VM_NOT_RUNNING, NOT_ON_ONE_HOST.
     """
-    check_size(len(vms) if len({vm.id for vm in vms}) == len(vms) else 0)
+    check_size(len(vms), different=len({vm.id for vm in vms}) == len(vms))
     if command.freeze not in (None, FreezePolicy.REQUIRE):
         raise InvalidArgument("BAD_GROUP", "--together freezes all guests: leave --freeze out.")
     off = [vm.name for vm in vms if vm.state != RUNNING]
