@@ -124,7 +124,9 @@ def test_a_policy_fires_once_for_a_vm_and_a_time(store: Store) -> None:
     later, other = fired_run(2, nominal_us=NOW + HOUR, state=RunState.MISSED), fired_run(3, "vm-2")
     by_hand = (a_run(4, state=RunState.CANCELED), a_run(5, state=RunState.CANCELED))
     add_runs(store, later, other, *by_hand)
-    assert store.read_now(lambda transaction: transaction.policies.fired(POLICY.id, NOW)) == {"vm-1", "vm-2"}
+    asked = ["vm-1", "vm-2", "vm-3"]
+    assert store.read_now(lambda transaction: transaction.policies.fired(POLICY.id, asked, NOW)) == {"vm-1", "vm-2"}
+    assert store.read_now(lambda transaction: transaction.policies.fired(POLICY.id, asked[1:], NOW)) == {"vm-2"}
     assert store.read_now(lambda transaction: transaction.runs.run(later.id)) == later
 
 
@@ -278,12 +280,12 @@ def test_points_of_a_policy(store: Store) -> None:
     add_point(store, 4, "vm-3", policy_id="")
     add_point(store, 5, "vm-3", state=PointState.DELETING)
 
-    def groups(since_us: int) -> list[tuple[str, str]]:
-        return list(store.read_now(lambda transaction: transaction.policies.groups(POLICY.id, since_us)))
+    def backed_up(since_us: int) -> list[str]:
+        return list(store.read_now(lambda transaction: transaction.policies.backed_up(POLICY.id, since_us)))
 
-    assert groups(0) == [("vm-1", "repository"), ("vm-2", "repository")]
-    assert groups(NOW + 3) == [("vm-2", "repository")]
-    assert store.read_now(lambda transaction: transaction.policies.crowded(POLICY.id)) == [("vm-1", "repository")]
+    assert backed_up(0) == ["vm-1", "vm-2"]
+    assert backed_up(NOW + 3) == ["vm-2"]
+    assert store.read_now(lambda transaction: transaction.policies.crowded(POLICY.id)) == ["vm-1"]
     assert store.read_now(lambda transaction: transaction.policies.point_ids(POLICY.id)) == [each.id for each in mine]
     assert store.read_now(lambda transaction: transaction.policies.newest_us(POLICY.id)) == {
         "vm-1": NOW + 2,

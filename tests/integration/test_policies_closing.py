@@ -174,4 +174,4 @@ def test_a_policy_that_is_due_waits_for_no_other_policys_windows(leader: FiringL
 
 def _fired(transaction: Transaction) -> bool:
     nominal_us = round(datetime(2026, 11, 25, 3, tzinfo=UTC).timestamp() * 1_000_000)
-    return bool(transaction.policies.fired("policy-2", nominal_us))
+    return bool(transaction.policies.fired("policy-2", ["vm-1"], nominal_us))

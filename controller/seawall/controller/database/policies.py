@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load
 from seawall.controller.database.points import AVAILABLE, TAKEN_US
-from seawall.controller.database.runs import OPEN
+from seawall.controller.database.runs import OPEN_BACKUP
 from seawall.controller.database.tables import (
     attempts,
     due_firings,
@@ -29,7 +29,7 @@ _WHOLE = sa.select(policies, policy_revisions.c.spec).join(
     policy_revisions,
     sa.and_(policy_revisions.c.policy_id == policies.c.id, policy_revisions.c.revision == policies.c.revision),
 )
-_PAIR = sa.select(restore_points.c.vm_id, restore_points.c.repository_id)
+_VM = sa.select(restore_points.c.vm_id)
 
 
 class PolicyRows:
@@ -69,9 +69,14 @@ class PolicyRows:
     def mark_fired(self, policy_id: str, fired_us: int) -> None:
         self._connection.execute(sa.update(policies).where(policies.c.id == policy_id).values(fired_us=fired_us))
 
-    def fired(self, policy_id: str, nominal_us: int) -> frozenset[str]:
-        mine = sa.and_(runs.c.policy_id == policy_id, runs.c.nominal_us == nominal_us)
-        return frozenset(self._connection.execute(sa.select(runs.c.vm_id).where(mine)).scalars())
+    def fired(self, policy_id: str, vm_ids: Sequence[str], nominal_us: int) -> frozenset[str]:
+        found: set[str] = set()
+        # In the words of `uq_runs_firing`, which answers alone: else SQLite would read all runs that there are.
+        of_policy = sa.and_(runs.c.policy_id == policy_id, sa.text("runs.policy_id <> ''"))
+        for ids in in_batches(vm_ids):
+            mine = sa.and_(of_policy, runs.c.vm_id.in_(ids), runs.c.nominal_us == nominal_us)
+            found |= set(self._connection.execute(sa.select(runs.c.vm_id).where(mine)).scalars())
+        return frozenset(found)
 
     def backed_up_since(self, policy_id: str, repository_id: str, since_us: int) -> frozenset[str]:
         point, adopted = restore_points.c, runs.c.deadline_us == runs.c.created_us
@@ -89,9 +94,8 @@ class PolicyRows:
         found: dict[str, tuple[str, str]] = {}
         for ids in in_batches(vm_ids):
             some = sa.and_(runs.c.vm_id.in_(ids), runs.c.repository_id == repository_id)
-            backup = sa.and_(runs.c.kind == RunKind.BACKUP.value, runs.c.state.in_(OPEN), some)
-            query = sa.select(runs.c.vm_id, runs.c.id, runs.c.policy_id)
-            for row in self._connection.execute(query.where(backup, sa.or_(own, runs.c.state == _ACTIVE))):
+            query = sa.select(runs.c.vm_id, runs.c.id, runs.c.policy_id).where(some, OPEN_BACKUP)
+            for row in self._connection.execute(query.where(sa.or_(own, runs.c.state == _ACTIVE))):
                 if row.policy_id == policy_id or row.vm_id not in found:
                     found[row.vm_id] = (row.id, row.policy_id)
         return found
@@ -161,22 +165,17 @@ class PolicyRows:
         query = sa.select(runs.c.vm_id, sa.func.max(runs.c.id)).where(which).group_by(runs.c.vm_id)
         return {row[0]: row[1] for row in self._connection.execute(query)}
 
-    def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
-        mine = sa.and_(
-            restore_points.c.policy_id == policy_id,
-            AVAILABLE,
-            restore_points.c.published_us >= since_us,
-        )
-        return self._pairs(_PAIR.where(mine).distinct())
+    def backed_up(self, policy_id: str, since_us: int) -> list[str]:
+        since = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.published_us >= since_us)
+        return self._vm_ids(_VM.where(since, AVAILABLE))
 
-    def crowded(self, policy_id: str) -> Sequence[tuple[str, str]]:
+    def crowded(self, policy_id: str) -> list[str]:
         mine = sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE)
-        grouped = _PAIR.where(mine).group_by(restore_points.c.vm_id, restore_points.c.repository_id)
-        return self._pairs(grouped.having(sa.func.count() > 1))
+        grouped = _VM.where(mine).group_by(restore_points.c.vm_id, restore_points.c.repository_id)
+        return self._vm_ids(grouped.having(sa.func.count() > 1))
 
-    def _pairs(self, query: sa.Select[Any]) -> list[tuple[str, str]]:
-        ordered = query.order_by(restore_points.c.vm_id, restore_points.c.repository_id)
-        return [(row[0], row[1]) for row in self._connection.execute(ordered)]
+    def _vm_ids(self, query: sa.Select[Any]) -> list[str]:
+        return list(self._connection.execute(query.distinct().order_by(restore_points.c.vm_id)).scalars())
 
     def newest_us(self, policy_id: str) -> dict[str, int]:
         mine = sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE)

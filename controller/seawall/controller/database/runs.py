@@ -33,6 +33,8 @@ from seawall.controller.records.uuid7 import first_uuid7
 from seawall.repository.batches import in_batches
 
 OPEN = tuple(state.value for state in OPEN_RUN_STATES)
+OPEN_BACKUP = sa.text("runs.kind = 'BACKUP' AND runs.state IN ('READY', 'ACTIVE')")
+"""As `uq_runs_open_backup_of` says it: SQLite does not see that a list of parameters says the same, and would not take that index."""
 LIVE = tuple(state.value for state in LIVE_ATTEMPT_STATES)
 
 SAVE_PROGRESS = sa.update(attempt_progress).where(attempt_progress.c.attempt_id == sa.bindparam("attempt"))
@@ -117,8 +119,8 @@ class RunRows:
     def open_backups(self, vm_ids: Sequence[str], repository_id: str) -> dict[str, Run]:
         found: dict[str, Run] = {}
         for ids in in_batches(vm_ids):
-            some = sa.and_(runs.c.vm_id.in_(ids), runs.c.repository_id == repository_id, runs.c.state.in_(OPEN))
-            query = sa.select(runs).where(some, runs.c.kind == RunKind.BACKUP.value)
+            some = sa.and_(runs.c.vm_id.in_(ids), runs.c.repository_id == repository_id)
+            query = sa.select(runs).where(some, OPEN_BACKUP)
             waits = sa.case((runs.c.state == RunState.ACTIVE.value, 0), else_=1)
             for run in self._runs(query.order_by(waits, runs.c.not_before_us, runs.c.id)):
                 found.setdefault(run.vm_id, run)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from seawall.controller.database.database import Database
 from seawall.controller.database.schema import prepare
 from seawall.controller.database.sqlite_engines import reader_engine, writer_engine
+from seawall.controller.database.sqlite_statistics import give_statistics
 from seawall.controller.errors import DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class SqliteDatabase(Database):
         """
         super().__init__(SqliteEngine(file, lock(lock_file or file.with_suffix(".lock"))))
         try:
-            self.write_sql(prepare)
+            self.write_sql(_prepare)
         except (Unavailable, ResourceExhausted) as error:
             self.close()
             why = getattr(error.__cause__, "orig", error)
@@ -96,6 +97,11 @@ def lock(file: Path) -> int:
         os.close(descriptor)
         raise FailedPrecondition("DATABASE_IN_USE", f"Another controller runs with {file}; stop it first.") from error
     return descriptor
+
+
+def _prepare(connection: sa.Connection) -> None:
+    prepare(connection)
+    give_statistics(connection)
 
 
 def _has_no_room(folder: Path) -> bool:

@@ -14,7 +14,7 @@ import structlog
 
 from seawall.controller.errors import ControllerError
 from seawall.controller.forgetting.deletion import Deletions
-from seawall.controller.forgetting.plan import Scope, plan_policy
+from seawall.controller.forgetting.plan import judged
 from seawall.controller.policies.compiled import CompiledSpec
 from seawall.controller.records.policies import Policy
 from seawall.controller.scheduler.leading import LeaderLease
@@ -117,19 +117,19 @@ class Expiring:
         return bool(self._waits)
 
     async def _expire(self, policy: Policy, whole: bool) -> None:
-        groups = await self._store.read(lambda transaction: self._groups(transaction, policy.id, whole))
-        for some in in_batches(groups, SLICE):
-            going = await self._store.read(partial(_going, policy=policy, groups=some, now_us=self._wall.now_us()))
+        vm_ids = await self._store.read(lambda transaction: self._vm_ids(transaction, policy.id, whole))
+        for some in in_batches(vm_ids, SLICE):
+            going = await self._store.read(partial(_going, policy=policy, vm_ids=some, now_us=self._wall.now_us()))
             for ids in in_batches(going, SLICE):
                 if not await self._store.read(partial(_stands, policy=policy)):
                     return
                 await self._delete(policy, ids)
 
-    def _groups(self, transaction: Transaction, policy_id: str, whole: bool) -> Sequence[tuple[str, str]]:
+    def _vm_ids(self, transaction: Transaction, policy_id: str, whole: bool) -> Sequence[str]:
         """A VM's only point is its newest, which no rule lets go: a sweep of a large fleet would read little else."""
         if whole:
             return transaction.policies.crowded(policy_id)
-        return transaction.policies.groups(policy_id, self._since_us)
+        return transaction.policies.backed_up(policy_id, self._since_us)
 
     async def _delete(self, policy: Policy, point_ids: list[str]) -> None:
         try:
@@ -158,14 +158,10 @@ def _zone_is_known(policy: Policy) -> bool:
     return True
 
 
-def _going(transaction: Transaction, policy: Policy, groups: Sequence[tuple[str, str]], now_us: int) -> list[str]:
-    """Ids of the points that go; none when the policy changed meanwhile."""
+def _going(transaction: Transaction, policy: Policy, vm_ids: Sequence[str], now_us: int) -> list[str]:
+    """Ids of the VMs' points that go; none when the policy changed meanwhile."""
     if not _stands(transaction, policy):
         return []
     retention, zone = policy.spec.retention, CompiledSpec(policy.spec).zone
-    return [
-        each.point.id
-        for vm_id, repository_id in groups
-        for each in plan_policy(transaction, Scope((vm_id,), repository_id, policy.id), retention, now_us, zone)
-        if not each.keep
-    ]
+    slices = judged(transaction, policy.id, retention, now_us, zone, vm_ids)
+    return [verdict.id for some in slices for verdict in some if not verdict.keep]

@@ -260,7 +260,7 @@ def _with_disks(transaction: Transaction, compiled: Compiled, vm_ids: Sequence[s
 def _standings(transaction: Transaction, due: _Due) -> list[Standing]:
     policy = due.compiled.policy
     nominal_us = microseconds_of(due.nominal)
-    fired = transaction.policies.fired(policy.id, nominal_us)
+    fired = transaction.policies.fired(policy.id, due.vm_ids, nominal_us)
     fired |= transaction.policies.backed_up_since(policy.id, policy.repository_id, nominal_us)
     opened = transaction.policies.in_the_way(policy.id, due.vm_ids, policy.repository_id)
     own = {vm_id: run_id for vm_id, (run_id, by) in opened.items() if by == policy.id}

@@ -28,8 +28,8 @@ class Policies(Protocol):
 
     def mark_fired(self, policy_id: str, fired_us: int) -> None: ...
 
-    def fired(self, policy_id: str, nominal_us: int) -> frozenset[str]:
-        """Ids of VMs that have a run, of whatever state, for this nominal time."""
+    def fired(self, policy_id: str, vm_ids: Sequence[str], nominal_us: int) -> frozenset[str]:
+        """Those of the VMs that have a run, of whatever state, for this nominal time."""
 
     def backed_up_since(self, policy_id: str, repository_id: str, since_us: int) -> frozenset[str]:
         """Ids of VMs that have a point there, taken and published since then, of this policy; or one from the bucket of which nobody knows
@@ -69,11 +69,11 @@ class Policies(Protocol):
     def cut_off(self, policy_id: str, since_us: int) -> frozenset[str]:
         """Ids of VMs of which a window of the policy ended a run since then, and none succeeded after it."""
 
-    def groups(self, policy_id: str, since_us: int) -> Sequence[tuple[str, str]]:
-        """(VM id, repository id) of the policy's AVAILABLE points that were published since."""
+    def backed_up(self, policy_id: str, since_us: int) -> Sequence[str]:
+        """Ids, in order, of the VMs of which AVAILABLE points of the policy were published since."""
 
-    def crowded(self, policy_id: str) -> Sequence[tuple[str, str]]:
-        """(VM id, repository id) where the policy has more than one AVAILABLE point."""
+    def crowded(self, policy_id: str) -> Sequence[str]:
+        """Ids, in order, of the VMs of which the policy has more than one AVAILABLE point in a repository."""
 
     def newest_us(self, policy_id: str) -> dict[str, int]:
         """VM id -> the instant of its newest AVAILABLE point of the policy, as far as it may be believed (`Points.newest_since`)."""

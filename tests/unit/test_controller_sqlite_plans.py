@@ -1,0 +1,128 @@
+"""How SQLite looks for what the controller asks of a few VMs or of a moment: never through all points, runs or attempts there are."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.database.sqlite_statistics import STATISTICS
+from seawall.controller.database.tables import metadata
+from seawall.controller.store.transaction import Transaction
+
+NOW = 1_790_000_000_000_000
+VM_IDS = [f"vm-{number}" for number in range(200)]
+POINTS, RUNS = "restore_points", "runs"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteDatabase]:
+    made = SqliteDatabase(tmp_path_factory.mktemp("plans") / "controller.sqlite")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("ask", "table", "index"),
+    [
+        (lambda t: t.points.newest("vm-1", "main"), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: t.points.newest("vm-1", "main", "default"), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: t.points.newest_of_vms(VM_IDS), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: t.points.newest_of_policy("policy", VM_IDS), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: list(t.points.marks("policy", VM_IDS)), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: list(t.points.marks("policy")), POINTS, "ix_restore_points_read"),
+        (lambda t: t.points.points(vm_id="vm-1", policy_id="policy"), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: t.points.points(vm_id="vm-1", repository_id="main"), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: t.points.newest_since(NOW), POINTS, "ix_restore_points_published_us"),
+        (lambda t: t.points.given_up_since(NOW), POINTS, "ix_restore_points_deleted"),
+        (lambda t: t.points.unfinished(), POINTS, "ix_restore_points_state"),
+        (lambda t: t.policies.point_ids("policy", "vm-1"), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: t.policies.backed_up("policy", NOW), POINTS, "ix_restore_points_policy"),
+        (lambda t: t.points.unread("policy", "main", NOW, NOW, 1), POINTS, "ix_restore_points_read"),
+        (lambda t: t.points.count_unread("policy", NOW), POINTS, "ix_restore_points_read"),
+        (lambda t: t.policies.fired("policy", VM_IDS, NOW), RUNS, "uq_runs_firing"),
+        (lambda t: t.policies.in_the_way("policy", VM_IDS, "main"), RUNS, "uq_runs_open_backup_of"),
+        (lambda t: t.runs.open_backup("vm-1", "main"), RUNS, "uq_runs_open_backup_of"),
+        (lambda t: t.runs.open_backups(VM_IDS, "main"), RUNS, "uq_runs_open_backup_of"),
+        (lambda t: t.runs.under_way(VM_IDS), RUNS, "ix_runs_active_backup"),
+        (lambda t: t.runs.live_attempts(), "attempts", "ix_attempts_state"),
+    ],
+)
+def test_few_rows_are_found_by_what_is_rare_about_them(
+    database: SqliteDatabase, ask: Callable[[Transaction], object], table: str, index: str
+) -> None:
+    steps = [step for step in _plans(database, ask) if step.split()[1] == table]
+    assert steps
+    assert {_index(step) for step in steps if "autoindex" not in step} == {index}, steps
+
+
+def test_statistics_name_only_indexes_that_there_are() -> None:
+    there = {table.name: {index.name for index in table.indexes} for table in metadata.sorted_tables}
+    assert all(set(indexes) <= there[table] for table, indexes in STATISTICS.items())
+    assert all(
+        len(stat.split()) == 1 + len(index.columns)
+        for table in metadata.sorted_tables
+        for index in table.indexes
+        if (stat := STATISTICS.get(table.name, {}).get(str(index.name)))
+    ), "one number for the rows, one for each column"
+
+
+@pytest.mark.parametrize("table", STATISTICS)
+def test_statistics_name_every_index_of_their_tables(table: str) -> None:
+    assert {index.name for index in metadata.tables[table].indexes} == STATISTICS[table].keys()
+
+
+def test_statistics_are_given_to_a_database_that_had_others_or_none(tmp_path: Path) -> None:
+    file = tmp_path / "controller.sqlite"
+    SqliteDatabase(file).close()
+    for spoil in ("DROP TABLE sqlite_stat1", "UPDATE sqlite_stat1 SET stat = '9 9'", "DELETE FROM sqlite_stat1"):
+        with left_alone(file) as left:
+            left.execute(sa.text(spoil))
+        SqliteDatabase(file).close()
+        with left_alone(file) as left:
+            found = left.execute(sa.text("SELECT tbl, idx, stat FROM sqlite_stat1")).all()
+        expected = {(table, index, stat) for table, some in STATISTICS.items() for index, stat in some.items()}
+        assert {tuple(row) for row in found} == expected
+
+
+@contextmanager
+def left_alone(file: Path) -> Iterator[sa.Connection]:
+    """The file while no controller runs."""
+    engine = sa.create_engine(f"sqlite:///{file}")
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _plans(database: SqliteDatabase, ask: Callable[[Transaction], object]) -> list[str]:
+    """A line for each table that one of its queries looks into."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        database.read_now(ask)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    queries = [(statement, parameters) for statement, parameters in asked if statement.startswith("SELECT")]
+
+    def explained(connection: sa.Connection) -> list[str]:
+        return [
+            str(row[3])
+            for statement, parameters in queries
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+
+    return [step for step in database.read_sql(explained) if step.startswith(("SEARCH", "SCAN"))]
+
+
+def _index(step: str) -> str:
+    """Of "SEARCH table USING [COVERING] INDEX name (column=?)"; "" where it reads the table."""
+    return step.partition(" INDEX ")[2].partition(" ")[0]
