@@ -1,11 +1,7 @@
 """Processes that end when the one that started them does, however that ends."""
 
-import ctypes
 import signal
 from collections.abc import Sequence
-
-_PR_SET_PDEATHSIG = 1
-_prctl = ctypes.CDLL(None).prctl
 
 
 def dying_with_parent(words: Sequence[str], number: signal.Signals = signal.SIGKILL, user: str = "") -> list[str]:
@@ -16,8 +12,3 @@ def dying_with_parent(words: Sequence[str], number: signal.Signals = signal.SIGK
     """
     identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
     return ["setpriv", f"--pdeathsig={number.name.removeprefix('SIG')}", *identity, "--", *words]
-
-
-def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
-    """For `preexec_fn`, where no gRPC is used."""
-    _prctl(_PR_SET_PDEATHSIG, number)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.parent_death import die_with_parent
+from support.parent_death import dying_with_parent
 
 from .served import PROJECT, cpu_seconds
 
@@ -42,9 +42,9 @@ class Fleet:
         for number, file in enumerate(self.files):
             with self.log.open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", MODULE, str(file), str(self.vms_each)], cwd=PROJECT, text=True,
+                    dying_with_parent([sys.executable, "-m", MODULE, str(file), str(self.vms_each)]), cwd=PROJECT, text=True,
                     env=os.environ | {"PYTHONPATH": f"{PROJECT / 'tests'}:{PROJECT}:{os.environ.get('PYTHONPATH', '')}"},
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, preexec_fn=die_with_parent,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 )  # fmt: skip
             self._processes.append(process)
             threading.Thread(target=self._listen, args=(number, process), daemon=True).start()

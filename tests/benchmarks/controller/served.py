@@ -10,7 +10,7 @@ from pathlib import Path
 from support.cli_command import Cli
 from support.controller_application import free_port
 from support.controller_process import await_port
-from support.parent_death import die_with_parent
+from support.parent_death import dying_with_parent
 
 PROJECT = Path(__file__).parents[3]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -61,8 +61,8 @@ class ServedController:
         begun = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.cli.line("controller", "run", "--config-file", self.config),
-                env=self.cli.environment, stdout=log, stderr=log, preexec_fn=die_with_parent,
+                dying_with_parent(self.cli.line("controller", "run", "--config-file", self.config)),
+                env=self.cli.environment, stdout=log, stderr=log,
             )  # fmt: skip
         await_port(self.agent, self._process, self.log)
         opened = time.monotonic()
