@@ -45,7 +45,7 @@ contracts: $(SETUP) ## who may import whom
 
 check: lint types contracts ## all three
 
-# Three processes for two processors: a quarter of each one's time is waiting, for leases, for other processes. A file stays with one process,
+# Two processes, as many as processors: with three, tests that wait for real time failed now and then. A file stays with one process,
 # for its fixtures; files come in their order, so that the small ones of tests/unit are last and no processor idles beside a long one.
 # The laboratory's tests want the machine for themselves: their guests run in software.
 test: check ## check, then every test but the slow ones (real libvirt, QEMU, S3 and PostgreSQL included; root)

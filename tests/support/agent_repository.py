@@ -15,6 +15,7 @@ from seawall.repository.format.pack import parse_table
 from seawall.repository.format.record import ChunkType
 from seawall.repository.format.refmap import decode_refmap
 from seawall.repository.format.root_object import Statement, open_manifest, sign_manifest, unseal_data_key
+from seawall.repository.generations import stored_generations
 from seawall.repository.store.folder import FolderStore, create_folder
 from seawall.repository.store.port import SignedPut
 
@@ -131,8 +132,11 @@ class ScriptedRepository:
         return wire.SealHandInResponse(target=_target(target))
 
     def read_urls(self, request: wire.GetReadUrlsRequest) -> wire.GetReadUrlsResponse:
+        """Nothing is compacted here: generation 0 counts."""
         answer = wire.GetReadUrlsResponse()
-        for pack in request.packs:
+        for asked in request.packs:
+            lies = asked.generation in stored_generations(self.store, TENANT, asked.pack_id)
+            pack = wire.PackRef(pack_id=asked.pack_id, generation=asked.generation if lies else 0)
             name = pack_name(TENANT, pack.pack_id, pack.generation)
             url = answer.urls.add(pack=pack, url=self.store.sign_get(name, expires_seconds=EXPIRES_SECONDS))
             url.expires_at.FromMicroseconds(SystemClock().now_us() + EXPIRES_SECONDS * 1_000_000)

@@ -27,6 +27,8 @@ MD5_NEEDED = "BAD_PACK"
 """The controller's reason: its store was probed anew since the grant, and packs may no longer go without."""
 NO_GENERATION = (1 << 32) - 1
 """No pack gets so far: asks for whatever generation is the present one."""
+GENERATIONS_ABOVE = 3
+"""The present one's second copy, where it is of a pair, and a next pair that nobody was told of yet."""
 
 _Answer = TypeVar("_Answer")
 
@@ -113,14 +115,8 @@ class AgentPackReader:
         self._lock = threading.Lock()
         self._urls: dict[tuple[bytes, int], ReadUrl] = {}
 
-    def prefetch(self, packs: Sequence[tuple[bytes, int]]) -> None:
-        """Sign many at once, so that reads do not each wait for the controller."""
-        missing = [pack for pack in dict.fromkeys(packs) if self._known(pack) is None]
-        for start in range(0, len(missing), URLS_PER_CALL):
-            self._sign(missing[start : start + URLS_PER_CALL])
-
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
-        """Raises ObjectMissing (also where the controller says that this generation was replaced), StoreUnavailable, StoreRefused,
+        """Raises ObjectMissing (also where the controller signs another generation instead), StoreUnavailable, StoreRefused,
         IntegrityError (a short answer), and the client's errors."""
         body = self._asked((pack_id, generation), lambda url: self._web.get_range(url, offset, length))
         if len(body) != length:
@@ -128,11 +124,17 @@ class AgentPackReader:
         return body
 
     def generations(self, pack_id: bytes) -> Sequence[int]:
-        """The present one alone: for one that was replaced the controller signs nothing. Raises the client's errors."""
-        (url,) = self._client.read_urls([(pack_id, NO_GENERATION)])
+        """The present one and what lies around it, asked for by number: for one that does not lie there the present one is signed, by an
+        older controller for each. Numbers grow by one or two: what is too far back for one call is read only where a page names it. Raises
+        the client's errors.
+        """
+        (present,) = self._client.read_urls([(pack_id, NO_GENERATION)])
+        end = present.generation + GENERATIONS_ABOVE + 1
+        around = [(pack_id, generation) for generation in range(max(0, end - URLS_PER_CALL), end)]
+        lying = {(pack_id, url.generation): url for url in self._client.read_urls(around)}
         with self._lock:
-            self._urls[pack_id, url.generation] = url
-        return (url.generation,)
+            self._urls.update(lying)
+        return sorted((generation for _, generation in lying), reverse=True)
 
     def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
         """Raises as `read` does."""
@@ -142,27 +144,27 @@ class AgentPackReader:
         )
 
     def _asked(self, pack: tuple[bytes, int], ask: Callable[[str], _Answer]) -> _Answer:
-        url = self._known(pack) or self._sign([pack])[0]
+        url = _of(pack, self._known(pack) or self._sign(pack))
         try:
-            return ask(_of(pack, url))
+            return ask(url)
         except (StoreRefused, ObjectMissing):
             # The clock of the store may run ahead of ours, or compaction has replaced the generation since: one new signature settles it.
-            return ask(_of(pack, self._sign([pack])[0]))
+            return ask(_of(pack, self._sign(pack)))
 
     def _known(self, pack: tuple[bytes, int]) -> ReadUrl | None:
         with self._lock:
             url = self._urls.get(pack)
         return url if url is not None and url.expires_us - URL_MARGIN_US > self._clock.now_us() else None
 
-    def _sign(self, packs: Sequence[tuple[bytes, int]]) -> list[ReadUrl]:
-        urls = self._client.read_urls(packs)
+    def _sign(self, pack: tuple[bytes, int]) -> ReadUrl:
+        (url,) = self._client.read_urls([pack])
         with self._lock:
-            self._urls.update(zip(packs, urls, strict=True))
-        return urls
+            self._urls[pack] = url
+        return url
 
 
 def _of(pack: tuple[bytes, int], url: ReadUrl) -> str:
-    """Raises ObjectMissing where another generation was signed."""
+    """Raises ObjectMissing where another generation was signed. One that is gone stays so: no number is used twice."""
     if url.generation != pack[1]:
         raise ObjectMissing(f"pack {pack[0].hex()}.{pack[1]} was replaced by generation {url.generation}")
     return url.url

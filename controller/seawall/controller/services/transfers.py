@@ -1,7 +1,8 @@
 """The data path as an agent may walk it: look up chunks, sign PUTs of packs and hand-ins, sign GETs. Blocking; no wire types here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import structlog
 
@@ -29,10 +30,13 @@ from seawall.controller.timings import Timings
 from seawall.repository.clock import Clock
 from seawall.repository.errors import FormatUnsupported, IntegrityError, ObjectMissing
 from seawall.repository.format.layout import HandInKind, hand_in_name, pack_name
+from seawall.repository.generations import stored_generations
 from seawall.repository.store.port import SignedPut
 
 MOST_IDS = 4096
 MOST_PACKS = 256
+WHICHEVER = (1 << 32) - 1
+"""No generation has this number: who asks for it wants the present one."""
 ID_BYTES = 16
 LONGEST_PACK_BYTES = 256 * 1024 * 1024
 LONGEST_HAND_IN_BYTES = 128 * 1024 * 1024
@@ -149,10 +153,10 @@ class Transfers:
         return repository.store.sign_put(name, length_bytes, md5, expires_seconds=self._timings.url_seconds)
 
     def read_urls(self, key: AttemptKey, session_id: str, packs: Sequence[tuple[bytes, int]]) -> list[SignedGet]:
-        """Sign GETs of packs that the attempt's point names: the one it restores, or its parent. A generation that was replaced, or that
-        never was, is answered with the present one; the answer says which.
+        """Sign GETs of packs that the attempt's point names: the one it restores, or its parent. A generation that does not lie there is
+        answered with the present one; the answer says which. A pack is listed once, where another than the present one is asked for.
 
-        Raises InvalidArgument/TOO_MANY_PACKS; PermissionDenied/PACK_NOT_READABLE.
+        Raises InvalidArgument/TOO_MANY_PACKS; PermissionDenied/PACK_NOT_READABLE; StoreUnavailable, StoreRefused.
         """
         if len(packs) > MOST_PACKS:
             raise InvalidArgument("TOO_MANY_PACKS", f"At most {MOST_PACKS} packs a call.")
@@ -163,13 +167,18 @@ class Transfers:
         known = self._store.read_now(
             lambda transaction: transaction.packs.packs(repository.record.id, [pack_id for pack_id, _ in packs])
         )
+
+        @cache
+        def lying(pack_id: bytes) -> list[int]:
+            return stored_generations(repository.store, tenant, pack_id)
+
         urls = []
         for pack_id, asked in packs:
             if pack_id not in readable:
                 raise PermissionDenied(
                     "PACK_NOT_READABLE", f"Attempt {key.attempt_id} may not read pack {pack_id.hex()}."
                 )
-            generation = _present(known.get(pack_id), asked)
+            generation = _to_sign(known.get(pack_id), asked, lying)
             url = repository.store.sign_get(pack_name(tenant, pack_id, generation), expires_seconds=seconds)
             urls.append(SignedGet(pack_id, generation, url, expires_us))
         return urls
@@ -201,8 +210,11 @@ class Transfers:
         return pack
 
 
-def _present(pack: Pack | None, asked: int) -> int:
-    return asked if pack is None or asked in pack.generations else pack.generation
+def _to_sign(pack: Pack | None, asked: int, lying: Callable[[bytes], Sequence[int]]) -> int:
+    """A generation. `lying`: those of a pack in the store, where the catalogue's word is not enough."""
+    if pack is None or asked in pack.generations:
+        return asked
+    return asked if asked != WHICHEVER and asked in lying(pack.id) else pack.generation
 
 
 def _reserve(transaction: Transaction, wanted: Pack) -> bool:

@@ -18,13 +18,13 @@ class PackReader(Protocol):
     """Ranged reads of packs. Thread-safe."""
 
     def read(self, pack_id: bytes, generation: int, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes. Raises ObjectMissing (also where this generation was replaced), StoreUnavailable, IntegrityError (a short
+        """Exactly `length` bytes of any generation that lies there. Raises ObjectMissing, StoreUnavailable, IntegrityError (a short
         answer)."""
 
     def generations(self, pack_id: bytes) -> Sequence[int]:
         """Those that can be read now, the newest first; asked where a named one is missing or altered. Empty: the pack is gone.
 
-        Agents are handed the present one alone. Raises StoreUnavailable, StoreRefused.
+        Agents are told the present one even if it is lost. Raises StoreUnavailable, StoreRefused.
         """
 
     def table(self, pack_id: bytes, generation: int) -> NDArray[np.void]:
