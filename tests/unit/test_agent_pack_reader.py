@@ -190,8 +190,7 @@ class OlderReader(AgentPackReader):
     """Of an agent that knows of the present generation alone, and asks for it by a number that no pack has."""
 
     def generations(self, pack_id: bytes) -> Sequence[int]:
-        (url,) = self._sign([(pack_id, NO_GENERATION)])
-        return (url.generation,)
+        return (self._sign((pack_id, NO_GENERATION)).generation,)
 
 
 def test_an_older_agent_is_given_the_older_one_and_goes_on_to_the_present_one(
