@@ -163,12 +163,22 @@ def test_lists_of_runs(store: Store) -> None:
         (RunFilter(vm_id="vm-2", policy_id="weekly"), []),
         (RunFilter(states=OPEN_RUN_STATES), [4, 3, 2]),
         (RunFilter(states=(RunState.FAILED, RunState.CANCELED)), [1]),
+        (RunFilter(states=(RunState.FAILED, RunState.READY, RunState.FAILED)), [4, 3, 2, 1]),
+        (RunFilter(policy_id="nightly", states=(RunState.FAILED,)), []),
+        (RunFilter(policy_id="nightly", since_us=NOW + 1), [3, 2]),
         (RunFilter(states=(RunState.FAILED,), since_us=NOW), [1]),
         (RunFilter(states=(RunState.FAILED,), since_us=NOW + 1), []),
         (RunFilter(since_us=NOW), [4, 3, 2, 1]),
         (RunFilter(since_us=NOW + 1), [4, 3, 2]),
     ):
         assert ids(lambda transaction, wanted=wanted: transaction.runs.runs(wanted)) == expected, wanted  # type: ignore[misc]
+    every = RunFilter(states=(RunState.FAILED, RunState.READY))
+    assert ids(lambda transaction: transaction.runs.runs(every, limit=3)) == [4, 3, 2], "of all states, the newest"
+    assert ids(lambda transaction: transaction.runs.runs(every, before=runs[2].id, limit=3)) == [2, 1]
+    assert store.read_now(lambda transaction: transaction.runs.marks(NOW)).keys() == {run.id for run in runs}
+    assert store.read_now(lambda transaction: transaction.runs.marks(NOW + 1)).keys() == {run.id for run in runs[1:]}
+    assert store.read_now(lambda transaction: transaction.runs.counts(NOW)) == RunCounts(0, 3, 1)
+    assert store.read_now(lambda transaction: transaction.runs.counts(NOW + 1)) == RunCounts(0, 3, 0)
     assert ids(lambda transaction: transaction.runs.ready(NOW)) == [3, 4]
     assert ids(lambda transaction: transaction.runs.runs_named(runs[2].id)) == [3]
     assert ids(lambda transaction: transaction.runs.runs_named(runs[2].id[:8])) == [1, 2, 3, 4]

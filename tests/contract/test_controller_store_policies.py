@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from seawall.controller.database.database import Database
 from seawall.controller.errors import Aborted, ControllerError
 from seawall.controller.maintenance.verify_schedule import note_tried
-from seawall.controller.records.catalogue import Point, PointState
+from seawall.controller.records.catalogue import Point, PointState, PointTotals
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.maintenance import Job, JobKind, JobState
 from seawall.controller.records.policies import DueFiring, Hold, Policy
@@ -287,6 +287,7 @@ def test_points_of_a_policy(store: Store) -> None:
     assert backed_up(NOW + 3) == ["vm-2"]
     assert store.read_now(lambda transaction: transaction.policies.crowded(POLICY.id)) == ["vm-1"]
     assert store.read_now(lambda transaction: transaction.policies.point_ids(POLICY.id)) == [each.id for each in mine]
+    assert store.read_now(lambda transaction: transaction.policies.count_points(POLICY.id)) == len(mine)
     assert store.read_now(lambda transaction: transaction.policies.newest_us(POLICY.id)) == {
         "vm-1": NOW + 2,
         "vm-2": NOW + 3,
@@ -294,6 +295,43 @@ def test_points_of_a_policy(store: Store) -> None:
     listed = store.read_now(lambda transaction: transaction.points.points(policy_id=POLICY.id))
     assert [point.id for point in listed] == [each.id for each in reversed(mine)]
     assert store.read_now(lambda transaction: transaction.points.point(mine[0].id)) == mine[0]
+
+
+def test_totals_count_each_vm_once_and_only_points_that_are_available(store: Store) -> None:
+    """Of VM 1 the newest is another policy's; of VM 2 the older is of nobody."""
+    proved: dict[str, Any] = {"verified_us": NOW}
+    add_point(store, 1, instant_us=NOW - 5, **proved)
+    add_point(store, 2, policy_id=OTHER.id, instant_us=NOW - 3, **proved)
+    add_point(store, 3, "vm-2", policy_id="", instant_us=NOW - 9, **proved)
+    lost = add_point(store, 4, "vm-2", instant_us=NOW - 4, seq=4, damaged="{}", **proved)
+    refuted = add_point(store, 5, "vm-2", instant_us=NOW - 8, seq=5, verified_us=-NOW)
+    new = add_point(store, 6, "vm-2", instant_us=NOW - 7, seq=6)
+    for state in (PointState.PUBLISHING, PointState.DELETING, PointState.DELETED, PointState.FAILED):
+        add_point(store, 10 + list(PointState).index(state), "vm-3", state=state, seq=7, **proved)
+
+    def asked(transaction: Transaction) -> tuple[object, ...]:
+        points = transaction.points
+        return (
+            points.totals(),
+            transaction.repositories.totals("repository").points,
+            [point.id for point in points.flawed(POLICY.id)],
+            [point.id for point in points.unproven("repository", 9)],
+            [point.id for point in points.unproven("repository", 9, again=True)],
+            [point.seq for point in points.roots("repository", since_seq=5)],
+            [point.seq for point in points.roots("repository", after=new.id, limit=1, since_seq=5)],
+            points.roots("other", since_seq=5),
+        )
+
+    assert store.read_now(asked) == (
+        PointTotals(6, 6 << 30, 2, NOW - 4, 3),
+        6,
+        [lost.id, refuted.id],
+        [new.id],
+        [refuted.id, new.id],
+        [6, 7, 7],
+        [7],
+        [],
+    )
 
 
 def test_a_host_whose_clock_was_ahead_makes_no_point_younger_than_its_publication(store: Store) -> None:

@@ -211,10 +211,69 @@ def test_a_limit_of_a_site_or_label_that_is_there_says_nothing(shared: Fleet) ->
     for scope in ("site:north", "label:pair"):
         answer = shared.cli("limit", "set", scope, "--transferring", "9")
         assert (answer.code, answer.err) == (0, "")
-    shared.cli("host", "set", "kvm-0", "--site", "")
+    assert shared.cli("host", "set", "kvm-0", "--site", "").code == 0
     shared.cli("limit", "apart", "pair", "vm-0-0", "vm-0-1", "--remove")
     for scope in ("site:north", "label:pair"):
         shared.cli("limit", "unset", scope)
+
+
+@pytest.mark.parametrize("back", [("--site", ""), ("--site=",)])
+def test_an_empty_site_takes_the_site_back(shared: Fleet, back: tuple[str, ...]) -> None:
+    assert "site         north" in shared.cli("host", "set", "kvm-0", "--site", "north").out
+    answer = shared.cli("host", "set", "kvm-0", *back)
+    assert (answer.code, answer.err) == (0, "")
+    assert "site" not in answer.out
+    assert shared.cli("host", "show", "kvm-0", "--json").json["site"] == ""
+
+
+def apart(fleet: Fleet, *words: str) -> tuple[int, str]:
+    answer = fleet.cli("limit", "apart", *words)
+    return answer.code, answer.out
+
+
+def test_a_group_says_how_many_vms_it_has(shared: Fleet) -> None:
+    assert apart(shared, "trio", "vm-0-0", "vm-0-1") == (0, "trio: vm-0-0, vm-0-1\n2 VMs in the group now.\n")
+    assert apart(shared, "trio", "vm-0-2") == (0, "trio: vm-0-0, vm-0-1, vm-0-2\n3 VMs in the group now.\n")
+    assert apart(shared, "trio", "vm-0-0", "vm-0-1", "--remove")[1].endswith("1 VM in the group now.\n")
+    assert apart(shared, "trio", "vm-0-2", "--remove")[1] == "trio: no VM\n0 VMs in the group now.\n"
+    assert shared.cli("limit", "unset", "label:trio").code == 0
+
+
+def test_a_group_that_is_named_like_a_vm_is_asked_about(shared: Fleet) -> None:
+    """The group's name was forgotten."""
+    before = shared.cli("limit", "list", "--json").json
+    answer = shared.cli("limit", "apart", "vm-0-0", "vm-0-1")
+    assert answer.code == 2
+    assert "vm-0-0 is a VM (vm-0-0): the first word is the group's name" in answer.err and "--yes" in answer.err
+    assert shared.cli("limit", "apart", "vm-0-0", "vm-0-1", "--json").reason == "NOT_CONFIRMED"
+    assert shared.cli("limit", "list", "--json").json == before
+    assert apart(shared, "vm-0-0", "vm-0-1", "--yes") == (0, "vm-0-0: vm-0-1\n1 VM in the group now.\n")
+    assert apart(shared, "vm-0-0", "vm-0-2")[0] == 0, "a group that is there is not asked about again"
+    assert apart(shared, "vm-0-0", "vm-0-1", "vm-0-2", "--remove")[0] == 0
+    assert shared.cli("limit", "unset", "label:vm-0-0").code == 0
+
+
+def test_a_group_that_is_named_like_a_tag_is_asked_about(fleet: Fleet) -> None:
+    """All that carry the tag belong to it: one backup at a time of the whole fleet, perhaps."""
+    told = [
+        resources_pb2.Vm(vm_id=vm_id(1, number), name=f"vm-1-{number}", state="running", tags=["gold"])
+        for number in range(VMS_PER_HOST)
+    ]
+    agent = fleet.agents[1]
+    agent.stub.ReportInventory(
+        agent_pb2.ReportInventoryRequest(session_id=agent.session_id, revision=2, last=True, vms=told)
+    )
+    refused = fleet.cli("limit", "apart", "gold", "vm-1-0")
+    assert refused.code == 2
+    assert "3 other VMs with the tag gold would belong to the group: one at a time of all 4." in refused.err
+    assert "label:gold" not in fleet.cli("limit", "list").out
+    assert apart(fleet, "gold", "vm-1-0", "vm-0-0", "--yes") == (
+        0,
+        "gold: vm-0-0, vm-1-0\n5 VMs in the group now, 3 of them by the tag gold.\n",
+    )
+    assert fleet.cli("limit", "apart", "gold", "vm-0-1", "--json").json["tagged"] == 3
+    removed = apart(fleet, "gold", "vm-1-0", "vm-0-0", "vm-0-1", "--remove")[1]
+    assert removed.endswith("4 VMs in the group now, 4 of them by the tag gold.\n"), "tags are the host's to take away"
 
 
 @pytest.mark.parametrize(
@@ -226,6 +285,9 @@ def test_a_limit_of_a_site_or_label_that_is_there_says_nothing(shared: Fleet) ->
         (("set", "global:x", "--transferring", "2"), "BAD_SCOPE"),
         (("set", "host", "--transferring", "0"), "BAD_LIMIT"),
         (("set", "host", "--transferring", "99999999999"), "BAD_LIMIT"),
+        (("set", "host", "--transferring", str((1 << 63) - 1)), "BAD_LIMIT"),
+        (("set", "host", "--transferring", str(1 << 64)), "USAGE"),
+        (("set", "tenant", "--weight", str(10**30)), "USAGE"),
         (("set", "host"), "NO_LIMIT"),
         (("set", "repository:main", "--bandwidth", "10MiB/s"), "BANDWIDTH_SCOPE"),
         (("set", "host", "--bandwidth", "1KiB/s"), "BAD_LIMIT"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 from typer.testing import CliRunner
 
@@ -109,7 +110,9 @@ def test_a_preview_shows_offsets_vms_and_what_was_not_meant(scene: Scene) -> Non
     assert "No VM has this now: VM nobody." in text
     assert "more than its rpo of 12h" in text
     assert "Its longest window has only 5m." in text
-    assert "1 VM, as their last backups were: 1.0 MiB to read" in text and "1 VM without a backup yet" in text
+    assert "1 of 1 VM has no backup yet: not in the sums. First backups read all disks, 1.0 MiB here" in text
+    assert "How long it takes is not known" in text and "0 B" not in text and "0.0 s" not in text
+    assert "Once the policy is applied its VMs have other places in it" not in text, "one VM is first and last"
     found = scene.quick(f"policy preview -f {scene.folder / 'p.yaml'} --firings 7")[1]
     assert isinstance(found["firings"], list) and isinstance(found["vms"], list)
     assert len(found["firings"]) == 7
@@ -117,6 +120,48 @@ def test_a_preview_shows_offsets_vms_and_what_was_not_meant(scene: Scene) -> Non
     assert starts <= {"10:00", "10:01", "11:00", "11:01"}, "noon in Berlin, in the window's first quarter"
     assert [vm["name"] for vm in found["vms"]] == ["db-1"]
     assert scene.quick("policy list")[1] == {"policies": []}
+
+
+def test_a_preview_promises_no_start_that_will_not_be(scene: Scene) -> None:
+    zone = 'schedule: {cron: "30 2 * * *", zone: Europe/Berlin'
+    never = NIGHTLY.replace(zone, f"{zone}, catch_up: 1h") + "windows: {from: 12:00, to: 13:00}\n"
+    text = scene.seawall("policy", "preview", "-f", scene.file(never)).out
+    why = "No window of policy nightly opens within 60 min of the time when it was due."
+    assert text.count(f"Missed: {why}") == 1 and text.count(" missed ") == 5
+    found = scene.quick(f"policy preview -f {scene.folder / 'p.yaml'}")[1]
+    assert isinstance(found["firings"], list) and isinstance(found["vms"], list)
+    assert {each["begins_nothing"] for each in found["firings"]} == {f"missed: {why}"}
+    assert not any(each["first_start_at"] or each["last_start_at"] for each in found["firings"])
+    assert not any(each.get("next_start_at") for each in found["vms"])
+
+
+def test_several_files_are_applied_together_or_not_at_all(scene: Scene) -> None:
+    one, two = NIGHTLY.replace("nightly", "one"), NIGHTLY.replace("nightly", "two")
+    first, second = scene.file(one, "a.yaml"), scene.file(f"\n{two}rop: 1d\n", "b.yaml")
+    code, reason, message = scene.refused(f"policy apply -f {first} -f {second}")
+    assert (code, reason) == (2, "BAD_POLICY") and f"{second}, line 7: unknown key 'rop'" in message
+    twice = scene.refused(f"policy apply -f {first} -f {scene.file(one, 'c.yaml')}")
+    assert twice[1] == "BAD_POLICY" and f"c.yaml, line 1: the policy one stands in {first} too" in twice[2]
+    scene.file(two.replace("main", "nowhere"), "b.yaml")
+    assert scene.refused(f"policy apply -f {first} -f {second}")[1] == "REPOSITORY_UNKNOWN"
+    assert scene.quick("policy list")[1] == {"policies": []}
+
+    scene.file(two, "b.yaml")
+    code, document = scene.quick(f"policy apply -f {first} -f {second}")
+    assert isinstance(document["changes"], list)
+    assert [(each["policy"], each["kind"]) for each in document["changes"]] == [
+        ("one", "created"),
+        ("two", "created"),
+    ]
+    for policy in ("one", "two"):
+        assert scene.quick(f"policy delete {policy} --yes")[0] == 0
+    assert scene.quick(f"policy preview -f {first} -f {second}")[0] == 2
+    many = policy_pb2.ApplyPoliciesRequest(plan_only=True, files=[policy_pb2.PolicyFile()] * 101)
+    both = policy_pb2.ApplyPoliciesRequest(plan_only=True, files=[policy_pb2.PolicyFile()], document=NIGHTLY)
+    for request, words in ((many, "101 files are too many"), (both, "not both")):
+        with pytest.raises(grpc.RpcError) as caught:
+            scene.controller.policies.ApplyPolicies(request)
+        assert words in str(caught.value)
 
 
 def test_a_preview_of_some_vms(scene: Scene) -> None:
@@ -156,7 +201,16 @@ def test_nothing_of_a_file_is_applied_when_one_part_is_wrong(scene: Scene) -> No
     [
         (b"", "there is no policy in it"),
         (b"\xff\xfe\x00", "line 1: this is not UTF-8"),
-        (b"x" * 300_000, "more than 256 KiB"),
+        (b"x\n" * 300_000, "line 1: the file is too large; a file of policies may have 256 KiB"),
+        (
+            NIGHTLY.replace("nightly", "x" * 1_000_000).encode(),
+            "bad.yaml, line 1, policy: more than 64 KiB in one line",
+        ),
+        (
+            NIGHTLY.replace("main", "x" * 5_000_000).encode(),
+            "bad.yaml, line 2, repository: more than 64 KiB in one line",
+        ),
+        (NIGHTLY.encode() + b"windows: {from: 23:58, to: 00:01}", "line 6, windows: a window of 3 min is shorter"),
         (NIGHTLY.replace("nightly", "x" * 200_000).encode(), "line 1, policy: 200000 characters are too many"),
         (b"a: &x [*x]", "anchors"),
         (b"[" * 200_000, "too deep"),

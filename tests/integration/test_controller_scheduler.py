@@ -191,6 +191,31 @@ async def test_nothing_expires_just_after_a_start(world: World) -> None:
     assert world.attempts()[0].id == attempt_id
 
 
+async def test_a_leader_with_the_right_clock_does_not_wait_as_long_as_one_ahead_said(world: World) -> None:
+    """Half a day: neither the pause after a failure nor what was ordered meanwhile."""
+    await world.hello()
+    await world.tick.run_once()
+    now_us, half_a_day_us = world.steady.now_us(), 12 * 3600 * 10**6
+    tried = world.run()
+    retried = replace(tried, state=RunState.READY, current_attempt="", not_before_us=now_us + half_a_day_us)
+    ordered_us = now_us + half_a_day_us
+    ordered = replace(a_run(2, vm_id="vm-2"), not_before_us=ordered_us, deadline_us=ordered_us + 24 * 3600 * 10**6)
+
+    def closure(transaction: Transaction) -> None:
+        transaction.runs.save_run(tried, retried)
+        transaction.runs.add_run(ordered)
+
+    world.database.write_now(closure)
+    await world.tick.run_once()
+    found = {run.id: run for run in world.database.read_now(lambda transaction: transaction.runs.runs())}
+    assert found[retried.id].not_before_us == retried.not_before_us, "no other clock has spoken since this one leads"
+    again = Tick(world.executions, world.lease, SteadyClock(world.clock), TIMING, random.Random(1))
+    await again.run_once()
+    found = {run.id: run for run in world.database.read_now(lambda transaction: transaction.runs.runs())}
+    assert found[retried.id].not_before_us == now_us + 300 * 10**6
+    assert found[ordered.id].not_before_us == now_us
+
+
 async def test_nothing_expires_just_after_a_long_stop(world: World) -> None:
     """SIGSTOP, a suspended machine, a host without memory: no agent could report meanwhile, and all deadlines have passed."""
     world.tick.notice_a_gap()

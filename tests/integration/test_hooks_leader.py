@@ -84,8 +84,8 @@ class Scene:
     @property
     def mark(self) -> int:
         """What watchers compare, of the table alone and of the whole view: one."""
-        run = self.run
-        (view,) = self.leader.database.read_now(lambda transaction: run_views(transaction, [run]))
+        run, now_us = self.run, self.leader.clock.now_us()
+        (view,) = self.leader.database.read_now(lambda transaction: run_views(transaction, [run], now_us))
         marks = self.leader.database.read_now(lambda transaction: transaction.runs.marks(0))
         assert marks[run.id] == sum(view.mark)
         return marks[run.id]

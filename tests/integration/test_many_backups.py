@@ -3,7 +3,7 @@
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import grpc
 import pytest
 
 from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, resources_pb2
-from seawall.controller.database.database import Database
 from seawall.controller.errors import Unavailable
 from seawall.controller.records.answers import Asked
 from seawall.controller.records.runs import EVERY_RUN, Run
@@ -26,28 +25,12 @@ from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from support.cli_command import Cli
 from support.controller_application import Controller, configured, reason_of, running
-from support.controller_records import NOW, a_vm
+from support.controller_records import NOW
 from support.enrolled_hosts import add_hosts
+from support.many_vms import database_of, vm_id, with_vms
+from support.policies import a_policy
 
 Request = operator_pb2.StartBackupRequest
-
-
-def vm_id(number: int) -> str:
-    return f"0192f3c1-7b2e-7000-8000-{number:012}"
-
-
-def database_of(controller: Controller) -> Database:
-    database = controller.application._database
-    assert isinstance(database, Database)
-    return database
-
-
-def with_vms(controller: Controller, count: int, *, bare: Sequence[int] = ()) -> list[str]:
-    """They are on a host that is offline, so their runs wait. `bare`: those without a disk."""
-    vms = [a_vm(vm_id(n), name=f"vm{n}") for n in range(count)]
-    vms = [replace(vm, disks=()) if n in bare else vm for n, vm in enumerate(vms)]
-    database_of(controller).write_now(lambda transaction: transaction.fleet.replace_inventory("alpha", 1, vms))
-    return [vm.id for vm in vms]
 
 
 @pytest.fixture
@@ -272,3 +255,25 @@ def test_a_group_is_ordered_whole_or_not_at_all(controller: Controller) -> None:
     group = start(controller, vms=["vm0", "vm2"], together=True)
     chosen = [next(line for line in run.settings if line.startswith("At one instant: vm0, vm2")) for run in group.runs]
     assert len(chosen) == 2
+
+
+def test_a_group_passes_what_policies_have_made_and_nobody_asked_for(controller: Controller) -> None:
+    """A policy's run that waits blocks nobody: it is not taken for the group's, and begins when that is over."""
+    with_vms(controller, 3)
+    scheduled = start(controller, vms=["vm0", "vm1"]).run_ids
+
+    def fire(transaction: Transaction) -> None:
+        (main,) = transaction.repositories.repositories()
+        transaction.policies.add_policy(a_policy("paused: true", repository_id=main.id))
+        for run in transaction.runs.runs_of(scheduled):
+            transaction.runs.save_run(run, replace(run, policy_id="policy-1", nominal_us=1))
+
+    database_of(controller).write_now(fire)
+    group = start(controller, vms=["vm0", "vm2"], together=True)
+    assert not set(group.run_ids) & set(scheduled)
+    assert len(runs(controller)) == 4
+    start(controller, vms=["vm1"])  # asks for the policy's
+    for words in (["vm0", "vm2"], ["vm1", "vm2"]):
+        with pytest.raises(grpc.RpcError) as raised:
+            start(controller, vms=words, together=True)
+        assert reason_of(raised.value) == "RUN_OPEN"

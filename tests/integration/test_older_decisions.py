@@ -229,6 +229,19 @@ def test_what_is_known_is_not_touched(scene: Scene) -> None:
     assert scene.unsettled() == [] and scene.troubles() == ""
 
 
+def test_points_that_came_back_are_told_for_a_week(scene: Scene) -> None:
+    """Also where no decision was lost; and at a controller that took over, as it is in the database."""
+    found = scene.decisions.before_points(scene.buckets[0], scene.records[0])
+    scene.decisions.after_points(found, [point_id(1), point_id(2)])
+    told = scene.troubles()
+    assert "The database did not know all of repository main" in told and "restore points: 2." in told
+    assert scene.row().place == WRITTEN
+    scene.lead()
+    assert scene.troubles() == told
+    scene.clock.advance(7 * 86_400)
+    assert scene.troubles() == ""
+
+
 def replace_value(limit: Limit, value: int) -> Limit:
     return limit._replace(value=value)
 

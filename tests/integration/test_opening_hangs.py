@@ -1,6 +1,8 @@
 """A store that never answers while its repository is opened: `status` says so, and the others are opened all the same."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +20,13 @@ from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.repositories import health, openings
 from seawall.controller.server.drain import Drain
+from seawall.controller.services import blocking
 from seawall.controller.services.blocking import Blocking
 from seawall.repository.clock import Clock
 from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import ObjectInfo, Store
-from support.controller_application import Controller, configured, running
+from support.controller_application import BRISK, Controller, configured, running
 from support.controller_records import a_repository
 
 
@@ -103,8 +106,8 @@ async def test_one_that_does_not_answer_keeps_nobody_else_from_being_asked(
     with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
         for name in ("first", "second"):
             database.write_now(lambda transaction, name=name: transaction.repositories.add_repository(record(name)))  # type: ignore[misc]
-        drain, blocking = Drain(), Blocking(2)
-        watching = asyncio.create_task(health.watch_stores(Asked(), database, blocking, drain))  # type: ignore[arg-type]
+        drain, threads = Drain(), Blocking(2)
+        watching = asyncio.create_task(health.watch_stores(Asked(), database, threads, drain))  # type: ignore[arg-type]
         try:
             assert await asyncio.to_thread(twice.wait, 20)
             assert asked.count("first") == 1, "not once more before it answered"
@@ -112,7 +115,73 @@ async def test_one_that_does_not_answer_keeps_nobody_else_from_being_asked(
             goes_on.set()
             drain.start()
             await watching
-            blocking.close()
+            threads.close()
+
+
+async def test_a_store_that_hangs_keeps_no_drain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks it gives up, and so does who closes the threads."""
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(blocking, "CLOSE_SECONDS", 0.05)
+    asked, goes_on = threading.Event(), threading.Event()
+
+    class Asked:
+        def ask(self, repository_id: str) -> None:
+            asked.set()
+            assert goes_on.wait(60)
+
+    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+        database.write_now(lambda transaction: transaction.repositories.add_repository(record("first")))
+        drain, threads = Drain(), Blocking(2)
+        watching = asyncio.create_task(health.watch_stores(Asked(), database, threads, drain))  # type: ignore[arg-type]
+        try:
+            assert await asyncio.to_thread(asked.wait, 20)
+            drain.start()
+            await asyncio.wait_for(watching, 5)
+            await asyncio.wait_for(asyncio.to_thread(threads.close), 5)
+            assert len(blocking.hung()) == 1
+        finally:
+            goes_on.set()
+    await asyncio.to_thread(until, lambda: not blocking.hung())
+
+
+def test_a_controller_ends_though_a_store_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its leader waits for the store in several places."""
+    config, goes_on = configured(tmp_path / "state"), threading.Event()
+    with running(config) as controller:
+        main = controller.add_folder(tmp_path / "main", "main")
+        until(lambda: controller.application._repositories.is_open(main.repository_id))
+
+    def opened(url: str, credentials: S3Credentials | None, clock: Clock | None) -> Store:
+        return Hanging(open_store(url, credentials, clock), goes_on)
+
+    try:
+        with running(config, replace(BRISK, drain_grace_seconds=0.5), opened):
+            until(blocking.hung)
+            began = time.monotonic()
+        assert time.monotonic() - began < 15
+        assert blocking.hung()
+    finally:
+        goes_on.set()
+    until(lambda: not blocking.hung())
+
+
+def test_a_process_ends_though_one_of_its_threads_hangs() -> None:
+    """Python itself would wait for the thread."""
+    program = (
+        "import asyncio, threading, seawall.controller.services.blocking as blocking\n"
+        "from seawall.cli.controller_process import end\n"
+        "async def main():\n"
+        "    threads, asked = blocking.Blocking(1), threading.Event()\n"
+        "    def hang(): asked.set(); threading.Event().wait()\n"
+        "    call = asyncio.create_task(threads.run(hang))\n"
+        "    await asyncio.to_thread(asked.wait)\n"
+        "    threads.close()\n"
+        "asyncio.run(main())\n"
+        "print('closed')\n"
+        "end(3)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout) == (3, "closed\n")
 
 
 def record(name: str) -> RepositoryRecord:

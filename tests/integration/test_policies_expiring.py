@@ -1,14 +1,16 @@
 """What retention must not do: delete by a policy that changed meanwhile, end holds by a clock that jumps, wait for another repository."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import structlog
 
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Unavailable
@@ -184,5 +186,18 @@ def test_a_policy_whose_zone_is_not_known_any_more_deletes_nothing_and_stops_no_
     scene.database.write_now(closure)
     scene.add_points(range(1, 4), "policy-1")
     gone = scene.add_points(range(11, 14), "policy-2")
-    scene.look()
-    assert [sorted(order) for order in scene.deleting.orders] == [gone[:-1]]
+    with structlog.testing.capture_logs() as logs:
+        scene.look()
+        assert [sorted(order) for order in scene.deleting.orders] == [gone[:-1]]
+        scene.look()
+        assert told(logs) == ["a"], "once, not at each look"
+        changed = replace(lost, revision=2, spec=replace(lost.spec, paused=True))
+        scene.database.write_now(lambda transaction: transaction.policies.save_policy(lost, changed))
+        scene.look()
+        scene.look()
+    assert told(logs) == ["a", "a"], "once more for the new revision"
+
+
+def told(logs: Sequence[MutableMapping[str, Any]]) -> list[str]:
+    """Names of the policies of which was told that nobody knows their zone."""
+    return [each["policy"] for each in logs if each["event"] == "retention.zone_unknown"]

@@ -12,7 +12,10 @@ from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.hooks.calling import Caller
 from seawall.controller.hooks.directory import HookDirectory
+from seawall.controller.policies.render import document_of
 from seawall.controller.records.catalogue import PointState
+from seawall.controller.records.limits import Limit, Measure, Scope
+from seawall.controller.records.policies import Window
 from seawall.controller.records.runs import AttemptState, RunState
 from seawall.controller.scheduler.executions import Executions
 from seawall.controller.scheduler.wakes import Wakes
@@ -23,7 +26,7 @@ from seawall.controller.services.policy_service import PolicyServicer
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
-from support.controller_records import HOUR, NOW, a_point, a_run, an_execution
+from support.controller_records import HOUR, NOW, a_point, a_run, a_vm, an_execution
 from support.policies import a_policy, add_policy, fleet_store
 
 VMS = tuple(f"vm-{number}" for number in range(1, 7))
@@ -59,11 +62,18 @@ def _fill(transaction: Transaction) -> None:
         transaction.points.add_point(point)
 
 
-async def preview(store: SqliteDatabase, *vms: str) -> policy_pb2.PreviewPolicyResponse:
+def _two_more(transaction: Transaction) -> None:
+    vms = [a_vm(vm_id, name=vm_id) for vm_id in (*VMS, "vm-7", "vm-8")]
+    transaction.fleet.replace_inventory("alpha", 2, vms)
+
+
+async def preview(store: SqliteDatabase, *vms: str, document: str = "") -> policy_pb2.PreviewPolicyResponse:
     clock = ManualClock(NOW + 400 * HOUR)
     hooks = Caller(HookDirectory(Path("/nonexistent")), clock)
     servicer = PolicyServicer(Executions(store, Wakes()), Once(store, clock, Timings()), Blocking(), hooks, clock)
-    request = policy_pb2.PreviewPolicyRequest(policy=POLICY.name, points=True, vms=vms)
+    request = policy_pb2.PreviewPolicyRequest(
+        firings=8, policy="" if document else POLICY.name, document=document, points=True, vms=vms
+    )
     return await servicer.PreviewPolicy(request, cast(Any, None))
 
 
@@ -95,6 +105,42 @@ async def test_what_one_answer_holds_is_all_there(store: SqliteDatabase) -> None
     answer = await preview(store)
     assert len(answer.vms) == 6 and len(answer.verdicts) == len(VMS) * POINTS and len(going(answer)) == GOING
     assert (answer.verdicts_left_off, answer.deletions_left_off, answer.zone) == (0, 0, "UTC")
+
+
+async def test_the_sums_say_of_how_many_vms_they_are(store: SqliteDatabase) -> None:
+    store.write_now(_two_more)
+    answer = await preview(store)
+    assert (answer.vms_total, answer.vms_measured, answer.vms_timed) == (8, 6, 6)
+    fresh = [each for each in answer.vms if not each.measured]
+    assert [each.name for each in fresh] == ["vm-7", "vm-8"]
+    assert answer.first_read_bytes == sum(each.read_bytes for each in fresh) > 0
+    # Six of an hour each on one host, which has three places and keeps one of them for restores.
+    assert (answer.seconds, answer.estimated_seconds) == (6 * 3600, 3 * 3600)
+    store.write_now(lambda transaction: transaction.limits.set_limit(Limit(Scope.SITE, "", Measure.TRANSFERRING, 1)))
+    assert (await preview(store)).estimated_seconds == 3 * 3600, "the host is in no site"
+    store.write_now(lambda transaction: transaction.fleet.set_site("alpha", "north"))
+    assert (await preview(store)).estimated_seconds == 6 * 3600
+
+
+async def test_a_vm_starts_with_the_next_firing_that_begins_anything(store: SqliteDatabase) -> None:
+    spec = replace(POLICY.spec, windows=(Window((5,), 180, 300),))
+    answer = await preview(store, document=document_of(spec))
+    begins = next(each for each in answer.firings if not each.begins_nothing)
+    assert answer.firings[0].begins_nothing.startswith("missed: No window of policy nightly opens")
+    assert {each.next_start_at.seconds for each in answer.vms} == {begins.first_start_at.seconds}
+
+
+async def test_only_what_is_not_applied_says_that_its_starts_change(store: SqliteDatabase) -> None:
+    applied, new = (
+        document_of(replace(POLICY.spec, spread_seconds=600)),
+        document_of(replace(POLICY.spec, spread_seconds=600, name="other")),
+    )
+    once = document_of(replace(POLICY.spec, name="other"))
+    assert [(await preview(store, document=each)).places_change for each in (applied, new, once)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 async def test_vms_that_are_not_there_and_too_many_of_them(store: SqliteDatabase) -> None:

@@ -53,6 +53,10 @@ def listed(controller: Controller) -> list[resources_pb2.Point]:
     return list(controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points)
 
 
+def status(controller: Controller) -> operator_pb2.GetStatusResponse:
+    return controller.backups.GetStatus(operator_pb2.GetStatusRequest())
+
+
 @pytest.mark.parametrize("known_by", ["export", "run", "nobody"])
 def test_what_was_backed_up_is_not_backed_up_again(tmp_path: Path, known_by: str) -> None:
     """Whose a point is, is known by the newest export, or by its run, which the copy holds as open. Where nobody knows it, the point is
@@ -95,6 +99,7 @@ def test_what_was_backed_up_is_not_backed_up_again(tmp_path: Path, known_by: str
     with running(config, OFTEN, clock=in_hours(3)) as controller:
         until(lambda: nightly(controller).fired_us > applied_us and bool(listed(controller)))
         (point,) = listed(controller)
+        until(lambda: "restore points: 1" in " ".join(status(controller).troubles))
         assert (point.point_id, point.policy) == (point_id, "" if known_by == "nobody" else "nightly")
         assert [run.run_id for run in controller.backups.ListRuns(operator_pb2.ListRunsRequest()).runs] == [point_id]
     with running(config, OFTEN, clock=in_hours(25.5)) as controller:

@@ -5,12 +5,17 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from seawall.controller.database.postgresql_address import parse_address
+from seawall.controller.records.runs import AttemptState
+from seawall.repository.forgetting.leaders import leader_mark
+from seawall.repository.format.layout import EPOCHS_PREFIX
+from seawall.repository.store.folder import FolderStore
 from support.postgresql import DURABLE, PostgresServer
 from support.replicas import FileHost, Replicas, file_hosts, lease_row_of, replicas
 
@@ -27,6 +32,29 @@ def standby(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """As a server has them. `opened`: the epoch that the repository was last opened as."""
+
+    database: int
+    timeline: str
+    leader: int
+    opened: int
+
+
+def epochs(server: PostgresServer, name: str) -> Epochs:
+    ((database, timeline),) = server.sql("SELECT db_epoch, pg_timeline FROM meta", name)
+    ((leader,),) = server.sql("SELECT epoch FROM leader", name)
+    ((opened,),) = server.sql("SELECT opened_epoch FROM gc", name)
+    return Epochs(int(str(database)), str(timeline), int(str(leader)), int(str(opened)))
+
+
+def announced(made: Replicas) -> list[int]:
+    """Epochs of leaders as the bucket has them, in order."""
+    marks = (leader_mark(info.name) for info in FolderStore(made.folder / "repository").list(EPOCHS_PREFIX))
+    return sorted(mark.epoch for mark in marks if mark is not None)
 
 
 def over(answer: Any) -> bool:
@@ -73,6 +101,7 @@ async def test_points_of_lost_transactions_come_back_from_the_bucket(
         (open_run,) = (await made.asked("backup", "vm-0"))["runs"]
         await made.until(lambda run: bool(run["attempts"]), "run", "show", open_run["run_id"])
         assert standby.sql("SELECT id FROM restore_points", name) == [(kept,)], "the standby lacks what is to come back"
+        before, announced_before = epochs(own_postgres, name), announced(made)
         own_postgres.end(signal.SIGQUIT)
         servers.append(standby)
         await asyncio.to_thread(standby.promote)
@@ -91,5 +120,17 @@ async def test_points_of_lost_transactions_come_back_from_the_bucket(
         assert sorted(listed) == sorted({*listed}), "none doubled"
         assert {kept, lost, after} <= {*listed}
         assert {*listed} <= {kept, lost, after, open_run["run_id"]}
-        ((epoch, timeline),) = standby.sql("SELECT db_epoch, pg_timeline FROM meta", name)
-        assert (epoch, timeline) == (2, "00000002"), "attempts of before are fenced"
+        now, announced_now = epochs(standby, name), announced(made)
+        assert (before.timeline, now.timeline) == ("00000001", "00000002")
+        # Once for the timeline, before anything is assigned; once more as a point was adopted: that proves a put-back by itself.
+        assert now.database > before.database, "attempts of before are fenced"
+        of_before = standby.sql(f"SELECT state FROM attempts WHERE db_epoch <= {before.database}", name)
+        assert not [state for (state,) in of_before if AttemptState(str(state)).live], "none goes on"
+        ((last,),) = standby.sql(f"SELECT max(db_epoch) FROM attempts WHERE run_id = '{after}'", name)
+        assert last == now.database
+        assert announced_now[: len(announced_before)] == announced_before, "the bucket forgets no leader"
+        assert len(set(announced_now)) == len(announced_now), (
+            "no epoch is given twice, also none of those that the standby never heard of"
+        )
+        assert now.opened in announced_now[len(announced_before) :], "the database was opened as the bucket has it"
+        assert now.leader >= now.opened > max(announced_before[-1], before.leader)

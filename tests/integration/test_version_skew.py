@@ -9,7 +9,8 @@ import pytest
 
 from seawall.api.v1 import agent_pb2, operator_pb2, operator_pb2_grpc
 from seawall.controller.services.protocol import Protocols
-from support.controller_agent import enrolled
+from support.cli_command import Cli
+from support.controller_agent import ScriptedAgent, enrolled
 from support.controller_application import Controller, configured, reason_of, running
 from support.controller_shell import shell
 from support.operator_words import Operator
@@ -43,10 +44,41 @@ def test_an_agent_of_another_protocol_is_told_which_to_upgrade(
         said = caught.value.details() or ""
         assert f"protocols {least} to {most}, this controller 3 to 5" in said and upgrade in said
         after = hosts(controller)
-        assert "renamed" not in after and "other" not in after
+        assert "renamed" not in after
         assert after.count("alpha") == before.count("alpha")
+        (host,) = controller.backups.ListHosts(operator_pb2.ListHostsRequest()).hosts
+        assert (host.needs_upgrade.agent_version, host.agent_version) == ("other", "1")
+        assert host.needs_upgrade.sentence == said and host.needs_upgrade.HasField("since")
         alpha.session_id = session_id
         alpha.beat()
+
+
+def test_operators_see_which_hosts_need_an_upgrade(tmp_path: Path) -> None:
+    config = configured(tmp_path / "state")
+    with running(config, protocols=FIVE) as controller:
+        alpha = enrolled(controller, "alpha", (FIVE.newest, FIVE.newest))
+        cli = Cli(tmp_path, config.operator_toml)
+        assert "upgrade" not in cli("status").out + cli("host", "list").out + cli("host", "show", "alpha").out
+        refused_hello(alpha)
+        first = cli("host", "show", "alpha", "--json").json["host"]["needs_upgrade"]
+        assert "online, needs upgrade" in cli("host", "list").out
+        shown = cli("host", "show", "alpha").out
+        assert "agent 0.0.1, refused since" in shown and "upgrade Seawall on this host" in shown
+        assert "1 needs an upgrade" in cli("status").out
+        refused_hello(alpha)
+        assert cli("host", "show", "alpha", "--json").json["host"]["needs_upgrade"] == first, "since the first one"
+    with running(config, protocols=FIVE) as controller:  # another process, as one that takes over
+        alpha.connect()
+        refused_hello(alpha)
+        assert controller.backups.GetStatus(operator_pb2.GetStatusRequest()).hosts_needing_upgrade == 1
+        alpha.hello()
+        assert controller.backups.GetStatus(operator_pb2.GetStatusRequest()).hosts_needing_upgrade == 0
+        assert "needs_upgrade" not in hosts(controller)
+
+
+def refused_hello(agent: ScriptedAgent) -> None:
+    with pytest.raises(grpc.RpcError):
+        agent.stub.Hello(agent_pb2.HelloRequest(protocol_min=1, protocol_max=1, agent_version="0.0.1", boot_id="b"))
 
 
 class OlderController(operator_pb2_grpc.BackupServiceServicer):
@@ -71,6 +103,7 @@ async def test_a_command_that_an_older_controller_does_not_know(tmp_path: Path) 
         operator = replace(Operator(toml))
         status = await asyncio.to_thread(operator, "status")
         assert status.code == 0 and "0.0.9" in status.out
+        assert "unprotected" not in status.out, "it does not say how many"
         code, reason, message = await asyncio.to_thread(operator.refused, "limit", "list")
         assert code != 0 and reason == "NEEDS_UPGRADE"
         assert "Upgrade the controller" in message

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HAND_IN = "/seawall.api.v1.AgentService/CompleteAttempt"
 OFTEN = 12
 LONGEST_RUN_SECONDS, LOOK_SECONDS = 240.0, 5.0
+EARLY_SECONDS, ORDERED = 12.0, 4
 BACK_SECONDS = (5.0, 240.0)
 SMALL_SKEW_SECONDS, LARGE_SKEW_SECONDS = 20, 3600
 
@@ -60,6 +61,7 @@ class Faults:
             (2, self._jump),
             (1, self._copy_database),
             (1, self._roll_back),
+            (0, self._order_what_is_due),
             (0, self._lose_a_deletion),
             (1, self._lose_a_collection),
         ]
@@ -265,6 +267,14 @@ class Faults:
         self._copy = None
         for controller in self._world.controllers:
             self._after(self._rng.uniform(1.0, 20.0), lambda controller=controller: _begin(controller))  # type: ignore[misc]
+
+    async def _order_what_is_due(self) -> None:
+        """Backups by hand, under way when the policy is due: what it fires for their VMs waits for them."""
+        every_seconds = self._world.size.every_minutes * 60.0
+        left = every_seconds - self._world.clock.now_us() / 1_000_000 % every_seconds
+        await asyncio.sleep(max(0.0, left - EARLY_SECONDS))
+        for _ in range(ORDERED):
+            await self._world.operator.start_backup()
 
     async def _lose_a_deletion(self) -> None:
         """A run is open in the copy that is put back, and its point was made and deleted meanwhile."""

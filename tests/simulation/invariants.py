@@ -8,6 +8,7 @@ from seawall.controller.records.catalogue import PointState
 from seawall.controller.records.limits import Measure, Scope, ScopeKey, Service
 from seawall.controller.records.runs import Attempt, AttemptState, Run, RunKind, RunState
 
+from .firings import Firings
 from .shadow import Shadow
 from .watching import Committed
 
@@ -25,6 +26,7 @@ class Invariants:
     def __init__(self, world: "World") -> None:
         self._world = world
         self.shadow = Shadow()
+        self.firings = Firings(world)
         self.led_since: dict[str, float] = {}
         """Holder -> when it took the lead."""
         self._waited: set[tuple[str, str, int]] = set()
@@ -62,6 +64,7 @@ class Invariants:
             self._world.note(f"point {point_id} is adopted")
         for call in committed.named("make_available"):
             self._published(call.given[0])
+        self.firings.committed(committed)
 
     def _limits(self, committed: Committed) -> None:
         now = self._world.now

@@ -10,6 +10,7 @@ from seawall.controller.store.transaction import Transaction
 from .invariants import kept_for_restores
 
 if TYPE_CHECKING:
+    from .controller import SimulatedController
     from .world import World
 
 SLACK_SECONDS = 60.0
@@ -23,6 +24,7 @@ class Liveness:
         self._world = world
         self._holder = ""
         self._well_since = 0.0
+        self._may_fire_since = 0.0
         self._could_begin: dict[str, float] = {}
         """Run -> since when nothing was in its way, at each look."""
         self._told: set[str] = set()
@@ -31,6 +33,8 @@ class Liveness:
         self._follow_the_leader()
         self._deadlines()
         self._world.database.read(self._due)
+        fires_for = self._world.now - self._may_fire_since
+        self._world.database.read(lambda transaction: self._world.invariants.firings.look(transaction, fires_for))
 
     def at_the_end(self) -> None:
         world = self._world
@@ -38,6 +42,7 @@ class Liveness:
             world.problem(f"run {run.id} of {run.vm_name} is still {run.state.value}: {run.blocked_on}")
         world.truth.check_all()
         world.database.read(self._promises)
+        world.invariants.firings.at_the_end()
 
     def _promises(self, transaction: Transaction) -> None:
         world = self._world
@@ -68,6 +73,13 @@ class Liveness:
         stopped = any(each.process.stopped_until > world.now for each in leading)
         if holder != self._holder or not leading or stopped or world.database.away_until > world.now:
             self._holder, self._well_since = holder, world.now
+        if self._well_since == world.now or self._hinders_firing(leading[0]):
+            self._may_fire_since = world.now
+
+    def _hinders_firing(self, leader: "SimulatedController") -> bool:
+        """It goes by its clock, and, of times before it led, by what the bucket says is done."""
+        bucket = self._world.bucket
+        return bool(leader.clock.skew_us or leader.machine in bucket.cut or bucket.trouble or bucket.refused)
 
     @property
     def _well_for(self) -> float:

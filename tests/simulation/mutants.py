@@ -17,10 +17,13 @@ from seawall.controller.database.tables import leader
 from seawall.controller.publishing.promotion import Promotion
 from seawall.controller.records.limits import Measure, Scope, ScopeKey
 from seawall.controller.records.runs import AttemptState
+from seawall.controller.scheduler import firing
+from seawall.controller.scheduler.firing import Firing
 from seawall.controller.scheduler.tick import Tick
 from seawall.repository.format.layout import MANIFESTS_PREFIX
 
 MOST_SEEDS = 20
+_FEW = 6
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,33 @@ def _forgets_firings() -> AbstractContextManager[Any]:
     return stack
 
 
+def _every_seventh_is_left_out() -> AbstractContextManager[Any]:
+    real = firing._in_turn
+
+    def in_turn(*given: Any) -> list[str]:
+        return [vm_id for place, vm_id in enumerate(real(*given), 1) if place % 7]
+
+    return patch.object(firing, "_in_turn", in_turn)
+
+
+def _a_slice_is_forgotten() -> AbstractContextManager[Any]:
+    """The last one, where there are several."""
+    real = Firing._slice
+    stack = ExitStack()
+
+    async def some(this: Firing, due: Any, *given: Any) -> None:
+        if len(due.vm_ids) == _FEW:
+            await real(this, due, *given)
+
+    stack.enter_context(patch.object(firing, "SLICE", _FEW))
+    stack.enter_context(patch.object(Firing, "_slice", some))
+    return stack
+
+
+async def _later(*_: Any) -> None:
+    """Never."""
+
+
 def _no_guard() -> AbstractContextManager[Any]:
     """Whoever led once takes the leader's row for its own: neither holder nor epoch is compared."""
     return patch.object(LeadershipRows, "_held", lambda rows, held: (leader.c.name == NAME,))
@@ -117,6 +147,14 @@ MUTANTS = (
     Mutant("a storage's limit is not looked at", _storages_are_boundless),
     Mutant("each host gets the whole budget", _all_to_each, ("set_budget",)),
     Mutant("a firing is not remembered", _forgets_firings),
+    Mutant("every seventh VM of a firing is left out", _every_seventh_is_left_out),
+    Mutant("the last slice of a firing is forgotten", _a_slice_is_forgotten),
+    Mutant("what is due is not fired", lambda: patch.object(Firing, "_look", _later)),
+    Mutant(
+        "who waited for another run is forgotten",
+        lambda: patch.object(Firing, "_carry_on", _later),
+        ("_order_what_is_due",),
+    ),
     Mutant("a leader's writes are not guarded", _no_guard, ("_outlive_leader",)),
     Mutant("a point is available without its manifest", _no_manifest),
     Mutant("holds are not looked at", lambda: patch.object(PolicyRows, "holds_of", lambda *_: {}), ("delete_held",)),

@@ -18,7 +18,7 @@ from seawall.api.v1.resources_pb2 import JOB_KIND_COLLECT, RestoreSpec
 
 from .controller import OPERATOR_PORT, machine_of
 from .network import AsyncChannel, Caller, Who
-from .places import LABELS, SITES, STORAGES
+from .places import LABELS, sites_of, storages_of
 
 if TYPE_CHECKING:
     from .world import World
@@ -72,6 +72,7 @@ class Operator:
         self.answered = 0
         self.started: list[str] = []
         self.canceled: list[str] = []
+        self._sites, self._storages = sites_of(world.size.agents), storages_of(world.size.agents)
         self._limited: dict[str, None] = {"global": None, "host": None}
         """Scopes that may have limits."""
 
@@ -212,10 +213,12 @@ class Operator:
         """Of anything that has limits: how much of it may run, or prepare, at once."""
         scope, most = self._limited_scope(), self._world.size.most_at_once
         request = limits_pb2.SetLimitRequest(request_id=self._new_id(), scope=scope)
+        narrow = scope.partition(":")[0] in ("host", "storage", "label")
         if self._rng.random() < 0.4:
-            request.preparing = self._rng.randint(1, 3)
+            request.preparing = (
+                self._rng.randint(1, 3) if narrow else self._rng.randint(max(1, most // 8), max(3, most // 4))
+            )
         else:
-            narrow = scope.partition(":")[0] in ("host", "storage", "label")
             request.transferring = self._rng.randint(1, 4) if narrow else self._rng.randint(max(2, most // 4), most)
         await self._set(request)
 
@@ -237,10 +240,11 @@ class Operator:
 
     async def set_budget(self) -> None:
         """Bytes per second, of all or of a part."""
-        host, site = self._rng.choice(self._world.hosts).name, self._rng.choice(SITES)
+        host, site = self._rng.choice(self._world.hosts).name, self._rng.choice(self._sites)
         request = limits_pb2.SetLimitRequest(request_id=self._new_id())
         request.scope = self._rng.choice(("global", "global", "site", f"site:{site}", f"host:{host}"))
-        request.bandwidth = self._rng.randint(LEAST_BUDGET, MOST_BUDGET)
+        hosts = max(1, self._world.size.agents // 20)
+        request.bandwidth = self._rng.randint(LEAST_BUDGET, MOST_BUDGET) * (hosts if request.scope == "global" else 1)
         await self._set(request)
 
     async def _set(self, request: limits_pb2.SetLimitRequest) -> None:
@@ -250,8 +254,8 @@ class Operator:
     def _limited_scope(self) -> str:
         single = (
             f"host:{self._rng.choice(self._world.hosts).name}",
-            f"site:{self._rng.choice(SITES)}",
-            f"storage:{self._rng.choice(STORAGES)}",
+            f"site:{self._rng.choice(self._sites)}",
+            f"storage:{self._rng.choice(self._storages)}",
             f"label:{self._rng.choice(LABELS)}",
         )
         return self._rng.choice((*LIMITED, "storage", *single))

@@ -1,4 +1,4 @@
-"""Sees every change of runs, attempts, points, limits and the lead as it commits, whoever made it and whichever code led to it."""
+"""Sees every change of runs, points, policies, inventories, limits, the lead as it commits: whoever made it, whichever code led to it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -32,7 +32,11 @@ SEEN = (
     (LimitRows, "unset_limit"),
     (LimitRows, "save_shares"),
     (FleetRows, "set_service"),
+    (FleetRows, "replace_inventory"),
     (PolicyRows, "put_due"),
+    (PolicyRows, "add_policy"),
+    (PolicyRows, "save_policy"),
+    (PolicyRows, "mark_fired"),
     (LeadershipRows, "take"),
 )
 """Methods of the rows: below them is only SQL. Of those that call each other the lowest."""

@@ -29,7 +29,7 @@ from .invariants import Invariants
 from .loop import SimulatedLoop
 from .network import Network
 from .operators import Operator
-from .places import LABELLED, LABELS, SITES, STORAGES
+from .places import LABELLED, LABELS, sites_of, storages_of
 from .process import Process
 from .sizes import Size
 from .template import MADE_US, Template, config_of, identity_of
@@ -201,6 +201,7 @@ class World:
         self.database.roll_back(copy)
         shadow = self.invariants.shadow
         self.database.read(lambda transaction: shadow.load(transaction, self.now))
+        self.database.read(self.invariants.firings.load)
         shadow.scopes = {each.id: self.scopes(shadow.runs[each.run_id], each.host_id) for each in shadow.live.values()}
         self.rolled_back = True
         self.held &= self._held_then | self._exported_holds()
@@ -225,7 +226,8 @@ class World:
         ids = [self._id("host", number) for number in range(self.size.agents)]
         connection = Connection(server, Process("setting up", self.loop), self.loop)
         add_hosts(connection, *ids, now_us=MADE_US)
-        self.sites = {host_id: SITES[number % len(SITES)] for number, host_id in enumerate(ids)}
+        sites = sites_of(self.size.agents)
+        self.sites = {host_id: sites[number % len(sites)] for number, host_id in enumerate(ids)}
         connection.write_now(self._set_sites)
         return server
 
@@ -246,7 +248,8 @@ class World:
 
     def _domain(self, number: int) -> Domain:
         """A VM, with what limits its backups."""
-        storage = STORAGES[number % len(STORAGES)]
+        storages = storages_of(self.size.agents)
+        storage = storages[number % len(storages)]
         labels = (LABELS[number % len(LABELS)],) if number < LABELLED else ()
         plain = vm(self._id("vm", number), f"vm-{number:05d}")
         self.placed[plain.vm_id] = (

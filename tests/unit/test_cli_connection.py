@@ -1,12 +1,15 @@
 """Finding and reading operator.toml: every mistake has a message that names the file."""
 
+import asyncio
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc import aio
 
-from seawall.cli.connection import connection_cause
+from seawall.cli.connection import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES, Controller, connection_cause
 from seawall.cli.exits import MEANING, CommandError, Exit
-from seawall.cli.operator_config import find_config, load_config
+from seawall.cli.operator_config import OperatorConfig, find_config, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,3 +79,33 @@ def test_the_exit_codes_in_the_readme_are_these() -> None:
 )
 def test_the_cause_in_grpcs_words(message: str, cause: str) -> None:
     assert connection_cause(message) == cause
+
+
+async def test_a_message_that_is_too_large_says_what_to_do(tmp_path: Path) -> None:
+    """gRPC's own words have no reason for scripts; it refuses before our code sees anything."""
+    served = aio.server()
+    answers = {"big": b"x" * (MAX_MESSAGE_BYTES + 1)}
+
+    async def serve(request: bytes, context: object) -> bytes:
+        return answers.get(request.decode(errors="replace"), b"")
+
+    handlers = {"Ask": grpc.unary_unary_rpc_method_handler(serve)}
+    served.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", handlers),))
+    port = served.add_insecure_port("127.0.0.1:0")
+    await served.start()
+
+    def asked(request: bytes) -> CommandError:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
+            controller = Controller(OperatorConfig(f"127.0.0.1:{port}", "", "", tmp_path), channel)
+            with pytest.raises(CommandError) as caught:
+                controller.call(channel.unary_unary("/test.Service/Ask", bytes, bytes), request)
+        return caught.value
+
+    try:
+        large = await asyncio.to_thread(asked, b"x" * (5 * 2**20))
+        assert (large.code, large.reason) == (Exit.USAGE, "REQUEST_TOO_LARGE")
+        assert "(5.0 MiB) than the 4.0 MiB that the controller takes: name fewer" in str(large)
+        answered = await asyncio.to_thread(asked, b"big")
+        assert (answered.code, answered.reason) == (Exit.REFUSED, "ANSWER_TOO_LARGE")
+    finally:
+        await served.stop(None)

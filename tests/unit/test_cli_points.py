@@ -1,5 +1,6 @@
 """`point forget` beside an older controller, and `point hold` and `release` of more points than one answer holds."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -26,10 +27,10 @@ class Scripted:
         return self.answers[method]
 
 
-def behind(controller: Scripted) -> Callable[..., object]:
+def behind(controller: Scripted, *, as_json: bool = False) -> Callable[..., object]:
     @contextmanager
     def session(*_: object) -> Iterator[tuple[Scripted, Output]]:
-        yield controller, Output(as_json=False)
+        yield controller, Output(as_json=as_json)
 
     return session
 
@@ -85,3 +86,18 @@ def test_points_that_an_answer_had_no_room_for_are_counted(
     assert capsys.readouterr().out.splitlines()[-1].startswith(last.format("held"))
     point_hold.release_points(named)
     assert capsys.readouterr().out.splitlines()[-1].startswith(last.format("not held"))
+
+
+def test_a_script_is_told_which_points_an_answer_had_no_room_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it named them: by their ids, or by the beginnings of these."""
+    point = resources_pb2.Point(point_id="0192f3c1-7b2e", holds=[resources_pb2.PointHold(reason="audit")])
+    held, released = operator_pb2.HoldPointsResponse(points=[point]), operator_pb2.ReleasePointsResponse(points=[point])
+    controller = Scripted(HoldPoints=held, ReleasePoints=released)
+    monkeypatch.setattr(point_hold, "session", behind(controller, as_json=True))
+    named = ["0192f3c1", "0192f3c1-7b2e", "0192f3c2", "0192f3c3", "0192f3c2"]
+    point_hold.hold_points(named, as_json=True)
+    assert json.loads(capsys.readouterr().out)["left_off"] == ["0192f3c2", "0192f3c3"]
+    point_hold.release_points(named[:2], as_json=True)
+    assert json.loads(capsys.readouterr().out)["left_off"] == []

@@ -56,6 +56,55 @@ def test_what_is_not_listed_is_counted_and_can_be_asked_for(capsys: pytest.Captu
     assert "Of 30000 points of all its VMs 13000 would be deleted." in text
 
 
+def a_firing(local: str, *starts: str, nothing: str = "") -> policy_pb2.PolicyFiring:
+    found = policy_pb2.PolicyFiring(local=local, begins_nothing=nothing)
+    for field, start in zip((found.first_start_at, found.last_start_at), starts, strict=False):
+        field.FromDatetime(datetime.fromisoformat(start))
+    return found
+
+
+def test_a_firing_that_begins_nothing_shows_no_start_and_says_why_once(capsys: pytest.CaptureFixture[str]) -> None:
+    coming = [
+        a_firing("Fri", nothing="missed: No window."),
+        a_firing("Sat", *["2026-04-04T03:00:00+00:00"] * 2),
+        a_firing("Sun", nothing="missed: No window."),
+    ]
+    lines = shown(policy_pb2.PreviewPolicyResponse(firings=coming), capsys).splitlines()
+    assert [line.split() for line in lines if line[:3] in ("Fri", "Sun")] == [
+        [day, "missed", "-"] for day in ("Fri", "Sun")
+    ]
+    assert [line for line in lines if "No window" in line] == ["Missed: No window."]
+    assert not any("1970" in line for line in lines)
+
+
+def test_what_is_not_known_is_in_no_sum(capsys: pytest.CaptureFixture[str]) -> None:
+    preview = policy_pb2.PreviewPolicyResponse(
+        vms_total=10,
+        vms_measured=7,
+        vms_timed=6,
+        read_bytes=30 << 30,
+        first_read_bytes=20 << 30,
+        stored_bytes=1 << 30,
+        seconds=3600,
+        estimated_seconds=1200,
+    )
+    text = shown(preview, capsys)
+    assert "7 of 10 VMs, as their last backups were: 10.0 GiB to read, 1.0 GiB to store." in text
+    assert "3 of 10 VMs have no backup yet: not in the sums. First backups read all disks, 20.0 GiB here" in text
+    assert "6 of 10 VMs, as long as their last backups took: 1:00:00 one after the other" in text
+    assert "about 20:00 from the first start to the last end (an estimate" in text
+    nothing = shown(policy_pb2.PreviewPolicyResponse(vms_total=2, first_read_bytes=1 << 30, read_bytes=1 << 30), capsys)
+    assert "2 of 2 VMs have no backup yet" in nothing and "How long it takes is not known" in nothing
+    assert "0 B" not in nothing and "0.0 s" not in nothing
+
+
+def test_starts_of_what_is_not_applied_are_not_the_last_word(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "Once the policy is applied its VMs have other places in it than these."
+    for change in (True, False):
+        preview = policy_pb2.PreviewPolicyResponse(spread="1h", places_change=change)
+        assert (words in shown(preview, capsys)) is change
+
+
 @pytest.mark.parametrize("command", ["policy preview", "point forget"])
 def test_there_is_the_option_that_messages_name(command: str) -> None:
     assert "--vm" in CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"}).stdout

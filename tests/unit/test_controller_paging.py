@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from seawall.api.v1 import resources_pb2
+from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.errors import InvalidArgument
-from seawall.controller.services.paging import LARGEST_BYTES, cut, fit, page_by, start_of
+from seawall.controller.server.page_tokens import bound, unbound
+from seawall.controller.services.paging import LARGEST_BYTES, cut, fit, page_by, start_of, token_after
 
 PageOf = Callable[["list[Item]", str, int], tuple[list[resources_pb2.Vm], str]]
 
@@ -57,3 +58,39 @@ def test_what_is_no_token_of_ours_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         start_of(token)
     assert caught.value.reason == "BAD_PAGE_TOKEN"
+
+
+RUNS = "/seawall.api.v1.BackupService/ListRuns"
+ASKED = operator_pb2.ListRunsRequest(vm="web1", open_only=True, page_size=7)
+
+
+@pytest.mark.parametrize("last", ["", "0192f3c1", "naïve:name", "a.b.c"])
+def test_a_token_comes_back_as_it_was_with_another_size_too(last: str) -> None:
+    token = token_after(last) if last else ""
+    told = bound(RUNS, ASKED, token)
+    later = operator_pb2.ListRunsRequest(vm="web1", open_only=True, page_size=9, page_token=told)
+    assert unbound(RUNS, later, told) == token
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        (RUNS, operator_pb2.ListRunsRequest(vm="web2", open_only=True)),
+        (RUNS, operator_pb2.ListRunsRequest(vm="web1")),
+        (RUNS.replace("Runs", "Points"), ASKED),
+    ],
+)
+def test_a_token_holds_for_its_question_alone(method: str, request_: operator_pb2.ListRunsRequest) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        unbound(method, request_, bound(RUNS, ASKED, token_after("0192f3c1")))
+    assert caught.value.reason == "BAD_PAGE_TOKEN"
+
+
+def test_tokens_of_two_versions_refuse_each_other() -> None:
+    """In a rolling upgrade: a controller that binds nothing reads tokens with `start_of`, whatever length their ids have."""
+    for length in range(1, 40):
+        unbound_one = token_after("x" * length)
+        with pytest.raises(InvalidArgument):
+            start_of(bound(RUNS, ASKED, unbound_one))
+        with pytest.raises(InvalidArgument):
+            unbound(RUNS, ASKED, unbound_one)

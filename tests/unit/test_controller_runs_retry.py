@@ -4,8 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from seawall.controller.records.runs import FailureKind, RunState
-from seawall.controller.runs.retry import AGENT_RESTARTED, WORKER_EXITED, after_failure
+from seawall.controller.records.runs import FailureKind, Run, RunState
+from seawall.controller.runs import ready
+from seawall.controller.runs.events import Moment
+from seawall.controller.runs.making import WAITS, due_at
+from seawall.controller.runs.retry import (
+    AGENT_RESTARTED,
+    WORKER_EXITED,
+    after_expiry,
+    after_failure,
+    longest_pause_seconds,
+)
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
@@ -82,3 +91,43 @@ def test_the_steady_clock_follows_no_jump() -> None:
     assert steady.started_us == begun
     steady.sleep_seconds(1)
     assert steady.monotonic_seconds() == clock.monotonic_seconds()
+
+
+PAUSES = [
+    after_failure(replace(RUN, tries=1), a_failure(), NOW, T, 1.0),
+    after_failure(RUN, a_failure(FailureKind.CONFLICT), NOW, T, 1.0),
+    after_failure(RUN, a_failure(reason=AGENT_RESTARTED), NOW, T, 1.0),
+    after_failure(RUN, a_failure(reason=WORKER_EXITED), NOW, T, 1.0),
+    after_expiry(RUN, NOW, T),
+]
+DAY = 86_400 * SECOND
+
+
+@pytest.mark.parametrize("waits", PAUSES)
+def test_a_pause_of_a_right_clock_is_believed_and_one_of_a_clock_ahead_only_as_far_as_the_longest(waits: Run) -> None:
+    now = Moment(NOW, T)
+    assert ready.believed(waits, now) is waits
+    ahead = replace(waits, not_before_us=waits.not_before_us + DAY // 2)
+    assert ready.believed(ahead, now).not_before_us == NOW + 300 * SECOND
+    assert ready.believed(ahead, now).deadline_us == waits.deadline_us
+
+
+def test_the_longest_pause_follows_the_timings() -> None:
+    assert longest_pause_seconds(T) == 300
+    assert longest_pause_seconds(replace(T, retry_seconds=600.0)) == 600 * 4 * 1.2
+    assert longest_pause_seconds(replace(T, retry_seconds=600.0, most_tries=1)) == 600 * 1.2
+
+
+def test_what_a_policy_has_put_off_is_believed() -> None:
+    """Its place in the spread, and the next window, may be days ahead; so may be what is no longer READY."""
+    now, later_us = Moment(NOW, T), NOW + 3 * DAY
+    spread = due_at(replace(RUN, state=RunState.READY, policy_id="policy-1", attempt_count=0), later_us, "spread", T)
+    window = ready.postponed(replace(PAUSES[0], policy_id="policy-1"), later_us, "window", now)
+    for run in (spread, window, replace(PAUSES[0], state=RunState.CANCELED, not_before_us=later_us)):
+        assert ready.believed(run, now) is run
+
+
+def test_what_somebody_ordered_of_a_leader_ahead_begins_now() -> None:
+    ordered = due_at(replace(RUN, state=RunState.READY, attempt_count=0), NOW + DAY, WAITS, T)
+    assert ready.believed(ordered, Moment(NOW, T)) == due_at(ordered, NOW, WAITS, T)
+    assert ready.believed(ordered, Moment(NOW + DAY, T)) is ordered

@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.database.sqlite_statistics import STATISTICS
 from seawall.controller.database.tables import metadata
+from seawall.controller.records.runs import OPEN_RUN_STATES, RunFilter, RunState
 from seawall.controller.store.transaction import Transaction
 
+FAILED = (RunState.FAILED,)
 NOW = 1_790_000_000_000_000
 VM_IDS = [f"vm-{number}" for number in range(200)]
 POINTS, RUNS = "restore_points", "runs"
@@ -31,7 +33,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteDatabas
         (lambda t: t.points.newest("vm-1", "main"), POINTS, "ix_restore_points_vm_id"),
         (lambda t: t.points.newest("vm-1", "main", "default"), POINTS, "ix_restore_points_vm_id"),
         (lambda t: t.points.newest_of_vms(VM_IDS), POINTS, "ix_restore_points_vm_id"),
-        (lambda t: t.points.newest_of_policy("policy", VM_IDS), POINTS, "ix_restore_points_vm_id"),
+        (lambda t: t.points.newest_of_policy("policy", VM_IDS), POINTS, "ix_restore_points_newest"),
         (lambda t: list(t.points.marks("policy", VM_IDS)), POINTS, "ix_restore_points_vm_id"),
         (lambda t: list(t.points.marks("policy")), POINTS, "ix_restore_points_read"),
         (lambda t: t.points.points(vm_id="vm-1", policy_id="policy"), POINTS, "ix_restore_points_vm_id"),
@@ -49,6 +51,32 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteDatabas
         (lambda t: t.runs.open_backups(VM_IDS, "main"), RUNS, "uq_runs_open_backup_of"),
         (lambda t: t.runs.under_way(VM_IDS), RUNS, "ix_runs_active_backup"),
         (lambda t: t.runs.live_attempts(), "attempts", "ix_attempts_state"),
+        (lambda t: t.policies.crowded("policy"), POINTS, "ix_restore_points_newest"),
+        (lambda t: t.policies.newest_us("policy"), POINTS, "ix_restore_points_newest"),
+        (lambda t: t.policies.count_points("policy"), POINTS, "ix_restore_points_read"),
+        (lambda t: t.points.newest_since(0), POINTS, "ix_restore_points_newest"),
+        (lambda t: t.points.flawed("policy"), POINTS, "ix_restore_points_flawed"),
+        (lambda t: t.points.unproven("main", 1), POINTS, "ix_restore_points_unproven"),
+        (lambda t: t.points.unproven("main", 1, again=True), POINTS, "ix_restore_points_unproven"),
+        (lambda t: t.points.roots("main", since_seq=7), POINTS, "ix_restore_points_root_seq"),
+        (lambda t: t.points.roots("main"), POINTS, "ix_restore_points_root"),
+        (lambda t: t.points.root_ids("main"), POINTS, "ix_restore_points_root"),
+        (lambda t: t.points.points(repository_id="main"), POINTS, "ix_restore_points_root"),
+        (lambda t: t.packs.unseen("main", 1), "packs", "ix_packs_stored"),
+        (lambda t: t.packs.seen("main", 1), "packs", "ix_packs_stored"),
+        (lambda t: t.packs.flawed("main"), "packs", "ix_packs_stored"),
+        (lambda t: t.policies.open_runs("policy", begin_us=NOW, nominal_us=NOW, active=True), RUNS, "ix_runs_of_state"),
+        (lambda t: t.policies.cut_off("policy", NOW), RUNS, "ix_runs_of_policy"),
+        (lambda t: t.policies.durations_us(VM_IDS, NOW), RUNS, "ix_runs_vm_id"),
+        (lambda t: t.hooks.first_due_us("policy", VM_IDS), RUNS, "uq_runs_firing"),
+        (lambda t: t.hooks.ended_runs(["policy"], NOW), RUNS, "ix_runs_ended_us"),
+        (lambda t: t.runs.counts(NOW), RUNS, "ix_runs_of_state"),
+        (lambda t: t.runs.runs(RunFilter(states=OPEN_RUN_STATES)), RUNS, "ix_runs_of_state"),
+        (lambda t: t.runs.runs(RunFilter(states=FAILED, since_us=NOW)), RUNS, "ix_runs_of_state"),
+        (lambda t: t.runs.runs(RunFilter(since_us=NOW)), RUNS, "ix_runs_of_state"),
+        (lambda t: t.runs.runs(RunFilter(policy_id="policy")), RUNS, "ix_runs_of_policy"),
+        (lambda t: t.runs.runs(RunFilter(policy_id="policy", states=FAILED)), RUNS, "ix_runs_of_policy"),
+        (lambda t: t.runs.runs(RunFilter(vm_id="vm-1", policy_id="policy", states=FAILED)), RUNS, "uq_runs_firing"),
     ],
 )
 def test_few_rows_are_found_by_what_is_rare_about_them(
@@ -57,6 +85,28 @@ def test_few_rows_are_found_by_what_is_rare_about_them(
     steps = [step for step in _plans(database, ask) if step.split()[1] == table]
     assert steps
     assert {_index(step) for step in steps if "autoindex" not in step} == {index}, steps
+
+
+def test_what_changes_under_way_is_found_without_the_runs_that_are_over(database: SqliteDatabase) -> None:
+    steps = [step for step in _plans(database, lambda t: t.runs.marks(NOW)) if step.split()[1] == RUNS]
+    assert {_index(step) for step in steps if "autoindex" not in step} == {"ix_runs_of_state", "ix_runs_ended_us"}, (
+        steps
+    )
+    assert all(step.startswith("SEARCH") for step in steps), steps
+
+
+@pytest.mark.parametrize("ask", [lambda t: t.points.totals(), lambda t: t.repositories.totals("main")])
+def test_totals_are_counted_by_indexes_alone(database: SqliteDatabase, ask: Callable[[Transaction], object]) -> None:
+    steps = [step for step in _plans(database, ask) if step.split()[1] in (POINTS, "packs")]
+    assert steps
+    assert all("COVERING" in step or _index(step) == "ix_restore_points_flawed" for step in steps), steps
+
+
+def test_attempt_that_goes_is_not_looked_for_among_all_points_and_packs(database: SqliteDatabase) -> None:
+    """By the rule that what points and packs name must be there: the database looks for it by itself."""
+    going = "EXPLAIN QUERY PLAN DELETE FROM attempts WHERE id = 'attempt'"
+    steps = [str(row[3]) for row in database.read_sql(lambda connection: connection.exec_driver_sql(going).all())]
+    assert not [step for step in steps if step.startswith("SCAN")], steps
 
 
 def test_statistics_name_only_indexes_that_there_are() -> None:

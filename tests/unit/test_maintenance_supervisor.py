@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import ControllerError, ResourceExhausted, Unavailable
-from seawall.controller.maintenance.ending import LONGEST_PAUSE_SECONDS, MOST_TRIES
+from seawall.controller.maintenance.ending import LONGEST_PAUSE_SECONDS, MOST_TRIES, STOPS
 from seawall.controller.maintenance.jobs import begun
-from seawall.controller.maintenance.process import Outcome
+from seawall.controller.maintenance.process import Outcome, WorkerProcess
+from seawall.controller.maintenance.supervisor import Supervisor, Workers
 from seawall.controller.records.maintenance import Job, JobKind, JobState
-from seawall.controller.server.drain import Drain
+from seawall.controller.server.drain import Drain, end_tasks
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
 from support.controller_records import NOW, a_repository
@@ -111,3 +113,23 @@ def test_a_beginning_that_the_database_refuses_holds_up_no_other(store: Refusing
         asyncio.run(supervisor.look({}, Drain()))
     assert stored(store, READY.id).failure == ""
     assert "STORE_UNAVAILABLE" in stored(store, "0193").failure
+
+
+def test_a_look_that_is_given_up_leaves_no_worker_behind(store: RefusingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for a store that does not answer while the controller stops."""
+    killed: list[str] = []
+
+    async def look(self: Supervisor, workers: Workers, drain: Drain) -> None:
+        worker = SimpleNamespace(kill=killed.append)
+        workers["other"] = (asyncio.create_task(asyncio.sleep(0)), cast(WorkerProcess, worker))
+        await asyncio.Event().wait()
+
+    async def given_up(supervisor: Supervisor) -> None:
+        task = asyncio.create_task(supervisor.run(Drain()))
+        await asyncio.sleep(0)
+        assert await end_tasks([task], 0.01) == [task]
+
+    monkeypatch.setattr(Supervisor, "look", look)
+    with supervising(store, BRISK) as supervisor:
+        asyncio.run(given_up(supervisor))
+    assert killed == [STOPS]

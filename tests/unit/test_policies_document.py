@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.forgetting.retention import Policy as Retention
-from seawall.controller.policies.document import parse_policies
+from seawall.controller.policies.document import parse_files, parse_policies
 from seawall.controller.policies.render import difference, document_of
+from seawall.controller.policies.too_large import too_large
 from seawall.controller.policies.zones import zones
 from seawall.controller.records.hooks import Event, HookOrder, OnFailure, PolicyHooks
 from seawall.controller.records.policies import PolicySpec, Selection, Terms, Window, WindowEnd
@@ -196,7 +197,9 @@ def specs(draw: st.DrawFn) -> PolicySpec:
         st.sets(st.integers(0, 6), min_size=1).map(lambda days: tuple(sorted(days))),
         st.integers(0, 1439),
         st.integers(0, 1440),
-    ).filter(lambda found: found.start_minute != found.end_minute)
+    ).filter(
+        lambda found: found.start_minute != found.end_minute and (found.end_minute - found.start_minute - 1) % 1440 >= 4
+    )
     windows = tuple(draw(st.lists(window, min_size=end is not WindowEnd.NO_NEW_STARTS, max_size=3)))
     seconds = st.none() | st.integers(1, 100_000)
     return PolicySpec(
@@ -263,6 +266,8 @@ def changed(line: str, by: str) -> str:
         ("bytes_per_second: 50MiB", "bytes_per_second: 1", 23, "capture", "must lie between"),
         ("freeze: require", "freeze: sometimes", 23, "capture.freeze", "never, try, require"),
         ("from: 22:00", "from: 06:00", 15, "windows[1]", "a whole day is from: 00:00, to: 24:00"),
+        ("from: 22:00", "from: 05:56", 15, "windows[1]", "a window of 4 min is shorter than any backup"),
+        ("to: 24:00", "to: 00:04", 16, "windows[2]", "5 min are the least"),
         ("from: 22:00", "from: 25:00", 15, "windows[1].from", "no time of day"),
         ("from: 22:00, ", "", 15, "windows[1]", "the key from is missing"),
         ("[mon-fri]", "[monday]", 15, "windows[1].days[1]", "no day"),
@@ -296,8 +301,50 @@ def test_what_is_no_policy_at_all(text: str) -> None:
 
 def test_a_million_characters_are_refused_at_once() -> None:
     begin = time.monotonic()
-    assert "256 KiB" in refused(MINIMAL.replace("policy: p", f"policy: {'x' * 1_000_000}"))
+    told = refused(MINIMAL.replace("policy: p", f"policy: {'x' * 1_000_000}"))
+    assert told.startswith("f.yaml, line 1, policy: ") and "256 KiB" in told
     assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("line", "by", "number", "field"),
+    [
+        ("repository: main", "repository: '{}'", 3, "repository"),
+        ("tags: [scratch, no]", "tags: [no, {}]", 8, "select.except.tags"),
+        ("hosts: [alpha, 12]", "hosts:\n  - alpha\n  - {}", 7, "select.hosts"),
+        ("zone: Europe/Berlin", "zone: {}", 11, "schedule.zone"),
+        ("to: 06:00}", "to: {}}}", 15, "windows.to"),
+        ("from: 22:00", "from: {}", 15, "windows.from"),
+        ("policy: nightly", "policy:\n  {}", 3, "policy"),
+        ("policy: nightly", "---\npolicy: {}", 3, "policy"),
+        ("policy: nightly", "{}: nightly", 2, ""),
+    ],
+)
+def test_what_is_far_too_long_is_found_unparsed(line: str, by: str, number: int, field: str) -> None:
+    assert line in FULL
+    told = refused(FULL.replace(line, by.format("x" * 1_000_000)))
+    assert told.startswith(f"f.yaml, line {number}{f', {field}' if field else ''}: more than 64 KiB in one line"), told
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 4_000_000, "[" * 4_000_000, ",a" * 2_000_000, "a:\n" * 1_000_000, "- " * 2_000_000]
+)
+def test_a_file_without_end_is_refused_at_once(text: str) -> None:
+    begin = time.monotonic()
+    assert too_large(text, "f.yaml").startswith("f.yaml, line 1")
+    assert time.monotonic() - begin < 5
+
+
+def test_several_files_are_one() -> None:
+    other = MINIMAL.replace("policy: p", "policy: q")
+    assert [spec.name for spec in parse_files([(MINIMAL, "a.yaml"), (other, "b.yaml")], NOW_US)] == ["p", "q"]
+    for second, words in (
+        (f"\n{MINIMAL}", "line 2: the policy p stands in a.yaml too"),
+        ("rop: 1", "line 1: unknown key"),
+    ):
+        with pytest.raises(InvalidArgument) as caught:
+            parse_files([(MINIMAL, "a.yaml"), (second, "b.yaml")], NOW_US)
+        assert str(caught.value).startswith(f"b.yaml, {words}")
 
 
 def test_a_window_end_needs_windows() -> None:

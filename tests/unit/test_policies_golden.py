@@ -13,7 +13,7 @@ import pytest
 from seawall.controller.forgetting.retention import Candidate, judge
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.document import parse_policies
-from seawall.controller.policies.forecast import firings
+from seawall.controller.policies.forecast import Firing, firings
 from seawall.controller.policies.render import duration
 from seawall.controller.records.policies import Policy, PolicySpec
 from seawall.controller.services.convert_policies import local_text
@@ -60,12 +60,19 @@ def described(spec: PolicySpec) -> Iterator[str]:
         compiled = Compiled.of(Policy("policy-1", 1, spec, "repository", us(now), us(now), us(now)))
         yield f"  at {now:%Y-%m-%d %H:%M}Z it is due"
         for firing in firings(compiled, VMS, now, FIRINGS):
-            starts = [local_text(each, compiled.rules.zone) for each in (firing.first_start, firing.last_start)]
-            yield f"    {local_text(firing.nominal, compiled.rules.zone)}, starts {starts[0]} to {starts[1]}"
+            yield f"    {local_text(firing.nominal, compiled.rules.zone)}, {what_follows(firing, compiled)}"
     for now in JUDGED:
         yield f"  at {now:%Y-%m-%d %H:%M}Z its points"
         for verdict in judge(points(compiled, now), spec.retention, us(now), compiled.rules.zone):
             yield f"    {verdict.id} {'stays' if verdict.keep else 'goes'}: {', '.join(verdict.reasons)}"
+
+
+def what_follows(firing: Firing, compiled: Compiled) -> str:
+    if firing.first_start is None or firing.last_start is None:
+        return firing.nothing
+    assert not firing.nothing
+    starts = [local_text(each, compiled.rules.zone) for each in (firing.first_start, firing.last_start)]
+    return f"starts {starts[0]} to {starts[1]}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

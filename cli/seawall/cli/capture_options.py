@@ -10,6 +10,7 @@ import typer
 from seawall.api.v1 import resources_pb2
 from seawall.cli.amounts import amount_text, parse_bytes, parse_milliseconds, parse_rate
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.numbers import number_option
 
 
 class Freeze(StrEnum):
@@ -47,9 +48,7 @@ CeilingOption = Annotated[
 LimitOption = Annotated[
     str | None, typer.Option(metavar="RATE", help="Read at most so much a second: 50MB/s, 1GiB/s; none.")
 ]
-IopsOption = Annotated[
-    int | None, typer.Option(min=0, metavar="N", help="Send at most so many read requests a second; 0: no limit.")
-]
+IopsOption = Annotated[int | None, number_option(help="Send at most so many read requests a second; 0: no limit.")]
 ExcludeOption = Annotated[
     list[str] | None,
     typer.Option(metavar="DISK", help="Leave out this disk (target name); may be repeated. none: leave out nothing."),
@@ -62,9 +61,8 @@ QuotaOption = Annotated[
 ]
 CompressionOption = Annotated[
     int | None,
-    typer.Option(
-        min=0,
-        max=19,
+    number_option(
+        most=19,
         metavar="LEVEL",
         help="zstd's level, 1 (fast) to 19 (small, slow); 0: as the controller thinks best.",
     ),

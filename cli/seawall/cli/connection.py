@@ -1,6 +1,7 @@
 """The operator's way to the controller: a TLS channel that trusts that controller's CA alone, and a bearer token per call."""
 
 import random
+import re
 import ssl
 import sys
 import uuid
@@ -19,6 +20,7 @@ from seawall.cli.exits import BY_STATUS, CommandError, Exit
 from seawall.cli.failover import OPTIONS, FailoverChannel, error_info
 from seawall.cli.new_authority import AuthorityChannel, rewrite
 from seawall.cli.operator_config import OperatorConfig, bad_config, load_config
+from seawall.cli.text import size
 from seawall.repository.clock import SystemClock
 
 DEADLINE_SECONDS = 60
@@ -26,6 +28,8 @@ ADD_REPOSITORY_SECONDS = 180  # it probes a bucket that may be far away
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 PAGE_SIZE = 500
 """Of lists of which a request without a size means the whole: policies, limits, hooks, repositories."""
+
+_TOO_LARGE = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
 
 _random = random.SystemRandom()
 
@@ -119,6 +123,8 @@ class Controller:
                     "Upgrade the controller, or use the command line of its version."
                 ),
             )
+        if reason == "RESOURCE_EXHAUSTED" and (large := too_large(message)) is not None:
+            return large
         if reason == "AMBIGUOUS":
             message += "".join(f"\n  {identity}  {what}" for identity, what in sorted(info.metadata.items()))
         return CommandError(BY_STATUS.get(code, Exit.FAILED), reason, message)
@@ -134,6 +140,19 @@ def connection_cause(message: str) -> str:
         if mark in message:
             return message.rsplit(mark, 1)[1].strip()
     return message
+
+
+def too_large(message: str) -> CommandError | None:
+    """What gRPC's own words for a message over its limit mean, on whichever side it was refused; None: they say something else."""
+    found = _TOO_LARGE.search(message)
+    if found is None:
+        return None
+    length, most = (size(int(count)) for count in found.group(1, 2))
+    if "CLIENT:" in message:
+        told = f"The controller's answer is larger ({length}) than the {most} that this command line takes: ask for less at once."
+        return CommandError(Exit.REFUSED, "ANSWER_TOO_LARGE", told)
+    told = f"What was asked is larger ({length}) than the {most} that the controller takes: name fewer things at once, or a smaller file."
+    return CommandError(Exit.USAGE, "REQUEST_TOO_LARGE", f"{told} Nothing was changed.")
 
 
 @contextmanager

@@ -48,5 +48,16 @@ def _tell(error: Exception) -> int:
         return ended.exit_code
 
 
+def end(code: int) -> NoReturn:
+    """Threads that wait for a store which does not answer (a hung NFS) are not waited for: all that was to be written down is."""
+    from seawall.controller.services.blocking import hung
+
+    if hung():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(serve(sys.argv[1]))
+    end(serve(sys.argv[1]))

@@ -32,14 +32,17 @@ def print_explanation(output: Output, found: limits_pb2.ExplainRunResponse, now:
     run = found.run
     output.line(f"{word(run, 'kind')} of {run.vm_name}: {word(run, 'state').replace('_', ' ')}", style="bold")
     output.line(f"asked        {age(run.created_at, now)}, class {found.admission_class}")
-    if found.lateness:
+    if found.no_point_yet:
+        output.line("lateness     no point yet: first in line, before those that have one")
+    elif found.lateness:
         output.line(f"lateness     {found.lateness:.1f} times its objective")
     if found.HasField("blocked_on"):
         blocked = found.blocked_on
         output.line(f"waits        {blocked.sentence}")
         if blocked.cap:
             output.line(f"limit        {blocked.scope} {blocked.measure}: {blocked.used} of {blocked.cap} in use")
-        output.line(f"ahead        {count(found.ahead, 'run')}")
+        if run.state == resources_pb2.RUN_STATE_READY:
+            output.line(f"ahead        {count(found.ahead, 'run')}")
     elif run.state == resources_pb2.RUN_STATE_READY:
         output.line("waits        for nothing: it starts with the scheduler's next look")
     if run.HasField("failure"):

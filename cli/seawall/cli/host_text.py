@@ -11,6 +11,10 @@ def print_host(output: Output, found: limits_pb2.HostAdmission) -> None:
     host = found.host
     output.line(host.name, style="bold")
     output.line(f"id           {host.host_id}\nstate        {host_state(host)}")
+    if host.HasField("needs_upgrade"):
+        refused = host.needs_upgrade
+        version = f"agent {refused.agent_version}, refused" if refused.agent_version else "refused"
+        output.line(f"upgrade      {version} since {local(refused.since)}: {refused.sentence}", style="yellow")
     if host.HasField("last_seen_at"):
         output.line(f"last seen    {local(host.last_seen_at)}")
     output.line(
@@ -37,6 +41,8 @@ def host_state(host: resources_pb2.Host) -> str:
     if host.revoked:
         return "revoked"
     state = "online" if host.online else "offline"
+    if host.HasField("needs_upgrade"):
+        state += ", needs upgrade"
     if host.draining:
         return f"{state}, draining"
     return f"{state}, cordoned" if host.cordoned else state

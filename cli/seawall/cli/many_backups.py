@@ -6,6 +6,7 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.connection import DEADLINE_SECONDS, Controller, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
+from seawall.cli.sending_again import sent_again
 from seawall.cli.text import count
 from seawall.cli.watch import MANY
 
@@ -13,8 +14,9 @@ PORTION = 1000
 """VMs of one request where all are meant: a second or two."""
 VMS_PER_SECOND = 100
 """So fast the slowest controller orders them."""
-TRIES = 3
 SHOWN = 20
+NOT_READ = "RUN_UNKNOWN"
+"""An order names no run: what a newer controller remembered of its first slice is read as ids of runs."""
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class Ordered:
 
 def order(controller: Controller, output: Output, request: operator_pb2.StartBackupRequest) -> Ordered:
     """`request`: without its id. Raises CommandError; what was ordered before stays."""
-    ordered = Ordered(request.all_vms)
+    ordered, anew = Ordered(request.all_vms), False
     request.ids_only = request.all_vms or len(request.vms) > MANY
     request.page_size = PORTION if request.all_vms else 0
     while True:
@@ -53,41 +55,53 @@ def order(controller: Controller, output: Output, request: operator_pb2.StartBac
         try:
             answer = _answered(controller, output, request)
         except CommandError as error:
-            raise _broken_off(error, request, len(ordered.run_ids)) from error
+            if error.reason != NOT_READ or anew:
+                raise _broken_off(error, request, len(ordered.run_ids)) from error
+            anew = True
+            output.note(
+                "An older controller took over and cannot go on with the order. Ordering anew: open runs stay as they are."
+            )
+            continue
         ordered.take(answer)
-        if not answer.next_page_token:
+        rest = not_told(request, answer)
+        if rest:
+            output.note(
+                f"An older controller took over and knows a part of the order. Ordering the other {count(len(rest), 'VM')}."
+            )
+            del request.vms[:]
+            request.vms.extend(rest)
+        elif not answer.next_page_token:
             return ordered
-        request.page_token = answer.next_page_token
-        output.note(f"{count(len(ordered.run_ids), 'backup')} ordered, and more to come.")
+        else:
+            request.page_token = answer.next_page_token
+            output.note(f"{count(len(ordered.run_ids), 'backup')} ordered, and more to come.")
+
+
+def not_told(request: operator_pb2.StartBackupRequest, answer: operator_pb2.StartBackupResponse) -> list[str]:
+    """Those of the named VMs that the answer says nothing of: of each there is a run, or it was left out, in the order of the names.
+
+    Controllers always tell of all. But one that is older than the order it goes on with may take an answer to a part for the whole.
+    """
+    told = len(answer.run_ids or answer.runs) + answer.skipped_total
+    return list(request.vms[told:]) if told and not request.together else []
 
 
 def _answered(
     controller: Controller, output: Output, request: operator_pb2.StartBackupRequest
 ) -> operator_pb2.StartBackupResponse:
-    """The same request is sent again where no answer comes: the controller goes on where it stopped, and orders nothing twice."""
     seconds = DEADLINE_SECONDS + len(request.vms) / VMS_PER_SECOND
     if len(request.vms) > PORTION:
         output.note(f"Ordering {count(len(request.vms), 'backup')}; this takes some seconds.")
-    for again in range(TRIES - 1, -1, -1):
-        try:
-            answer: operator_pb2.StartBackupResponse = controller.call(
-                controller.backup.StartBackup, request, timeout_seconds=seconds
-            )
-            return answer
-        except CommandError as error:
-            if error.reason != "DEADLINE_EXCEEDED" or not again:
-                raise
-            output.note("The controller did not answer in time. Asking again; nothing is ordered twice.")
-    raise AssertionError("the last try returns or raises")
+    answer: operator_pb2.StartBackupResponse = sent_again(
+        controller, output, controller.backup.StartBackup, request, "nothing is ordered twice", seconds
+    )
+    return answer
 
 
 def _broken_off(error: CommandError, request: operator_pb2.StartBackupRequest, ordered: int) -> CommandError:
     if request.all_vms and error.reason == "NO_VMS":
-        return CommandError(
-            Exit.USAGE,
-            "NEEDS_UPGRADE",
-            "The controller is older than this command line and knows no --all: name the VMs.",
-        )
+        told = "The controller is older than this command line and knows no --all: name the VMs."
+        error = CommandError(Exit.USAGE, "NEEDS_UPGRADE", told)
     if not ordered:
         return error
     told = f"{error} Before that, {count(ordered, 'backup')} were ordered; ask again: no VM gets a second run while one is open."

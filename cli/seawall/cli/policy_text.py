@@ -1,6 +1,6 @@
 """Policies as people read them: what a file changes, how a policy stands, what it will do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -90,11 +90,16 @@ def print_preview(output: Output, preview: policy_pb2.PreviewPolicyResponse, now
         output.line(f"warning: {warning}", style="yellow")
     output.table(
         ("NEXT FIRINGS", "FIRST START", "LAST START"),
-        ((each.local, local(each.first_start_at), local(each.last_start_at)) for each in preview.firings),
+        ((each.local, *_starts(each)) for each in preview.firings),
         "It begins nothing: it is paused.",
     )
+    for text in dict.fromkeys(each.begins_nothing for each in preview.firings if each.begins_nothing):
+        output.line(text[:1].upper() + text[1:], style="yellow")
     if preview.spread:
-        output.line(f"Starts are spread over {preview.spread}.\n")
+        other = (
+            " Once the policy is applied its VMs have other places in it than these." if preview.places_change else ""
+        )
+        output.line(f"Starts are spread over {preview.spread}.{other}\n")
     _print_vms(output, preview, now)
     for text in preview.hooks:
         output.line(f"Hooks {text}.")
@@ -141,13 +146,39 @@ def _print_vms(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: d
     left_off = preview.vms_asked - min(len(preview.vms), VMS_SHOWN)
     if left_off > 0:
         output.line(f"… and {left_off} more VMs (--json lists up to 1,000, --vm any).")
-    if preview.vms_total:
-        unknown = preview.vms_total - preview.vms_measured
-        first = f"; {count(unknown, 'VM')} without a backup yet, counted with all of their disks" if unknown else ""
-        output.line(
-            f"{count(preview.vms_total, 'VM')}, as their last backups were: {size(preview.read_bytes)} to read, "
-            f"{size(preview.stored_bytes)} to store, {duration(preview.seconds)} one after the other{first}."
+    for line in _sums(preview) if preview.vms_total else ():
+        output.line(line)
+
+
+def _starts(firing: policy_pb2.PolicyFiring) -> tuple[str, str]:
+    """Of its first and last VM; what becomes of a firing that begins nothing."""
+    if firing.begins_nothing:
+        return firing.begins_nothing.partition(":")[0], "-"
+    return local(firing.first_start_at), local(firing.last_start_at)
+
+
+def _sums(preview: policy_pb2.PreviewPolicyResponse) -> Iterator[str]:
+    """Of what is known; and of what is not."""
+    total, known, timed = preview.vms_total, preview.vms_measured, preview.vms_timed
+    if known:
+        read = size(preview.read_bytes - preview.first_read_bytes)
+        yield (
+            f"{known} of {count(total, 'VM')}, as their last backups were: {read} to read, {size(preview.stored_bytes)} to store."
         )
+    if known < total:
+        have = "has" if total - known == 1 else "have"
+        yield (
+            f"{total - known} of {count(total, 'VM')} {have} no backup yet: not in the sums. First backups read all disks, "
+            f"{size(preview.first_read_bytes)} here; what they store, nobody knows."
+        )
+    if timed:
+        took = f"{timed} of {count(total, 'VM')}, as long as their last backups took: {duration(preview.seconds)} one after the other"
+        yield (
+            f"{took}; with the limits of now about {duration(preview.estimated_seconds)} from the first start to the last end (an "
+            "estimate, if nothing else runs)."
+        )
+    else:
+        yield "How long it takes is not known: none of its VMs has a backup whose time was taken."
 
 
 def print_verdicts(output: Output, preview: policy_pb2.PreviewPolicyResponse) -> None:

@@ -1,7 +1,9 @@
 """Runs as people read them: a row in a list, or one run with its attempts."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from seawall.api.v1 import resources_pb2
 from seawall.cli.output import Output
@@ -39,15 +41,50 @@ def detail(run: resources_pb2.Run) -> str:
     if run.state == resources_pb2.RUN_STATE_READY:
         return run.blocked_on
     if run.state == resources_pb2.RUN_STATE_ACTIVE and run.attempts:
-        progress = run.attempts[-1].progress
-        done = sum(disk.read_bytes for disk in progress.disks)
-        planned = sum(disk.planned_bytes for disk in progress.disks)
-        share = f" {100 * done // planned} %" if planned else ""
         canceling = "canceling: " if run.cancel_requested else ""
-        if run.blocked_on or progress.waiting_on:
-            return f"{canceling}waits for {run.blocked_on or progress.waiting_on}"
-        return f"{canceling}{progress.phase or word(run.attempts[-1], 'state')}{share}"
+        return canceling + _under_way(run, run.attempts[-1])
     return "; ".join(warning.reason for warning in run.warnings)
+
+
+def _under_way(run: resources_pb2.Run, attempt: resources_pb2.Attempt) -> str:
+    progress = attempt.progress
+    if attempt.HasField("silent_since"):
+        return silence(attempt)
+    if run.blocked_on or progress.waiting_on:
+        return f"waits for {run.blocked_on or progress.waiting_on}"
+    return _so_far(progress, word(attempt, "state"))
+
+
+def _so_far(progress: resources_pb2.AttemptProgress, otherwise: str = "") -> str:
+    """ "reading vda 34 %"; `otherwise` where no phase was reported."""
+    done = sum(disk.read_bytes for disk in progress.disks)
+    planned = sum(disk.planned_bytes for disk in progress.disks)
+    share = f"{100 * done // planned} %" if planned else ""
+    return " ".join(filter(None, (progress.phase or otherwise, share)))
+
+
+def silence(attempt: resources_pb2.Attempt) -> str:
+    """Of an attempt whose host is not heard of any more: since when, and what it said last."""
+    since = f"host {attempt.host_name} silent since {_clock(attempt.silent_since)}"
+    so_far = _so_far(attempt.progress)
+    return f"{since}; last known: {so_far}" if so_far else since
+
+
+def _clock(when: Timestamp) -> str:
+    """In the reader's zone, as `local` without the day."""
+    return when.ToDatetime(tzinfo=UTC).astimezone().strftime("%H:%M:%S")
+
+
+def pace(progress: resources_pb2.AttemptProgress) -> list[str]:
+    """How fast it goes, how long it will still take, and what holds it up or bounds it; nothing of what nobody knows."""
+    parts = [f"{size(progress.rate_bytes_per_second)}/s"] if progress.rate_bytes_per_second else []
+    if progress.eta_seconds:
+        parts.append(left(progress))
+    if progress.waiting_on:
+        parts.append(f"waiting: {progress.waiting_on}")
+    elif progress.bottleneck:
+        parts.append(f"bound by {progress.bottleneck}")
+    return parts
 
 
 def left(progress: resources_pb2.AttemptProgress) -> str:
@@ -95,11 +132,22 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
         output.line(f"\nattempt {attempt.attempt_no} on {attempt.host_name}: {word(attempt, 'state')}", style="bold")
         if attempt.HasField("failure") and attempt.failure != run.failure:
             print_failure(output, attempt.failure)
-        if attempt.progress.waiting_on and not run.HasField("ended_at"):
-            output.line(f"waits for   {attempt.progress.waiting_on}")
+        if not attempt.HasField("ended_at"):
+            _print_now(output, attempt)
         for note in attempt.progress.notes:
             output.line(f"note        {note}")
         print_disks(output, attempt.progress.disks, restored=run.kind == resources_pb2.RUN_KIND_RESTORE)
+
+
+def _print_now(output: Output, attempt: resources_pb2.Attempt) -> None:
+    """Of one under way. What stands below it is of then where the host is silent."""
+    now = ", ".join(pace(attempt.progress))
+    if attempt.HasField("silent_since"):
+        output.line(f"silent      {silence(attempt)}", style="yellow")
+        if attempt.HasField("given_up_at"):
+            output.line(f"given up    {local(attempt.given_up_at)}, if the host stays away")
+    elif now:
+        output.line(f"now         {now}")
 
 
 def print_failure(output: Output, failure: resources_pb2.Failure) -> None:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from seawall.cli.numbers import whole_number
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MOST_HOURS = 1000 * 365 * 24
 _BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -23,7 +25,7 @@ def parse_size(text: str) -> int:
     """ "64KiB", "64K", "65536" -> 65536; at least 1 and below 2^32. Raises ValueError."""
     stripped = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = stripped[-1:] if stripped[-1:] in ("K", "M", "G") else ""
-    size_bytes = int(stripped.removesuffix(unit)) * _BINARY[unit]
+    size_bytes = whole_number(stripped.removesuffix(unit).rstrip()) * _BINARY[unit]
     if not 0 < size_bytes < 2**32:
         raise ValueError(text)
     return size_bytes

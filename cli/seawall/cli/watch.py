@@ -15,7 +15,7 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.connection import Controller
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.output import Output
-from seawall.cli.run_text import left, print_run, run_rows
+from seawall.cli.run_text import pace, print_run, run_rows, silence
 from seawall.cli.text import size
 from seawall.cli.view import word
 from seawall.repository.clock import SystemClock, datetime_of
@@ -139,7 +139,7 @@ class _Lines:
 
     def __call__(self, runs: Iterable[resources_pb2.Run]) -> None:
         for run in runs:
-            line = f"{word(run, 'kind')} of {run.vm_name}: {_headline(run)}"
+            line = f"{word(run, 'kind')} of {run.vm_name}: {headline(run)}"
             if self._said.get(run.run_id) != line:
                 self._said[run.run_id] = line
                 self._output.note(line)
@@ -166,7 +166,7 @@ class _Bars:
         self.live.update(Group(*(part for run in runs for part in self._parts(run))))
 
     def _parts(self, run: resources_pb2.Run) -> Iterator[RenderableType]:
-        yield Text.assemble((run.vm_name, "bold"), "  ", _headline(run), no_wrap=True, overflow="ellipsis")
+        yield Text.assemble((run.vm_name, "bold"), "  ", headline(run), no_wrap=True, overflow="ellipsis")
         disks = Table.grid(padding=(0, 2))
         for _ in ("disk", "bar", "figures"):
             disks.add_column(no_wrap=True, overflow="ellipsis")
@@ -190,7 +190,7 @@ def _figures(disk: resources_pb2.DiskProgress) -> str:
     )
 
 
-def _headline(run: resources_pb2.Run) -> str:
+def headline(run: resources_pb2.Run) -> str:
     if run.state in OVER:
         return word(run, "state").replace("_", " ")
     if not run.attempts or run.state == resources_pb2.RUN_STATE_READY:
@@ -200,15 +200,8 @@ def _headline(run: resources_pb2.Run) -> str:
     if run.blocked_on:
         return f"waits for {run.blocked_on}"
     parts = ["canceling"] if run.cancel_requested else []
-    parts.append(progress.phase or word(attempt, "state"))
+    silent = attempt.HasField("silent_since")
+    parts.append(silence(attempt) if silent else progress.phase or word(attempt, "state"))
     if attempt.attempt_no > 1:
         parts.append(f"attempt {attempt.attempt_no}")
-    if progress.rate_bytes_per_second:
-        parts.append(f"{size(progress.rate_bytes_per_second)}/s")
-    if progress.eta_seconds:
-        parts.append(left(progress))
-    if progress.waiting_on:
-        parts.append(f"waiting: {progress.waiting_on}")
-    elif progress.bottleneck:
-        parts.append(f"bound by {progress.bottleneck}")
-    return ", ".join(parts)
+    return ", ".join(parts if silent else parts + pace(progress))

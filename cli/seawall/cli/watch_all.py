@@ -14,7 +14,7 @@ from rich.text import Text
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.connection import Controller
 from seawall.cli.output import STATE_STYLE, Output
-from seawall.cli.run_text import detail, left
+from seawall.cli.run_text import detail, left, silence
 from seawall.cli.text import between, count, size
 from seawall.cli.view import plain, word
 from seawall.cli.watch import OVER, answers_until_over
@@ -146,7 +146,10 @@ def _bar(progress: resources_pb2.AttemptProgress) -> ProgressBar:
 
 def _what(run: resources_pb2.Run) -> str:
     """What holds it up at this moment, else what bounds it, else what it does."""
-    progress = run.attempts[-1].progress if run.attempts else resources_pb2.AttemptProgress()
+    attempt = run.attempts[-1] if run.attempts else resources_pb2.Attempt()
+    progress = attempt.progress
+    if attempt.HasField("silent_since"):
+        return f"{'canceling: ' if run.cancel_requested else ''}{silence(attempt)}"
     if run.cancel_requested:
         return "canceling"
     if run.blocked_on or progress.waiting_on:

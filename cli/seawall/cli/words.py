@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from seawall.cli.exits import CommandError, Exit
 
+TAKES_BACK = frozenset({"--site"})
+"""Options of which an empty value says something: that what was said before holds no longer."""
+
 
 def unusable(words: Sequence[str]) -> CommandError | None:
     """The first word that cannot be meant, as an error; None when all are usable.
@@ -15,6 +18,9 @@ def unusable(words: Sequence[str]) -> CommandError | None:
     """
     for number, word in enumerate(words, start=1):
         option, equals, value = word.partition("=")
+        named = option if equals else words[number - 2] if number > 1 else ""
+        if not value and named in TAKES_BACK and (equals or not word):
+            continue
         if not word or (option.startswith("--") and equals and not value):
             where = f"The value of {option}" if option else f"Argument {number}{_after(words, number)}"
             return CommandError(

@@ -72,7 +72,8 @@ from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.secrets import SecretBox
 from seawall.controller.server.auth import agent_auth, operator_auth
 from seawall.controller.server.changes import after_changes
-from seawall.controller.server.drain import Drain
+from seawall.controller.server.drain import Drain, end_tasks
+from seawall.controller.server.page_tokens import page_tokens
 from seawall.controller.server.ports import BoundPorts, Servers
 from seawall.controller.server.revocation import RevocationCheck
 from seawall.controller.server.standby import leader_only, repository_of_leader
@@ -92,6 +93,7 @@ from seawall.controller.services.limits import LimitOrders
 from seawall.controller.services.moved import Moved, terms_of
 from seawall.controller.services.once import Once
 from seawall.controller.services.orders import Orders
+from seawall.controller.services.outdated import OutdatedHosts
 from seawall.controller.services.policy_service import PolicyServicer
 from seawall.controller.services.protocol import SPOKEN, Protocols
 from seawall.controller.services.revoking import Revoking
@@ -107,6 +109,8 @@ from seawall.repository.store.locate import open_store
 REOPEN_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 15.0
 """So long policies and exports wait for the first look at all buckets."""
+LEAST_SECONDS = 2.0
+"""So long the leader's tasks have to end, however long calls under way took."""
 
 _log = structlog.get_logger()
 
@@ -150,6 +154,7 @@ class Application:
         database_folder = None if config.is_shared else config.paths.database.parent
         agree(self._database, self._authority)
         self._telling = Telling(self._authority)
+        self._outdated = OutdatedHosts(self._clock)
         self._vitals = Vitals(outside.clock, self._clock, self._timings, database_folder)
         self._database.on_failed_write = self._vitals.write_failed
         self._executions = Executions(self._database, self._wakes)
@@ -285,13 +290,16 @@ class Application:
         await self.drain.wait()
 
     async def stop(self) -> None:
-        """Open polls are answered at once; calls under way get their grace."""
+        """Open polls are answered at once; calls under way, and what the leader does beside them, get their grace together."""
+        began = self._clock.monotonic_seconds()
         self.drain.start()
         self._repositories.begin_close()
         await self._servers.stop()
         if self._taking_part is not None:
             await self._taking_part
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left_seconds = self._timings.drain_grace_seconds - (self._clock.monotonic_seconds() - began)
+        for task in await end_tasks(self._tasks, max(LEAST_SECONDS, left_seconds)):
+            _log.warning("controller.task_given_up", task=str(task.get_coro()))
         try:
             if self._lease.held:
                 await self._lease.release()
@@ -358,6 +366,7 @@ class Application:
                 operator_auth(self._operator_hashes),
                 leader_only(self._lease),
                 after_changes(self._exporter.nudge),
+                page_tokens(),
             ],
             agent_interceptors=[
                 agent_auth(
@@ -432,12 +441,13 @@ class Application:
             JobOrders(self._database, self._once, self._wakes, self.drain, self._box, self._clock, self._timings),
             Moved(self._clock, terms_of(self._timings)),
             self._vitals,
+            self._outdated,
             _version(),
         )
 
     def _limit_service(self) -> LimitServicer:
         return LimitServicer(
-            LimitOrders(self._database, self._once, self._wakes, self._mirror, self._clock),
+            LimitOrders(self._database, self._once, self._wakes, self._mirror, self._clock, self._outdated),
             Explaining(self._database, self._mirror, self._clock, self._wall),
         )
 
@@ -464,6 +474,7 @@ class Application:
             self._clock,
             self._timings,
             self._protocols,
+            self._outdated,
         )
 
 

@@ -2,7 +2,8 @@
 
 Medians, in milliseconds of the process's processor time, and of the wall where the name says so. `plan_ms`: the pure part from nothing,
 facts in, plan out, 400 places. `tick_ms`: a tick of the running scheduler with every run waiting and all slots taken, in steady state;
-`first_tick_ms`: the one that fills the mirror and starts 360 runs.
+`first_tick_ms`: the one that fills the mirror and starts 360 runs. Behind both lie weeks of firings (history.py): an empty database would
+tell nothing of a query that reads what is long over.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ from support.admission_facts import fleet_facts, limit
 from support.controller_records import HOUR, NOW, a_host, a_repository, a_run, a_session
 from support.enrolled_hosts import add_hosts
 
+from . import history
+
 PLACES = 400
 TENANTS = 20
 POLICY = "nightly"
@@ -52,6 +55,14 @@ class Size:
     hosts: int = 1_000
     due: int = 15_467
     rounds: int = 9
+    firings: int = 15
+    """Of the twenty policies, each for its 1,000 VMs: 300,000 runs."""
+    kept: int = 10
+    """Points of each VM: 200,000."""
+
+    @property
+    def history(self) -> history.Size:
+        return history.Size(self.vms, self.hosts, firings=self.firings, kept=self.kept, packs=0)
 
 
 def tick_figures(folder: Path, url: str, size: Size = Size()) -> dict[str, float]:
@@ -87,12 +98,12 @@ def _plan_ms(size: Size) -> float:
     return _median_ms(once, size.rounds)
 
 
-def _run(number: int, created_us: int = NOW) -> Run:
+def _run(number: int, created_us: int = NOW, policy_id: str = POLICY) -> Run:
     return a_run(
         number,
         vm_id=f"vm-{number:05d}",
         tenant=f"tenant-{number % TENANTS}",
-        policy_id=POLICY,
+        policy_id=policy_id,
         nominal_us=NOW,
         created_us=created_us,
         not_before_us=created_us,
@@ -103,7 +114,9 @@ def _run(number: int, created_us: int = NOW) -> Run:
 async def _tick_ms(size: Size, folder: Path, url: str) -> dict[str, float]:
     with closing(_opened(folder, url)) as database:
         steady = SteadyClock(SystemClock())
+        began = time.perf_counter()
         await asyncio.to_thread(_fill, database, size, steady.now_us())
+        filled = time.perf_counter() - began
         executions = Executions(database, Wakes())
         lease = LeaderLease(database, steady, Timings())
         await lease.acquire()
@@ -119,6 +132,8 @@ async def _tick_ms(size: Size, folder: Path, url: str) -> dict[str, float]:
             times.append(1000 * (time.process_time() - begun))
             walls.append(1000 * (time.perf_counter() - wall))
         return {
+            "history_runs": size.vms * size.firings,
+            "fill_s": round(filled, 1),
             "first_tick_ms": round(first, 1),
             "tick_ms": round(statistics.median(times), 1),
             "tick_wall_ms": round(statistics.median(walls), 1),
@@ -132,6 +147,8 @@ def _opened(folder: Path, url: str) -> Database:
 def _fill(database: Database, size: Size, now_us: int) -> None:
     add_hosts(database, *(f"host-{number:04d}" for number in range(size.hosts)))
     database.write_now(lambda transaction: _fleet(transaction, size, now_us))
+    history.fill_history(database, size.history, now_us)
+    database.write_now(lambda transaction: _due(transaction, size, now_us))
 
 
 def _fleet(transaction: Transaction, size: Size, now_us: int) -> None:
@@ -146,8 +163,11 @@ def _fleet(transaction: Transaction, size: Size, now_us: int) -> None:
             for each in range(number, size.vms, size.hosts)
         ]
         transaction.fleet.replace_inventory(host_id, 1, vms)
+
+
+def _due(transaction: Transaction, size: Size, now_us: int) -> None:
     for number in range(size.due):
-        run = _run(number, now_us)
+        run = _run(number, now_us, history.policy_id(history.policy_of(number, size.history)))
         transaction.runs.add_run(replace(run, tenant="default", blocked_on=TOLD))
 
 

@@ -10,6 +10,7 @@ from seawall.cli.commands.host_service import cordon_host, drain_host, revoke_ho
 from seawall.cli.connection import new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.host_text import host_state
+from seawall.cli.numbers import number_option
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import age, local, parse_duration
 from seawall.repository.clock import SystemClock, datetime_of
@@ -55,7 +56,7 @@ app.command("revoke")(revoke_host)
 @app.command("token")
 def make_token(
     ttl: Annotated[str, typer.Option(help="How long it may be used: 30m, 1h, 24h.")] = "1h",
-    max_uses: Annotated[int, typer.Option(min=1, max=10_000, help="How many hosts may join with it.")] = 1,
+    max_uses: Annotated[int, number_option(least=1, most=10_000, help="How many hosts may join with it.")] = 1,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,11 +7,14 @@ import typer
 from seawall.api.v1 import limits_pb2
 from seawall.cli.amounts import parse_rate
 from seawall.cli.completion import limit_scopes, vm_names
-from seawall.cli.connection import PAGE_SIZE, new_request_id
+from seawall.cli.confirming import YesOption, confirm
+from seawall.cli.connection import PAGE_SIZE, Controller, new_request_id
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.limit_text import COLUMNS, limit_rows
+from seawall.cli.numbers import number_option
 from seawall.cli.output import Output
 from seawall.cli.session import ConfigOption, JsonOption, session
+from seawall.cli.text import count
 
 app = typer.Typer(
     name="limit",
@@ -51,13 +54,13 @@ def list_limits(
 @app.command("set")
 def set_limit(
     scope: ScopeArgument,
-    preparing: Annotated[int | None, typer.Option(min=0, help="Backups before their snapshot is taken.")] = None,
-    transferring: Annotated[int | None, typer.Option(min=0, help="Runs altogether.")] = None,
+    preparing: Annotated[int | None, number_option(help="Backups before their snapshot is taken.")] = None,
+    transferring: Annotated[int | None, number_option(help="Runs altogether.")] = None,
     bandwidth: Annotated[
         str, typer.Option(metavar="RATE", help="Between hosts and stores: 200MiB/s. Global, sites and hosts.")
     ] = "",
     weight: Annotated[
-        int | None, typer.Option(min=0, help="Of a tenant: 2 gets twice as many slots as 1 where they compete.")
+        int | None, number_option(help="Of a tenant: 2 gets twice as many slots as 1 where they compete.")
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -120,21 +123,51 @@ def keep_apart(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="A name of your choice.")],
     vms: Annotated[list[str], typer.Argument(metavar="VM", help="Names or ids.", autocompletion=vm_names)],
     together: Annotated[bool, typer.Option("--remove", help="Take them out of the group again.")] = False,
+    yes: YesOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Never back up these VMs at the same time: the members of a cluster, say.
 
-    Another limit than one at once: seawall limit set label:GROUP --transferring 2. VMs that carry a tag are a group as well.
+    VMs that carry a tag of the group's name belong to it too. Where that binds VMs that were not named, or where the group's name is that
+    of a VM, a new group is asked about first. Another limit than one at once: seawall limit set label:GROUP --transferring 2.
 
     Example: seawall limit apart galera db-1 db-2 db-3
     """
     with session(config, as_json) as (controller, output):
         request = limits_pb2.SetApartRequest(request_id=new_request_id(), label=group, vms=vms, together=together)
+        if not yes and not together:
+            _ask_about(controller, output, request)
         found = controller.call(controller.limits.SetApart, request)
         if as_json:
-            return output.json({"group": group, "vms": list(found.vms)})
+            return output.json({"group": group, "vms": list(found.vms), "tagged": found.tagged})
         output.line(f"{group}: {', '.join(found.vms) or 'no VM'}")
+        output.line(_members(group, found))
+
+
+def _ask_about(controller: Controller, output: Output, request: limits_pb2.SetApartRequest) -> None:
+    """Raises CommandError/NOT_CONFIRMED where the group is not what was probably meant."""
+    plan = limits_pb2.SetApartRequest(request_id=new_request_id(), label=request.label, vms=request.vms, plan_only=True)
+    doubt = _doubt(request.label, controller.call(controller.limits.SetApart, plan))
+    if doubt:
+        confirm(output, f"{doubt} Go on?", doubt, refused="Nothing was changed.")
+
+
+def _doubt(group: str, planned: limits_pb2.SetApartResponse) -> str:
+    """Why the new group may not be meant; empty where nothing speaks against it."""
+    if not planned.is_new:
+        return ""
+    if planned.vm_so_named:
+        return f"{group} is a VM ({planned.vm_so_named}): the first word is the group's name, so that VM would be no member."
+    if planned.tagged:
+        total = len(planned.vms) + planned.tagged
+        return f"{count(planned.tagged, 'other VM')} with the tag {group} would belong to the group: one at a time of all {total}."
+    return ""
+
+
+def _members(group: str, found: limits_pb2.SetApartResponse) -> str:
+    told = f"{count(len(found.vms) + found.tagged, 'VM')} in the group now"
+    return f"{told}, {found.tagged} of them by the tag {group}." if found.tagged else f"{told}."
 
 
 def _print(output: Output, limits: "list[limits_pb2.ScopeLimits]") -> None:

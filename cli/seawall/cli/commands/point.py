@@ -9,6 +9,7 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.commands.point_delete import delete_points, forget_points
 from seawall.cli.commands.point_hold import hold_points, release_points, until
 from seawall.cli.completion import point_ids, repository_names, vm_names
+from seawall.cli.numbers import number_option
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import age, duration, local, size
 from seawall.cli.view import word
@@ -21,7 +22,7 @@ app = typer.Typer(name="point", no_args_is_help=True, help="Restore points: one 
 def list_points(
     vm: Annotated[str, typer.Option(help="Only points of this VM.", autocompletion=vm_names)] = "",
     repo: Annotated[str, typer.Option(help="Only points in this repository.", autocompletion=repository_names)] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 100,
+    limit: Annotated[int, number_option(least=1, help="At most this many, newest first.")] = 100,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

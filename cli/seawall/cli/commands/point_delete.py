@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 from google.protobuf.duration_pb2 import Duration
+from typer.models import OptionInfo
 
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.cli.completion import point_ids, repository_names, vm_names
 from seawall.cli.confirming import YesOption
 from seawall.cli.deleting import Order, carry_out
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.numbers import number_option
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import parse_period
 
@@ -30,10 +32,8 @@ _MOST = 1_000_000
 _KEEP_HELP = "Keep the newest point of each of the last N {} that have one."
 
 
-def _keep(flag: str, periods: str) -> typer.models.OptionInfo:
-    found = typer.Option(flag, min=0, max=_MOST, metavar="N", help=_KEEP_HELP.format(periods), show_default=False)
-    assert isinstance(found, typer.models.OptionInfo)  # noqa: S101 - typer types it as Any
-    return found
+def _keep(flag: str, periods: str) -> OptionInfo:
+    return number_option(flag, most=_MOST, help=_KEEP_HELP.format(periods), show_default=False)
 
 
 def delete_points(
@@ -74,7 +74,7 @@ def forget_points(
     all_vms: Annotated[bool, typer.Option("--all-vms", help="Points of all VMs, in all repositories.")] = False,
     keep_last: Annotated[
         int,
-        typer.Option("--keep-last", min=0, max=_MOST, metavar="N", help="Keep the last N points.", show_default=False),
+        number_option("--keep-last", most=_MOST, help="Keep the last N points.", show_default=False),
     ] = 0,
     keep_hourly: Annotated[int, _keep("--keep-hourly", "hours")] = 0,
     keep_daily: Annotated[int, _keep("--keep-daily", "days")] = 0,

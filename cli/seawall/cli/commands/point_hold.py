@@ -1,5 +1,6 @@
 """`seawall point hold` and `seawall point release`: points that stay, whatever policies and operators say."""
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
@@ -33,12 +34,13 @@ def hold_points(
         if hold_for:
             request.hold_for.CopyFrom(_period(hold_for))
         held = controller.call(controller.backup.HoldPoints, request).points
+        more = left_off(points, held)
         if as_json:
-            return output.json({"points": list(held)})
+            return output.json({"points": list(held), "left_off": more})
         for point in held:
             (hold,) = point.holds
             output.line(f"{point.point_id} of {point.vm_name} is held {until(hold)} ({hold.reason}).")
-        _tell_more(output, len(set(points)) - len(held), "held")
+        _tell_more(output, len(more), "held")
 
 
 def release_points(points: PointsArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -46,15 +48,22 @@ def release_points(points: PointsArgument, config: ConfigOption = None, as_json:
     with session(config, as_json) as (controller, output):
         request = operator_pb2.ReleasePointsRequest(request_id=new_request_id(), points=points)
         released = controller.call(controller.backup.ReleasePoints, request).points
+        more = left_off(points, released)
         if as_json:
-            return output.json({"points": list(released)})
+            return output.json({"points": list(released), "left_off": more})
         for point in released:
             output.line(f"{point.point_id} of {point.vm_name} is not held.")
-        _tell_more(output, len(set(points)) - len(released), "not held")
+        _tell_more(output, len(more), "not held")
+
+
+def left_off(named: Iterable[str], answered: Sequence[resources_pb2.Point]) -> list[str]:
+    """Those of the named points, as they were named, of which the answer does not tell though it concerns them: of points with many disks
+    it holds fewer. A name is an id or the beginning of one.
+    """
+    return [word for word in dict.fromkeys(named) if not any(point.point_id.startswith(word) for point in answered)]
 
 
 def _tell_more(output: Output, more: int, what: str) -> None:
-    """Of points with many disks one answer holds fewer than it concerns."""
     if more > 0:
         verb = "is" if more == 1 else "are"
         output.line(f"… and {more} more {verb} {what}.")

@@ -1,6 +1,7 @@
 """`seawall policy`: which VMs are backed up when, where to, and what is kept."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,31 +12,38 @@ from seawall.cli.completion import policy_names, vm_names
 from seawall.cli.confirming import YesOption, confirm
 from seawall.cli.connection import PAGE_SIZE, new_request_id
 from seawall.cli.exits import CommandError, Exit
+from seawall.cli.numbers import number_option
 from seawall.cli.policy_text import policy_rows, print_changes, print_policy, print_preview
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import count
+from seawall.controller.policies.too_large import LARGEST_BYTES, too_large
 from seawall.repository.clock import SystemClock, datetime_of
 
 app = typer.Typer(name="policy", no_args_is_help=True, help="Policies: what is backed up when, and what is kept.")
 
-LARGEST_BYTES = 256 * 1024
+MOST_READ_BYTES = 4 * 1024 * 1024
+MOST_TOGETHER_BYTES = 3 * 1024 * 1024
+"""Of several files: one request holds 4 MiB."""
 STDIN = "-"
 PolicyArgument = Annotated[str, typer.Argument(metavar="POLICY", help="Its name.", autocompletion=policy_names)]
-FileOption = Annotated[
-    str, typer.Option("--file", "-f", metavar="FILE", help="YAML, one document a policy; - reads standard input.")
+FilesOption = Annotated[
+    list[str],
+    typer.Option(
+        "--file", "-f", metavar="FILE", help="YAML, one document a policy; - reads standard input. May be repeated."
+    ),
 ]
 
 
 @app.command("apply")
 def apply_policies(
-    file: FileOption,
+    file: FilesOption,
     plan: Annotated[bool, typer.Option("--plan", "--dry-run", help="Show what would change; change nothing.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make policies, or change them, as a file says; all of them or none.
+    """Make policies, or change them, as a file says, or several together; all of them or none.
 
-    A policy that is the same stays as it is; another one gets a new revision. Errors name the line and the field.
+    A policy that is the same stays as it is; another one gets a new revision. Errors name file, line and field.
 
     A small one:
 
@@ -53,9 +61,8 @@ def apply_policies(
     Example: seawall policy apply -f nightly.yaml --plan
     """
     with session(config, as_json) as (controller, output):
-        request = policy_pb2.ApplyPoliciesRequest(
-            request_id="" if plan else new_request_id(), document=_read(file), source=_named(file), plan_only=plan
-        )
+        request = policy_pb2.ApplyPoliciesRequest(request_id="" if plan else new_request_id(), plan_only=plan)
+        _add_files(request, file)
         changes = controller.call(controller.policies.ApplyPolicies, request).changes
         if as_json:
             return output.json({"plan_only": plan, "changes": list(changes)})
@@ -76,7 +83,7 @@ def list_policies(config: ConfigOption = None, as_json: JsonOption = False) -> N
 @app.command("show")
 def show_policy(
     policy: PolicyArgument,
-    revision: Annotated[int, typer.Option(min=0, help="An older one.", show_default="the newest")] = 0,
+    revision: Annotated[int, number_option(help="An older one.", show_default="the newest")] = 0,
     document: Annotated[bool, typer.Option("--document", help="Only the document, as apply takes it.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -98,9 +105,10 @@ def preview_policy(
         str, typer.Argument(metavar="[POLICY]", help="Its name.", autocompletion=policy_names, show_default=False)
     ] = "",
     file: Annotated[
-        str, typer.Option("--file", "-f", metavar="FILE", help="One that is not applied yet; - reads standard input.")
-    ] = "",
-    firings: Annotated[int, typer.Option(min=1, max=100, help="How many of its next firings.")] = 5,
+        list[str] | None,
+        typer.Option("--file", "-f", metavar="FILE", help="One that is not applied yet; - reads standard input."),
+    ] = None,
+    firings: Annotated[int, number_option(least=1, most=100, help="How many of its next firings.")] = 5,
     points: Annotated[bool, typer.Option("--points", help="Each of its points, and why it stays or goes.")] = False,
     vm: Annotated[
         list[str] | None,
@@ -119,13 +127,14 @@ def preview_policy(
 
     Example: seawall policy preview nightly --points --vm db1
     """
-    if bool(policy) == bool(file):
-        raise typer.BadParameter("Name a policy, or a file with -f.")
+    if len(file or ()) + bool(policy) != 1:
+        raise typer.BadParameter("Name a policy, or one file with -f.")
+    path = file[0] if file else ""
     with session(config, as_json) as (controller, output):
         request = policy_pb2.PreviewPolicyRequest(
             policy=policy,
-            document=_read(file) if file else "",
-            source=_named(file) if file else "",
+            document=_read(path) if path else "",
+            source=_named(path) if path else "",
             firings=firings,
             points=points,
             vms=vm or [],
@@ -157,17 +166,29 @@ def delete_policy(
             output.line(f"{count(left, 'point')} of it stay until somebody deletes them: seawall point forget.")
 
 
+def _add_files(request: policy_pb2.ApplyPoliciesRequest, files: Sequence[str]) -> None:
+    """One as a controller of before takes it too; of several that one would apply none."""
+    if len(files) == 1:
+        request.document, request.source = _read(files[0]), _named(files[0])
+        return
+    request.files.extend(policy_pb2.PolicyFile(document=_read(file), source=_named(file)) for file in files)
+    if request.ByteSize() > MOST_TOGETHER_BYTES:
+        raise CommandError(
+            Exit.USAGE,
+            "BAD_POLICY",
+            f"The files have more than {MOST_TOGETHER_BYTES >> 20} MiB together: too much at once.",
+        )
+
+
 def _read(file: str) -> str:
     """Raises CommandError; OSError, which the session tells."""
     if file == STDIN:
-        body = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+        body = sys.stdin.buffer.read(MOST_READ_BYTES)
     else:
         with Path(file).open("rb") as opened:
-            body = opened.read(LARGEST_BYTES + 1)
+            body = opened.read(MOST_READ_BYTES)
     if len(body) > LARGEST_BYTES:
-        raise CommandError(
-            Exit.USAGE, "BAD_POLICY", f"{_named(file)} has more than {LARGEST_BYTES // 1024} KiB: no file of policies."
-        )
+        raise CommandError(Exit.USAGE, "BAD_POLICY", f"{too_large(body.decode(errors='replace'), _named(file))}.")
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from seawall.cli.exits import CommandError, Exit
 from seawall.cli.job_text import job_rows
 from seawall.cli.job_watch import finish_job, follow_job
 from seawall.cli.new_repository import repository_url
+from seawall.cli.numbers import number_option, whole_number
 from seawall.cli.output import Output
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.repository.clock import SystemClock, datetime_of
@@ -115,7 +116,7 @@ def heal_repository(
 
 def list_jobs(
     repository: RepositoryArgument,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
+    limit: Annotated[int, number_option(least=1, help="At most this many, newest first.")] = 50,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -156,7 +157,9 @@ def _run(
 
 
 def _percent(text: str) -> int:
-    number = text.removesuffix("%").strip()
-    if not number.isascii() or not number.isdigit() or not 0 < int(number) <= _WHOLE:
-        raise CommandError(Exit.USAGE, "BAD_PERCENT", f"--read-data={text} is no percentage from 1 to 100.")
-    return int(number)
+    try:
+        return whole_number(text.removesuffix("%").strip(), 1, _WHOLE)
+    except ValueError as error:
+        raise CommandError(
+            Exit.USAGE, "BAD_PERCENT", f"--read-data={text} is no percentage from 1 to {_WHOLE}."
+        ) from error

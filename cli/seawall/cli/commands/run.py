@@ -7,10 +7,12 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 
 from seawall.api.v1 import limits_pb2, operator_pb2, resources_pb2
-from seawall.cli.completion import open_run_ids, policy_names, run_ids, vm_names
-from seawall.cli.connection import new_request_id
+from seawall.cli.completion import host_names, open_run_ids, policy_names, run_ids, vm_names
+from seawall.cli.confirming import YesOption
 from seawall.cli.exits import CommandError, Exit
 from seawall.cli.explain_text import print_explanation
+from seawall.cli.many_cancels import cancel_fitting, cancel_named, cancel_one
+from seawall.cli.numbers import number_option
 from seawall.cli.run_text import print_run, run_rows
 from seawall.cli.session import ConfigOption, JsonOption, session
 from seawall.cli.text import parse_duration
@@ -23,7 +25,6 @@ app = typer.Typer(name="run", no_args_is_help=True, help="Runs: backups and rest
 
 _RUN = "The run's id, or enough of its first digits to be unique (8 at least)."
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=run_ids)]
-OpenRunArgument = Annotated[str, typer.Argument(metavar="RUN", help=_RUN, autocompletion=open_run_ids)]
 
 
 class ListedState(StrEnum):
@@ -48,7 +49,7 @@ def list_runs(
     ] = None,
     policy: Annotated[str, typer.Option(help="Only what this policy fired.", autocompletion=policy_names)] = "",
     within: Annotated[str, typer.Option(metavar="TIME", help="Only what is open or ended within 30m, 12h, 7d.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most this many, newest first.")] = 50,
+    limit: Annotated[int, number_option(least=1, help="At most this many, newest first.")] = 50,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -129,12 +130,45 @@ def watch_run(
 
 
 @app.command("cancel")
-def cancel_run(run: OpenRunArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Ask for a run to be canceled. It is over once its worker has cleaned up, 60 s at most."""
+def cancel_run(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", help=_RUN, autocompletion=open_run_ids)] = None,
+    policy: Annotated[
+        str, typer.Option(help="Instead of runs: what this policy fired.", autocompletion=policy_names)
+    ] = "",
+    vm: Annotated[str, typer.Option(help="Instead of runs: those of this VM.", autocompletion=vm_names)] = "",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Instead of runs: what this host is working on, and what waits for it.", autocompletion=host_names
+        ),
+    ] = "",
+    every: Annotated[bool, typer.Option("--all", help="Instead of runs: all that are open, restores too.")] = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only what waits; leave alone what a host is working on.")
+    ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", "--dry-run", help="Show which runs it would be; cancel nothing.")
+    ] = False,
+    yes: YesOption = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cancel runs that are named, or those that fit all of --policy, --vm, --host and --waiting.
+
+    What fits is shown and asked about first, and nothing else is canceled. A run that waits is over at once, another one once its worker
+    has cleaned up, 60 s at most. Ends with 5 where a run that was named was over already; the others are canceled.
+
+    Example: seawall run cancel --policy nightly --waiting
+    """
+    narrowed = bool(policy or vm or host)
+    if (runs and (narrowed or every)) or (every and narrowed):
+        raise typer.BadParameter("Name runs, or narrow them by --policy, --vm and --host, or say --all: one of these.")
+    if not (runs or narrowed or every or waiting):
+        raise typer.BadParameter("Missing argument RUN: name some, or say whose, or --all.")
     with session(config, as_json) as (controller, output):
-        request = operator_pb2.CancelRunRequest(request_id=new_request_id(), run=run)
-        found = controller.call(controller.backup.CancelRun, request).run
-        if as_json:
-            return output.json(found)
-        over = found.state == resources_pb2.RUN_STATE_CANCELED
-        output.line(f"Run {found.run_id} is canceled." if over else f"Run {found.run_id} will be canceled.")
+        if runs and len(runs) == 1 and not (waiting or plan):
+            return cancel_one(controller, output, runs[0])
+        if runs:
+            return cancel_named(controller, output, runs, waiting_only=waiting, plan_only=plan)
+        wanted = operator_pb2.CancelRunsRequest(policy=policy, vm=vm, host=host, all_runs=every, waiting_only=waiting)
+        cancel_fitting(controller, output, wanted, plan_only=plan, confirmed=yes)

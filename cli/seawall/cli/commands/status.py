@@ -22,7 +22,6 @@ def show_status(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 
 
 def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime) -> None:
-    unprotected = answer.vms_total - answer.vms_protected
     oldest = "-"
     if answer.HasField("oldest_newest_point_at"):
         oldest = age(answer.oldest_newest_point_at, now)
@@ -30,12 +29,8 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
     output.table(
         ("", ""),
         (
-            ("Hosts", f"{answer.hosts_online} of {answer.hosts_total} online"),
-            (
-                "VMs",
-                f"{answer.vms_protected} of {answer.vms_total} protected"
-                + (f", {unprotected} not" if unprotected else ""),
-            ),
+            ("Hosts", _hosts(answer)),
+            ("VMs", _vms(answer)),
             (
                 "Points",
                 f"{answer.points_total} ({answer.points_verified} verified), {size(answer.stored_bytes)} stored{saved}",
@@ -64,6 +59,23 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
     if answer.recent_failures:
         output.line("\nRecent failures", style="bold")
         output.table(*run_rows(answer.recent_failures, now), "")
+
+
+def _hosts(answer: operator_pb2.GetStatusResponse) -> str:
+    online, upgrade = f"{answer.hosts_online} of {answer.hosts_total} online", answer.hosts_needing_upgrade
+    return (
+        f"{online}, {upgrade} {'needs' if upgrade == 1 else 'need'} an upgrade (seawall host list)"
+        if upgrade
+        else online
+    )
+
+
+def _vms(answer: operator_pb2.GetStatusResponse) -> str:
+    """Protected is what a policy backs up; having a point is another matter, as ordered backups make points too."""
+    told, without = f"{answer.vms_protected} of {answer.vms_total} have a point", answer.vms_unprotected
+    if not answer.HasField("vms_unprotected"):
+        return told
+    return f"{told}, {without} unprotected (seawall vm list --unprotected)" if without else f"{told}, none unprotected"
 
 
 def _replicas(replicas: Iterable[operator_pb2.Replica]) -> str:

@@ -7,7 +7,10 @@ from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.admission.words import scope_word
 from seawall.controller.records.limits import Measure, Scope, ScopeKey
-from seawall.controller.records.runs import Progress, ReadMethod
+from seawall.controller.records.runs import Attempt, AttemptState, Progress, ReadMethod, RunKind
+from seawall.controller.runs.silence import Silence
+from seawall.controller.timings import SECOND_US
+from seawall.repository.clock import datetime_of
 
 BOTTLENECKS = {
     "source": "The disks of the VM are what is waited for: faster storage, or fewer runs on it at once, would help.",
@@ -50,6 +53,30 @@ def to_go_faster(progress: Progress) -> list[str]:
     if whole:
         told.append(f"{', '.join(whole)} {'is' if len(whole) == 1 else 'are'} read whole, for the reason above.")
     return told
+
+
+def silent_host(host_name: str, attempt: Attempt, kind: RunKind, silence: Silence, now_us: int) -> str:
+    """What a run under way waits for whose host is not heard of any more."""
+    age_seconds = max(0, (now_us - silence.since_us) // SECOND_US)
+    since = f"nothing since {datetime_of(silence.since_us):%Y-%m-%d %H:%M:%S} UTC, for {age_seconds:,} s"
+    return f"host {host_name} to be heard of again: {since}; {_meanwhile(attempt, kind, silence, now_us)}"
+
+
+def _meanwhile(attempt: Attempt, kind: RunKind, silence: Silence, now_us: int) -> str:
+    if attempt.state is AttemptState.ASSIGNED:
+        return f"it has not begun the {kind.lower()} yet"
+    told = f"its {kind.lower()} may still go on there"
+    if silence.given_up_us > now_us:
+        told += f", and is given up at {datetime_of(silence.given_up_us):%H:%M:%S} UTC if the host stays away"
+    return told
+
+
+def to_be_heard(host_name: str) -> list[str]:
+    """Of a run whose host is silent: nothing that would make a run faster helps."""
+    return [
+        f"Look at host {host_name}: whether it runs, whether its agent does (there: systemctl status seawall-agent), and its "
+        "network to the controller."
+    ]
 
 
 def read_sentences(progress: Progress) -> Sequence[str]:

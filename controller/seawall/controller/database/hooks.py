@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import load_or_none, load_tuple
-from seawall.controller.database.runs import OPEN
+from seawall.controller.database.runs import OPEN, of_policy
 from seawall.controller.database.tables import attempts, hook_calls, runs, vm_troubles
 from seawall.controller.records.hooks import CallState, EndedRun, Event, HookCall, OnFailure, Stage, Trouble
 from seawall.controller.records.runs import WINDOW_ENDED, AttemptState, Failure, RunState, RunWarning
@@ -123,7 +123,7 @@ class HookRows:
     def first_due_us(self, policy_id: str, vm_ids: Collection[str]) -> dict[str, int]:
         found: dict[str, int] = {}
         for ids in in_batches(sorted(vm_ids)):
-            mine = sa.and_(runs.c.policy_id == policy_id, runs.c.vm_id.in_(ids))
+            mine = sa.and_(of_policy(policy_id), runs.c.vm_id.in_(ids))
             query = sa.select(runs.c.vm_id, sa.func.min(runs.c.nominal_us)).where(mine).group_by(runs.c.vm_id)
             found |= {row[0]: row[1] for row in self._connection.execute(query)}
         return found

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load, load_tuple
+from seawall.controller.database.plain_rows import plain_rows
 from seawall.controller.database.points import AVAILABLE, WITH_RUN
 from seawall.controller.database.tables import (
     agents,
@@ -74,8 +75,10 @@ class KnownRows:
         mine = sa.select(*columns, runs.c.nominal_us).select_from(WITH_RUN)
         mine = mine.where(restore_points.c.repository_id == repository_id, AVAILABLE)
         return [
-            KnownPoint(row.id, row.host_id, row.policy_id, row.verified_us > 0 and not row.damaged, row.nominal_us or 0)
-            for row in self._connection.execute(mine.order_by(restore_points.c.id))
+            KnownPoint(point_id, host_id, policy_id, verified_us > 0 and not damaged, nominal_us or 0)
+            for point_id, host_id, policy_id, verified_us, damaged, nominal_us in plain_rows(
+                self._connection, mine.order_by(restore_points.c.id)
+            )
         ]
 
     def add_host(self, host: KnownHost) -> bool:

@@ -44,12 +44,14 @@ class PackRows:
         return [*self.unseen(repository_id, limit), *self.seen(repository_id, limit)][:limit]
 
     def flawed(self, repository_id: str) -> Sequence[Pack]:
-        return self._looked(repository_id, packs.c.verified_us < 0, packs.c.id, None)
+        # In the order of the index: by their ids it would read all packs that there are.
+        found = self._looked(repository_id, packs.c.verified_us < 0, packs.c.verified_us, None)
+        return sorted(found, key=lambda pack: pack.id)
 
     def _looked(
         self, repository_id: str, when: sa.ColumnElement[bool], order: sa.ColumnElement[Any], limit: int | None
     ) -> list[Pack]:
-        """By the index of looks."""
+        """By the index of what is stored."""
         mine = sa.and_(packs.c.repository_id == repository_id, packs.c.state == PackState.STORED.value, when)
         query = sa.select(packs).where(mine).order_by(order, packs.c.id).limit(limit)
         return [_pack(row) for row in self._connection.execute(query)]

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load_tuple
 from seawall.controller.database.names import named
+from seawall.controller.database.plain_rows import pairs
 from seawall.controller.database.tables import restore_points, runs
 from seawall.controller.errors import Aborted
 from seawall.controller.records.catalogue import (
@@ -26,10 +27,12 @@ from seawall.repository.batches import in_batches
 BRIEF = sa.select(*(column for column in restore_points.c if not column.name.startswith("intent_")))
 HIDDEN = (PointState.FAILED.value, PointState.DELETING.value, PointState.DELETED.value)
 LISTED = BRIEF.where(restore_points.c.state.not_in(HIDDEN))
-ROOTS = (PointState.PUBLISHING.value, PointState.AVAILABLE.value, PointState.DELETING.value)
 WHOLE = sa.select(restore_points)
-AVAILABLE = restore_points.c.state == PointState.AVAILABLE.value
-_VERIFIED = sa.case((sa.and_(restore_points.c.verified_us > 0, restore_points.c.damaged == ""), 1), else_=0)
+AVAILABLE = restore_points.c.state == sa.literal_column("'AVAILABLE'")
+"""Here and below in the words of the indexes of some points: SQLite does not see that parameters say the same, and would not take them."""
+ROOT = sa.text("restore_points.state IN ('PUBLISHING', 'AVAILABLE', 'DELETING')")
+_FLAWED = sa.text("(restore_points.damaged <> '' OR restore_points.verified_us < 0)")
+_UNDAMAGED, _NOT_PROVED = sa.text("restore_points.damaged = ''"), sa.text("restore_points.verified_us <= 0")
 TAKEN_US = sa.case(
     (restore_points.c.instant_us < restore_points.c.published_us, restore_points.c.instant_us),
     else_=restore_points.c.published_us,
@@ -65,7 +68,7 @@ class PointRows:
         if vm_id:
             query = query.where(restore_points.c.vm_id == vm_id)
         if repository_id:
-            query = query.where(restore_points.c.repository_id == repository_id)
+            query = query.where(restore_points.c.repository_id == repository_id, ROOT)
         if policy_id:
             query = query.where(restore_points.c.policy_id == policy_id)
         return self._all(query)
@@ -169,13 +172,15 @@ class PointRows:
         self._move(point_id, PointState.FAILED, PointState.AVAILABLE, published_us=published_us)
 
     def roots(self, repository_id: str, *, after: str = "", limit: int = 1000, since_seq: int = 0) -> Sequence[Point]:
-        mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.state.in_(ROOTS))
-        query = BRIEF.where(mine, restore_points.c.id > after, restore_points.c.seq > since_seq)
+        mine: sa.ColumnElement[bool] = sa.and_(restore_points.c.repository_id == repository_id, ROOT)
+        if since_seq:
+            late = sa.select(restore_points.c.id).where(mine, restore_points.c.seq > since_seq)
+            mine = restore_points.c.id.in_(late)
+        query = BRIEF.where(mine, restore_points.c.id > after)
         return self._all(query.order_by(restore_points.c.id).limit(limit))
 
     def root_ids(self, repository_id: str) -> Collection[str]:
-        mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.state.in_(ROOTS))
-        return self._places(mine).keys()
+        return self._places(sa.and_(restore_points.c.repository_id == repository_id, ROOT)).keys()
 
     def unrefuted_ids(self, repository_id: str) -> Collection[str]:
         mine = sa.and_(restore_points.c.repository_id == repository_id, AVAILABLE, restore_points.c.verified_us >= 0)
@@ -197,10 +202,9 @@ class PointRows:
         )
 
     def unproven(self, repository_id: str, limit: int, *, again: bool = False) -> Sequence[Point]:
-        due = restore_points.c.verified_us <= 0 if again else restore_points.c.verified_us == 0
-        mine = sa.and_(restore_points.c.repository_id == repository_id, AVAILABLE, due)
-        undamaged = BRIEF.where(mine, restore_points.c.damaged == "")
-        return self._all(undamaged.order_by(restore_points.c.vm_id, restore_points.c.seq).limit(limit))
+        mine = BRIEF.where(restore_points.c.repository_id == repository_id, AVAILABLE, _UNDAMAGED, _NOT_PROVED)
+        due = mine if again else mine.where(restore_points.c.verified_us == 0)
+        return self._all(due.order_by(restore_points.c.vm_id, restore_points.c.seq).limit(limit))
 
     def newest_proven(self, repository_id: str, vm_id: str) -> Point | None:
         mine = sa.and_(restore_points.c.repository_id == repository_id, restore_points.c.vm_id == vm_id)
@@ -239,8 +243,7 @@ class PointRows:
         return int(self._connection.execute(query).scalar_one())
 
     def flawed(self, policy_id: str) -> Sequence[Point]:
-        lost = sa.or_(restore_points.c.damaged != "", restore_points.c.verified_us < 0)
-        mine = BRIEF.where(restore_points.c.policy_id == policy_id, AVAILABLE, lost)
+        mine = BRIEF.where(restore_points.c.policy_id == policy_id, AVAILABLE, _FLAWED)
         return self._all(mine.order_by(restore_points.c.vm_id, restore_points.c.seq))
 
     def _move(self, point_id: str, before: PointState, after: PointState, **values: Any) -> None:
@@ -255,24 +258,29 @@ class PointRows:
             raise Aborted("CHANGED", f"The point {point_id} is not being published any more.")
 
     def totals(self) -> PointTotals:
-        sums = sa.select(
+        # By the index of the newest, in its order: 20,000 groups are made without sorting 400,000 points.
+        made = sa.select(
+            restore_points.c.vm_id,
+            sa.func.max(TAKEN_US).label("taken_us"),
             sa.func.count().label("points"),
-            sa.func.coalesce(sa.func.sum(restore_points.c.virtual_bytes), 0).label("virtual_bytes"),
-            sa.func.coalesce(sa.func.sum(_VERIFIED), 0).label("verified"),
+            sa.func.sum(restore_points.c.virtual_bytes).label("virtual_bytes"),
+            sa.func.sum(sa.case((restore_points.c.verified_us > 0, 1), else_=0)).label("proved"),
         )
-        row = self._connection.execute(sums.where(AVAILABLE)).one()
-        newest = sa.select(sa.func.max(TAKEN_US).label("instant_us")).where(AVAILABLE)
-        of_vms = newest.group_by(restore_points.c.vm_id).subquery()
-        vms = self._connection.execute(
-            sa.select(sa.func.count(), sa.func.coalesce(sa.func.min(of_vms.c.instant_us), 0)).select_from(of_vms)
-        ).one()
-        return PointTotals(row.points, int(row.virtual_bytes), vms[0], vms[1], int(row.verified))
+        each = made.where(AVAILABLE).group_by(restore_points.c.policy_id, restore_points.c.vm_id).subquery()
+        sums = [sa.func.sum(each.c[name]).label(name) for name in ("points", "virtual_bytes", "proved")]
+        of_vm = sa.select(sa.func.max(each.c.taken_us).label("taken_us"), *sums).group_by(each.c.vm_id).subquery()
+        every = [sa.func.coalesce(sa.func.sum(of_vm.c[column.name]), 0).label(column.name) for column in sums]
+        oldest_us = sa.func.coalesce(sa.func.min(of_vm.c.taken_us), 0).label("oldest_us")
+        query = sa.select(*every, sa.func.count().label("vms"), oldest_us).select_from(of_vm)
+        row = self._connection.execute(query).one()
+        damaged = sa.select(sa.func.count()).where(AVAILABLE, _FLAWED, restore_points.c.damaged != "")
+        lost = self._connection.execute(damaged.where(restore_points.c.verified_us > 0)).scalar_one()
+        return PointTotals(int(row.points), int(row.virtual_bytes), row.vms, row.oldest_us, int(row.proved) - lost)
 
     def _places(self, which: sa.ColumnElement[bool]) -> dict[str, str]:
-        query = (
-            sa.select(restore_points.c.id, restore_points.c.repository_id).where(which).order_by(restore_points.c.id)
-        )
-        return {row[0]: row[1] for row in self._connection.execute(query)}
+        places = sa.select(restore_points.c.id, restore_points.c.repository_id)
+        query = places.where(which).order_by(restore_points.c.id)
+        return pairs(self._connection, query)
 
     def _all(self, query: sa.Select[Any]) -> list[Point]:
         return [_point(row) for row in self._connection.execute(query)]

@@ -6,8 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load
+from seawall.controller.database.plain_rows import plain_rows
 from seawall.controller.database.points import AVAILABLE, TAKEN_US
-from seawall.controller.database.runs import OPEN_BACKUP
+from seawall.controller.database.runs import OPEN_BACKUP, of_policy
 from seawall.controller.database.tables import (
     attempts,
     due_firings,
@@ -23,6 +24,7 @@ from seawall.controller.records.policies import DueFiring, Hold, Policy, PolicyS
 from seawall.controller.records.runs import WINDOW_ENDED, RunKind, RunState
 from seawall.repository.batches import in_batches
 
+SHOWN = (PointState.PUBLISHING.value, PointState.AVAILABLE.value)
 _ACTIVE = RunState.ACTIVE.value
 DONE = (RunState.SUCCEEDED.value, RunState.SUCCEEDED_WITH_WARNINGS.value)
 _WHOLE = sa.select(policies, policy_revisions.c.spec).join(
@@ -71,10 +73,8 @@ class PolicyRows:
 
     def fired(self, policy_id: str, vm_ids: Sequence[str], nominal_us: int) -> frozenset[str]:
         found: set[str] = set()
-        # In the words of `uq_runs_firing`, which answers alone: else SQLite would read all runs that there are.
-        of_policy = sa.and_(runs.c.policy_id == policy_id, sa.text("runs.policy_id <> ''"))
         for ids in in_batches(vm_ids):
-            mine = sa.and_(of_policy, runs.c.vm_id.in_(ids), runs.c.nominal_us == nominal_us)
+            mine = sa.and_(of_policy(policy_id), runs.c.vm_id.in_(ids), runs.c.nominal_us == nominal_us)
             found |= set(self._connection.execute(sa.select(runs.c.vm_id).where(mine)).scalars())
         return frozenset(found)
 
@@ -154,10 +154,12 @@ class PolicyRows:
         return found
 
     def cut_off(self, policy_id: str, since_us: int) -> frozenset[str]:
-        mine = sa.and_(runs.c.policy_id == policy_id, runs.c.ended_us >= since_us)
+        mine = sa.and_(of_policy(policy_id), runs.c.ended_us >= since_us)
         told = runs.c.warnings.contains(f'"{WINDOW_ENDED}"', autoescape=True)
         ended = self._last(sa.and_(mine, runs.c.state == RunState.CANCELED.value, told))
-        done = self._last(sa.and_(mine, runs.c.state.in_(DONE)))
+        done: dict[str, str] = {}
+        for ids in in_batches(ended):
+            done |= self._last(sa.and_(mine, runs.c.state.in_(DONE), runs.c.vm_id.in_(ids)))
         return frozenset(vm_id for vm_id, run_id in ended.items() if run_id > done.get(vm_id, ""))
 
     def _last(self, which: sa.ColumnElement[bool]) -> dict[str, str]:
@@ -167,15 +169,16 @@ class PolicyRows:
 
     def backed_up(self, policy_id: str, since_us: int) -> list[str]:
         since = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.published_us >= since_us)
-        return self._vm_ids(_VM.where(since, AVAILABLE))
+        # Few are so new. With their state in the query SQLite would read all of the policy that are AVAILABLE instead, by their index.
+        query = sa.select(restore_points.c.vm_id, restore_points.c.state).where(since)
+        found = plain_rows(self._connection, query)
+        return sorted({vm_id for vm_id, state in found if state == PointState.AVAILABLE})
 
     def crowded(self, policy_id: str) -> list[str]:
         mine = sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE)
         grouped = _VM.where(mine).group_by(restore_points.c.vm_id, restore_points.c.repository_id)
-        return self._vm_ids(grouped.having(sa.func.count() > 1))
-
-    def _vm_ids(self, query: sa.Select[Any]) -> list[str]:
-        return list(self._connection.execute(query.distinct().order_by(restore_points.c.vm_id)).scalars())
+        crowded = grouped.having(sa.func.count() > 1).distinct().order_by(restore_points.c.vm_id)
+        return list(self._connection.execute(crowded).scalars())
 
     def newest_us(self, policy_id: str) -> dict[str, int]:
         mine = sa.and_(restore_points.c.policy_id == policy_id, AVAILABLE)
@@ -183,11 +186,15 @@ class PolicyRows:
         return {row[0]: row[1] for row in self._connection.execute(query.group_by(restore_points.c.vm_id))}
 
     def point_ids(self, policy_id: str, vm_id: str = "") -> Sequence[str]:
-        listed = restore_points.c.state.in_((PointState.PUBLISHING.value, PointState.AVAILABLE.value))
-        query = sa.select(restore_points.c.id).where(restore_points.c.policy_id == policy_id, listed)
+        mine = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.state.in_(SHOWN))
+        query = sa.select(restore_points.c.id).where(mine)
         if vm_id:
             query = query.where(restore_points.c.vm_id == vm_id)
         return self._connection.execute(query.order_by(restore_points.c.id)).scalars().all()
+
+    def count_points(self, policy_id: str) -> int:
+        mine = sa.and_(restore_points.c.policy_id == policy_id, restore_points.c.state.in_(SHOWN))
+        return self._connection.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
 
     def hold(self, hold: Hold) -> None:
         self.release(hold.point_id)

@@ -8,12 +8,12 @@ from sqlalchemy.exc import IntegrityError
 
 from seawall.controller.database.columns import dump, load, load_tuple
 from seawall.controller.database.names import named
+from seawall.controller.database.points import AVAILABLE
 from seawall.controller.database.tables import creations, gc, packs, repositories, restore_points, secrets
 from seawall.controller.errors import AlreadyExists
 from seawall.controller.records.catalogue import (
     Capabilities,
     PackState,
-    PointState,
     RepositoryRecord,
     RepositoryTotals,
     Wrapper,
@@ -57,9 +57,7 @@ class RepositoryRows:
         self._connection.execute(change.values(capabilities=dump(capabilities)))
 
     def totals(self, repository_id: str) -> RepositoryTotals:
-        points = sa.select(sa.func.count()).where(
-            restore_points.c.repository_id == repository_id, restore_points.c.state == PointState.AVAILABLE.value
-        )
+        points = sa.select(sa.func.count()).where(AVAILABLE, restore_points.c.repository_id == repository_id)
         # A meta pack is stored twice.
         size = sa.func.sum(packs.c.size_bytes * (1 + packs.c.meta))
         stored = sa.select(sa.func.count(), sa.func.coalesce(size, 0)).where(

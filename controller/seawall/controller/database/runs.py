@@ -35,6 +35,7 @@ from seawall.repository.batches import in_batches
 OPEN = tuple(state.value for state in OPEN_RUN_STATES)
 OPEN_BACKUP = sa.text("runs.kind = 'BACKUP' AND runs.state IN ('READY', 'ACTIVE')")
 """As `uq_runs_open_backup_of` says it: SQLite does not see that a list of parameters says the same, and would not take that index."""
+EVERY_STATE = tuple(state.value for state in RunState)
 LIVE = tuple(state.value for state in LIVE_ATTEMPT_STATES)
 
 SAVE_PROGRESS = sa.update(attempt_progress).where(attempt_progress.c.attempt_id == sa.bindparam("attempt"))
@@ -53,18 +54,21 @@ class RunRows:
         return list(self._runs(named(sa.select(runs), text, runs.c.id)))
 
     def runs(self, wanted: RunFilter = EVERY_RUN, *, before: str = "", limit: int = 1000) -> Sequence[Run]:
-        query = sa.select(runs).order_by(runs.c.id.desc()).limit(limit)
+        query = sa.select(runs.c.id).order_by(runs.c.id.desc()).limit(limit)
         if before:
             query = query.where(runs.c.id < before)
         if wanted.vm_id:
             query = query.where(runs.c.vm_id == wanted.vm_id)
         if wanted.policy_id:
-            query = query.where(runs.c.policy_id == wanted.policy_id)
-        if wanted.states:
-            query = query.where(runs.c.state.in_([state.value for state in wanted.states]))
-        if wanted.since_us:
-            query = query.where(_since(wanted))
-        return list(self._runs(query))
+            query = query.where(of_policy(wanted.policy_id))
+        of_states = [query]
+        if wanted.states or wanted.policy_id or wanted.since_us:
+            # Each in its own order by its own index: together they would be sorted, all runs that there are, to show a page of them.
+            states = tuple(dict.fromkeys(state.value for state in wanted.states)) or EVERY_STATE
+            of_states = [query.where(runs.c.state == state, _since(state, wanted.since_us)) for state in states]
+        ids = [run_id for each in of_states for run_id in self._connection.execute(each).scalars()]
+        page = sorted(ids, reverse=True)[:limit]
+        return sorted(self.runs_of(page), key=lambda run: run.id, reverse=True)
 
     def ready(self, now_us: int) -> Sequence[Run]:
         return list(self._runs(sa.select(runs).where(*_ready(now_us)).order_by(runs.c.id)))
@@ -93,7 +97,9 @@ class RunRows:
         return found
 
     def marks(self, ended_since_us: int) -> dict[str, int]:
-        shown = sa.or_(runs.c.state.in_(OPEN), runs.c.ended_us >= ended_since_us)
+        # Either by its own index: for both at once SQLite would read all runs that there are.
+        opened = sa.select(runs.c.id).where(runs.c.state.in_(OPEN))
+        shown = runs.c.id.in_(opened.union(sa.select(runs.c.id).where(runs.c.ended_us >= ended_since_us)))
         of_attempts = sa.func.coalesce(sa.func.sum(attempts.c.version + sa.func.coalesce(attempt_progress.c.seq, 0)), 0)
         joined = runs.outerjoin(attempts, attempts.c.run_id == runs.c.id)
         joined = joined.outerjoin(attempt_progress, attempt_progress.c.attempt_id == attempts.c.id)
@@ -109,8 +115,9 @@ class RunRows:
 
     def counts(self, failed_since_us: int) -> RunCounts:
         failed = sa.and_(runs.c.state == RunState.FAILED.value, runs.c.ended_us >= failed_since_us)
-        query = sa.select(runs.c.state, sa.func.count()).where(sa.or_(runs.c.state.in_(OPEN), failed))
-        counts: dict[str, int] = {row[0]: row[1] for row in self._connection.execute(query.group_by(runs.c.state))}
+        counted = sa.select(runs.c.state, sa.func.count()).group_by(runs.c.state)
+        counts = pairs(self._connection, counted.where(runs.c.state.in_(OPEN)))
+        counts |= pairs(self._connection, counted.where(failed))
         return RunCounts(*(counts.get(state, 0) for state in (RunState.ACTIVE, RunState.READY, RunState.FAILED)))
 
     def open_backup(self, vm_id: str, repository_id: str) -> Run | None:
@@ -260,11 +267,14 @@ class RunRows:
             raise Aborted("CHANGED", f"The {what} changed meanwhile; read it again.")
 
 
-def _since(wanted: RunFilter) -> sa.ColumnElement[bool]:
-    """The index of ends answers only where nobody asks for open runs, too, which have none."""
-    ended = runs.c.ended_us >= wanted.since_us
-    over = wanted.states and not set(wanted.states) & set(OPEN_RUN_STATES)
-    return ended if over else sa.or_(ended, runs.c.state.in_(OPEN))
+def of_policy(policy_id: str) -> sa.ColumnElement[bool]:
+    """In the words of `uq_runs_firing` and `ix_runs_of_policy`: else SQLite would read all runs that there are."""
+    return sa.and_(runs.c.policy_id == policy_id, sa.text("runs.policy_id <> ''"))
+
+
+def _since(state: str, since_us: int) -> sa.ColumnElement[bool]:
+    """Open, or ended since."""
+    return sa.true() if state in OPEN or not since_us else runs.c.ended_us >= since_us
 
 
 def _ready(now_us: int) -> tuple[sa.ColumnElement[bool], ...]:

@@ -21,7 +21,8 @@ STATISTICS: Mapping[str, Mapping[str, str]] = {
     },
     "runs": {
         "ix_runs_vm_id": "1000000 50",
-        "ix_runs_state": "1000000 5000",
+        "ix_runs_of_state": "1000000 5000 1 1",
+        "ix_runs_of_policy": "1000000 50000 1000 1",
         "ix_runs_waiting": "1000000 5000 1000 1000 2 1",
         "ix_runs_ended_us": "1000000 2",
         "ix_runs_active_backup": "1000 1 1",
@@ -38,9 +39,16 @@ STATISTICS: Mapping[str, Mapping[str, str]] = {
         "ix_restore_points_policy": "400000 20000 1",
         "ix_restore_points_read": "400000 20000 15000 1",
         "ix_restore_points_deleted": "400000 2",
+        "ix_restore_points_attempt_id": "400000 1",
+        "ix_restore_points_newest": "400000 20000 20000 20 20 1 1 1 1",
+        "ix_restore_points_flawed": "100 100 10 2 1",
+        "ix_restore_points_unproven": "1000 500 2 1",
+        "ix_restore_points_root": "400000 200000 1 1",
+        "ix_restore_points_root_seq": "400000 200000 1",
     },
     "packs": {
-        "ix_packs_looked": "10000000 5000000 1000000 2",
+        "ix_packs_stored": "10000000 5000000 1000000 2 2 1",
+        "ix_packs_attempt_id": "10000000 10",
     },
     "hook_calls": {
         "ix_hook_calls_run_id": "100000 2",

@@ -271,7 +271,7 @@ runs = sa.Table(
     _text("point_id"),
     sa.Column("backup", sa.Text, nullable=True),
     sa.Column("restore", sa.Text, nullable=True),
-    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("state", sa.Text, nullable=False),
     _number("created_us"),
     _number("not_before_us"),
     _number("deadline_us"),
@@ -297,6 +297,17 @@ sa.Index(
     runs.c.vm_id,
     runs.c.nominal_us,
     unique=True,
+    sqlite_where=sa.text("policy_id <> ''"),
+    postgresql_where=sa.text("policy_id <> ''"),
+)
+
+# Lists, newest first: of one state, and when they ended; of one policy and state.
+sa.Index("ix_runs_of_state", runs.c.state, runs.c.id, runs.c.ended_us)
+sa.Index(
+    "ix_runs_of_policy",
+    runs.c.policy_id,
+    runs.c.state,
+    runs.c.id,
     sqlite_where=sa.text("policy_id <> ''"),
     postgresql_where=sa.text("policy_id <> ''"),
 )
@@ -365,7 +376,8 @@ restore_points = sa.Table(
     _text("vm_name"),
     _text("tenant", "default"),
     _ref("repository_id", "repositories.id"),
-    _ref("attempt_id", "attempts.id"),
+    # Looked for by the database itself, whenever an attempt goes.
+    sa.Column("attempt_id", sa.Text, sa.ForeignKey("attempts.id"), nullable=False, index=True),
     _ref("host_id", "hosts.id"),
     _text("parent_point_id"),
     sa.Column("state", sa.Text, nullable=False, index=True),
@@ -395,6 +407,25 @@ restore_points = sa.Table(
     sa.Index("ix_restore_points_deleted", "deleted_us"),
 )
 
+
+def _of_points(name: str, *columns: str, where: str) -> None:
+    """An index of some points. A query is answered by it whose condition says the same, in SQL and not by parameters; by it alone, where
+    all that it names is in the index, the state too (sqlite 3.40)."""
+    rule = sa.text(where)
+    named = [restore_points.c[column] for column in columns]
+    sa.Index(f"ix_restore_points_{name}", *named, sqlite_where=rule, postgresql_where=rule)
+
+
+# Of all points that ever were most are DELETED: what is asked of the others is asked of these.
+_AVAILABLE = "state = 'AVAILABLE'"
+_ROOT = "state IN ('PUBLISHING', 'AVAILABLE', 'DELETING')"
+_NEWEST = ("state", "policy_id", "vm_id", "repository_id", "instant_us", "published_us", "virtual_bytes", "verified_us")
+_of_points("newest", *_NEWEST, where=_AVAILABLE)
+_of_points("flawed", "state", "policy_id", "vm_id", "seq", where=f"{_AVAILABLE} AND (damaged <> '' OR verified_us < 0)")
+_of_points("unproven", "repository_id", "vm_id", "seq", where=f"{_AVAILABLE} AND damaged = '' AND verified_us <= 0")
+_of_points("root", "repository_id", "id", "state", where=_ROOT)
+_of_points("root_seq", "repository_id", "seq", where=_ROOT)
+
 packs = sa.Table(
     "packs",
     metadata,
@@ -402,7 +433,8 @@ packs = sa.Table(
     sa.Column("id", sa.LargeBinary, primary_key=True),
     _text("tenant", "default"),
     _ref("host_id", "hosts.id"),
-    _ref("attempt_id", "attempts.id"),
+    # Looked for by the database itself, whenever an attempt goes.
+    sa.Column("attempt_id", sa.Text, sa.ForeignKey("attempts.id"), nullable=False, index=True),
     _text("state"),
     _flag("meta"),
     _number("size_bytes"),
@@ -417,8 +449,8 @@ packs = sa.Table(
     _number("condemned_us"),
     _bytes("bad", nullable=True),
     _number("verified_us"),
-    # What was never read whole, what is flawed, what was read longest ago: asked all the time, of millions of rows.
-    sa.Index("ix_packs_looked", "repository_id", "state", "verified_us"),
+    # What was never read whole, what is flawed, what was read longest ago: asked all the time, of millions of rows. And how much it is.
+    sa.Index("ix_packs_stored", "repository_id", "state", "verified_us", "meta", "size_bytes"),
 )
 
 # Ids of packs that no row knows and that were found in the bucket: given up for ever.

@@ -60,18 +60,21 @@ class Supervisor:
     async def run(self, drain: Drain) -> None:
         """Returns when the drain starts and all workers have ended."""
         workers: Workers = {}
-        while not drain.started:
-            seen = self.wakes.seen(MAINTENANCE)
-            try:
-                await self.look(workers, drain)
-            except ControllerError as error:
-                _log.warning("maintenance.look_refused", reason=error.reason, error=str(error))
-            except Exception:
-                # The top of the loop: the next look reads everything anew.
-                _log.exception("maintenance.look_failed")
-            await drain.first(self.wakes.changed(seen, MAINTENANCE), self.timings.scheduler_interval_seconds)
-        for _, worker in workers.values():
-            worker.kill(ending.STOPS)
+        try:
+            while not drain.started:
+                seen = self.wakes.seen(MAINTENANCE)
+                try:
+                    await self.look(workers, drain)
+                except ControllerError as error:
+                    _log.warning("maintenance.look_refused", reason=error.reason, error=str(error))
+                except Exception:
+                    # The top of the loop: the next look reads everything anew.
+                    _log.exception("maintenance.look_failed")
+                await drain.first(self.wakes.changed(seen, MAINTENANCE), self.timings.scheduler_interval_seconds)
+        finally:
+            # Also where a look is given up that waits for a store which does not answer.
+            for _, worker in workers.values():
+                worker.kill(ending.STOPS)
         await asyncio.gather(*(task for task, _ in workers.values()), return_exceptions=True)
 
     async def look(self, workers: Workers, drain: Drain) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 from seawall.controller.policies.cron import Calendar
@@ -20,6 +21,8 @@ from seawall.controller.records.policies import Policy, PolicySpec
 LONGEST_SPREAD = timedelta(hours=1)
 SPREAD_SHARE = 0.15
 SHORTEST_CATCH_UP = timedelta(hours=24)
+LOOKED_AHEAD = 50
+"""Firings."""
 WINDOW_SHARE = 0.25
 """Runs that waited for a window are spread over the first part of it."""
 
@@ -62,6 +65,26 @@ class CompiledSpec:
         if following is None:
             return LONGEST_SPREAD
         return min(LONGEST_SPREAD, (following - nominal) * SPREAD_SHARE)
+
+    def misses(self, nominal: datetime, begin: datetime) -> bool:
+        """Whether what is due at `nominal` and may begin at `begin` is too late for it when a window opens."""
+        opening = self.windows.next_open(begin)
+        # A place in the spread makes nobody late: what comes in time is begun, however late its turn is.
+        return opening is not None and opening.start - nominal > self.catch_up
+
+    def next_in_time(self, now: datetime) -> datetime | None:
+        """The next nominal time that misses no window; None: none of the next fifty, and none for a window of the week to come."""
+        coming = islice(self.calendar.firings(now), LOOKED_AHEAD)
+        return next((each for each in coming if not self.misses(each, each)), None) or self._in_time_for_a_window(now)
+
+    def _in_time_for_a_window(self, now: datetime) -> datetime | None:
+        """What fires often may miss fifty times before the next window, and then come in time."""
+        for stretch in self.windows.coming(now):
+            # `after` does not count the instant itself.
+            first = self.calendar.after(max(now, stretch.start - self.catch_up - timedelta(microseconds=1)))
+            if first is not None and first < stretch.end:
+                return first
+        return None
 
     def selected(self, vms: Iterable[Seen]) -> list[Seen]:
         return [vm for vm in vms if self.selects(vm)]

@@ -68,9 +68,7 @@ def _one(
         return Decision(standing.vm_id, What.SKIP, why="The policy's last backup of this VM was not over yet.")
     if standing.open_by is not None:
         return Decision(standing.vm_id, What.WAIT)
-    opening = compiled.rules.windows.next_open(begin)
-    # A place in the spread makes nobody late: what comes in time is begun, however late its turn is.
-    if opening is not None and opening.start - nominal > compiled.rules.catch_up:
+    if compiled.rules.misses(nominal, begin):
         return Decision(standing.vm_id, What.MISS, why=closed(compiled))
     return Decision(standing.vm_id, What.BEGIN, start=compiled.start_at(standing.vm_id, begin, spread))
 

@@ -61,6 +61,7 @@ TOP = (
 )
 MOST_WINDOWS = 50
 MOST_KEPT = 1_000_000
+SHORTEST_WINDOW_MINUTES = 5
 LONGEST_NAME = 63
 LONGEST_SPREAD_SECONDS = 24 * 3600
 SHORTEST_VERIFY_SECONDS = 3600
@@ -74,13 +75,24 @@ def parse_policies(text: str, source: str, now_us: int, hooks: Collection[str] |
 
     `hooks`: names of those that there are; None: any will do.
     """
+    return parse_files([(text, source)], now_us, hooks)
+
+
+def parse_files(
+    files: Iterable[tuple[str, str]], now_us: int, hooks: Collection[str] | None = None
+) -> list[PolicySpec]:
+    """The same of several: texts with their names."""
     now = datetime.fromtimestamp(now_us // 1_000_000, UTC)
     specs: list[PolicySpec] = []
-    for root in documents(text, source):
-        spec = _policy(root, now, hooks)
-        if any(spec.name == other.name for other in specs):
-            raise root.wrong(f"the policy {spec.name} stands in the file twice")
-        specs.append(spec)
+    stands: dict[str, str] = {}
+    for text, source in files:
+        for root in documents(text, source):
+            spec = _policy(root, now, hooks)
+            if spec.name in stands:
+                where = "the file twice" if stands[spec.name] == source else f"{stands[spec.name]} too"
+                raise root.wrong(f"the policy {spec.name} stands in {where}")
+            stands[spec.name] = source
+            specs.append(spec)
     return specs
 
 
@@ -205,6 +217,12 @@ def _window(field: Field) -> Window:
         raise field.wrong("a window begins at 00:00, not at 24:00")
     if start == end:
         raise field.wrong("a window that ends when it begins is none; a whole day is from: 00:00, to: 24:00")
+    lasts = (end - start) % DAY_MINUTES or DAY_MINUTES
+    if lasts < SHORTEST_WINDOW_MINUTES:
+        raise field.wrong(
+            f"a window of {lasts} min is shorter than any backup; {SHORTEST_WINDOW_MINUTES} min are the least. Windows that touch can be "
+            "written as one"
+        )
     return Window(_days(days.items(7)) if days else tuple(range(7)), start, end)
 
 

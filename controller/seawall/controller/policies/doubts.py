@@ -4,13 +4,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
-from seawall.controller.policies.compiled import CompiledSpec
+from seawall.controller.policies.compiled import LOOKED_AHEAD, CompiledSpec
 from seawall.controller.policies.render import span_text
 from seawall.controller.policies.selection import Seen, unmatched
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.policies import WindowEnd
 
-FIRINGS = 50
 SHORT_WINDOW = timedelta(minutes=10)
 MOST_NAMED = 5
 
@@ -26,7 +25,7 @@ def doubts(
     """Sentences. `protected`: the VMs that it selects; `durations_us`: how long their last good backups took, as far as known;
     `cut_off`: ids of VMs whose last backups its windows ended.
     """
-    firings = list(islice(rules.calendar.firings(now), FIRINGS))
+    firings = list(islice(rules.calendar.firings(now), LOOKED_AHEAD))
     found = [
         *_of_selection(rules, fleet, protected),
         *_of_windows(rules, firings, durations_us, now),
@@ -61,8 +60,7 @@ def _of_windows(
         )
     elif longest < SHORT_WINDOW:
         yield f"Its longest window has only {span_text(longest)}."
-    openings = [(firing, rules.windows.next_open(firing)) for firing in firings]
-    if firings and all(found is None or found.start - firing > rules.catch_up for firing, found in openings):
+    if firings and rules.next_in_time(now) is None:
         yield (
             "None of its next firings falls into a window, and none opens within "
             f"{span_text(rules.catch_up)} (schedule.catch_up) of one: nothing would ever be backed up."

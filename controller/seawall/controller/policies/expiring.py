@@ -66,6 +66,8 @@ class Expiring:
         self._swept: float | None = None
         self._since_us = 0
         self._revisions: dict[str, int] = {}
+        self._zoneless: dict[str, int] = {}
+        """Policy id -> the revision of which was told that nobody knows its zone."""
         self._seen = wakes.seen(RETENTION)
 
     async def run(self, drain: Drain) -> None:
@@ -98,7 +100,7 @@ class Expiring:
             await self._store.write(lambda transaction: transaction.policies.drop_holds(over_us))
         for policy in await self._store.read(lambda transaction: transaction.policies.policies()):
             try:
-                if not policy.spec.retention.keeps_nothing and _zone_is_known(policy):
+                if not policy.spec.retention.keeps_nothing and self._zone_is_known(policy):
                     await self._expire(policy, whole or self._revisions.get(policy.id) != policy.revision)
                 self._revisions[policy.id] = policy.revision
             except ControllerError as error:
@@ -109,6 +111,20 @@ class Expiring:
                 self._revisions.pop(policy.id, None)
         self._since_us = began_us - OVERLAP_US
         self._seen, self._swept = seen, now if whole else self._swept
+
+    def _zone_is_known(self, policy: Policy) -> bool:
+        """What a day is to a policy whose zone an upgrade took away, nobody can say: all that it made stays, and the others go on.
+
+        Told once until somebody changes the policy: retention looks at it every few seconds.
+        """
+        try:
+            CompiledSpec(policy.spec).zone  # noqa: B018 - raises
+        except (ValueError, LookupError) as error:
+            if self._zoneless.get(policy.id) != policy.revision:
+                _log.warning("retention.zone_unknown", policy=policy.name, zone=policy.spec.zone, error=str(error))
+            self._zoneless[policy.id] = policy.revision
+            return False
+        return True
 
     def _must_wait(self, transaction: Transaction) -> bool:
         before, self._waits = self._waits, self._unsettled(transaction)
@@ -146,16 +162,6 @@ def _stands(transaction: Transaction, policy: Policy) -> bool:
     """Whether it is still as it was read."""
     current = transaction.policies.policy(policy.id)
     return current is not None and not current.deleted_us and current.revision == policy.revision
-
-
-def _zone_is_known(policy: Policy) -> bool:
-    """What a day is to a policy whose zone an upgrade took away, nobody can say: all that it made stays, and the others go on."""
-    try:
-        CompiledSpec(policy.spec).zone  # noqa: B018 - raises
-    except (ValueError, LookupError) as error:
-        _log.warning("retention.zone_unknown", policy=policy.name, zone=policy.spec.zone, error=str(error))
-        return False
-    return True
 
 
 def _going(transaction: Transaction, policy: Policy, vm_ids: Sequence[str], now_us: int) -> list[str]:

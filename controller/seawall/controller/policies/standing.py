@@ -44,7 +44,7 @@ def _standing(transaction: Transaction, policy: Policy, fleet: Fleet, now_us: in
         policy,
         _next_nominal(rules, now_us) if policy.active else None,
         len(vms),
-        len(transaction.policies.point_ids(policy.id)),
+        transaction.policies.count_points(policy.id),
         late,
         failed,
         late_points(transaction, policy, now_us),

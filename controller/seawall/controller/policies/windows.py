@@ -54,6 +54,10 @@ class Windows:
         """When the last stretch before the instant ended; None: none did in the week before."""
         return max((each.end for each in self._near(instant) if each.end <= instant), default=None)
 
+    def coming(self, instant: datetime) -> Sequence[Stretch]:
+        """The open stretch that holds the instant, and those of the week after it, by time."""
+        return [each for each in self._near(instant) if instant < each.end]
+
     def longest(self, instant: datetime) -> timedelta:
         """The longest stretch of the week to come."""
         return max((each.length for each in self._near(instant)), default=timedelta())

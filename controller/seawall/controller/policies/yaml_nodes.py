@@ -11,9 +11,9 @@ import yaml
 from yaml.reader import ReaderError
 
 from seawall.controller.errors import InvalidArgument
+from seawall.controller.policies.too_large import LARGEST_BYTES, too_large
 from seawall.controller.text import printable
 
-LARGEST_BYTES = 256 * 1024
 DEEPEST = 8
 MOST_DOCUMENTS = 200
 LONGEST_VALUE = 253
@@ -132,7 +132,7 @@ def documents(text: str, source: str) -> Iterator[Field]:
     """One field for each document of a file. Raises InvalidArgument/BAD_POLICY."""
     start = Place(source, 1, "")
     if len(text.encode("utf-8", "replace")) > LARGEST_BYTES:
-        raise start.wrong(f"the file has more than {LARGEST_BYTES // 1024} KiB")
+        raise InvalidArgument("BAD_POLICY", too_large(text, source))
     try:
         _check_events(text, source)
         nodes = [node for node in yaml.compose_all(text, Loader=_LOADER) if not _is_empty(node)]

@@ -141,8 +141,12 @@ class Decisions:
             self._bring_back_hosts(found, found.export)
         return found
 
-    def after_points(self, found: Found) -> None:
-        """The rest, and the word that the database knows it now. Raises Unavailable/NOT_LEADER."""
+    def after_points(self, found: Found, point_ids: Sequence[str] = ()) -> None:
+        """The rest, and the word that the database knows it now. `point_ids`: of points that came back meanwhile.
+
+        Raises Unavailable/NOT_LEADER.
+        """
+        found.returned.points.extend(point_ids)
         if found.export is not None:
             self._decide(found, found.export)
             self._give_policies(found)
@@ -245,9 +249,13 @@ class Decisions:
         record, now_us = found.record, self._clock.now_us()
         words = (record.name, "; ".join(found.unread)) if found.unread else ()
         after = _waiting(found.place, _UNREAD, words, now_us)
-        if found.export is not None:
+        if found.export is not None or found.returned.points:
             after = replace(after, put_back=_brought_back(found), put_back_us=now_us)
-            _log.warning("database.older_than_export", repository=record.name, what=after.put_back)
+            _log.warning(
+                "database.older_than_export" if found.export else "database.older_than_points",
+                repository=record.name,
+                what=after.put_back,
+            )
         written = self._but_for_holds(after)
         if written != self._database.read_now(lambda transaction: _row(transaction, record.id)):
             self._write(lambda transaction: transaction.known.note_exported(written))
@@ -364,9 +372,19 @@ def _give(facts: Sequence[KnownPoint], transaction: Transaction) -> None:
 
 
 def _brought_back(found: Found) -> str:
+    if found.export is None:
+        return _points_brought_back(found)
     what = "; ".join(found.returned.phrases()) or "nothing that was not here"
     left_out = f" Not brought back: {'; '.join(found.returned.left_out)}." if found.returned.left_out else ""
     return sentence(
         f"The database was older than the newest export in repository {found.record.name}, as after a copy of it was put back. "
         f"Brought back from there: {what}.{left_out} What was decided after that export is lost: look through policies, limits and holds."
+    )
+
+
+def _points_brought_back(found: Found) -> str:
+    """No decision was lost: the bucket's newest export is not newer."""
+    return sentence(
+        f"The database did not know all of repository {found.record.name}, as after a copy of it was put back. "
+        f"Brought back from there: {'; '.join(found.returned.phrases())}."
     )

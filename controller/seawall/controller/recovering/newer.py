@@ -35,6 +35,7 @@ class Returned:
     revoked: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
     holds: list[str] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
     decided: list[Subject] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
@@ -43,6 +44,8 @@ class Returned:
             getattr(self, each.name).extend(getattr(other, each.name))
 
     def phrases(self) -> Iterator[str]:
+        if self.points:
+            yield f"restore points: {len(self.points)}"
         lists = {"joined": self.joined, "revoked": self.revoked, "policies": self.policies, "held points": self.holds}
         for what, names in lists.items():
             if names:

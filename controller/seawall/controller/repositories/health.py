@@ -9,7 +9,7 @@ import structlog
 from seawall.controller.errors import ControllerError
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.outside import next_step, told
-from seawall.controller.server.drain import Drain
+from seawall.controller.server.drain import Drain, end_tasks
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.store.transaction import Store as Database
 from seawall.repository.clock import Clock, datetime_of
@@ -88,7 +88,8 @@ async def watch_stores(health: StoreHealth, database: Database, blocking: Blocki
             # The top of the loop: the next round asks again.
             _log.exception("stores.not_asked")
         await drain.first(asyncio.sleep(INTERVAL_SECONDS), INTERVAL_SECONDS)
-    await asyncio.gather(*asked.values())
+    # One that hangs is not waited for: its thread goes on where nobody can stop it (services/blocking.py).
+    await end_tasks(asked.values(), PATIENCE_SECONDS)
 
 
 async def _ask(health: StoreHealth, repository_id: str, blocking: Blocking) -> None:

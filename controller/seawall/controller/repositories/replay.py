@@ -43,9 +43,10 @@ def catch_up(
     repository_id: str,
     mark: LeaderMark,
     before: Before,
-) -> None:
-    """Adopts points that the database does not know, and carries out again the logs that it has not reached. Usually there are none; any of
-    them says that the database was put back: attempts of before are fenced (`db_epoch`), also where `announce` could not notice it.
+) -> list[str]:
+    """Adopts points that the database does not know, whose ids it returns, and carries out again the logs that it has not reached. Usually
+    there are none; any of them says that the database was put back: attempts of before are fenced (`db_epoch`), also where `announce` could
+    not notice it.
 
     Where such logs may be trimmed, the packs in the bucket say what they said. One transaction: adopting takes the next numbers, and
     whether a log was carried out is told by its number alone. `mark`: put into the bucket first; `before`: looked at after that. Raises
@@ -78,7 +79,8 @@ def catch_up(
         transaction.leadership.note_opening(repository_id, mark.epoch)
         return adopted
 
-    for point, adopted in zip(points, database.write_now(closure), strict=True):
+    outcomes = list(zip(points, database.write_now(closure), strict=True))
+    for point, adopted in outcomes:
         tell_adopted(point, adopted)
     if reached < floor:
         _log.warning(
@@ -88,6 +90,7 @@ def catch_up(
         _log.warning(
             "repository.condemned_replayed", repository_id=repository_id, log=later.name, packs=len(later.log.slots)
         )
+    return [point.name.point_id for point, adopted in outcomes if adopted]
 
 
 def doomed_slots(logs: Iterable[LaterLog]) -> dict[bytes, SlotSet]:

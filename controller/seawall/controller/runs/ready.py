@@ -9,7 +9,8 @@ from seawall.controller.records.runs import Attempt, AttemptState, Failure, Run,
 from seawall.controller.runs import deadlines, failures
 from seawall.controller.runs.events import Moment
 from seawall.controller.runs.making import WAITS, due_at
-from seawall.controller.runs.retry import failed
+from seawall.controller.runs.retry import failed, longest_pause_seconds
+from seawall.controller.timings import microseconds
 
 
 def assigned(run: Run, attempt_id: str, host_id: str, db_epoch: int, moment: Moment) -> tuple[Run, Attempt]:
@@ -70,6 +71,27 @@ def brought_forward(run: Run, moment: Moment) -> Run:
     if run.attempt_count or run.not_before_us <= moment.now_us:
         return after
     return replace(after, not_before_us=moment.now_us, blocked_on=WAITS)
+
+
+def believed(run: Run, moment: Moment) -> Run:
+    """A leader whose clock was far ahead set times that come too late by as much. No pause after an attempt is longer than the longest
+    there is, and what somebody ordered may begin at once: what waits for longer than that waits for a wrong clock.
+
+    A policy's run that was not tried yet may wait for its place in the spread, and one that was, for the next window: that one is known by
+    its deadline, which was counted anew from there (`postponed`).
+    """
+    if run.state is not RunState.READY:
+        return run
+    if not run.attempt_count:
+        at_once = not run.policy_id and run.not_before_us > moment.now_us
+        return due_at(run, moment.now_us, WAITS, moment.timings) if at_once else run
+    latest_us = moment.now_us + microseconds(longest_pause_seconds(moment.timings))
+    if (
+        run.not_before_us <= latest_us
+        or due_at(run, run.not_before_us, "", moment.timings).deadline_us == run.deadline_us
+    ):
+        return run
+    return replace(run, not_before_us=latest_us)
 
 
 def by_policy_alone(run: Run) -> bool:

@@ -52,6 +52,13 @@ def _pause_seconds(tries: int, failure: Failure, timings: Timings, jitter: float
     return timings.retry_seconds * timings.retry_growth ** (tries - 1) * (0.8 + 0.4 * jitter)
 
 
+def longest_pause_seconds(timings: Timings) -> float:
+    """No attempt that ended is followed by a longer one."""
+    most_tried = timings.retry_seconds * timings.retry_growth ** max(0, timings.most_tries - 2) * 1.2
+    others = (timings.conflict_backoff_seconds[1], timings.restart_backoff_seconds, timings.expired_backoff_seconds)
+    return max(timings.retry_seconds * 1.2, most_tried, *others)
+
+
 def _requeued(run: Run, failure: Failure, now_us: int, timings: Timings, jitter: float) -> Run:
     requeues = run.requeues + 1
     if requeues > timings.most_requeues:

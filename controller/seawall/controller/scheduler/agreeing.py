@@ -10,25 +10,30 @@ import structlog
 
 from seawall.controller.records.leadership import LeaseRow
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.timings import SECOND_US
+from seawall.controller.timings import SECOND_US, microseconds
 
-APART_US = 5 * SECOND_US
+APART_US, APART_LOOKS = 5 * SECOND_US, 2
 """So far two controllers may be apart: a renewal is seen a look late, and a busy database takes its time."""
 
 _log = structlog.get_logger()
 
 
-def renewed(before: LeaseRow, after: LeaseRow, seconds: float) -> bool:
+def apart_us(look_seconds: float) -> int:
+    """Where leases, and so the pauses between two looks, are long, two looks: else no renewal would ever be seen in time."""
+    return max(APART_US, APART_LOOKS * microseconds(look_seconds))
+
+
+def renewed(before: LeaseRow, after: LeaseRow, seconds: float, apart_us: int) -> bool:
     """Whether the same leader renewed its lease between two looks, so many seconds apart, just now. Pure.
 
     Any other change says no time (another leader, a database that was put back), nor does what came while nobody looked for long.
     """
     same = before.holder == after.holder and before.epoch == after.epoch
-    return same and before.expires_us < after.expires_us and seconds * SECOND_US < APART_US
+    return same and before.expires_us < after.expires_us and seconds * SECOND_US < apart_us
 
 
-def agree(clock: SteadyClock, row: LeaseRow, lease_us: int) -> None:
+def agree(clock: SteadyClock, row: LeaseRow, lease_us: int, apart_us: int) -> None:
     """`row`: was renewed just now, under leases of `lease_us`."""
     leader_us = row.expires_us - lease_us
-    if abs(leader_us - clock.now_us()) > APART_US:
+    if abs(leader_us - clock.now_us()) > apart_us:
         _log.warning("clock.agreed_with_leader", stepped_seconds=clock.agree(leader_us) / SECOND_US)

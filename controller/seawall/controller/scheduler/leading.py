@@ -20,7 +20,7 @@ import structlog
 from seawall.controller.errors import ControllerError, Unavailable
 from seawall.controller.records.leadership import Leader, LeaseRow, Replica
 from seawall.controller.runs.steady import SteadyClock
-from seawall.controller.scheduler.agreeing import agree, renewed
+from seawall.controller.scheduler.agreeing import agree, apart_us, renewed
 from seawall.controller.server.drain import Drain
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings, microseconds
@@ -43,6 +43,7 @@ class LeaderLease:
         self._clock = clock
         self._timings = timings
         self._lease_us = microseconds(timings.leader_lease_seconds)
+        self._apart_us = apart_us(timings.leader_look_seconds)
         self._replica = replica
         self._current: Leader | None = None
         self._renewed = clock.monotonic_seconds()
@@ -91,8 +92,8 @@ class LeaderLease:
         row, connected = await self._store.read(_looked)
         # Until the answer: what was read before this process stood still says no time of now.
         since, self._looked = self._clock.monotonic_seconds() - self._looked, begun
-        if self._seen is not None and renewed(self._seen[0], row, since):
-            agree(self._clock, row, self._lease_us)
+        if self._seen is not None and renewed(self._seen[0], row, since, self._apart_us):
+            agree(self._clock, row, self._lease_us, self._apart_us)
         if not self._is_over(row, connected, begun):
             return False
         replica, now_us = self._own(), self._clock.now_us()
@@ -115,8 +116,8 @@ class LeaderLease:
             row, connected = await self._store.read(_looked)
             if row.holder in ("", self._own().id) or not connected:
                 return
-            if before is not None and renewed(before, row, self._clock.monotonic_seconds() - looked):
-                agree(self._clock, row, self._lease_us)
+            if before is not None and renewed(before, row, self._clock.monotonic_seconds() - looked, self._apart_us):
+                agree(self._clock, row, self._lease_us, self._apart_us)
                 return
             before, looked = row, begun
             await asyncio.sleep(pause)

@@ -22,6 +22,7 @@ from seawall.controller.runs import ready as waiting_runs
 from seawall.controller.runs.events import Moment, TimePassed
 from seawall.controller.runs.machine import Execution, may_change, step
 from seawall.controller.runs.steady import SteadyClock
+from seawall.controller.scheduler.doubting import doubt_waits
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.in_window import outside
 from seawall.controller.scheduler.leading import LeaderLease
@@ -64,6 +65,8 @@ class Tick:
         self._wall = wall or clock
         self._looked_us = self._awake_us = clock.started_us
         self._next_due_us = 0
+        self._doubts = True
+        """Whether another clock may have said until when runs wait: that of whoever led before, or ours before it was set."""
         self.took_seconds = 0.0
         """The last `run_once`."""
 
@@ -86,6 +89,10 @@ class Tick:
         if self._may_start():
             await self._place(sight.lines.without(late) if late else sight.lines, sight.facts, now_us)
         self._next_due_us = sight.next_due_us
+        if self._doubts:
+            # After what can begin: nothing of it waits for this, which reads all that waits.
+            await doubt_waits(self._executions, self._lease, Moment(now_us, self._timings))
+            self._doubts = False
 
     def pause_seconds(self, longest: float) -> float:
         """Until the next regular look: when the next waiting run is due, as the last look saw it, or after the longest pause."""
@@ -99,7 +106,7 @@ class Tick:
         now_us = self._clock.now_us()
         away_seconds = (now_us - self._looked_us) / SECOND_US
         if not 0 <= away_seconds <= self._timings.lease_ttl_seconds / 2:
-            self._awake_us = now_us
+            self._awake_us, self._doubts = now_us, True
             _log.warning("scheduler.was_away", seconds=round(away_seconds))
         self._looked_us = now_us
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 
 from seawall.controller.errors import Unavailable
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+CANCEL_SECONDS = 1.0
+"""For what a task does when it is cancelled: it may wait for a process that the kernel does not let go."""
 
 
 class Drain:
@@ -52,3 +54,15 @@ class Drain:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self.start)
+
+
+async def end_tasks(tasks: Collection["asyncio.Task[None]"], seconds: float) -> list["asyncio.Task[None]"]:
+    """Returns when all are over. Those that are not after so long are given up and returned; a thread that one waits for goes on."""
+    if not tasks:
+        return []
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=CANCEL_SECONDS)
+    return list(late)

@@ -10,7 +10,7 @@ from seawall.api.v1 import agent_pb2, agent_pb2_grpc
 from seawall.controller.admission.shares import FLOOR_BYTES_PER_SECOND
 from seawall.controller.certificates.telling import Telling, Told
 from seawall.controller.enrolment.enrol import Enrolment
-from seawall.controller.errors import InvalidArgument
+from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.publishing.slots import SlotRef
 from seawall.controller.records.runs import RunKind
 from seawall.controller.scheduler.wakes import Wakes
@@ -34,6 +34,7 @@ from seawall.controller.services.convert_runs import failure_of, progress_of, wa
 from seawall.controller.services.convert_time import duration, seconds_of, timestamp
 from seawall.controller.services.heartbeats import Traffic
 from seawall.controller.services.inventory import Inventories
+from seawall.controller.services.outdated import OutdatedHosts
 from seawall.controller.services.protocol import Protocols
 from seawall.controller.services.sessions import Desired, Greeting, Sessions
 from seawall.controller.services.transfers import Transfers
@@ -66,6 +67,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         clock: Clock,
         timings: Timings,
         protocols: Protocols,
+        outdated: OutdatedHosts,
     ) -> None:
         self._sessions = sessions
         self._inventories = inventories
@@ -79,9 +81,10 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         self._clock = clock
         self._timings = timings
         self._protocols = protocols
+        self._outdated = outdated
 
     async def Hello(self, request: agent_pb2.HelloRequest, context: Context) -> agent_pb2.HelloResponse:
-        protocol = self._protocols.agreed(request.protocol_min, request.protocol_max)
+        protocol = self._agreed(request, agent_id_of(context))
         _check_count(request.attempts)
         attempts = {each.attempt.attempt_id: each.worker_running for each in request.attempts}
         greeting = Greeting(
@@ -239,6 +242,16 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             ca_bundle_pem=self._telling.bundle_pem,
             expires_at=timestamp(issued.expires_us),
         )
+
+    def _agreed(self, request: agent_pb2.HelloRequest, agent_id: str) -> int:
+        """The session's protocol. Raises FailedPrecondition/NEEDS_UPGRADE; then the host is shown as one that needs it."""
+        try:
+            protocol = self._protocols.agreed(request.protocol_min, request.protocol_max)
+        except FailedPrecondition as error:
+            self._outdated.refused(agent_id, printable(request.agent_version), str(error))
+            raise
+        self._outdated.welcomed(agent_id)
+        return protocol
 
     def _told(self, trusted_sha256: Collection[bytes], context: Context) -> Told:
         return self._telling.answer(agent_id_of(context), trusted_sha256, certificate_of(context))

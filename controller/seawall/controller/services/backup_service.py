@@ -24,11 +24,13 @@ from seawall.controller.services.forgetting import Forgetting
 from seawall.controller.services.holding import Holding
 from seawall.controller.services.jobs import JobOrders
 from seawall.controller.services.many_backups import ManyBackups
+from seawall.controller.services.many_cancels import ManyCancels
 from seawall.controller.services.masks import masked_settings
 from seawall.controller.services.moved import Moved
 from seawall.controller.services.naming import find_host, find_point, find_repository, find_run, find_vm
 from seawall.controller.services.once import Once, asked_by
 from seawall.controller.services.orders import Orders
+from seawall.controller.services.outdated import OutdatedHosts
 from seawall.controller.services.paging import cut, fit, page_by, page_size, page_size_or_all, start_of
 from seawall.controller.services.run_filter import run_filter
 from seawall.controller.services.status import status_message
@@ -68,11 +70,13 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         jobs: JobOrders,
         moved: Moved,
         vitals: Vitals,
+        outdated: OutdatedHosts,
         version: str,
     ) -> None:
         self._executions = executions
         self._orders = orders
         self._many = ManyBackups(executions, once, orders)
+        self._cancels = ManyCancels(executions, once, orders)
         self._once = once
         self._watches = watches
         self._adder = adder
@@ -84,13 +88,16 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self._jobs = jobs
         self._moved = moved
         self._vitals = vitals
+        self._outdated = outdated
         self._version = version
 
     async def GetStatus(
         self, request: operator_pb2.GetStatusRequest, context: Context
     ) -> operator_pb2.GetStatusResponse:
         now_us = self._orders.clock.now_us()
-        answer = await self._read(lambda transaction: status_message(transaction, now_us, self._version, self._health))
+        answer = await self._read(
+            lambda transaction: status_message(transaction, now_us, self._version, self._health, self._outdated)
+        )
         answer.troubles.extend(self._vitals.sentences())
         answer.loop_lag_ms = round(self._vitals.loop_lag_seconds * 1000)
         return answer
@@ -103,6 +110,7 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         def closure(transaction: Transaction) -> operator_pb2.ListHostsResponse:
             page, token = cut(transaction.fleet.hosts(after, size + 1), size)
             hosts = [host_message(view) for view in host_views(transaction, page, now_us)]
+            self._outdated.mark(hosts)
             return operator_pb2.ListHostsResponse(hosts=hosts, next_page_token=token)
 
         return await self._read(closure)
@@ -188,15 +196,17 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
             wanted = run_filter(transaction, request, now_us)
             found = transaction.runs.runs(wanted, before=before, limit=size + 1)
             page, token = cut(found, size)
-            runs = [run_message(view) for view in run_views(transaction, page)]
+            runs = [run_message(view) for view in run_views(transaction, page, now_us)]
             shown, token = fit(page, runs, token)
             return operator_pb2.ListRunsResponse(runs=shown, next_page_token=token)
 
         return await self._read(closure)
 
     async def GetRun(self, request: operator_pb2.GetRunRequest, context: Context) -> operator_pb2.GetRunResponse:
+        now_us = self._orders.clock.now_us()
+
         def closure(transaction: Transaction) -> operator_pb2.GetRunResponse:
-            (view,) = run_views(transaction, [find_run(transaction, request.run)], self._watches.history)
+            (view,) = run_views(transaction, [find_run(transaction, request.run)], now_us, self._watches.history)
             return operator_pb2.GetRunResponse(run=run_message(view))
 
         return await self._read(closure)
@@ -212,6 +222,11 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         )
         (view,) = await self._views([run_id])
         return operator_pb2.CancelRunResponse(run=run_message(view))
+
+    async def CancelRuns(
+        self, request: operator_pb2.CancelRunsRequest, context: Context
+    ) -> operator_pb2.CancelRunsResponse:
+        return await self._cancels.cancel(request)
 
     async def WatchRuns(
         self, request: operator_pb2.WatchRunsRequest, context: Context
@@ -370,8 +385,10 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         return repository_message(view, self._health.trouble(view.record.id) or view.trouble)
 
     async def _views(self, run_ids: Sequence[str]) -> list[RunView]:
+        now_us = self._orders.clock.now_us()
+
         def closure(transaction: Transaction) -> list[RunView]:
-            return run_views(transaction, [find_run(transaction, run_id) for run_id in run_ids])
+            return run_views(transaction, [find_run(transaction, run_id) for run_id in run_ids], now_us)
 
         return await self._read(closure)
 

@@ -65,6 +65,7 @@ def firing_message(firing: Firing, zone: ZoneInfo) -> policy_pb2.PolicyFiring:
         local=local_text(firing.nominal, zone),
         first_start_at=at(firing.first_start),
         last_start_at=at(firing.last_start),
+        begins_nothing=firing.nothing,
     )
 
 

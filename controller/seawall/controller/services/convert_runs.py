@@ -19,6 +19,7 @@ from seawall.controller.records.runs import (
     RunWarning,
 )
 from seawall.controller.runs.eta import EtaBand
+from seawall.controller.runs.silence import last_known
 from seawall.controller.services.convert_hooks import call_messages
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.views import RunView
@@ -60,6 +61,10 @@ def run_message(view: RunView) -> resources_pb2.Run:
 
 
 def _attempt(attempt: Attempt, view: RunView) -> resources_pb2.Attempt:
+    progress, band = view.progress.get(attempt.id), view.bands.get(attempt.id)
+    silence = view.silences.get(attempt.id)
+    if silence is not None:
+        progress, band = last_known(progress) if progress is not None else None, None
     return resources_pb2.Attempt(
         attempt_id=attempt.id,
         attempt_no=attempt.no,
@@ -69,7 +74,9 @@ def _attempt(attempt: Attempt, view: RunView) -> resources_pb2.Attempt:
         failure=_failure(attempt.failure),
         created_at=timestamp(attempt.created_us),
         ended_at=timestamp(attempt.ended_us),
-        progress=_progress(attempt.id, view.progress.get(attempt.id), view.bands.get(attempt.id)),
+        progress=_progress(attempt.id, progress, band),
+        silent_since=timestamp(silence.since_us) if silence is not None else None,
+        given_up_at=timestamp(silence.given_up_us) if silence is not None else None,
     )
 
 

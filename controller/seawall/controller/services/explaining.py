@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from seawall.api.v1 import limits_pb2
-from seawall.controller.admission.advice import read_sentences, to_go_faster, to_start
-from seawall.controller.admission.candidates import AdmissionClass, Candidate, class_of
+from seawall.controller.admission.advice import read_sentences, silent_host, to_be_heard, to_go_faster, to_start
+from seawall.controller.admission.candidates import NEVER_PROTECTED, AdmissionClass, Candidate, class_of
 from seawall.controller.admission.facts import FleetFacts, Occupied
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.admission.mirror import FleetMirror, Sight
@@ -47,9 +47,9 @@ class Explaining:
         now_us = self._clock.now_us()
 
         def closure(transaction: Transaction) -> limits_pb2.ExplainRunResponse:
-            (view,) = run_views(transaction, [find_run(transaction, text)])
+            (view,) = run_views(transaction, [find_run(transaction, text)], now_us)
             if view.run.state is not RunState.READY:
-                return _under_way(view)
+                return _begun_before(view, now_us)
             return self._waiting(transaction, view, now_us)
 
         return await self._store.read(closure)
@@ -64,8 +64,7 @@ class Explaining:
             return answer
         # As the scheduler's own look: those whose windows are closed take nobody's place.
         sight = replace(sight, lines=sight.lines.without(frozenset(outside(transaction, sight.ready, wall_us))))
-        rank_of = _place_in_line(run, sight)
-        answer.ahead, answer.lateness = rank_of
+        _tell_place(answer, run, sight)
         if run.not_before_us > now_us:
             # A pause after a failure, or a policy's spread: nothing of admission is waited for yet.
             answer.blocked_on.sentence = run.blocked_on
@@ -77,7 +76,7 @@ class Explaining:
         progress = transaction.runs.progress_of([each.attempt_id for each in holders])
         answer.blocked_on.CopyFrom(blocked_message(sight.facts, blocked))
         answer.holders.extend(
-            holder_message(sight.facts, each, progress.get(each.attempt_id)) for each in holders[:MOST_HOLDERS]
+            _holder(sight.facts, each, progress.get(each.attempt_id)) for each in holders[:MOST_HOLDERS]
         )
         ends = [each.eta_seconds for each in answer.holders if each.eta_seconds]
         answer.advice.extend(to_start(sight.facts, blocked, min(ends, default=0)))
@@ -115,17 +114,41 @@ def _begun(view: RunView) -> limits_pb2.ExplainRunResponse:
     )
 
 
-def _under_way(view: RunView) -> limits_pb2.ExplainRunResponse:
+def _begun_before(view: RunView, now_us: int) -> limits_pb2.ExplainRunResponse:
+    """Of a run that is under way or over: how its disks are read, which the end changes nothing of, and what holds it up now."""
     answer = _begun(view)
-    hook = holds_back(view.hooks, view.run.current_attempt)
-    if hook is not None:
-        answer.blocked_on.sentence = f"the hook {hook.hook} before it"
     reported = [view.progress[each.id] for each in view.attempts if each.id in view.progress]
     last: Progress | None = reported[-1] if reported else None
     if last is not None:
         answer.disks.extend(read_sentences(last))
-        answer.advice.extend(to_go_faster(last))
+    if not view.run.state.over:
+        _tell_hold_up(answer, view, now_us)
     return answer
+
+
+def _tell_hold_up(answer: limits_pb2.ExplainRunResponse, view: RunView, now_us: int) -> None:
+    """Only what is so now: what a silent host, or an attempt before this one, said of its bottleneck is of then."""
+    run = view.run
+    hook, progress = holds_back(view.hooks, run.current_attempt), view.progress.get(run.current_attempt)
+    away = next((each for each in view.attempts if each.id in view.silences), None)
+    if away is not None:
+        host_name, silence = view.host_names.get(away.host_id, away.host_id), view.silences[away.id]
+        answer.blocked_on.sentence = silent_host(host_name, away, run.kind, silence, now_us)
+        answer.advice.extend(to_be_heard(host_name))
+    elif hook is not None:
+        answer.blocked_on.sentence = f"the hook {hook.hook} before it"
+    elif run.blocked_on:
+        answer.blocked_on.sentence = run.blocked_on
+    elif progress is not None:
+        answer.advice.extend(to_go_faster(progress))
+
+
+def _holder(facts: FleetFacts, each: Occupied, progress: Progress | None) -> limits_pb2.Holder:
+    """Of one whose host is silent nobody knows when it will be done."""
+    message, session = holder_message(facts, each, progress), facts.sessions.get(each.host_id)
+    if session is None or session.lease_until_us <= facts.now_us:
+        message.eta_seconds = 0
+    return message
 
 
 def _holders(facts: FleetFacts, blocked: BlockedOn) -> list[Occupied]:
@@ -141,8 +164,8 @@ def _holders(facts: FleetFacts, blocked: BlockedOn) -> list[Occupied]:
     return sorted(found, key=lambda each: each.created_us)
 
 
-def _place_in_line(run: Run, sight: Sight) -> tuple[int, float]:
-    """(how many candidates come before it, its lateness). Turns among tenants are left out of account."""
+def _tell_place(answer: limits_pb2.ExplainRunResponse, run: Run, sight: Sight) -> None:
+    """How many candidates come before it, and how late it is. Turns among tenants are left out of account."""
     now_us = sight.facts.now_us
 
     def urgency(candidate: Candidate) -> tuple[int, tuple[float, int, str]]:
@@ -151,6 +174,10 @@ def _place_in_line(run: Run, sight: Sight) -> tuple[int, float]:
     everybody = [each for line in sight.lines.of.values() for each in line]
     own = next((each for each in everybody if each.run_id == run.id), None)
     if own is None:
-        return 0, 0.0
-    lateness, mine = own.lateness(now_us), urgency(own)
-    return sum(urgency(each) < mine for each in everybody), lateness if lateness != float("inf") else 0.0
+        return
+    mine, lateness = urgency(own), own.lateness(now_us)
+    answer.ahead = sum(urgency(each) < mine for each in everybody)
+    if lateness == NEVER_PROTECTED:  # which JSON has no number for
+        answer.no_point_yet = True
+    elif not own.restore:
+        answer.lateness = lateness

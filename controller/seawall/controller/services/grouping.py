@@ -7,8 +7,9 @@ from seawall.controller.admission.caps import Caps, reserved
 from seawall.controller.errors import FailedPrecondition, InvalidArgument
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.limits import Measure, Scope, ScopeKey
-from seawall.controller.records.runs import BackupSpec, FreezePolicy
+from seawall.controller.records.runs import BackupSpec, FreezePolicy, Run, RunKind, RunState
 from seawall.controller.records.settings import CaptureSettings
+from seawall.controller.runs.ready import by_policy_alone
 
 RUNNING = "running"
 MOST_VMS = 32
@@ -64,6 +65,15 @@ def as_one_of(spec: BackupSpec, group_id: str, vms: Sequence[Vm]) -> BackupSpec:
     return replace(spec, group_id=group_id, group=ids, chosen=(*spec.chosen, *chosen))
 
 
-def refuse_open(vm: Vm, run_id: str) -> FailedPrecondition:
-    """A run that is under way has an instant of its own."""
-    return FailedPrecondition("RUN_OPEN", f"{vm.name} is being backed up by run {run_id}; wait for it, or cancel it.")
+def refuse_open(vm: Vm, opened: Sequence[Run]) -> None:
+    """A backup that is under way has an instant of its own, and so has one that somebody asked for. What a policy made and nobody asked for
+    is in nobody's way while it waits: it begins when the group's is over.
+
+    `opened`: the VM's open runs into the repository. Raises FailedPrecondition/RUN_OPEN.
+    """
+    for run in opened:
+        waits = run.state is RunState.READY and by_policy_alone(run)
+        if run.kind is RunKind.BACKUP and not waits:
+            raise FailedPrecondition(
+                "RUN_OPEN", f"{vm.name} is being backed up by run {run.id}; wait for it, or cancel it."
+            )

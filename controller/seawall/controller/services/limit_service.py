@@ -32,7 +32,7 @@ class LimitServicer(limits_pb2_grpc.LimitServiceServicer):
         return limits_pb2.UnsetLimitResponse(limits=await self._orders.unset(request))
 
     async def SetApart(self, request: limits_pb2.SetApartRequest, context: Context) -> limits_pb2.SetApartResponse:
-        return limits_pb2.SetApartResponse(vms=await self._orders.set_apart(request))
+        return (await self._orders.set_apart(request)).message()
 
     async def GetHost(self, request: limits_pb2.GetHostRequest, context: Context) -> limits_pb2.GetHostResponse:
         return limits_pb2.GetHostResponse(host=await self._orders.host(request.host))

@@ -17,11 +17,13 @@ from seawall.controller.policies.tenancy import tenants_named
 from seawall.controller.records.answers import Asked
 from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, ScopeKey, Service, Traffic
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
+from seawall.controller.services.apart import Group, check_group, group_of, set_group
 from seawall.controller.services.convert_fleet import host_message
 from seawall.controller.services.convert_limits import SERVICES, holder_message, service_value, usage_message
 from seawall.controller.services.masks import masked_host, masked_limits
 from seawall.controller.services.naming import find_host, find_repository, find_vms
 from seawall.controller.services.once import Once, asked_by
+from seawall.controller.services.outdated import OutdatedHosts
 from seawall.controller.services.paging import not_ours, page_by, page_size_or_all, start_of
 from seawall.controller.services.views import host_views
 from seawall.controller.store.transaction import Store, Transaction
@@ -30,8 +32,6 @@ from seawall.repository.clock import Clock
 from seawall.repository.format.names import check_tenant
 
 MOST = 1_000_000_000
-MOST_VMS = 1000
-"""Of a group, in one request: it is one transaction."""
 WITH_BANDWIDTH = (Scope.GLOBAL, Scope.SITE, Scope.HOST)
 
 _log = structlog.get_logger()
@@ -42,12 +42,15 @@ _Act = Callable[[Transaction], str]
 class LimitOrders:
     """Belongs to one event loop. See limits.proto for the errors."""
 
-    def __init__(self, store: Store, once: Once, wakes: Wakes, mirror: FleetMirror, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, once: Once, wakes: Wakes, mirror: FleetMirror, clock: Clock, outdated: OutdatedHosts
+    ) -> None:
         self._store = store
         self._once = once
         self._wakes = wakes
         self._mirror = mirror
         self._clock = clock
+        self._outdated = outdated
 
     async def listed(self, request: limits_pb2.ListLimitsRequest) -> limits_pb2.ListLimitsResponse:
         size, after = page_size_or_all(request.page_size), _begun_after(request.page_token)
@@ -91,33 +94,19 @@ class LimitOrders:
 
         return await self._changed(asked_by(request), act)
 
-    async def set_apart(self, request: limits_pb2.SetApartRequest) -> list[str]:
-        """Names of the VMs in the group."""
+    async def set_apart(self, request: limits_pb2.SetApartRequest) -> Group:
+        """The group as it is then, or would be. Raises what `check_group` does."""
+        check_group(request)
         label = request.label
-        if not label.strip() or printable(label) != label or len(label) > NAME_LENGTH:
-            raise InvalidArgument("BAD_LABEL", f"A group's name is printable, {NAME_LENGTH} characters at most.")
-        if not request.vms:
-            raise InvalidArgument("NO_VMS", "Name at least one VM.")
-        if len(request.vms) > MOST_VMS:
-            raise InvalidArgument("TOO_MANY_VMS", f"At most {MOST_VMS} VMs at once; these are {len(request.vms)}.")
+        if request.plan_only:
+            return await self._store.read(lambda transaction: _planned(transaction, request))
 
         def act(transaction: Transaction) -> str:
-            vm_ids = [vm.id for vm in find_vms(transaction, request.vms)]
-            if request.together:
-                transaction.limits.keep_together(label, vm_ids)
-            else:
-                transaction.limits.keep_apart(label, vm_ids)
-                if not any(each[:2] == (Scope.LABEL, label) for each in transaction.limits.limits()):
-                    transaction.limits.set_limit(Limit(Scope.LABEL, label, Measure.TRANSFERRING, 1))
+            set_group(transaction, label, find_vms(transaction, request.vms), together=request.together)
             return label
 
         await self._once_written(asked_by(request), act)
-
-        def names(transaction: Transaction) -> list[str]:
-            found = (transaction.fleet.vm(vm_id) for group, vm_id in transaction.limits.apart() if group == label)
-            return sorted(vm.name for vm in found if vm is not None)
-
-        return await self._store.read(names)
+        return await self._store.read(lambda transaction: group_of(transaction, label))
 
     async def host(self, text: str) -> limits_pb2.HostAdmission:
         now_us = self._clock.now_us()
@@ -138,7 +127,9 @@ class LimitOrders:
                 waiting=_waiting_for(sight, host.id),
             )
 
-        return await self._store.read(closure)
+        found = await self._store.read(closure)
+        self._outdated.mark([found.host])
+        return found
 
     async def set_host(self, request: limits_pb2.SetHostRequest) -> limits_pb2.HostAdmission:
         asked, request = asked_by(request), masked_host(request)
@@ -181,6 +172,11 @@ class LimitOrders:
         return await self._store.read(
             lambda transaction: (self._mirror.look(transaction, now_us), transaction.limits.traffic())
         )
+
+
+def _planned(transaction: Transaction, request: limits_pb2.SetApartRequest) -> Group:
+    vms = find_vms(transaction, request.vms)
+    return group_of(transaction, request.label, *(((), vms) if request.together else (vms, ())))
 
 
 def _begun_after(token: str) -> ScopeKey | None:

@@ -67,6 +67,12 @@ def find_run(transaction: Transaction, text: str) -> Run:
     return _only(transaction.runs.runs_named(text), text, "RUN", lambda run: f"{run.kind.lower()} of {run.vm_name}")
 
 
+def find_runs(transaction: Transaction, texts: Sequence[str]) -> list[Run]:
+    """`find_run` of each; those that are named by their whole ids are read together."""
+    whole = {run.id: run for run in transaction.runs.runs_of([text for text in texts if _WHOLE_ID.fullmatch(text)])}
+    return [whole.get(text) or find_run(transaction, text) for text in texts]
+
+
 def find_point(transaction: Transaction, text: str) -> Point:
     return _only(transaction.points.points_named(text), text, "POINT", lambda point: f"of {point.vm_name}")
 

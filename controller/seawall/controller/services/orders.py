@@ -5,6 +5,7 @@ Backups of more VMs than one transaction should have: `services/many_backups.py`
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import PurePosixPath
 
 from seawall.controller.admission.caps import Caps
@@ -13,7 +14,15 @@ from seawall.controller.policies.tenancy import tenants_by_hand
 from seawall.controller.records.catalogue import Point, PointState, RepositoryRecord
 from seawall.controller.records.fleet import Vm
 from seawall.controller.records.maintenance import Pin, PinKind
-from seawall.controller.records.runs import BackupSpec, RestoreSpec, Run, RunKind, RunState
+from seawall.controller.records.runs import (
+    OPEN_RUN_STATES,
+    BackupSpec,
+    RestoreSpec,
+    Run,
+    RunFilter,
+    RunKind,
+    RunState,
+)
 from seawall.controller.records.settings import NO_SETTINGS, CaptureSettings, VmSettings
 from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.runs import ready
@@ -33,6 +42,15 @@ LONGEST_NAME = 100
 NO_DISKS = "NO_DISKS"
 OF_ONE_VM = (NotFound, InvalidArgument, FailedPrecondition)
 """What may be wrong with one of several VMs."""
+
+
+class Canceled(Enum):
+    """What came of one run that was to be canceled; named as in CancelOutcome."""
+
+    CANCELED = auto()
+    STOPPING = auto()
+    OVER = auto()
+    UNDER_WAY = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +97,9 @@ class Orders:
             command = check_group(found, command)
             check_room(found, Caps.of(change.transaction.limits.limits()))
         planned = _planned(change.transaction, found, target, command)
-        return self._ordered(change, self._together(change, planned, target) if together else planned, target)
+        if together:
+            return self._made(change, self._together(change, planned, target), target)
+        return self._ordered(change, planned, target)
 
     def check_backups(
         self, transaction: Transaction, vms: Sequence[str], repository: str, command: CaptureSettings
@@ -118,24 +138,26 @@ class Orders:
         found = change.transaction.runs.open_backups([each.vm.id for each in planned], repository.id)
         for opened in found.values():
             change.save_ready(opened, ready.brought_forward(opened, self._now()))
-        run_ids, new = {vm_id: opened.id for vm_id, opened in found.items()}, []
-        for each in planned:
-            if each.vm.id not in run_ids:
-                run = self._run(RunKind.BACKUP, each.vm.id, each.vm.name, each.tenant, repository.id)
-                run_ids[each.vm.id] = run.id
-                new.append(replace(run, point_id=run.id, backup=each.spec))
-        change.transaction.runs.add_runs(new)
+        without = {each.vm.id: each for each in planned if each.vm.id not in found}
+        made = self._made(change, list(without.values()), repository)
+        run_ids = {vm_id: opened.id for vm_id, opened in found.items()} | dict(zip(without, made, strict=True))
         return [run_ids[each.vm.id] for each in planned]
+
+    def _made(self, change: Change, planned: Sequence[_Planned], repository: RepositoryRecord) -> list[str]:
+        """Ids of new runs, one each. No VM twice."""
+        runs = [self._run(RunKind.BACKUP, each.vm.id, each.vm.name, each.tenant, repository.id) for each in planned]
+        backups = [replace(run, point_id=run.id, backup=each.spec) for run, each in zip(runs, planned, strict=True)]
+        change.transaction.runs.add_runs(backups)
+        return [run.id for run in runs]
 
     def _together(
         self, change: Change, planned: Sequence[_Planned], repository: RepositoryRecord
     ) -> Sequence[_Planned]:
         """The same as one group. Raises FailedPrecondition/RUN_OPEN."""
         vms, group_id = [each.vm for each in planned], uuid7(self.clock)
-        found = change.transaction.runs.open_backups([vm.id for vm in vms], repository.id)
         for vm in vms:
-            if vm.id in found:
-                raise refuse_open(vm, found[vm.id].id)
+            opened = change.transaction.runs.runs(RunFilter(vm_id=vm.id, states=OPEN_RUN_STATES))
+            refuse_open(vm, [run for run in opened if run.repository_id == repository.id])
         return [replace(each, spec=as_one_of(each.spec, group_id, vms)) for each in planned]
 
     def protect(self, change: Change, text: str, said: VmSettings, unset: Sequence[str]) -> str:
@@ -164,14 +186,28 @@ class Orders:
     def cancel(self, change: Change, text: str) -> str:
         """A desired flag; a run that nobody works on is over at once. Raises NotFound/RUN_UNKNOWN, FailedPrecondition/RUN_OVER."""
         run = find_run(change.transaction, text)
-        if run.state.over:
+        if self._canceled(change, run) is Canceled.OVER:
             raise FailedPrecondition("RUN_OVER", f"Run {run.id} is over: {run.state.replace('_', ' ').lower()}.")
+        return run.id
+
+    def cancel_those_that_can(self, change: Change, runs: Sequence[Run], *, waiting_only: bool) -> list[Canceled]:
+        """What came of each, as they were read in this transaction. One may be named twice."""
+        came: dict[str, Canceled] = {}
+        for run in runs:
+            if run.id not in came:
+                left_alone = waiting_only and run.state is RunState.ACTIVE
+                came[run.id] = Canceled.UNDER_WAY if left_alone else self._canceled(change, run)
+        return [came[run.id] for run in runs]
+
+    def _canceled(self, change: Change, run: Run) -> Canceled:
+        if run.state.over:
+            return Canceled.OVER
         execution = change.of_run(run) if run.state is RunState.ACTIVE else None
         if execution is None:
             change.save_ready(run, ready.canceled(run, self._now()))
-        else:
-            change.take(execution, CancelAsked(), self._now())
-        return run.id
+            return Canceled.CANCELED
+        after = change.take(execution, CancelAsked(), self._now()).after
+        return Canceled.CANCELED if after.run.state.over else Canceled.STOPPING
 
     def _now(self) -> Moment:
         return Moment(self.clock.now_us(), self.timings)

@@ -1,4 +1,7 @@
-"""Pages of lists. A token is the id after which the next page begins; opaque to callers."""
+"""Pages of lists. A token is the id after which the next page begins; opaque to callers.
+
+What callers see is bound to their question besides (server/page_tokens.py).
+"""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence

@@ -16,8 +16,8 @@ from seawall.controller.hooks.calling import Caller
 from seawall.controller.hooks.messages import trial_message
 from seawall.controller.policies.applying import PolicyChange, carry_out, plan_changes, warnings_of
 from seawall.controller.policies.compiled import Compiled
-from seawall.controller.policies.document import parse_policies
-from seawall.controller.policies.forecast import firings, forecasts
+from seawall.controller.policies.document import parse_files
+from seawall.controller.policies.forecast import estimate, firings, forecasts
 from seawall.controller.policies.protection import fleet_of
 from seawall.controller.policies.render import hook_texts, span_text
 from seawall.controller.policies.standing import WEEK_US, PolicyStanding, late_points, standings
@@ -47,6 +47,7 @@ Context = aio.ServicerContext[Any, Any]
 SHOWN_FIRINGS, MOST_FIRINGS = 5, 100
 NOT_APPLIED = "not applied"
 MOST_TRIES = 3
+MOST_FILES = 100
 TRIAL_SECONDS = 20.0
 MOST_TRIALS = 4
 
@@ -66,7 +67,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def ApplyPolicies(
         self, request: policy_pb2.ApplyPoliciesRequest, context: Context
     ) -> policy_pb2.ApplyPoliciesResponse:
-        specs = await self._parsed(request.document, request.source)
+        specs = await self._parsed(_files(request))
         if request.plan_only:
             planned = await self._store.read(lambda transaction: plan_changes(transaction, specs, self._clock))
             return policy_pb2.ApplyPoliciesResponse(changes=[change_message(change) for change in planned])
@@ -140,7 +141,8 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def PreviewPolicy(
         self, request: policy_pb2.PreviewPolicyRequest, context: Context
     ) -> policy_pb2.PreviewPolicyResponse:
-        specs = await self._parsed(request.document, request.source, hooks=False) if request.document else []
+        files = [(request.document, request.source)] if request.document else []
+        specs = await self._parsed(files, hooks=False)
         if len(specs) > 1:
             raise InvalidArgument("ONE_POLICY", "A preview shows one policy; the file has several.")
         now_us, count = self._clock.now_us(), min(request.firings or SHOWN_FIRINGS, MOST_FIRINGS)
@@ -162,18 +164,18 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
             gone = replace(policy, revision=policy.revision + 1, deleted_us=now_us, changed_us=now_us)
             transaction.policies.save_policy(policy, gone)
             transaction.policies.drop_due(policy.id)
-            return str(len(transaction.policies.point_ids(policy.id)))
+            return str(transaction.policies.count_points(policy.id))
 
         answer = await self._executions.change(
             lambda change: self._once.within(change.transaction, asked, lambda: delete(change.transaction))
         )
         return policy_pb2.DeletePolicyResponse(points_left=int(answer))
 
-    async def _parsed(self, document: str, source: str, *, hooks: bool = True) -> list[PolicySpec]:
-        """`hooks`: those that it names must be on this machine, which is the leader's then."""
-        name, now_us = printable(source) or "the file", self._clock.now_us()
+    async def _parsed(self, files: Sequence[tuple[str, str]], *, hooks: bool = True) -> list[PolicySpec]:
+        """Of documents with their names. `hooks`: those that they name must be on this machine, which is the leader's then."""
+        named, now_us = [(text, printable(source) or "the file") for text, source in files], self._clock.now_us()
         return await self._blocking.run(
-            lambda: parse_policies(document, name, now_us, self._hooks.directory.names() if hooks else None)
+            lambda: parse_files(named, now_us, self._hooks.directory.names() if hooks else None)
         )
 
     async def ListHooks(self, request: policy_pb2.ListHooksRequest, context: Context) -> policy_pb2.ListHooksResponse:
@@ -199,6 +201,17 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
 
         succeeded, told = json.loads(await self._once.around(asked_by(request), act))
         return policy_pb2.TestHookResponse(succeeded=succeeded, outcome=told)
+
+
+def _files(request: policy_pb2.ApplyPoliciesRequest) -> list[tuple[str, str]]:
+    """Documents with their names. Raises InvalidArgument/BAD_POLICY."""
+    if request.files and request.document:
+        raise InvalidArgument("BAD_POLICY", "Send a document, or files, not both.")
+    if len(request.files) > MOST_FILES:
+        raise InvalidArgument(
+            "BAD_POLICY", f"{len(request.files)} files are too many at once; {MOST_FILES} are the most."
+        )
+    return [(each.document, each.source) for each in request.files] or [(request.document, request.source)]
 
 
 def _listed(found: Sequence[PolicyStanding]) -> list[policy_pb2.Policy]:
@@ -232,9 +245,13 @@ def _preview(
         spread=span_text(compiled.rules.spread_from(coming[0].nominal)) if coming else "",
         verify_seconds=spec.verify_seconds,
         verify_late=late_points(transaction, compiled.policy, now_us),
-        points_total=len(transaction.policies.point_ids(compiled.policy.id)),
+        points_total=transaction.policies.count_points(compiled.policy.id),
         hooks=hook_texts(spec.hooks),
         zone=spec.zone,
+        first_read_bytes=sum(each.read_bytes for each in expected if not each.measured),
+        vms_timed=sum(each.seconds > 0 for each in expected),
+        estimated_seconds=estimate(transaction, compiled, expected),
+        places_change=compiled.policy.id == NOT_APPLIED and any(each.first_start != each.last_start for each in coming),
     )
     if points and not spec.retention.keeps_nothing:
         _add_verdicts(answer, transaction, compiled, now_us, asked)

@@ -1,12 +1,16 @@
 """One screen: how the fleet stands. Everything is counted by the database at the moment of the question."""
 
 from seawall.api.v1 import operator_pb2
+from seawall.controller.policies.protection import unprotected_page
 from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.records.runs import OPEN_RUN_STATES, RunFilter, RunState
 from seawall.controller.recovering.decisions import troubles
 from seawall.controller.repositories.health import StoreHealth
+from seawall.controller.services.convert_fleet import host_message
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.convert_time import timestamp
+from seawall.controller.services.outdated import OutdatedHosts
+from seawall.controller.services.paging import EVERYTHING
 from seawall.controller.services.views import failing, host_views, run_views
 from seawall.controller.store.transaction import Transaction
 
@@ -19,7 +23,7 @@ SILENT_US = 30 * 1_000_000
 
 
 def status_message(
-    transaction: Transaction, now_us: int, version: str, health: StoreHealth
+    transaction: Transaction, now_us: int, version: str, health: StoreHealth, outdated: OutdatedHosts
 ) -> operator_pb2.GetStatusResponse:
     since_us = max(1, now_us - DAY_US)
     hosts = host_views(transaction, transaction.fleet.hosts(limit=MOST_HOSTS), now_us)
@@ -27,11 +31,15 @@ def status_message(
     failed = transaction.runs.runs(RunFilter(states=(RunState.FAILED,), since_us=since_us), limit=FAILURES_SHOWN)
     counts, totals = transaction.runs.counts(since_us), transaction.points.totals()
     repositories = transaction.repositories.repositories()
+    messages = [host_message(view) for view in hosts]
+    outdated.mark(messages)
     return operator_pb2.GetStatusResponse(
         hosts_online=sum(view.online for view in hosts),
         hosts_total=len(hosts),
         vms_total=transaction.fleet.vm_count(),
+        hosts_needing_upgrade=sum(each.HasField("needs_upgrade") for each in messages),
         vms_protected=totals.vms,
+        vms_unprotected=len(unprotected_page(transaction, "", "", EVERYTHING)),
         oldest_newest_point_at=timestamp(totals.oldest_newest_us),
         runs_active=counts.active,
         runs_waiting=counts.ready,
@@ -40,8 +48,8 @@ def status_message(
         points_verified=totals.verified,
         stored_bytes=sum(transaction.repositories.totals(record.id).stored_bytes for record in repositories),
         protected_bytes=totals.virtual_bytes,
-        recent_failures=[run_message(view) for view in run_views(transaction, failed)],
-        open_runs=[run_message(view) for view in run_views(transaction, opened)],
+        recent_failures=[run_message(view) for view in run_views(transaction, failed, now_us)],
+        open_runs=[run_message(view) for view in run_views(transaction, opened, now_us)],
         controller_version=version,
         replicas=_replicas(transaction, now_us),
         troubles=troubles(transaction, now_us),

@@ -13,6 +13,7 @@ from seawall.controller.records.policies import Hold
 from seawall.controller.records.runs import Attempt, Progress, Run, RunState
 from seawall.controller.records.settings import NO_SETTINGS, VmSettings
 from seawall.controller.runs.eta import EtaBand, eta_band
+from seawall.controller.runs.silence import WITH_ITS_HOST, Silence, silence_of
 from seawall.controller.services.run_history import RunHistory
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
@@ -32,10 +33,12 @@ class RunView:
     """What is called before and after it."""
     bands: Mapping[str, EtaBand] = field(default_factory=dict)
     """Of the attempts that are under way, where the caller brought a history."""
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+    """Of the attempts whose host is not heard of any more."""
 
     @property
     def mark(self) -> tuple[int, ...]:
-        """Differs when anything that the view shows changed."""
+        """Differs when anything that the view shows changed, but for `silences`: those begin and end with the time."""
         seen = [self.run.version]
         seen += [attempt.version for attempt in self.attempts]
         seen += [progress.seq for progress in self.progress.values()]
@@ -75,13 +78,15 @@ class RepositoryView:
     trouble: str = ""
 
 
-def run_views(transaction: Transaction, runs: Sequence[Run], history: RunHistory | None = None) -> list[RunView]:
+def run_views(
+    transaction: Transaction, runs: Sequence[Run], now_us: int, history: RunHistory | None = None
+) -> list[RunView]:
     attempts: dict[str, list[Attempt]] = {run.id: [] for run in runs}
     for attempt in transaction.runs.attempts_of(list(attempts)):
         attempts[attempt.run_id].append(attempt)
     every = [attempt for some in attempts.values() for attempt in some]
     progress = transaction.runs.progress_of([attempt.id for attempt in every])
-    hosts = transaction.fleet.host_names()
+    hosts, silences = transaction.fleet.host_names(), _silences(transaction, runs, every, now_us)
     repositories, policies = _repository_names(transaction), _policy_names(transaction, {run.policy_id for run in runs})
     calls: dict[str, list[HookCall]] = {run.id: [] for run in runs}
     for call in transaction.hooks.calls_of([run.id for run in runs if run.policy_id]):
@@ -96,9 +101,24 @@ def run_views(transaction: Transaction, runs: Sequence[Run], history: RunHistory
             policies.get(run.policy_id, ""),
             tuple(calls[run.id]),
             _bands(transaction, run, progress.get(run.current_attempt), history),
+            {attempt.id: silences[attempt.id] for attempt in attempts[run.id] if attempt.id in silences},
         )
         for run in runs
     ]
+
+
+def _silences(
+    transaction: Transaction, runs: Sequence[Run], attempts: Sequence[Attempt], now_us: int
+) -> dict[str, Silence]:
+    """By attempt. Leases are read only for what is with a host at this moment."""
+    open_runs = {run.id: run for run in runs if not run.state.over}
+    some = [each for each in attempts if each.state in WITH_ITS_HOST and each.run_id in open_runs]
+    if not some:
+        return {}
+    host_ids = sorted({each.host_id for each in some})
+    sessions = {session.agent_id: session for session in transaction.fleet.sessions_of(host_ids)}
+    found = {each.id: silence_of(open_runs[each.run_id], each, sessions.get(each.host_id), now_us) for each in some}
+    return {attempt_id: silence for attempt_id, silence in found.items() if silence is not None}
 
 
 def _bands(

@@ -10,6 +10,7 @@ from seawall.controller.services.run_history import RunHistory
 from seawall.controller.services.views import RunView, run_views
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
+from seawall.repository.clock import Clock
 
 MOST_RUNS = 1000
 
@@ -17,11 +18,14 @@ MOST_RUNS = 1000
 class Watching:
     """Belongs to one event loop. Reads state, never messages: a slow watcher misses steps in between, never the end."""
 
-    def __init__(self, store: Store, history: RunHistory, wakes: Wakes, drain: Drain, timings: Timings) -> None:
+    def __init__(
+        self, store: Store, history: RunHistory, wakes: Wakes, drain: Drain, clock: Clock, timings: Timings
+    ) -> None:
         self._store = store
         self._history = history
         self._wakes = wakes
         self._drain = drain
+        self._clock = clock
         self._timings = timings
 
     async def watch(self, texts: Sequence[str]) -> AsyncIterator[RunView]:
@@ -29,13 +33,18 @@ class Watching:
         if not 0 < len(texts) <= MOST_RUNS:
             raise InvalidArgument("NO_RUNS", f"Name 1 to {MOST_RUNS} runs to watch.")
         run_ids = await self._store.read(lambda transaction: _ids(transaction, texts))
-        shown: dict[str, tuple[int, ...]] = {}
+        shown: dict[str, object] = {}
         while True:
             seen, ended = self._wakes.seen(), self._wakes.seen(ENDED)
-            views = await self._store.read(lambda transaction: _views(transaction, run_ids, self._history))
+            now_us = self._clock.now_us()
+            views = await self._store.read(
+                lambda transaction, now_us=now_us: _views(transaction, run_ids, now_us, self._history)  # type: ignore[misc]
+            )
             for view in views:
-                if shown.get(view.run.id) != view.mark:
-                    shown[view.run.id] = view.mark
+                # A host falls silent by the time alone: nothing of the run changes with it.
+                looks = view.mark, view.silences
+                if shown.get(view.run.id) != looks:
+                    shown[view.run.id] = looks
                     yield view
             if all(view.run.state.over for view in views):
                 return
@@ -48,6 +57,6 @@ def _ids(transaction: Transaction, texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(find_run(transaction, text).id for text in texts))
 
 
-def _views(transaction: Transaction, run_ids: Sequence[str], history: RunHistory) -> list[RunView]:
+def _views(transaction: Transaction, run_ids: Sequence[str], now_us: int, history: RunHistory) -> list[RunView]:
     found = {run.id: run for run in transaction.runs.runs_of(run_ids)}
-    return run_views(transaction, [found[run_id] for run_id in run_ids if run_id in found], history)
+    return run_views(transaction, [found[run_id] for run_id in run_ids if run_id in found], now_us, history)

@@ -34,13 +34,21 @@ class WatchingAll:
     """Belongs to one event loop. Reads state, never messages: what changes twice before a watcher took it is told once, as it is then."""
 
     def __init__(
-        self, store: Store, feed: RunFeed, history: RunHistory, wakes: Wakes, drain: Drain, timings: Timings
+        self,
+        store: Store,
+        feed: RunFeed,
+        history: RunHistory,
+        wakes: Wakes,
+        drain: Drain,
+        clock: Clock,
+        timings: Timings,
     ) -> None:
         self._store = store
         self._feed = feed
         self._history = history
         self._wakes = wakes
         self._drain = drain
+        self._clock = clock
         self._timings = timings
 
     async def watch(self, vm: str, resume_token: str) -> AsyncIterator[Told]:
@@ -67,11 +75,12 @@ class WatchingAll:
 
     async def _views(self, run_ids: Sequence[str], vm_id: str, *, only_open: bool) -> AsyncIterator[RunView]:
         for batch in in_batches(run_ids, BATCH):
+            now_us = self._clock.now_us()
 
-            def closure(transaction: Transaction, batch: Sequence[str] = batch) -> list[RunView]:
+            def closure(transaction: Transaction, batch: Sequence[str] = batch, now_us: int = now_us) -> list[RunView]:
                 runs = transaction.runs.runs_of(batch)
                 wanted = [run for run in runs if vm_id in ("", run.vm_id) and not (only_open and run.state.over)]
-                return run_views(transaction, wanted, self._history)
+                return run_views(transaction, wanted, now_us, self._history)
 
             for view in await self._store.read(closure):
                 yield view
@@ -90,7 +99,7 @@ def make_watches(store: Store, wakes: Wakes, drain: Drain, clock: Clock, timings
     """For one event loop."""
     history, feed = RunHistory(), RunFeed(store, wakes, clock, timings)
     return Watches(
-        Watching(store, history, wakes, drain, timings),
-        WatchingAll(store, feed, history, wakes, drain, timings),
+        Watching(store, history, wakes, drain, clock, timings),
+        WatchingAll(store, feed, history, wakes, drain, clock, timings),
         history,
     )

@@ -81,6 +81,9 @@ class Policies(Protocol):
     def point_ids(self, policy_id: str, vm_id: str = "") -> Sequence[str]:
         """PUBLISHING and AVAILABLE points of the policy, oldest first."""
 
+    def count_points(self, policy_id: str) -> int:
+        """How many `point_ids` would name."""
+
     def hold(self, hold: Hold) -> None:
         """In place of an older one of the same point."""
 

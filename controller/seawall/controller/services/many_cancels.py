@@ -1,0 +1,125 @@
+"""Cancellations, however many: planned page by page, then ordered by id, a slice a transaction, as backups are (`many_backups.py`).
+
+What is canceled is what was planned: a run that begins to fit the filter in between was shown to nobody.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+from seawall.api.v1 import operator_pb2
+from seawall.controller.errors import InvalidArgument
+from seawall.controller.records.answers import Asked
+from seawall.controller.records.runs import OPEN_RUN_STATES, Run, RunFilter, RunState
+from seawall.controller.scheduler.executions import Change, Executions
+from seawall.controller.scheduler.wakes import SCHEDULER
+from seawall.controller.services.convert_runs import run_message
+from seawall.controller.services.naming import find_host, find_policy, find_runs, find_vm
+from seawall.controller.services.once import Once, asked_by
+from seawall.controller.services.orders import Orders
+from seawall.controller.services.paging import cut, fit, page_size, start_of
+from seawall.controller.services.views import run_views
+from seawall.controller.store.transaction import Transaction
+from seawall.repository.batches import in_batches
+
+SLICE = 200
+"""Runs a transaction."""
+MOST_RUNS = 1000
+
+_Outcome = tuple[str, str]
+"""Run id, what came of it: what is remembered of a slice."""
+
+
+class ManyCancels:
+    """Belongs to one event loop. See CancelRuns in operator.proto."""
+
+    def __init__(self, executions: Executions, once: Once, orders: Orders) -> None:
+        self._executions = executions
+        self._once = once
+        self._orders = orders
+
+    async def cancel(self, request: operator_pb2.CancelRunsRequest) -> operator_pb2.CancelRunsResponse:
+        _check_request(request)
+        if request.plan_only:
+            return await self._executions.store.read(
+                lambda transaction: _planned(transaction, request, self._orders.clock.now_us())
+            )
+        asked, slices = asked_by(request), list(in_batches(request.runs, SLICE))
+        await self._executions.store.read(lambda transaction: self._check(transaction, asked, slices))
+        outcomes: list[_Outcome] = []
+        for part, some in enumerate(slices):
+
+            def act(change: Change, some: Sequence[str] = some) -> str:
+                runs = find_runs(change.transaction, some)
+                done = self._orders.cancel_those_that_can(change, runs, waiting_only=request.waiting_only)
+                return json.dumps([(run.id, came.name) for run, came in zip(runs, done, strict=True)])
+
+            outcomes += json.loads(await self._once_changed(asked, act, part))
+        self._executions.wakes.notify((SCHEDULER,))
+        return operator_pb2.CancelRunsResponse(outcomes=[_message(*each) for each in outcomes])
+
+    def _check(self, transaction: Transaction, asked: Asked, slices: Sequence[Sequence[str]]) -> None:
+        """All are there, or nothing happens; an order that was begun was checked then. Raises NotFound/RUN_UNKNOWN."""
+        if self._once.known(transaction, asked) is None:
+            for some in slices:
+                find_runs(transaction, some)
+
+    async def _once_changed(self, asked: Asked, act: Callable[[Change], str], part: int) -> str:
+        # The scheduler looks after the first slice and after the last: woken by each, it would take as much time as they do.
+        return await self._executions.change(
+            lambda change: self._once.within(change.transaction, asked, lambda: act(change), part), schedule=not part
+        )
+
+
+def _planned(
+    transaction: Transaction, request: operator_pb2.CancelRunsRequest, now_us: int
+) -> operator_pb2.CancelRunsResponse:
+    """Runs as they are now: of those that are named also what is over."""
+    if request.runs:
+        return _page(transaction, find_runs(transaction, request.runs), "", now_us)
+    size, before = page_size(request.page_size), start_of(request.page_token)
+    page, token = cut(transaction.runs.runs(_filter(transaction, request), before=before, limit=size + 1), size)
+    if request.host:
+        page = on_host(transaction, page, find_host(transaction, request.host).id)
+    return _page(transaction, page, token, now_us)
+
+
+def _page(transaction: Transaction, runs: Sequence[Run], token: str, now_us: int) -> operator_pb2.CancelRunsResponse:
+    shown, token = fit(runs, [run_message(view) for view in run_views(transaction, runs, now_us)], token)
+    return operator_pb2.CancelRunsResponse(runs=shown, next_page_token=token)
+
+
+def _filter(transaction: Transaction, request: operator_pb2.CancelRunsRequest) -> RunFilter:
+    """But for the host. Raises what `find_vm` and `find_policy` do."""
+    return RunFilter(
+        find_vm(transaction, request.vm).id if request.vm else "",
+        find_policy(transaction, request.policy).id if request.policy else "",
+        (RunState.READY,) if request.waiting_only else OPEN_RUN_STATES,
+    )
+
+
+def on_host(transaction: Transaction, runs: Sequence[Run], host_id: str) -> list[Run]:
+    """Those of the open runs that are under way on the host, or would be once they began."""
+    active = [run.current_attempt for run in runs if run.state is RunState.ACTIVE]
+    places = {attempt.run_id: attempt.host_id for attempt in transaction.runs.attempts_by_id(active)}
+    waiting = [run for run in runs if run.state is RunState.READY]
+    places |= {run.id: run.restore.host_id for run in waiting if run.restore is not None}
+    hosts = {vm.id: vm.host_id for vm in transaction.fleet.vms_of([run.vm_id for run in waiting if not run.restore])}
+    places |= {run.id: hosts[run.vm_id] for run in waiting if run.restore is None and run.vm_id in hosts}
+    return [run for run in runs if places.get(run.id) == host_id]
+
+
+def _check_request(request: operator_pb2.CancelRunsRequest) -> None:
+    narrowed = bool(request.policy or request.vm or request.host)
+    filtered = narrowed or request.all_runs or (request.waiting_only and not request.runs)
+    if not request.runs and not filtered:
+        raise InvalidArgument("NO_RUNS", "Say which runs: name some, or say whose, or all.")
+    if (request.runs and filtered) or (request.all_runs and narrowed):
+        raise InvalidArgument("BAD_FILTER", "Runs that are named, those of a policy, VM or host, or all: one of them.")
+    if len(request.runs) > MOST_RUNS:
+        raise InvalidArgument("TOO_MANY_RUNS", f"At most {MOST_RUNS} runs at once; these are {len(request.runs)}.")
+    if filtered and not request.plan_only:
+        raise InvalidArgument("NOT_PLANNED", "Ask for a plan first; then name the runs of it that are to be canceled.")
+
+
+def _message(run_id: str, came: str) -> operator_pb2.CanceledRun:
+    return operator_pb2.CanceledRun(run_id=run_id, outcome=operator_pb2.CancelOutcome.Value(f"CANCEL_OUTCOME_{came}"))
