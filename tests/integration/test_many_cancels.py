@@ -93,11 +93,13 @@ def test_what_a_filter_fits_is_canceled_and_nothing_else(controller: Controller,
     assert planned("--host", "beta") == set(of_beta)
     assert planned("--host", "gamma") == {active}
     assert planned("--host", "gamma", "--waiting") == set()
-    assert planned("--waiting") == {*of_alpha, *of_beta}
+    assert planned("--all", "--waiting") == {*of_alpha, *of_beta}
     assert planned("--all") == {*of_alpha, *of_beta, active}
     assert set(states(controller).values()) == {RunState.READY, RunState.ACTIVE}, "a plan cancels nothing"
 
-    refused = seawall("run", "cancel", "--waiting", "--json")
+    widened = seawall("run", "cancel", "--waiting", "--yes", "--json")
+    assert (widened.code, widened.reason) == (2, "USAGE"), "names that a script's empty variable did not give"
+    refused = seawall("run", "cancel", "--all", "--waiting", "--json")
     assert (refused.code, refused.reason) == (2, "NOT_CONFIRMED")
     done = seawall("run", "cancel", "--policy", "nightly", "--yes", "--json")
     assert (done.code, set(done.json["canceled"]), done.json["stopping"]) == (0, set(of_alpha[:2]), [])
@@ -212,7 +214,7 @@ def test_a_plan_comes_in_pages(controller: Controller) -> None:
 
 def test_a_thousand_and_more_by_one_command(controller: Controller, seawall: Cli) -> None:
     ordered(controller, with_vms(controller, 1_050))
-    done = seawall("run", "cancel", "--waiting", "--yes")
+    done = seawall("run", "cancel", "--all", "--waiting", "--yes")
     assert (done.code, "1050 runs canceled." in done.out) == (0, True)
     assert "1000 of 1050 runs done." in done.err
     assert set(states(controller).values()) == {RunState.CANCELED}

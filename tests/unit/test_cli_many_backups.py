@@ -93,8 +93,6 @@ def test_an_older_controller_that_takes_over_an_order_of_all_says_what_to_do() -
     first = operator_pb2.StartBackupResponse(run_ids=["r1"], next_page_token="more")
     none_named = CommandError(Exit.USAGE, "NO_VMS", "Name at least one VM.")
     request = operator_pb2.StartBackupRequest(all_vms=True)
-    with pytest.raises(
-        CommandError, match=r"knows no --all: name the VMs\. Before that, 1 backup were ordered"
-    ) as raised:
+    with pytest.raises(CommandError, match=r"knows no --all: name the VMs\. Ordered before that: 1 backup;") as raised:
         order(Upgraded(first, not_read(), none_named), Output(as_json=False), request)  # type: ignore[arg-type]
     assert raised.value.reason == "NEEDS_UPGRADE"

@@ -84,7 +84,8 @@ def left_behind(world: CollectionWorld, point: str, manifest: bytes, refmap: byt
     for pack in list(world.ledger.packs()):
         if pack.standing is PackStanding.STORED and pack.ripe and not pack.meta:
             world.store.put(pack_name(TENANT, pack.pack_id, 7), b"of a compaction that died")
-    needed = next(pack for pack in world.ledger.packs() if pack.standing is PackStanding.STORED and not pack.waiting)
+    stored = [pack for pack in world.ledger.packs() if pack.standing is PackStanding.STORED and not pack.waiting]
+    needed = next(pack for pack in stored if 0 in pack.generations)  # not one that compaction wrote anew
     body = world.store.get(pack_name(TENANT, needed.pack_id, 0))
     for copy in range(len(needed.generations)):
         world.store.put(pack_name(TENANT, needed.pack_id, 2 + copy), body)

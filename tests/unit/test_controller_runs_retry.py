@@ -131,3 +131,12 @@ def test_what_somebody_ordered_of_a_leader_ahead_begins_now() -> None:
     ordered = due_at(replace(RUN, state=RunState.READY, attempt_count=0), NOW + DAY, WAITS, T)
     assert ready.believed(ordered, Moment(NOW, T)) == due_at(ordered, NOW, WAITS, T)
     assert ready.believed(ordered, Moment(NOW + DAY, T)) is ordered
+
+
+def test_what_a_policy_made_in_the_future_has_its_place_so_much_earlier() -> None:
+    """Else the policy would find it open at each firing, and make no other before that day."""
+    fresh = replace(RUN, state=RunState.READY, policy_id="policy-1", attempt_count=0, created_us=NOW)
+    made = due_at(replace(fresh, created_us=NOW + DAY), NOW + DAY + 300 * SECOND, "spread", T)
+    right = due_at(fresh, NOW + 300 * SECOND, "spread", T)
+    assert ready.believed(made, Moment(NOW, T)) == replace(right, created_us=NOW + DAY)
+    assert ready.believed(made, Moment(NOW + DAY, T)) is made

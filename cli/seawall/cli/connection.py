@@ -74,7 +74,17 @@ class Controller:
             raise self._command_error(error) from error
 
     def pages(self, method: Callable[..., Any], request: Any, field: str, limit: int | None = None) -> list[Any]:
-        """All items of a paged list, or the first `limit`."""
+        """All items of a paged list, or the first `limit`. Begun anew once, where a controller of another version took over in between."""
+        first = request.page_token
+        try:
+            return self._pages(method, request, field, limit)
+        except CommandError as error:
+            if error.reason != "BAD_PAGE_TOKEN" or request.page_token == first:
+                raise
+            request.page_token = first
+            return self._pages(method, request, field, limit)
+
+    def _pages(self, method: Callable[..., Any], request: Any, field: str, limit: int | None) -> list[Any]:
         items: list[Any] = []
         for answer in self.answers(method, request):
             items.extend(getattr(answer, field))

@@ -104,7 +104,7 @@ def _broken_off(error: CommandError, request: operator_pb2.StartBackupRequest, o
         error = CommandError(Exit.USAGE, "NEEDS_UPGRADE", told)
     if not ordered:
         return error
-    told = f"{error} Before that, {count(ordered, 'backup')} were ordered; ask again: no VM gets a second run while one is open."
+    told = f"{error} Ordered before that: {count(ordered, 'backup')}; ask again: no VM gets a second run while one is open."
     return CommandError(error.code, error.reason, told)
 
 

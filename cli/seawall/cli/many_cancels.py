@@ -103,6 +103,12 @@ def _planned(controller: Controller, requests: Iterable[operator_pb2.CancelRunsR
 
 def _order(controller: Controller, output: Output, runs: Sequence[str], *, waiting_only: bool) -> Outcomes:
     outcomes, sent = Outcomes(), 0
+    if len(runs) > PORTION:
+        # A name that nobody knows ends the order before any run is canceled, not in the middle.
+        _planned(
+            controller,
+            [operator_pb2.CancelRunsRequest(runs=some, plan_only=True) for some in in_batches(runs, PORTION)],
+        )
     for some in in_batches(runs, PORTION):
         request = operator_pb2.CancelRunsRequest(request_id=new_request_id(), runs=some, waiting_only=waiting_only)
         try:
@@ -126,7 +132,7 @@ def _order(controller: Controller, output: Output, runs: Sequence[str], *, waiti
 def _broken_off(error: CommandError, outcomes: Outcomes) -> CommandError:
     if not outcomes.going:
         return error
-    told = f"{error} Before that, {count(outcomes.going, 'run')} were canceled; repeat the command for the others."
+    told = f"{error} Canceled before that: {count(outcomes.going, 'run')}; repeat the command for the others."
     return CommandError(error.code, error.reason, told)
 
 
@@ -162,7 +168,11 @@ def _print_plan(output: Output, going: Sequence[resources_pb2.Run]) -> None:
         output.line(f"… and {len(going) - SHOWN} more.")
     if going:
         active = sum(run.state == resources_pb2.RUN_STATE_ACTIVE for run in going)
-        output.line(f"\n{count(len(going), 'run')} to cancel: {active} under way, {len(going) - active} waiting.")
+        restores = sum(run.kind == resources_pb2.RUN_KIND_RESTORE for run in going)
+        among = f" {count(restores, 'restore')} among them." if restores else ""
+        output.line(
+            f"\n{count(len(going), 'run')} to cancel: {active} under way, {len(going) - active} waiting.{among}"
+        )
 
 
 def _tell(output: Output, outcomes: Outcomes) -> None:
@@ -178,10 +188,10 @@ def _print_outcomes(output: Output, outcomes: Outcomes) -> None:
         for run_id in outcomes.stopping:
             output.line(f"Run {run_id} will be canceled.")
     else:
-        stopping = (
-            f"; {len(outcomes.stopping)} more will be, as soon as their workers stopped" if outcomes.stopping else ""
-        )
-        output.line(f"{count(len(outcomes.canceled), 'run')} canceled{stopping}.", style="bold")
+        done = [f"{count(len(outcomes.canceled), 'run')} canceled"] if outcomes.canceled else []
+        if outcomes.stopping:
+            done.append(f"{count(len(outcomes.stopping), 'run')} will be, as soon as their workers stopped")
+        output.line(f"{'; '.join(done)}.", style="bold")
     _print_left(output, outcomes)
 
 

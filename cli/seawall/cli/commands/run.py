@@ -135,11 +135,14 @@ def cancel_run(
     policy: Annotated[
         str, typer.Option(help="Instead of runs: what this policy fired.", autocompletion=policy_names)
     ] = "",
-    vm: Annotated[str, typer.Option(help="Instead of runs: those of this VM.", autocompletion=vm_names)] = "",
+    vm: Annotated[
+        str, typer.Option(help="Instead of runs: those of this VM, restores too.", autocompletion=vm_names)
+    ] = "",
     host: Annotated[
         str,
         typer.Option(
-            help="Instead of runs: what this host is working on, and what waits for it.", autocompletion=host_names
+            help="Instead of runs: what this host is working on, and what waits for it, restores too.",
+            autocompletion=host_names,
         ),
     ] = "",
     every: Annotated[bool, typer.Option("--all", help="Instead of runs: all that are open, restores too.")] = False,
@@ -163,8 +166,11 @@ def cancel_run(
     narrowed = bool(policy or vm or host)
     if (runs and (narrowed or every)) or (every and narrowed):
         raise typer.BadParameter("Name runs, or narrow them by --policy, --vm and --host, or say --all: one of these.")
-    if not (runs or narrowed or every or waiting):
-        raise typer.BadParameter("Missing argument RUN: name some, or say whose, or --all.")
+    if not (runs or narrowed or every):
+        # Nor does --waiting alone: names that a script's empty variable did not give must not widen it to everything.
+        raise typer.BadParameter(
+            "Missing argument RUN: name some, or say whose, or --all (--all --waiting: all that wait)."
+        )
     with session(config, as_json) as (controller, output):
         if runs and len(runs) == 1 and not (waiting or plan):
             return cancel_one(controller, output, runs[0])

@@ -84,6 +84,8 @@ class PostgresqlEngine:
             # Not SERIALIZABLE: what a transaction reads after it waited for the lock must be what the one before committed.
             with self._plain.begin() as connection:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+                # An index of millions of rows takes its time; ended after a minute, each start would begin it anew.
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                 prepare(connection)
         except DBAPIError as error:
             self._refuse(error)

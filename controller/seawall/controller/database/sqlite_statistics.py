@@ -47,7 +47,7 @@ STATISTICS: Mapping[str, Mapping[str, str]] = {
         "ix_restore_points_root_seq": "400000 200000 1",
     },
     "packs": {
-        "ix_packs_stored": "10000000 5000000 1000000 2 2 1",
+        "ix_packs_looked": "10000000 5000000 1000000 2",
         "ix_packs_attempt_id": "10000000 10",
     },
     "hook_calls": {

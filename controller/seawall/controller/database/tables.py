@@ -450,7 +450,7 @@ packs = sa.Table(
     _bytes("bad", nullable=True),
     _number("verified_us"),
     # What was never read whole, what is flawed, what was read longest ago: asked all the time, of millions of rows. And how much it is.
-    sa.Index("ix_packs_stored", "repository_id", "state", "verified_us", "meta", "size_bytes"),
+    sa.Index("ix_packs_looked", "repository_id", "state", "verified_us"),
 )
 
 # Ids of packs that no row knows and that were found in the bucket: given up for ever.

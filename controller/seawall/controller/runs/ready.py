@@ -10,7 +10,10 @@ from seawall.controller.runs import deadlines, failures
 from seawall.controller.runs.events import Moment
 from seawall.controller.runs.making import WAITS, due_at
 from seawall.controller.runs.retry import failed, longest_pause_seconds
-from seawall.controller.timings import microseconds
+from seawall.controller.timings import SECOND_US, microseconds
+
+AHEAD_US = 60 * SECOND_US
+"""A run that was made so far in the future was made under a wrong clock."""
 
 
 def assigned(run: Run, attempt_id: str, host_id: str, db_epoch: int, moment: Moment) -> tuple[Run, Attempt]:
@@ -78,13 +81,17 @@ def believed(run: Run, moment: Moment) -> Run:
     there is, and what somebody ordered may begin at once: what waits for longer than that waits for a wrong clock.
 
     A policy's run that was not tried yet may wait for its place in the spread, and one that was, for the next window: that one is known by
-    its deadline, which was counted anew from there (`postponed`).
+    its deadline, which was counted anew from there (`postponed`). One that was made in the future has its place so much earlier.
     """
     if run.state is not RunState.READY:
         return run
+    if not run.attempt_count and by_policy_alone(run):
+        ahead_us = run.created_us - moment.now_us
+        if ahead_us <= AHEAD_US:
+            return run
+        return replace(run, not_before_us=run.not_before_us - ahead_us, deadline_us=run.deadline_us - ahead_us)
     if not run.attempt_count:
-        at_once = not run.policy_id and run.not_before_us > moment.now_us
-        return due_at(run, moment.now_us, WAITS, moment.timings) if at_once else run
+        return due_at(run, moment.now_us, WAITS, moment.timings) if run.not_before_us > moment.now_us else run
     latest_us = moment.now_us + microseconds(longest_pause_seconds(moment.timings))
     if (
         run.not_before_us <= latest_us

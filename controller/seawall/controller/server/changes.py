@@ -13,7 +13,7 @@ _HEALTH = "/grpc.health.v1.Health/"
 
 
 def after_changes(tell: Callable[[], None]) -> Interceptor:
-    """To be the innermost interceptor: calls that were refused changed nothing. Enrolment counts as a change."""
+    """To be inside whatever refuses calls: what was refused changed nothing. Enrolment counts as a change."""
 
     @asynccontextmanager
     async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:

@@ -110,7 +110,7 @@ def on_host(transaction: Transaction, runs: Sequence[Run], host_id: str) -> list
 
 def _check_request(request: operator_pb2.CancelRunsRequest) -> None:
     narrowed = bool(request.policy or request.vm or request.host)
-    filtered = narrowed or request.all_runs or (request.waiting_only and not request.runs)
+    filtered = narrowed or request.all_runs
     if not request.runs and not filtered:
         raise InvalidArgument("NO_RUNS", "Say which runs: name some, or say whose, or all.")
     if (request.runs and filtered) or (request.all_runs and narrowed):

@@ -1,7 +1,7 @@
 """Indexes for a database with a year behind it: what few rows answer is found without reading those of all that is over.
 
-`ix_packs_stored` and `ix_runs_of_state` begin with what `ix_packs_looked` and `ix_runs_state` are, and answer all that those did, for older
-code too: they take their places, so that each pack and each run is not written down in one index more.
+`ix_runs_of_state` begins with what `ix_runs_state` is, and answers all that that did, for older code too: it takes its place, at the very
+end, because what is dropped stops even readers until the migration is over.
 """
 
 import sqlalchemy as sa
@@ -29,10 +29,8 @@ def upgrade() -> None:
         op.create_index(index, "restore_points", columns, sqlite_where=where, postgresql_where=where)
     op.create_index("ix_restore_points_attempt_id", "restore_points", ["attempt_id"])
     op.create_index("ix_packs_attempt_id", "packs", ["attempt_id"])
-    op.create_index("ix_packs_stored", "packs", ["repository_id", "state", "verified_us", "meta", "size_bytes"])
-    op.drop_index("ix_packs_looked", "packs")
     op.create_index("ix_runs_of_state", "runs", ["state", "id", "ended_us"])
-    op.drop_index("ix_runs_state", "runs")
     policy = sa.text("policy_id <> ''")
     columns = ["policy_id", "state", "id"]
     op.create_index("ix_runs_of_policy", "runs", columns, sqlite_where=policy, postgresql_where=policy)
+    op.drop_index("ix_runs_state", "runs")
