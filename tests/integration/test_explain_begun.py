@@ -1,5 +1,6 @@
 """What is told of runs, by `run explain` above all: a host that falls silent, how disks are read and why, a VM without a point."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +145,10 @@ def test_a_vm_that_was_never_protected_is_first_in_line(tmp_path: Path) -> None:
         assert scene.operator("host", "cordon", "alpha").code == 0
         scene.stop(attempt)
         scene.watch(lambda run: run.state == resources_pb2.RUN_STATE_READY)
+        deadline = time.monotonic() + 20
+        while "cordoned" not in explained(scene).blocked_on.sentence:  # nobody is in line in the pause after an attempt
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         never = scene.operator("run", "explain", scene.run_id, "--json").json
         assert (never["lateness"], never["no_point_yet"]) == (None, True)
         assert "lateness     no point yet: first in line" in scene.operator("run", "explain", scene.run_id).out
