@@ -19,7 +19,7 @@ from seawall.controller.store.transaction import Transaction
 from seawall.repository.format.layout import PackName, pack_name, parse_pack_name
 from seawall.repository.format.pack import parse_table
 from seawall.repository.store.folder import FolderStore
-from support.agent_file_joined import VM, joined, known
+from support.agent_file_joined import VM, joined, known, web_image
 from support.collecting import TENANT, collected, deleted, in_database
 from support.controller_application import BRISK, Controller, configured, running
 
@@ -70,11 +70,8 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 @asynccontextmanager
 async def _site(root: Path) -> AsyncIterator[Site]:
-    image = root / "vms" / VM / "vda.img"
-    image.parent.mkdir(parents=True)
-    (image.parent / "domain.xml").write_text("<domain><name>web</name></domain>")
     noise = random.Random(3)
-    image.write_bytes(noise.randbytes(4_000_000) + bytes(1_048_576))
+    image = web_image(root, noise.randbytes(4_000_000) + bytes(1_048_576))
     with running(configured(root / "controller"), replace(BRISK, collect_grace_seconds=0.0)) as controller:
         controller.add_folder(root / "repository")
         host = await joined(controller, root)

@@ -10,18 +10,15 @@ from pathlib import Path
 import pytest
 
 from seawall.api.v1 import operator_pb2, resources_pb2
-from support.agent_file_joined import VM, joined, known
+from support.agent_file_joined import joined, known, web_image
 from support.collecting import collected, deleted
 from support.controller_application import BRISK, Controller, configured, running
 
 
 @pytest.mark.slow
 async def test_points_restore_after_their_packs_were_compacted(tmp_path: Path) -> None:
-    image = tmp_path / "vms" / VM / "vda.img"
-    image.parent.mkdir(parents=True)
-    (image.parent / "domain.xml").write_text("<domain><name>web</name></domain>")
     noise = random.Random(3)
-    image.write_bytes(noise.randbytes(2_000_000) + bytes(1_048_576))
+    image = web_image(tmp_path, noise.randbytes(2_000_000) + bytes(1_048_576))
     with running(configured(tmp_path / "controller"), replace(BRISK, collect_grace_seconds=0.0)) as controller:
         controller.add_folder(tmp_path / "repository")
         host = await joined(controller, tmp_path)

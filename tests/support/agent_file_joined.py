@@ -41,13 +41,20 @@ async def joined(controller: Controller, tmp_path: Path) -> AgentHost:
     return host
 
 
+def web_image(tmp_path: Path, body: bytes) -> Path:
+    """The file of the VM's one disk, with these bytes."""
+    folder = tmp_path / "vms" / VM
+    folder.mkdir(parents=True)
+    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    image = folder / "vda.img"
+    image.write_bytes(body)
+    return image
+
+
 @asynccontextmanager
 async def serving_web(controller: Controller, tmp_path: Path) -> AsyncIterator[AgentHost]:
     """The host runs inside, with 300 kB on the VM's one disk, and the controller has heard of it."""
-    folder = tmp_path / "vms" / VM
-    folder.mkdir(parents=True)
-    (folder / "vda.img").write_bytes(random.Random(3).randbytes(300_000))
-    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    web_image(tmp_path, random.Random(3).randbytes(300_000))
     host = await joined(controller, tmp_path)
     async with host.running():
         await known(controller)

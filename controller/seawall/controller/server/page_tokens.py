@@ -1,7 +1,7 @@
 """Page tokens that hold for one list, asked for in one way: one of another list or filter would answer a page that nobody asked for.
 
 Services know the inner token alone (services/paging.py). What a list was asked is bound to it here, on its way out, and looked at on its
-way in, so that no list can be forgotten.
+way in, for every method whose name begins as LISTS says.
 """
 
 from collections.abc import Awaitable, Callable

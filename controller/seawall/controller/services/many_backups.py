@@ -5,7 +5,7 @@ nothing is ordered twice.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from seawall.api.v1 import operator_pb2, resources_pb2
@@ -20,12 +20,11 @@ from seawall.controller.services.grouping import check_size
 from seawall.controller.services.once import Once, asked_by
 from seawall.controller.services.orders import NO_DISKS, LeftOut, Orders, check_excluded
 from seawall.controller.services.paging import LARGEST_BYTES, start_of, token_after
+from seawall.controller.services.slices import SLICE, carried_out
 from seawall.controller.services.views import run_views
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.batches import in_batches
 
-SLICE = 200
-"""VMs a transaction, as when a policy fires."""
 MOST_VMS = 50_000
 """Of one request: so many ids of runs fit into its answer."""
 MOST_TOLD = 100
@@ -91,7 +90,7 @@ class ManyBackups:
             run_ids = self._orders.backup(change, request.vms, request.repository, command, together=together)
             return json.dumps(run_ids)  # as controllers of before there were slices read it
 
-        return _only(_remembered(await self._once_changed(asked, act, 0)))
+        return _only(_remembered(await carried_out(self._executions, self._once, asked, act, 0)))
 
     async def _in_slices(
         self, asked: Asked, request: operator_pb2.StartBackupRequest, command: CaptureSettings
@@ -108,7 +107,7 @@ class ManyBackups:
             def act(change: Change, some: Sequence[str] = some) -> str:
                 return _text(_Made(*self._orders.backup_those_that_can(change, some, request.repository, command)))
 
-            whole.take(_remembered(await self._once_changed(asked, act, part)))
+            whole.take(_remembered(await carried_out(self._executions, self._once, asked, act, part)))
         return whole
 
     async def _all(self, asked: Asked, request: operator_pb2.StartBackupRequest, command: CaptureSettings) -> _Whole:
@@ -127,7 +126,7 @@ class ManyBackups:
                 made = self._orders.backup_those_that_can(change, wanted, request.repository, command)
                 return _text(_Made(*made, after=vms[-1].id if len(vms) == size else ""))
 
-            whole.take(_remembered(await self._once_changed(asked, act, part)))
+            whole.take(_remembered(await carried_out(self._executions, self._once, asked, act, part)))
             looked_at, part = looked_at + size, part + 1
         return whole
 
@@ -154,12 +153,6 @@ class ManyBackups:
                 return disks
             disks |= {disk.disk for vm in vms for disk in vm.disks}
             after = vms[-1].id
-
-    async def _once_changed(self, asked: Asked, act: Callable[[Change], str], part: int) -> str:
-        # Between the first slice and the last the scheduler looks of its own accord: woken by each, it would take as much time as they do.
-        return await self._executions.change(
-            lambda change: self._once.within(change.transaction, asked, lambda: act(change), part), schedule=not part
-        )
 
     async def _messages(self, run_ids: Sequence[str]) -> list[resources_pb2.Run]:
         """Of the first ones, as many as the answer holds beside all ids."""

@@ -4,7 +4,7 @@ What is canceled is what was planned: a run that begins to fit the filter in bet
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from seawall.api.v1 import operator_pb2
 from seawall.controller.errors import InvalidArgument
@@ -17,12 +17,11 @@ from seawall.controller.services.naming import find_host, find_policy, find_runs
 from seawall.controller.services.once import Once, asked_by
 from seawall.controller.services.orders import Orders
 from seawall.controller.services.paging import cut, fit, page_size, start_of
+from seawall.controller.services.slices import SLICE, carried_out
 from seawall.controller.services.views import run_views
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.batches import in_batches
 
-SLICE = 200
-"""Runs a transaction."""
 MOST_RUNS = 1000
 
 _Outcome = tuple[str, str]
@@ -53,7 +52,7 @@ class ManyCancels:
                 done = self._orders.cancel_those_that_can(change, runs, waiting_only=request.waiting_only)
                 return json.dumps([(run.id, came.name) for run, came in zip(runs, done, strict=True)])
 
-            outcomes += json.loads(await self._once_changed(asked, act, part))
+            outcomes += json.loads(await carried_out(self._executions, self._once, asked, act, part))
         self._executions.wakes.notify((SCHEDULER,))
         return operator_pb2.CancelRunsResponse(outcomes=[_message(*each) for each in outcomes])
 
@@ -62,12 +61,6 @@ class ManyCancels:
         if self._once.known(transaction, asked) is None:
             for some in slices:
                 find_runs(transaction, some)
-
-    async def _once_changed(self, asked: Asked, act: Callable[[Change], str], part: int) -> str:
-        # The scheduler looks after the first slice and after the last: woken by each, it would take as much time as they do.
-        return await self._executions.change(
-            lambda change: self._once.within(change.transaction, asked, lambda: act(change), part), schedule=not part
-        )
 
 
 def _planned(
