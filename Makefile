@@ -43,14 +43,28 @@ types: $(SETUP) ## mypy, strict, sources and tests
 contracts: $(SETUP) ## who may import whom
 	$(BIN)/lint-imports
 
-check: lint types contracts ## all three
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --jobs 2 --output-sync=target
+
+check: $(SETUP) ## all three
+	@+$(SIDE_BY_SIDE) types lint contracts
+
+# What waits for real time, then what the laboratory does, and beside that what may take as long as it likes: the laboratory's guests run in
+# software and want the machine for themselves, but wait half of the time.
+test: check ## check, then every test but the slow ones (real libvirt, QEMU, S3 and PostgreSQL included; root)
+	@$(MAKE) --no-print-directory test-services
+	@echo "The laboratory's tests, about eight minutes, and tests in memory beside them: what each says is shown when it ends."
+	@+$(SIDE_BY_SIDE) test-laboratory test-memory
 
 # Two processes, as many as processors: with three, tests that wait for real time failed now and then. A file stays with one process,
-# for its fixtures; files come in their order, so that the small ones of tests/unit are last and no processor idles beside a long one.
-# The laboratory's tests want the machine for themselves: their guests run in software.
-test: check ## check, then every test but the slow ones (real libvirt, QEMU, S3 and PostgreSQL included; root)
-	$(BIN)/pytest -m "not slow and not system" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# for its fixtures.
+test-services: $(SETUP) ## of `make test`: real servers and processes
+	$(BIN)/pytest tests/integration tests/contract -m "not slow and not system" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-laboratory: $(SETUP) ## of `make test`: hypervisor hosts in namespaces (root)
 	$(BIN)/pytest -m "system and not slow"
+
+test-memory: $(SETUP) ## of `make test`: all the others
+	nice -n 19 $(BIN)/pytest --ignore tests/integration --ignore tests/contract -m "not slow and not system"
 
 test-slow: $(SETUP) ## what is too long for `make test`, and property tests with new examples
 	SEAWALL_EXPLORE=1 $(BIN)/pytest -m "slow or hypothesis"
@@ -104,4 +118,4 @@ lock: $(SETUP) ## renew requirements/dev.txt (needs uv)
 clean: ## remove what was built
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup proto proto-baseline lint types contracts check test test-slow bench bench-profile bench-guest bench-controller bench-pipeline bench-repository simulate soak concurrency faults fuzz demo demo-down lock clean
+.PHONY: help setup proto proto-baseline lint types contracts check test test-services test-laboratory test-memory test-slow bench bench-profile bench-guest bench-controller bench-pipeline bench-repository simulate soak concurrency faults fuzz demo demo-down lock clean

@@ -1,4 +1,7 @@
-"""The Store against a model of it, by random steps, on each engine: what was written is read, whatever was closed and opened in between."""
+"""The Store against a model of it, by random steps, on each engine: what was written is read, whatever was closed and opened in between.
+
+Runs, repositories, the lead. Points and policies: test_controller_store_points_machine.py.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -7,21 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 
-from seawall.controller.database.database import Database
-from seawall.controller.database.postgresql import PostgresqlDatabase
-from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.errors import Aborted, AlreadyExists, ControllerError, Unavailable
 from seawall.controller.records.leadership import Leader, Replica
 from seawall.controller.records.runs import Run, RunState
 from seawall.controller.store.transaction import Transaction
 from support.controller_databases import ENGINES
 from support.controller_records import NOW, a_repository, a_run
-from support.postgresql import TEMPLATE, PostgresServer
-from support.sqlite_template import new_sqlite
+from support.store_machine import DatabaseMachine, run_machine
 
 OPEN = (RunState.READY, RunState.ACTIVE)
 HOLDERS = ("one", "two", "three")
@@ -44,25 +42,14 @@ class Model:
     leaders: list[Leader] = field(default_factory=list)
 
 
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(DatabaseMachine):
     """Every step is one transaction, or one that fails and leaves nothing."""
-
-    reopen: Callable[[], Database]
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = self.reopen()
         self.model = Model(names={"main"})
         self.now_us = NOW
         self.store.write_now(lambda transaction: transaction.repositories.add_repository(a_repository()))
-
-    def teardown(self) -> None:
-        self.store.close()
-
-    @rule()
-    def close_and_open(self) -> None:
-        self.store.close()
-        self.store = type(self).reopen()
 
     @rule(number=numbers, vm=numbers)
     def add_run(self, number: int, vm: int) -> None:
@@ -216,35 +203,9 @@ class StoreMachine(RuleBasedStateMachine):
 _NAMES = ["".join(each) for length in (1, 2) for each in itertools.product("ab", repeat=length)]
 
 
-def machine(engine: str, request: pytest.FixtureRequest, folder: Path) -> type[StoreMachine]:
-    """Each example gets a database of its own: a copy of one that has the schema."""
-    made = itertools.count()
-    if engine != "sqlite":
-        server: PostgresServer = request.getfixturevalue("postgres_server")
-
-    def opener() -> Callable[[], Database]:
-        if engine == "sqlite":
-            file = new_sqlite(folder / f"{next(made)}.sqlite")
-            return lambda: SqliteDatabase(file)
-        address = server.new_database(TEMPLATE)  # gone with the server
-        return lambda: PostgresqlDatabase(address)
-
-    class Fresh(StoreMachine):
-        def __init__(self) -> None:
-            type(self).reopen = staticmethod(opener())
-            super().__init__()
-
-    return Fresh
-
-
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("examples", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("examples", "steps"), [(2, 20), pytest.param(100, 30, marks=pytest.mark.slow)])
 def test_the_store_does_what_its_model_does(
-    engine: str, examples: int, request: pytest.FixtureRequest, tmp_path: Path
+    engine: str, examples: int, steps: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    run_state_machine_as_test(
-        machine(engine, request, tmp_path),
-        settings=settings(
-            max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )
+    run_machine(StoreMachine, engine, (examples, steps), request, tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from seawall.api.v1 import limits_pb2, limits_pb2_grpc, resources_pb2
-from support.agent_file_joined import VM, joined, known
+from support.agent_file_joined import joined, known, web_image
 from support.controller_application import Controller, configured, running
 
 MIB = 2**20
@@ -45,15 +45,12 @@ async def backed_up(controller: Controller, unlimited_once_held: bool) -> float:
 
 @pytest.mark.slow
 async def test_a_worker_keeps_to_its_hosts_share_until_the_limit_goes(tmp_path: Path) -> None:
-    folder = tmp_path / "vms" / VM
-    folder.mkdir(parents=True)
-    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    image = web_image(tmp_path, random.Random(1).randbytes(DATA_BYTES))
     with running(configured(tmp_path / "controller")) as controller:
         await asyncio.to_thread(controller.add_folder, tmp_path / "repository")
         await asyncio.to_thread(limit, controller, MIB // 2)
         async with (await joined(controller, tmp_path)).running():
             await known(controller)
-            (folder / "vda.img").write_bytes(random.Random(1).randbytes(DATA_BYTES))
             assert await backed_up(controller, unlimited_once_held=False) >= DATA_BYTES / (MIB // 2) - 2
-            (folder / "vda.img").write_bytes(random.Random(2).randbytes(40 * MIB))
+            image.write_bytes(random.Random(2).randbytes(40 * MIB))
             assert await backed_up(controller, unlimited_once_held=True) < 40

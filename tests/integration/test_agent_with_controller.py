@@ -13,7 +13,7 @@ from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.config import ControllerConfig
 from seawall.controller.records.maintenance import JobKind
 from seawall.repository.store.folder import FolderStore
-from support.agent_file_joined import VM, joined, known
+from support.agent_file_joined import VM, joined, known, web_image
 from support.agent_host import AgentHost
 from support.collecting import awaited, started
 from support.controller_application import Controller, configured, running
@@ -49,11 +49,7 @@ async def host(controller: Controller, tmp_path: Path) -> AsyncIterator[AgentHos
 
 
 def images(tmp_path: Path) -> None:
-    folder = tmp_path / "vms" / VM
-    folder.mkdir(parents=True)
-    noise = random.Random(3)
-    (folder / "vda.img").write_bytes(noise.randbytes(2_000_000) + bytes(1_048_576))
-    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    web_image(tmp_path, random.Random(3).randbytes(2_000_000) + bytes(1_048_576))
 
 
 def transferring(run: resources_pb2.Run) -> bool:

@@ -6,7 +6,6 @@ Backups go on without the parent, restores say what is damaged, the rest of the 
 import asyncio
 import random
 import shutil
-import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,14 +20,13 @@ from seawall.agent.join import join_host
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.config import ControllerConfig
 from seawall.repository.clock import SystemClock
+from support.agent_file_joined import FILE_WORKER, VM, web_image
 from support.agent_host import FAST, AgentHost
 from support.agent_memory_hypervisor import vm
 from support.controller_agent import enrolled
 from support.controller_application import Controller, configured, reason_of, running
 from support.operator_words import Operator
 
-FILE_WORKER = (sys.executable, str(Path(__file__).parents[1] / "support" / "agent_file_worker.py"))
-VM = "33333333-3333-4333-8333-333333333333"
 SUCCEEDED = resources_pb2.RUN_STATE_SUCCEEDED
 FAILED = resources_pb2.RUN_STATE_FAILED
 OVER = (SUCCEEDED, resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS, FAILED)
@@ -81,10 +79,7 @@ class Site:
 
 @asynccontextmanager
 async def site(root: Path) -> AsyncIterator[Site]:
-    folder = root / "vms" / VM
-    folder.mkdir(parents=True)
-    (folder / "vda.img").write_bytes(random.Random(5).randbytes(1_500_000))
-    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    web_image(root, random.Random(5).randbytes(1_500_000))
     agent = AgentConfig(
         state_dir=root / "agent",
         run_dir=root / "run",

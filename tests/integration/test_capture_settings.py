@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from seawall.cli.exits import Exit
-from support.agent_file_joined import VM, joined, known
+from support.agent_file_joined import VM, joined, known, web_image
 from support.agent_host import AgentHost
 from support.cli_command import Answer, Cli
 from support.controller_application import Controller, configured, running
@@ -30,10 +30,7 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
 
 @pytest.fixture
 async def host(controller: Controller, tmp_path: Path) -> AsyncIterator[AgentHost]:
-    folder = tmp_path / "vms" / VM
-    folder.mkdir(parents=True)
-    (folder / "vda.img").write_bytes(random.Random(5).randbytes(IMAGE_BYTES))
-    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    web_image(tmp_path, random.Random(5).randbytes(IMAGE_BYTES))
     host = await joined(controller, tmp_path)
     async with host.running():
         await known(controller)

@@ -289,4 +289,4 @@ def test_it_ends_soon_and_watchers_come_back(own: Made) -> None:
                 alpha.hello(over=[assignment.attempt])
                 assert watcher.wait(timeout=20) == 8
                 again = own.seawall("run", "cancel", started["run_id"], "--json")
-                assert (again.code, again.reason) == (5, "RUN_OVER")
+                assert (again.code, again.json["over"]) == (5, [started["run_id"]])

@@ -13,7 +13,7 @@ from seawall.agent.join import join_host
 from seawall.repository.clock import SystemClock
 from seawall.repository.format.layout import PointName
 from seawall.repository.store.folder import FolderStore
-from support.agent_file_joined import FILE_WORKER, VM
+from support.agent_file_joined import FILE_WORKER, VM, web_image
 from support.agent_host import FAST, AgentHost
 from support.agent_memory_hypervisor import vm
 from support.cli_command import Answer, Cli
@@ -47,10 +47,7 @@ class Operator:
 
 @pytest.mark.slow
 async def test_a_repository_is_collected_damaged_and_healed(tmp_path: Path) -> None:
-    image = tmp_path / "vms" / VM / "vda.img"
-    image.parent.mkdir(parents=True)
-    (image.parent / "domain.xml").write_text("<domain><name>web</name></domain>")
-    image.write_bytes(random.Random(3).randbytes(2 * MIB) + bytes(MIB // 4))
+    image = web_image(tmp_path, random.Random(3).randbytes(2 * MIB) + bytes(MIB // 4))
     with served(tmp_path) as controller:
         controller.add_folder(tmp_path / "repository", 8192)
         host = await joined(controller, tmp_path)

@@ -15,6 +15,7 @@ from seawall.agent.config import AgentConfig
 from seawall.agent.join import join_host
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.repository.clock import SystemClock
+from support.agent_file_joined import VM, web_image
 from support.agent_host import FAST, AgentHost
 from support.agent_memory_hypervisor import vm
 from support.controller_application import Controller, configured, running
@@ -22,7 +23,6 @@ from support.operator_words import Operator
 from support.shifted_clock import YEAR_SECONDS, ShiftedClock
 
 SHIFTED_WORKER = str(Path(__file__).parents[1] / "support" / "agent_shifted_worker.py")
-VM = "33333333-3333-4333-8333-333333333333"
 FAILED = resources_pb2.RUN_STATE_FAILED
 GOOD = (resources_pb2.RUN_STATE_SUCCEEDED, resources_pb2.RUN_STATE_SUCCEEDED_WITH_WARNINGS)
 
@@ -97,10 +97,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    folder = tmp_path / "vms" / VM
-    folder.mkdir(parents=True)
-    (folder / "vda.img").write_bytes(random.Random(5).randbytes(1_500_000))
-    (folder / "domain.xml").write_text("<domain><name>web</name></domain>")
+    web_image(tmp_path, random.Random(5).randbytes(1_500_000))
     return Site(tmp_path)
 
 

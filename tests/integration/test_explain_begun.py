@@ -11,6 +11,7 @@ from seawall.api.v1 import agent_pb2, limits_pb2, limits_pb2_grpc, operator_pb2,
 from seawall.repository.clock import SystemClock
 from support.controller_agent import enrolled
 from support.controller_application import BRISK
+from support.many_vms import database_of
 from support.run_scene import FRAIL, SIZE, Scene, a_scene
 
 HOUR_US = 3600 * 10**6
@@ -78,11 +79,11 @@ def test_a_silent_host_is_named_wherever_its_run_is_shown(tmp_path: Path) -> Non
         (known,) = run["attempts"]
         assert known["silent_since"] < known["given_up_at"]
         for text in shown(scene):
-            assert "alpha" in text and ("silent since" in text or "to be heard of again: nothing since" in text), text
+            assert "alpha" in text and ("silent since" in text or "to be heard of again: nothing for" in text), text
             assert "bound by" not in text and "/s" not in text and "network to the store" not in text, text
         assert "last known: reading vda 25 %" in scene.operator("run", "list").out
         found = explained(scene)
-        assert "its backup may still go on there, and is given up at" in found.blocked_on.sentence
+        assert "its backup may still go on there, and is given up in" in found.blocked_on.sentence
         (advice,) = found.advice
         assert "agent" in advice and "network to the controller" in advice
         assert len(found.disks) == 3, "how they are read is no news"
@@ -92,6 +93,41 @@ def test_a_silent_host_is_named_wherever_its_run_is_shown(tmp_path: Path) -> Non
         assert back.attempts[-1].progress.bottleneck == "network"
         stream.cancel()  # type: ignore[no-untyped-call]
         every.cancel()  # type: ignore[no-untyped-call]
+
+
+def last_heard(scene: Scene, ago_us: int, lease_us: int) -> None:
+    """Of the host, before this controller began: its lease ran out while nobody was there."""
+    seen_us = scene.controller.application._clock.started_us - ago_us
+    (session,) = database_of(scene.controller).read_now(lambda transaction: transaction.fleet.sessions())
+    renewed = [(session.agent_id, session.session_id)]
+    database_of(scene.controller).write_now(
+        lambda transaction: transaction.fleet.renew_sessions(renewed, seen_us + lease_us, seen_us)
+    )
+
+
+def told_silent(scene: Scene) -> list[bool]:
+    """By each way to ask for a run that is under way."""
+    stream = scene.controller.backups.WatchRuns(operator_pb2.WatchRunsRequest(runs=[scene.run_id]), timeout=60)
+    every = scene.controller.backups.WatchRuns(operator_pb2.WatchRunsRequest(all=True), timeout=60)
+    (listed,) = scene.controller.backups.ListRuns(operator_pb2.ListRunsRequest()).runs
+    planned = operator_pb2.CancelRunsRequest(all_runs=True, plan_only=True)
+    (cancelable,) = scene.controller.backups.CancelRuns(planned).runs
+    watched, live = next(iter(stream)).run, next(each.run for each in every if each.run.run_id)
+    stream.cancel()  # type: ignore[no-untyped-call]
+    every.cancel()  # type: ignore[no-untyped-call]
+    found = explained(scene)
+    runs = [listed, cancelable, watched, live, scene.run(), found.run]
+    return [run.attempts[-1].HasField("silent_since") for run in runs] + [found.HasField("blocked_on")]
+
+
+def test_a_controller_that_was_away_itself_calls_no_host_silent_at_once(tmp_path: Path) -> None:
+    """Each has a whole lease from its start."""
+    with a_scene(tmp_path, replace(BRISK, failover_grace_seconds=600.0)) as scene:
+        scene.accepted()
+        last_heard(scene, HOUR_US, lease_us=HOUR_US // 2)
+        assert not any(told_silent(scene))
+        last_heard(scene, HOUR_US, lease_us=1)
+        assert all(told_silent(scene))
 
 
 def test_who_waits_for_a_silent_host_s_place_is_promised_no_end(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from seawall.api.v1 import limits_pb2
 from seawall.controller.admission.mirror import FleetMirror
 from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.records.runs import Run
+from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.services.explaining import Explaining
 from support.controller_clock import ManualClock
 from support.controller_records import a_run
@@ -52,7 +53,7 @@ def due(**fields: object) -> Run:
 
 
 def explained(database: SqliteDatabase, run: Run, clock: ManualClock) -> limits_pb2.ExplainRunResponse:
-    return asyncio.run(Explaining(database, FleetMirror(), clock, clock).explain(run.id))
+    return asyncio.run(Explaining(database, FleetMirror(), SteadyClock(clock), clock).explain(run.id))
 
 
 Waits = Callable[..., limits_pb2.ExplainRunResponse]

@@ -24,6 +24,7 @@ from support.policies import a_policy
 
 Request = operator_pb2.CancelRunsRequest
 CANCELED, OVER = operator_pb2.CANCEL_OUTCOME_CANCELED, operator_pb2.CANCEL_OUTCOME_OVER
+TOLD: dict[str, Any] = {"plan_only": False, "canceled": [], "stopping": [], "over": [], "under_way": []}
 SIZE = 3 * 1024 * 1024
 
 
@@ -136,7 +137,9 @@ def test_runs_that_are_named_need_no_question(controller: Controller, seawall: C
     assert (unknown.code, unknown.reason) == (4, "RUN_UNKNOWN")
     assert RunState.CANCELED not in states(controller).values(), "nothing happens where one is unknown"
     one = seawall("run", "cancel", ids[0], "--json")
-    assert (one.code, one.json["run_id"], one.json["canceled"]) == (0, ids[0], [ids[0]])
+    assert (one.code, one.json) == (0, TOLD | {"canceled": [ids[0]]})
+    again = seawall("run", "cancel", ids[0], "--json")
+    assert (again.code, again.json) == (5, TOLD | {"over": [ids[0]]}), "the shape of several"
     planned = seawall("run", "cancel", *ids, active, "--waiting", "--plan", "--json").json
     assert (planned["over"], planned["canceled"], planned["under_way"]) == ([ids[0]], ids[1:], [active])
     several = seawall("run", "cancel", ids[0], ids[1], active, "--waiting")
@@ -175,6 +178,44 @@ def test_what_broke_off_goes_on_where_it_stopped(controller: Controller, monkeyp
     assert {each.outcome for each in cancel(controller, runs=ids).outcomes} == {OVER}
     twice = cancel(controller, runs=[*ordered(controller, [vm_id(0)])] * 2)
     assert [each.outcome for each in twice.outcomes] == [CANCELED, CANCELED]
+
+
+def test_a_run_that_was_forgotten_meanwhile_was_over(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was there when the order began, and only what is over is forgotten."""
+    ids = ordered(controller, with_vms(controller, 203))
+    whole, calls = Orders.cancel_those_that_can, list[int]()
+
+    def breaking(self: Orders, change: Any, runs: Any, *, waiting_only: bool) -> Any:
+        calls.append(len(runs))
+        if len(calls) == 2:
+            raise Unavailable("DATABASE", "away")
+        return whole(self, change, runs, waiting_only=waiting_only)
+
+    monkeypatch.setattr(Orders, "cancel_those_that_can", breaking)
+    with pytest.raises(grpc.RpcError):
+        cancel(controller, "the order", runs=ids)
+    assert cancel(controller, runs=ids[201:202]).outcomes[0].outcome == CANCELED
+    database_of(controller).write_now(lambda transaction: transaction.runs.drop_runs([ids[0], ids[201]]))
+    answer = cancel(controller, "the order", runs=ids)
+    assert [each.run_id for each in answer.outcomes] == ids
+    assert [each.run_id for each in answer.outcomes if each.outcome != CANCELED] == [ids[201]]
+    assert answer.outcomes[201].outcome == OVER
+    with pytest.raises(grpc.RpcError) as raised:
+        cancel(controller, runs=ids)
+    assert reason_of(raised.value) == "RUN_UNKNOWN", "an order of its own begins with what there is"
+
+
+def test_runs_of_a_deleted_policy_are_found_by_its_name(controller: Controller, seawall: Cli) -> None:
+    ids = ordered(controller, with_vms(controller, 2))
+    fire(controller, ids[:1])
+    assert seawall("policy", "delete", "nightly", "--yes").code == 0
+    assert seawall("policy", "show", "nightly").code == 4
+    assert [run["run_id"] for run in seawall("run", "list", "--policy", "nightly", "--json").json["runs"]] == ids[:1]
+    done = seawall("run", "cancel", "--policy", "nightly", "--yes", "--json")
+    assert (done.code, done.json) == (0, TOLD | {"canceled": ids[:1]})
+    database_of(controller).write_now(lambda transaction: transaction.runs.drop_runs(ids[:1]))
+    gone = seawall("run", "list", "--policy", "nightly", "--json")
+    assert (gone.code, gone.reason) == (4, "POLICY_UNKNOWN")
 
 
 @pytest.mark.parametrize(

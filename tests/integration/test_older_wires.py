@@ -13,7 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, resources_pb2
 from seawall.controller.services.protocol import Protocols
-from support.agent_file_joined import VM, joined, known
+from support.agent_file_joined import VM, joined, known, web_image
 from support.controller_agent import enrolled
 from support.controller_application import Controller, configured, reason_of, running
 from support.older_wire import WIRES, older_wire
@@ -46,9 +46,7 @@ def test_agents_of_three_protocols_are_served_and_others_are_told(tmp_path: Path
 )
 async def test_an_older_one_backs_up_and_restores(wire: str, tmp_path: Path) -> None:
     """Whichever of the two it is: neither hears what it did not know then."""
-    (tmp_path / "vms" / VM).mkdir(parents=True)
-    (tmp_path / "vms" / VM / "vda.img").write_bytes(CONTENT)
-    (tmp_path / "vms" / VM / "domain.xml").write_text("<domain><name>web</name></domain>")
+    web_image(tmp_path, CONTENT)
     with running(configured(tmp_path / "controller")) as controller:
         controller.add_folder(tmp_path / "repository")
         host = await joined(controller, tmp_path)

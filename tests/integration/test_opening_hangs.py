@@ -9,25 +9,49 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from typer.testing import CliRunner
 
 from seawall.api.v1 import operator_pb2
 from seawall.cli.main import app
+from seawall.controller.app import Outside, serve
+from seawall.controller.database.postgresql import PostgresqlDatabase
+from seawall.controller.database.postgresql_address import Address
 from seawall.controller.database.sqlite import SqliteDatabase
+from seawall.controller.errors import Unavailable
 from seawall.controller.records.catalogue import RepositoryRecord
+from seawall.controller.records.leadership import Replica
 from seawall.controller.repositories import health, openings
 from seawall.controller.server.drain import Drain
 from seawall.controller.services import blocking
 from seawall.controller.services.blocking import Blocking
-from seawall.repository.clock import Clock
+from seawall.controller.store.transaction import Transaction
+from seawall.repository.clock import Clock, SystemClock
+from seawall.repository.errors import StoreRefused
 from seawall.repository.store.locate import open_store
 from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import ObjectInfo, Store
 from support.controller_application import BRISK, Controller, configured, running
 from support.controller_records import a_repository
+
+
+class SilentStore:
+    """One that answers nothing before `goes_on` is set, and then refuses. `asked` is set when somebody waits."""
+
+    def __init__(self, url: str, goes_on: threading.Event, asked: threading.Event) -> None:
+        self.url = url
+        self._goes_on = goes_on
+        self._asked = asked
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_: Any, **__: Any) -> NoReturn:
+            self._asked.set()
+            assert self._goes_on.wait(60)
+            raise StoreRefused(f"{name} is refused")
+
+        return call
 
 
 class Hanging:
@@ -169,6 +193,32 @@ def test_a_controller_ends_though_a_store_hangs(tmp_path: Path, monkeypatch: pyt
     until(lambda: not blocking.hung())
 
 
+@pytest.mark.timeout(60)
+async def test_who_lost_the_lead_while_a_store_hangs_ends_and_does_not_begin_anew(
+    postgres_address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each term that began would leave its threads, and all that they hold, behind."""
+    monkeypatch.setattr(blocking, "CLOSE_SECONDS", 0.05)
+    asked, goes_on = threading.Event(), threading.Event()
+    outside = Outside(
+        SystemClock(),
+        open_store=lambda url, credentials, clock: SilentStore(url, goes_on, asked),
+        timings=replace(BRISK, leader_lease_seconds=3.0, drain_grace_seconds=0.5),
+    )
+    with closing(PostgresqlDatabase(postgres_address)) as database:
+        database.write_now(lambda transaction: transaction.repositories.add_repository(record("first")))
+        serving = asyncio.create_task(serve(configured(tmp_path / "state", postgres_address.url), outside))
+        try:
+            assert await asyncio.to_thread(asked.wait, 20)
+            database.write_now(another_leads)
+            with pytest.raises(Unavailable) as caught:
+                await asyncio.wait_for(serving, 20)
+            assert caught.value.reason == "STORE_HANGS"
+        finally:
+            goes_on.set()
+    await asyncio.to_thread(until, lambda: not blocking.hung())
+
+
 def test_a_process_ends_though_one_of_its_threads_hangs() -> None:
     """Python itself would wait for the thread."""
     program = (
@@ -186,6 +236,12 @@ def test_a_process_ends_though_one_of_its_threads_hangs() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stdout) == (3, "closed\n")
+
+
+def another_leads(transaction: Transaction) -> None:
+    """Whoever leads stood still for too long, as this one sees it."""
+    row, other = transaction.leadership.lease(), Replica("another", "0.1.0", "127.0.0.1:1", "127.0.0.1:2")
+    assert transaction.leadership.take(row, other, row.expires_us, 60_000_000)
 
 
 def record(name: str) -> RepositoryRecord:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -51,11 +52,13 @@ class MeddledStore:
         return await self._store.write(closure)
 
 
-def servicer(store: object) -> PolicyServicer:
+@contextmanager
+def servicer(store: object) -> Iterator[PolicyServicer]:
     known = cast(Store, store)
     clock = ManualClock(NOW)
     hooks = Caller(HookDirectory(Path("/nonexistent")), clock)
-    return PolicyServicer(Executions(known, Wakes()), Once(known, clock, Timings()), Blocking(), hooks, clock)
+    with closing(Blocking(1)) as blocking:
+        yield PolicyServicer(Executions(known, Wakes()), Once(known, clock, Timings()), blocking, hooks, clock)
 
 
 def changed(policy: Policy) -> Policy:
@@ -103,7 +106,8 @@ async def test_it_is_planned_again_when_somebody_came_in_between(store: SqliteDa
             meddled.append(policy(store))
             store.write_now(lambda transaction: transaction.policies.save_policy(policy(store), changed(policy(store))))
 
-    answer = await servicer(MeddledStore(store, meddle)).ApplyPolicies(request("nightly", "weekly"), cast(Any, None))
+    with servicer(MeddledStore(store, meddle)) as services:
+        answer = await services.ApplyPolicies(request("nightly", "weekly"), cast(Any, None))
     assert [(each.policy, each.revision) for each in answer.changes] == [("nightly", 3), ("weekly", 1)]
     assert (policy(store).revision, policy(store).spec.paused) == (3, False)
 
@@ -116,15 +120,15 @@ async def test_whoever_is_always_overtaken_is_told(store: SqliteDatabase) -> Non
         meddled.append(1)
         store.write_now(lambda transaction: transaction.policies.save_policy(policy(store), changed(policy(store))))
 
-    with pytest.raises(Aborted):
-        await servicer(MeddledStore(store, meddle)).ApplyPolicies(request("nightly"), cast(Any, None))
+    with servicer(MeddledStore(store, meddle)) as services, pytest.raises(Aborted):
+        await services.ApplyPolicies(request("nightly"), cast(Any, None))
     assert len(meddled) == MOST_TRIES
 
 
 async def test_a_repeated_request_gets_its_answer_whatever_became_of_the_policy(store: SqliteDatabase) -> None:
     once = request("nightly", request_id=str(uuid.uuid4()))
-    services = servicer(store)
-    first = await services.ApplyPolicies(once, cast(Any, None))
-    store.write_now(lambda transaction: transaction.policies.save_policy(policy(store), changed(policy(store))))
-    assert await services.ApplyPolicies(once, cast(Any, None)) == first
+    with servicer(store) as services:
+        first = await services.ApplyPolicies(once, cast(Any, None))
+        store.write_now(lambda transaction: transaction.policies.save_policy(policy(store), changed(policy(store))))
+        assert await services.ApplyPolicies(once, cast(Any, None)) == first
     assert policy(store).revision == 2

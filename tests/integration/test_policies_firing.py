@@ -1,9 +1,8 @@
 """Firing over a real database: once for each VM and time, whoever leads, whenever it dies; catching up, waiting, skipping, missing."""
 
 import asyncio
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -11,19 +10,13 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from seawall.controller.hooks.troubles import after_runs
 from seawall.controller.policies.applying import carry_out, plan_changes
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.policies.standing import standings
-from seawall.controller.records.hooks import EndedRun, Event
 from seawall.controller.records.policies import PolicySpec, Window
-from seawall.controller.records.runs import AttemptState, FreezePolicy, Run, RunState
+from seawall.controller.records.runs import FreezePolicy, Run, RunState
 from seawall.controller.records.settings import NOTHING_SAID
-from seawall.controller.runs import ready
-from seawall.controller.runs.events import Moment
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change
 from seawall.controller.services.orders import Orders
@@ -32,24 +25,14 @@ from seawall.controller.timings import Timings
 from seawall.repository.clock import datetime_of
 from support.controller_clock import ManualClock
 from support.controller_records import a_point, a_run, an_execution
-from support.policies import a_policy, add_policy, fleet_store
-from support.policy_firing import FiringLeader
-
-HOUR = 3600.0
-DAY = 24 * HOUR
-BEGIN_US = round(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp() * 1_000_000)  # a Monday
+from support.policies import a_policy, fleet_store
+from support.policy_firing import BEGIN_US, DAY, HOUR, FiringLeader, begin, monday_noon, nightly
 
 
 @pytest.fixture
 def leader(tmp_path: Path) -> Iterator[FiringLeader]:
-    """Monday noon; VMs vm-1 and vm-2, no policy yet."""
-    with fleet_store(tmp_path) as database:
-        clock = ManualClock(BEGIN_US)
-        yield FiringLeader(database, clock, clock)
-
-
-def nightly(leader: FiringLeader, text: str = "", **fields: object) -> None:
-    add_policy(leader.database, a_policy(text, fired_us=leader.clock.now_us(), **fields))  # type: ignore[arg-type]
+    with monday_noon(tmp_path) as found:
+        yield found
 
 
 def due_at(leader: FiringLeader, vm_id: str = "vm-1") -> list[str]:
@@ -316,78 +299,6 @@ def test_who_orders_a_backup_does_not_wait_for_its_place_in_the_spread(leader: F
     assert now.not_before_us == leader.clock.now_us()
 
 
-def test_windows_hold_starts_back_and_close_on_what_waits(leader: FiringLeader) -> None:
-    spec = a_policy("windows: {days: [tue, wed], from: 05:00, to: 06:00}").spec
-    nightly(leader, spec=replace(spec, catch_up_seconds=48 * 3600))
-    leader.advance(15 * HOUR)
-    leader.look()
-    (run,) = leader.runs("vm-1")
-    assert (run.not_before_us - leader.clock.now_us()) / 1_000_000 == 2 * HOUR
-    leader.advance(3.5 * HOUR)  # Tuesday 06:30, and nobody had a place for it
-    leader.look()
-    (run,) = leader.runs("vm-1")
-    assert (run.not_before_us - leader.clock.now_us()) / 1_000_000 == 22.5 * HOUR
-    assert "waits for the window of policy nightly (Wed 05:00 UTC)" in run.blocked_on
-    before, store = leader.runs(), leader.store
-    leader.look(dies_after=0)
-    assert leader.runs() == before and leader.store is store, "it waits for that window already: nothing is written"
-    leader.advance(24 * HOUR)  # Wednesday 06:30: the next window is days away
-    leader.look()
-    (run, *_) = leader.runs("vm-1")
-    assert run.state is RunState.MISSED and run.failure is not None and run.failure.reason == "WINDOW_ENDED"
-
-
-def begin(leader: FiringLeader, run: Run, state: AttemptState = AttemptState.PREPARING) -> None:
-    """A host works on it."""
-    active, attempt = ready.assigned(run, "attempt-1", "alpha", 1, Moment(run.not_before_us, Timings()))
-
-    def closure(transaction: Transaction) -> None:
-        transaction.runs.save_run(run, active)
-        transaction.runs.add_attempt(replace(attempt, state=state))
-
-    leader.database.write_now(closure)
-
-
-@pytest.mark.parametrize(
-    ("end", "canceled"), [("no_new_starts", (0, 0)), ("cancel", (1, 1)), ("{finish_current: 1h}", (0, 1))]
-)
-def test_what_runs_when_a_window_ends(leader: FiringLeader, end: str, canceled: tuple[int, int]) -> None:
-    nightly(leader, f"windows: {{from: 03:00, to: 04:00}}\nwindow_end: {end}")
-    leader.advance(15 * HOUR)
-    leader.look()
-    (run,) = leader.runs("vm-1")
-    begin(leader, run)
-    seen = []
-    for _ in range(2):
-        leader.advance(HOUR)
-        leader.look()
-        seen.append(int(leader.runs("vm-1")[0].cancel_us > 0))
-    assert tuple(seen) == canceled
-
-
-def test_who_gets_no_backup_because_his_window_ends_it_is_told_of(leader: FiringLeader) -> None:
-    """By a notice, as after a failed night, and when the policy is applied again."""
-    nightly(leader, "windows: {from: 03:00, to: 04:00}\nwindow_end: cancel")
-    leader.advance(15 * HOUR)
-    leader.look()
-    begin(leader, leader.runs("vm-1")[0], AttemptState.ASSIGNED)
-    leader.advance(HOUR)
-    leader.look()
-    assert leader.states().startswith("CANCELED")
-
-    def ended(transaction: Transaction) -> Sequence[EndedRun]:
-        return transaction.hooks.ended_runs(["policy-1"], 0)
-
-    (trouble,) = after_runs([], "policy-1", leader.database.read_now(ended))
-    assert (trouble.vm_id, trouble.event) == ("vm-1", Event.FAILED)
-    assert trouble.message == "The window of policy nightly ended while it ran."
-    policy = leader.database.read_now(lambda transaction: transaction.policies.policies())[0]
-    (change,) = leader.database.read_now(lambda transaction: plan_changes(transaction, [policy.spec], leader.wall))
-    assert any(
-        "ended the last backups of 1 of its VMs before they were done: vm-1." in each for each in change.warnings
-    )
-
-
 def test_a_host_whose_clock_was_a_year_ahead_silences_no_rpo(leader: FiringLeader) -> None:
     """Ten days without a backup are ten days, whatever instant the last point bears."""
     nightly(leader, "rpo: 24h")
@@ -410,50 +321,6 @@ def test_a_host_whose_clock_was_a_year_ahead_silences_no_rpo(leader: FiringLeade
     assert leader.database.read_now(breached) == 1, "vm-2 has none"
     leader.advance(10 * DAY)
     assert leader.database.read_now(breached) == 2
-
-
-def test_a_point_that_waits_for_its_store_is_left_alone_when_its_window_ends(leader: FiringLeader) -> None:
-    nightly(leader, "windows: {from: 03:00, to: 04:00}\nwindow_end: cancel")
-    leader.advance(15 * HOUR)
-    leader.look()
-    begin(leader, leader.runs("vm-1")[0], AttemptState.PUBLISHING)
-    leader.end(leader.runs("vm-2")[0])
-    leader.advance(HOUR)
-    before, store = leader.runs(), leader.store
-    leader.look(dies_after=0)
-    assert leader.runs() == before and leader.store is store
-
-
-def test_the_windows_of_a_deleted_policy_hold_for_what_it_began(leader: FiringLeader) -> None:
-    nightly(leader, "windows: {from: 03:00, to: 04:00}")
-    leader.advance(15 * HOUR)
-    leader.look()
-    policy = leader.database.read_now(lambda transaction: transaction.policies.policies())[0]
-    gone = replace(policy, revision=2, deleted_us=leader.clock.now_us())
-    leader.database.write_now(lambda transaction: transaction.policies.save_policy(policy, gone))
-    leader.advance(2 * HOUR)  # five o'clock, and nobody had a place for it
-    leader.look()
-    (run,) = leader.runs("vm-1")
-    assert (run.not_before_us - leader.clock.now_us()) / 1_000_000 == 22 * HOUR
-
-
-@pytest.mark.parametrize("state", [RunState.READY, RunState.ACTIVE])
-def test_what_somebody_orders_outside_the_window_is_neither_put_off_nor_ended(
-    leader: FiringLeader, state: RunState
-) -> None:
-    nightly(leader, "windows: {from: 20:00, to: 21:00}\nwindow_end: cancel")
-    leader.advance(15 * HOUR)
-    leader.look()
-    orders = Orders(SteadyClock(leader.clock), Timings())
-    leader.database.write_now(
-        lambda transaction: orders.backup(Change(transaction, set()), ["vm-1"], "main", NOTHING_SAID)
-    )
-    (run,) = leader.runs("vm-1")
-    leader.database.write_now(lambda transaction: transaction.runs.save_run(run, replace(run, state=state)))
-    before = leader.runs("vm-1")
-    leader.look()
-    assert leader.runs("vm-1") == before
-    assert before[0].not_before_us == leader.clock.now_us()
 
 
 def test_a_policy_that_cannot_be_read_any_more_stops_no_other(leader: FiringLeader) -> None:
@@ -528,96 +395,3 @@ def apply(leader: FiringLeader, spec: PolicySpec) -> None:
         carry_out(transaction, plan_changes(transaction, [spec], leader.wall), leader.wall)
 
     leader.database.write_now(closure)
-
-
-actions = st.lists(
-    st.one_of(
-        st.tuples(st.just("advance"), st.sampled_from((60, 600, 3600, 5 * 3600, 30 * 3600))),
-        st.tuples(st.just("look"), st.none() | st.integers(0, 6)),
-        st.tuples(st.just("end"), st.integers(0, 5)),
-        st.tuples(st.just("order"), st.integers(1, 3)),
-        st.tuples(st.just("begin"), st.integers(1, 3)),
-        st.tuples(st.just("jump"), st.sampled_from((-7200, 7200))),
-    ),
-    max_size=25,
-)
-
-
-@given(actions)
-@settings(max_examples=5, deadline=None)
-def test_whoever_leads_and_dies_each_time_fires_once(steps: list[tuple[str, int | None]]) -> None:
-    live_through(steps)
-
-
-@pytest.mark.slow
-@given(actions)
-@settings(max_examples=150, deadline=None)
-def test_whoever_leads_and_dies_many_times(steps: list[tuple[str, int | None]]) -> None:
-    live_through(steps)
-
-
-def live_through(steps: list[tuple[str, int | None]]) -> None:
-    """Two policies of three VMs; runs end, people order backups, the clock jumps, leaders die between any two writes."""
-    vm_ids = ["vm-1", "vm-2", "vm-3"]
-    with tempfile.TemporaryDirectory() as folder, fleet_store(Path(folder), vm_ids) as database:
-        leader = FiringLeader(database, ManualClock(BEGIN_US), ManualClock(BEGIN_US))
-        hourly = replace(a_policy().spec, cron="0 * * * *", name="hourly")
-        nightly(leader)
-        nightly(leader, spec=hourly, policy_id="policy-2")
-        for number, (what, value) in enumerate(steps):
-            _act(leader, number, what, value)
-            _check(leader)
-        leader.end_all()
-        for _ in range(4):  # each look lets one of those begin that waited for each other
-            leader.look()
-            leader.end_all()
-        _check_caught_up(leader)
-
-
-def _act(leader: FiringLeader, number: int, what: str, value: int | None) -> None:
-    if what == "look":
-        leader.look(dies_after=value)
-    elif what == "begin":
-        _begin_one(leader, f"vm-{value}")
-    elif what == "jump":
-        leader.wall.advance(value or 0)
-    elif what == "advance":
-        leader.advance(value or 0)
-    elif what == "order":
-        vm_id = f"vm-{value}"
-        if not any(run.vm_id == vm_id and not run.state.over for run in leader.runs()):
-            run = a_run(number, vm_id=vm_id, repository_id="repository")
-            leader.database.write_now(lambda transaction: transaction.runs.add_run(run))
-    else:
-        opened = [run for run in leader.runs() if not run.state.over]
-        if opened:
-            leader.end(opened[(value or 0) % len(opened)])
-
-
-def _begin_one(leader: FiringLeader, vm_id: str) -> None:
-    """As placement does: one after the other."""
-    opened = [run for run in leader.runs(vm_id) if not run.state.over]
-    if opened and all(run.state is RunState.READY for run in opened):
-        begun = replace(opened[0], state=RunState.ACTIVE)
-        leader.database.write_now(lambda transaction: transaction.runs.save_run(opened[0], begun))
-
-
-def _check(leader: FiringLeader) -> None:
-    runs = leader.runs()
-    fired = Counter((run.policy_id, run.vm_id, run.nominal_us) for run in runs if run.policy_id)
-    assert not [each for each, count in fired.items() if count > 1]
-    opened = Counter((run.vm_id, run.policy_id) for run in runs if not run.state.over)
-    assert not [each for each, count in opened.items() if count > 1]
-
-
-def _check_caught_up(leader: FiringLeader) -> None:
-    """Nothing waits any more, and every time that is over was dealt with: its VMs have a run of it, or their skip."""
-    now = datetime.fromtimestamp(leader.wall.now_us() / 1_000_000, UTC)
-    assert leader.database.read_now(lambda transaction: transaction.policies.due()) == []
-    for policy in leader.database.read_now(lambda transaction: transaction.policies.policies()):
-        calendar = Compiled.of(policy).rules.calendar
-        latest = calendar.latest(now, datetime.fromtimestamp(BEGIN_US // 1_000_000, UTC))
-        if latest is not None:
-            assert policy.fired_us == round(latest.timestamp() * 1_000_000)
-        runs = [run for run in leader.runs() if run.policy_id == policy.id and run.state is not RunState.SKIPPED]
-        assert all(run.state is RunState.SUCCEEDED for run in runs)

@@ -1,6 +1,7 @@
 """A preview of more than one answer holds: everything is counted, and what is listed can be chosen."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -70,11 +71,12 @@ def _two_more(transaction: Transaction) -> None:
 async def preview(store: SqliteDatabase, *vms: str, document: str = "") -> policy_pb2.PreviewPolicyResponse:
     clock = ManualClock(NOW + 400 * HOUR)
     hooks = Caller(HookDirectory(Path("/nonexistent")), clock)
-    servicer = PolicyServicer(Executions(store, Wakes()), Once(store, clock, Timings()), Blocking(), hooks, clock)
     request = policy_pb2.PreviewPolicyRequest(
         firings=8, policy="" if document else POLICY.name, document=document, points=True, vms=vms
     )
-    return await servicer.PreviewPolicy(request, cast(Any, None))
+    with closing(Blocking(1)) as blocking:
+        servicer = PolicyServicer(Executions(store, Wakes()), Once(store, clock, Timings()), blocking, hooks, clock)
+        return await servicer.PreviewPolicy(request, cast(Any, None))
 
 
 def going(answer: policy_pb2.PreviewPolicyResponse) -> list[str]:

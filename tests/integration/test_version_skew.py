@@ -1,13 +1,23 @@
 """Old and new ones side by side: an agent that speaks another protocol, a command line that is newer than its controller."""
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import grpc
 import pytest
 
-from seawall.api.v1 import agent_pb2, operator_pb2, operator_pb2_grpc
+from seawall.api.v1 import (
+    agent_pb2,
+    limits_pb2,
+    limits_pb2_grpc,
+    operator_pb2,
+    operator_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+)
+from seawall.controller.policies.document import parse_policies
 from seawall.controller.services.protocol import Protocols
 from support.cli_command import Cli
 from support.controller_agent import ScriptedAgent, enrolled
@@ -64,9 +74,13 @@ def test_operators_see_which_hosts_need_an_upgrade(tmp_path: Path) -> None:
         assert "online, needs upgrade" in cli("host", "list").out
         shown = cli("host", "show", "alpha").out
         assert "agent 0.0.1, refused since" in shown and "upgrade Seawall on this host" in shown
-        assert "1 needs an upgrade" in cli("status").out
+        assert "1 is refused until an upgrade" in cli("status").out
         refused_hello(alpha)
         assert cli("host", "show", "alpha", "--json").json["host"]["needs_upgrade"] == first, "since the first one"
+        refused_hello(alpha, FIVE.newest + 1)
+        newer = cli("host", "list").out
+        assert "online, needs newer controller" in newer and "needs upgrade" not in newer
+        assert "upgrade the controller first" in cli("host", "show", "alpha").out
     with running(config, protocols=FIVE) as controller:  # another process, as one that takes over
         alpha.connect()
         refused_hello(alpha)
@@ -76,9 +90,10 @@ def test_operators_see_which_hosts_need_an_upgrade(tmp_path: Path) -> None:
         assert "needs_upgrade" not in hosts(controller)
 
 
-def refused_hello(agent: ScriptedAgent) -> None:
+def refused_hello(agent: ScriptedAgent, protocol: int = 1) -> None:
+    request = agent_pb2.HelloRequest(protocol_min=protocol, protocol_max=protocol, agent_version="0.0.1", boot_id="b")
     with pytest.raises(grpc.RpcError):
-        agent.stub.Hello(agent_pb2.HelloRequest(protocol_min=1, protocol_max=1, agent_version="0.0.1", boot_id="b"))
+        agent.stub.Hello(request)
 
 
 class OlderController(operator_pb2_grpc.BackupServiceServicer):
@@ -90,10 +105,31 @@ class OlderController(operator_pb2_grpc.BackupServiceServicer):
         return operator_pb2.GetStatusResponse(controller_version="0.0.9")
 
 
+class OlderPolicies(policy_pb2_grpc.PolicyServiceServicer):
+    """It knows no field but a document."""
+
+    async def ApplyPolicies(
+        self, request: policy_pb2.ApplyPoliciesRequest, context: object
+    ) -> policy_pb2.ApplyPoliciesResponse:
+        parse_policies(request.document, request.source or "the file", 0)
+        return policy_pb2.ApplyPoliciesResponse()
+
+
+class OlderLimits(limits_pb2_grpc.LimitServiceServicer):
+    """It knows nothing of tags."""
+
+    async def SetApart(self, request: limits_pb2.SetApartRequest, context: object) -> limits_pb2.SetApartResponse:
+        return limits_pb2.SetApartResponse(vms=request.vms)
+
+
 async def test_a_command_that_an_older_controller_does_not_know(tmp_path: Path) -> None:
     async with shell(tmp_path / "state") as made:
         servicer = OlderController()  # type: ignore[abstract]  # the rest it does not know
         operator_pb2_grpc.add_BackupServiceServicer_to_server(servicer, made.servers.operator)
+        limits = OlderLimits()  # type: ignore[abstract]
+        limits_pb2_grpc.add_LimitServiceServicer_to_server(limits, made.servers.operator)
+        policies = OlderPolicies()  # type: ignore[abstract]
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(policies, made.servers.operator)
         await made.start()
         assert made.ports is not None
         text = made.config.operator_toml.read_text()
@@ -104,6 +140,14 @@ async def test_a_command_that_an_older_controller_does_not_know(tmp_path: Path) 
         status = await asyncio.to_thread(operator, "status")
         assert status.code == 0 and "0.0.9" in status.out
         assert "unprotected" not in status.out, "it does not say how many"
-        code, reason, message = await asyncio.to_thread(operator.refused, "limit", "list")
+        assert " late" not in status.out and "upgrade" not in status.out
+        document = json.loads((await asyncio.to_thread(operator, "status", "--json")).out)
+        assert all(document[field] is None for field in ("loop_lag_ms", "vms_unprotected", "hosts_needing_upgrade"))
+        group = await asyncio.to_thread(operator, "limit", "apart", "db", "db-1")
+        assert group.out == "db: db-1\n1 VM put into the group; those with the tag db belong to it too.\n"
+        (one := tmp_path / "a.yaml").write_text("policy: nightly\n")
+        code, reason, message = await asyncio.to_thread(operator.refused, "policy", "apply", "-f", one, "-f", one)
+        assert (code, reason) == (5, "NEEDS_UPGRADE") and "one file at a time" in message
+        code, reason, message = await asyncio.to_thread(operator.refused, "host", "token")
         assert code != 0 and reason == "NEEDS_UPGRADE"
         assert "Upgrade the controller" in message

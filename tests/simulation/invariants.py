@@ -62,6 +62,8 @@ class Invariants:
             self._deleting(call.given[0])
         for point_id in _adopted(committed):
             self._world.note(f"point {point_id} is adopted")
+        for call in committed.named("take_back"):
+            self._taken_back(call.given[0], committed)
         for call in committed.named("make_available"):
             self._published(call.given[0])
         self.firings.committed(committed)
@@ -104,14 +106,14 @@ class Invariants:
             )
 
     def _run_moved(self, before: Run, run: Run, committed: Committed) -> None:
-        adopted = _adopted(committed)
-        if before.state.over and run.id not in adopted:
+        shown = _shown_by_the_bucket(committed)
+        if before.state.over and run.id not in shown:
             self._world.problem(f"run {run.id} was {before.state.value} and is {run.state.value}")
         if before.state is not run.state:
             why = run.failure.reason if run.failure else ""
             self._world.note(f"run {run.id} of {run.vm_name} {run.state.value} {why}")
         good = run.state in (RunState.SUCCEEDED, RunState.SUCCEEDED_WITH_WARNINGS)
-        made = [*adopted, *(call.given[0] for call in committed.named("make_available"))]
+        made = [*shown, *(call.given[0] for call in committed.named("make_available"))]
         if good and before.state is not run.state and run.kind is RunKind.BACKUP and run.id not in made:
             self._world.problem(f"run {run.id} is {run.state.value} without its point")
         if run.state is RunState.ACTIVE and not run.current_attempt:
@@ -180,7 +182,7 @@ class Invariants:
 
     def _attempt_moved(self, before: Attempt, attempt: Attempt, committed: Committed) -> None:
         state, run = attempt.state, self.shadow.runs[attempt.run_id]
-        if not before.state.live and state is not before.state and run.id not in _adopted(committed):
+        if not before.state.live and state is not before.state and run.id not in _shown_by_the_bucket(committed):
             self._world.problem(f"attempt {attempt.id} was {before.state.value} and is {state.value}")
         if before.state is not state:
             why = attempt.failure.reason if attempt.failure else ""
@@ -227,6 +229,13 @@ class Invariants:
         run = self.shadow.runs[point_id]
         self._world.truth.published(point_id, run.current_attempt)
 
+    def _taken_back(self, point_id: str, committed: Committed) -> None:
+        """It was given up, and the bucket had taken it all the same: what it restores is what its attempt captured."""
+        self._world.note(f"point {point_id} is taken back")
+        for _, attempt in committed.saved_attempts:
+            if attempt.run_id == point_id:
+                self._world.truth.published(point_id, attempt.id)
+
 
 def kept_for_restores(where: ScopeKey, measure: Measure, cap: int) -> int:
     """One place of a host, a tenth of the whole; never all."""
@@ -239,6 +248,11 @@ def _adopted(committed: Committed) -> list[str]:
     """Points that the bucket has and that this database did not know: their runs are what the point says, whatever they were."""
     points = [call.given[0] for call in committed.named("add_point")]
     return [point.id for point in points if point.state is PointState.AVAILABLE]
+
+
+def _shown_by_the_bucket(committed: Committed) -> list[str]:
+    """Points that the bucket has, whatever was decided of their runs: adopted, or given up before and taken back."""
+    return [*_adopted(committed), *(call.given[0] for call in committed.named("take_back"))]
 
 
 def _by_time(attempt: Attempt) -> bool:

@@ -5,9 +5,10 @@ loop's timers alone.
 """
 
 import asyncio
+import itertools
 from asyncio import base_events
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, cast
 
 from .fibres import in_fibre
 from .process import CURRENT
@@ -31,12 +32,41 @@ class _Jump:
         return []
 
 
+class _Numbered:
+    """Hashed by the order in which they were made. By their addresses, as it is else, a set of tasks or futures would be walked in another
+    order in each process: the product has such sets, and so have asyncio's own TaskGroup and wait.
+    """
+
+    __slots__ = ()
+    _number: int
+
+    def __hash__(self) -> int:
+        return self._number
+
+
+class _Future(_Numbered, asyncio.Future[Any]):
+    __slots__ = ("_number",)
+
+    def __init__(self, loop: "SimulatedLoop") -> None:
+        self._number = next(loop.numbers)
+        super().__init__(loop=loop)
+
+
+class _Task(_Numbered, asyncio.Task[Any]):
+    __slots__ = ("_number",)
+
+    def __init__(self, work: Coroutine[Any, Any, Any], loop: "SimulatedLoop", **options: Any) -> None:
+        self._number = next(loop.numbers)  # first of all: a task that is made is put into a set
+        super().__init__(work, loop=loop, **options)
+
+
 class SimulatedLoop(base_events.BaseEventLoop):
     """`now`: simulated seconds since the beginning. Tasks belong to the process (`process.CURRENT`) that made them."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.numbers = itertools.count(1)
         self._selector = _Jump(self)
         self._clock_resolution = 1e-9
         self.set_exception_handler(lambda loop, context: None)  # of tasks that were killed, and that nobody awaits
@@ -44,6 +74,9 @@ class SimulatedLoop(base_events.BaseEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        return _Future(self)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":  # type: ignore[override]
         """Whatever the executor: a fibre. Who awaits it may go away; like a thread, it goes on."""
@@ -65,7 +98,7 @@ class SimulatedLoop(base_events.BaseEventLoop):
 def _owned_task(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **options: Any
 ) -> "asyncio.Task[Any]":
-    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+    task = _Task(cast("Coroutine[Any, Any, Any]", coroutine), cast("SimulatedLoop", loop), **options)
     context = options.get("context")
     process = CURRENT.get(None) if context is None else context.get(CURRENT)
     if process is not None:

@@ -19,6 +19,7 @@ from .logs import set_up
 from .mutants import MOST_SEEDS, MUTANTS, Mutant
 from .rounds import Outcome, play
 from .saved import SAVED
+from .seams import seeded
 from .sizes import LARGE, OF_MUTANTS, Size
 from .template import Template, made_template
 from .world import World
@@ -63,7 +64,9 @@ def workshop() -> Iterator[Template]:
     shared = Path("/dev/shm")
     directory = Path(tempfile.mkdtemp(prefix="seawall-simulation-", dir=shared if shared.is_dir() else None))
     try:
-        yield made_template(directory)
+        with seeded("template"):
+            template = made_template(directory)
+        yield template
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

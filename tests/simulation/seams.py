@@ -1,12 +1,17 @@
 """Where the simulation puts its own things into the real code: ports to the outside, threads, chance. Nothing that decides is replaced."""
 
+import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
+
+from blake3 import blake3
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from . import agent, controller, maintenance
 from .fibres import at_once
@@ -25,19 +30,35 @@ _Random = random.Random
 
 
 @contextmanager
+def seeded(seed: str) -> Iterator[None]:
+    """While it lasts, all chance of the product comes from the seed, but for keys and signatures of certificates, which nobody reads."""
+    chance = _Random(f"{seed}/chance")
+    with _patched(_chances(chance, _Random(f"{seed}/sealing"))):
+        state = random.getstate()
+        random.seed(f"{seed}/module")
+        try:
+            yield
+        finally:
+            random.setstate(state)
+
+
+@contextmanager
 def planted(seed: str, cluster_id: str, pace: Pace) -> Iterator[None]:
     """While it lasts, the product runs inside the simulation and all chance comes from the seed."""
-    chance = _Random(f"{seed}/chance")
-    with ExitStack() as stack:
-        for target, value in _replacements(chance, cluster_id, pace):
-            stack.enter_context(patch(target, value))
-        state = random.getstate()
-        stack.callback(lambda: random.setstate(state))
-        random.seed(f"{seed}/module")
+    _Done.numbers = itertools.count()
+    with seeded(seed), _patched(_replacements(cluster_id, pace)):
         yield
 
 
-def _replacements(chance: random.Random, cluster_id: str, pace: Pace) -> Iterator[tuple[str, Any]]:
+@contextmanager
+def _patched(replacements: Iterable[tuple[str, Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for target, value in replacements:
+            stack.enter_context(patch(target, value))
+        yield
+
+
+def _chances(chance: random.Random, sealing: random.Random) -> Iterator[tuple[str, Any]]:
     def bytes_of(length: int) -> bytes:
         return chance.randbytes(length)
 
@@ -48,6 +69,32 @@ def _replacements(chance: random.Random, cluster_id: str, pace: Pace) -> Iterato
     yield "os.urandom", bytes_of
     yield "random._urandom", bytes_of
     yield "random.Random", Seeded
+    yield "seawall.repository.crypto.sealing._SUITE", _Suite(sealing)
+    key = SimpleNamespace(generate=lambda: X25519PrivateKey.from_private_bytes(bytes_of(32)))
+    yield "seawall.controller.initialise.X25519PrivateKey", key
+
+
+class _Suite:
+    """In the place of HPKE, whose ephemeral keys no seed decides: what is sealed is in packs, whose names are hashes of all their bytes.
+
+    Nobody listens here: what is opened with the right key and `info` is what was sealed, and nothing else opens.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+
+    def encrypt(self, plaintext: bytes, public_key: X25519PublicKey, info: bytes) -> bytes:
+        first = self._chance.randbytes(32)
+        return first + self._cipher(first, public_key, info).encrypt(b"\0" * 12, plaintext, None)
+
+    def decrypt(self, sealed: bytes, private_key: X25519PrivateKey, info: bytes) -> bytes:
+        return self._cipher(sealed[:32], private_key.public_key(), info).decrypt(b"\0" * 12, sealed[32:], None)
+
+    def _cipher(self, first: bytes, public_key: X25519PublicKey, info: bytes) -> AESGCM:
+        return AESGCM(blake3(first + public_key.public_bytes_raw() + info).digest())
+
+
+def _replacements(cluster_id: str, pace: Pace) -> Iterator[tuple[str, Any]]:
     yield "seawall.controller.app.open_database", controller.open_database
     yield "seawall.controller.database.leadership.LeadershipRows.connected", controller.connected
     yield "seawall.controller.server.ports.aio", controller.SimulatedAio
@@ -83,6 +130,19 @@ class _Flag:
         return self._set
 
 
+class _Done(Future[Any]):
+    """Hashed by the order in which they were made, as the loop's own are (loop.py)."""
+
+    numbers = itertools.count()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = next(self.numbers)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class InlineExecutor:
     """An Executor whose jobs are done by whoever submits them, one after another. What is mapped waits as if as many waited at once."""
 
@@ -90,7 +150,7 @@ class InlineExecutor:
         self._threads = threads
 
     def submit(self, job: Callable[..., Any], *args: Any, **named: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
+        future = _Done()
         try:
             future.set_result(job(*args, **named))
         except Exception as error:

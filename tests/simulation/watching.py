@@ -27,6 +27,7 @@ SEEN = (
     (PointRows, "add_point"),
     (PointRows, "make_available"),
     (PointRows, "give_up"),
+    (PointRows, "take_back"),
     (PointRows, "begin_delete"),
     (LimitRows, "set_limit"),
     (LimitRows, "unset_limit"),

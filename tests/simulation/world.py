@@ -121,8 +121,11 @@ class World:
 
     @property
     def trace(self) -> str:
-        """Of everything that was noted and committed until now."""
-        return self._trace.hexdigest()
+        """Of everything that was noted and committed until now, and of what lies in the bucket."""
+        whole = self._trace.copy()
+        for each in self.bucket.store.list(""):
+            whole.update(f"{each.name} {each.size_bytes}".encode())
+        return whole.hexdigest()
 
     def wall_us(self, process: Process) -> int:
         """As the process's machine shows it."""
@@ -263,7 +266,7 @@ class World:
 
 
 def _brief(value: object) -> str:
-    """Of a record its id and state: hashes and keys come from chance that no seed decides."""
+    """Of a record its id and state."""
     if isinstance(value, Run | Attempt | Point):
         return f"{value.id} {value.state.value}"
     return value if isinstance(value, str) else ""

@@ -63,8 +63,8 @@ def reason_of(error: grpc.RpcError) -> str:
     return str(info.reason)
 
 
-def configured(state_dir: Path) -> ControllerConfig:
-    """As `controller init` leaves it; what is there already stays."""
+def configured(state_dir: Path, database: str = "") -> ControllerConfig:
+    """As `controller init` leaves it; what is there already stays. `database`: of a server, with its tables; "": SQLite."""
     operator, agent = free_port(), free_port()
     config = ControllerConfig(
         state_dir=state_dir,
@@ -72,9 +72,10 @@ def configured(state_dir: Path) -> ControllerConfig:
         operator_listen=f"127.0.0.1:{operator}",
         agent_address=f"127.0.0.1:{agent}",
         enrol_address=f"127.0.0.1:{operator}",
+        database=database,
     )
     initialise(config, SystemClock())
-    if not config.paths.database.exists():
+    if not database and not config.paths.database.exists():
         new_sqlite(config.paths.database)
     return config
 

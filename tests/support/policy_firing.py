@@ -1,12 +1,17 @@
 """A leader that fires policies over a real store, on a clock that is moved by hand, and that may die between any two writes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.records.runs import Run, RunFilter, RunState
+from seawall.controller.records.runs import AttemptState, Run, RunFilter, RunState
+from seawall.controller.runs import ready
+from seawall.controller.runs.events import Moment
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.closing import Closing
 from seawall.controller.scheduler.executions import Executions
@@ -16,8 +21,13 @@ from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from support.controller_clock import ManualClock
+from support.policies import a_policy, add_policy, fleet_store
 
 T = TypeVar("T")
+HOUR = 3600.0
+DAY = 24 * HOUR
+BEGIN_US = round(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp() * 1_000_000)
+"""A Monday, noon."""
 
 
 class Died(BaseException):
@@ -110,3 +120,26 @@ class FiringLeader:
         self.clock.advance(seconds)
         if self.wall is not self.clock:
             self.wall.advance(seconds)
+
+
+@contextmanager
+def monday_noon(folder: Path) -> Iterator[FiringLeader]:
+    """With the VMs vm-1 and vm-2, and no policy yet."""
+    with fleet_store(folder) as database:
+        clock = ManualClock(BEGIN_US)
+        yield FiringLeader(database, clock, clock)
+
+
+def nightly(leader: FiringLeader, text: str = "", **fields: object) -> None:
+    add_policy(leader.database, a_policy(text, fired_us=leader.clock.now_us(), **fields))  # type: ignore[arg-type]
+
+
+def begin(leader: FiringLeader, run: Run, state: AttemptState = AttemptState.PREPARING) -> None:
+    """A host works on it."""
+    active, attempt = ready.assigned(run, "attempt-1", "alpha", 1, Moment(run.not_before_us, Timings()))
+
+    def closure(transaction: Transaction) -> None:
+        transaction.runs.save_run(run, active)
+        transaction.runs.add_attempt(replace(attempt, state=state))
+
+    leader.database.write_now(closure)

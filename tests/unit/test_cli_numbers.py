@@ -62,6 +62,13 @@ def test_a_number_that_cannot_be_meant_is_a_usage_error(config: Path, command: s
     assert number[:20] in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("command", "bounds"), [("host token", "[1..10000]"), ("run list", "[1..] [default: 50]"), ("limit set", "[0..]")]
+)
+def test_help_says_which_numbers_are_taken(command: str, bounds: str) -> None:
+    assert bounds in RUNNER.invoke(app, [*command.split(), "--help"]).stdout
+
+
 @pytest.mark.parametrize("number", ["0" * 40 + "7", "7"])
 def test_what_is_a_number_reaches_the_controller(config: Path, number: str) -> None:
     answer = RUNNER.invoke(app, ["limit", "set", "global", "--transferring", number, "--config", str(config)])

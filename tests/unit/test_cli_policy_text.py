@@ -93,9 +93,18 @@ def test_what_is_not_known_is_in_no_sum(capsys: pytest.CaptureFixture[str]) -> N
     assert "3 of 10 VMs have no backup yet: not in the sums. First backups read all disks, 20.0 GiB here" in text
     assert "6 of 10 VMs, as long as their last backups took: 1:00:00 one after the other" in text
     assert "about 20:00 from the first start to the last end (an estimate" in text
-    nothing = shown(policy_pb2.PreviewPolicyResponse(vms_total=2, first_read_bytes=1 << 30, read_bytes=1 << 30), capsys)
+    fresh = policy_pb2.PreviewPolicyResponse(
+        vms_total=2, vms_asked=0, vms_timed=0, first_read_bytes=1 << 30, read_bytes=1 << 30
+    )
+    nothing = shown(fresh, capsys)
     assert "2 of 2 VMs have no backup yet" in nothing and "How long it takes is not known" in nothing
     assert "0 B" not in nothing and "0.0 s" not in nothing
+
+
+def test_what_an_older_controller_does_not_say_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(policy_pb2.PreviewPolicyResponse(vms_total=60, vms_measured=7, read_bytes=3 << 30), capsys)
+    assert "60 VMs: 3.0 GiB to read, of first backups all disks." in text and "… and 60 more VMs" in text
+    assert "not known" not in text and " 0 B" not in text and "0.0 s" not in text
 
 
 def test_starts_of_what_is_not_applied_are_not_the_last_word(capsys: pytest.CaptureFixture[str]) -> None:

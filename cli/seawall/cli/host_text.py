@@ -42,7 +42,7 @@ def host_state(host: resources_pb2.Host) -> str:
         return "revoked"
     state = "online" if host.online else "offline"
     if host.HasField("needs_upgrade"):
-        state += ", needs upgrade"
+        state += ", needs newer controller" if host.needs_upgrade.controller_is_older else ", needs upgrade"
     if host.draining:
         return f"{state}, draining"
     return f"{state}, cordoned" if host.cordoned else state

@@ -11,7 +11,6 @@ from seawall.cli.output import Output
 from seawall.cli.run_text import run_rows
 from seawall.cli.sending_again import sent_again
 from seawall.cli.text import count
-from seawall.cli.view import plain
 from seawall.cli.watch import MANY, OVER, Ended
 from seawall.repository.batches import in_batches
 from seawall.repository.clock import SystemClock, datetime_of
@@ -47,14 +46,18 @@ class Outcomes:
 
 
 def cancel_one(controller: Controller, output: Output, run: str) -> None:
-    """As controllers do that know no orders of many. Raises CommandError."""
+    """As controllers do that know no orders of many; told as one of many. Raises CommandError; Ended where it was over before."""
     request = operator_pb2.CancelRunRequest(request_id=new_request_id(), run=run)
-    found = controller.call(controller.backup.CancelRun, request).run
-    over = found.state == resources_pb2.RUN_STATE_CANCELED
-    outcomes = Outcomes(canceled=[found.run_id]) if over else Outcomes(stopping=[found.run_id])
-    if output.as_json:
-        return output.json(plain(found) | document(outcomes))
-    _print_outcomes(output, outcomes)
+    try:
+        found = controller.call(controller.backup.CancelRun, request).run
+    except CommandError as error:
+        if error.reason != "RUN_OVER":
+            raise
+        over = controller.call(controller.backup.GetRun, operator_pb2.GetRunRequest(run=run)).run
+        _tell(output, Outcomes(over=[over.run_id]))
+        raise Ended(Exit.REFUSED) from error
+    done = found.state == resources_pb2.RUN_STATE_CANCELED
+    _tell(output, Outcomes(canceled=[found.run_id]) if done else Outcomes(stopping=[found.run_id]))
 
 
 def cancel_named(

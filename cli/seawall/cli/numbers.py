@@ -32,7 +32,7 @@ def number_option(
     metavar: str = "N",
     show_default: bool | str = True,
 ) -> OptionInfo:
-    """An option that takes a `whole_number`; what is none is a usage error."""
+    """An option that takes a `whole_number`; what is none is a usage error. --help says which ones it takes: "[1..100]", "[0..]"."""
 
     def parse(value: str | int) -> int:
         if isinstance(value, int):
@@ -42,7 +42,9 @@ def number_option(
         except ValueError as error:
             raise typer.BadParameter(f"{error}.") from error  # typer adds which option
 
-    found = typer.Option(*flags, parser=parse, metavar=metavar, help=help, show_default=show_default)
+    # Not as click writes it, "[x>=1]": that begins like a mark of rich's, and would be taken away.
+    bounds = f"[{least}..{'' if most == MOST else most}]"
+    found = typer.Option(*flags, parser=parse, metavar=metavar, help=f"{help} {bounds}", show_default=show_default)
     if not isinstance(found, OptionInfo):
         raise TypeError(found)  # typer types it as Any
     return found

@@ -143,7 +143,8 @@ def _print_vms(output: Output, preview: policy_pb2.PreviewPolicyResponse, now: d
         ),
         "It selects none of these VMs now." if preview.vms_total else "It selects no VM now.",
     )
-    left_off = preview.vms_asked - min(len(preview.vms), VMS_SHOWN)
+    asked = preview.vms_asked if preview.HasField("vms_asked") else preview.vms_total
+    left_off = asked - min(len(preview.vms), VMS_SHOWN)
     if left_off > 0:
         output.line(f"… and {left_off} more VMs (--json lists up to 1,000, --vm any).")
     for line in _sums(preview) if preview.vms_total else ():
@@ -160,6 +161,9 @@ def _starts(firing: policy_pb2.PolicyFiring) -> tuple[str, str]:
 def _sums(preview: policy_pb2.PreviewPolicyResponse) -> Iterator[str]:
     """Of what is known; and of what is not."""
     total, known, timed = preview.vms_total, preview.vms_measured, preview.vms_timed
+    if not preview.HasField("vms_timed"):  # of an older controller
+        yield f"{count(total, 'VM')}: {size(preview.read_bytes)} to read, of first backups all disks."
+        return
     if known:
         read = size(preview.read_bytes - preview.first_read_bytes)
         yield (

@@ -1,9 +1,7 @@
 """Runs as people read them: a row in a list, or one run with its attempts."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
+from datetime import datetime
 
 from seawall.api.v1 import resources_pb2
 from seawall.cli.output import Output
@@ -65,14 +63,9 @@ def _so_far(progress: resources_pb2.AttemptProgress, otherwise: str = "") -> str
 
 def silence(attempt: resources_pb2.Attempt) -> str:
     """Of an attempt whose host is not heard of any more: since when, and what it said last."""
-    since = f"host {attempt.host_name} silent since {_clock(attempt.silent_since)}"
+    since = f"host {attempt.host_name} silent since {local(attempt.silent_since)}"
     so_far = _so_far(attempt.progress)
     return f"{since}; last known: {so_far}" if so_far else since
-
-
-def _clock(when: Timestamp) -> str:
-    """In the reader's zone, as `local` without the day."""
-    return when.ToDatetime(tzinfo=UTC).astimezone().strftime("%H:%M:%S")
 
 
 def pace(progress: resources_pb2.AttemptProgress) -> list[str]:

@@ -112,6 +112,11 @@ FIRST_LOOK_SECONDS = 15.0
 LEAST_SECONDS = 2.0
 """So long the leader's tasks have to end, however long calls under way took."""
 
+_HANGS = (
+    "This controller lost the lead, and a store does not answer calls that it made as leader. They end with the process alone: start it "
+    "again (a service does so by itself), then see `seawall status`."
+)
+
 _log = structlog.get_logger()
 
 
@@ -313,6 +318,11 @@ class Application:
         self._repositories.close()
         self._database.close()
 
+    @property
+    def hangs(self) -> bool:
+        """Once it was stopped: whether a thread that waits for a store was left behind."""
+        return self._blocking.hangs
+
     async def _open_repositories(self) -> None:
         """Tells each bucket of the new epoch and rebuilds lost indexes early. One that cannot be reached is opened when it is needed."""
         for record in await self._database.read(lambda transaction: transaction.repositories.repositories()):
@@ -481,7 +491,10 @@ class Application:
 async def serve(
     config: ControllerConfig, outside: Outside, on_ready: Callable[[BoundPorts], None] | None = None
 ) -> None:
-    """Until SIGTERM or SIGINT. `on_ready` is called once it serves. Whoever loses the lead begins anew, with nothing in memory."""
+    """Until SIGTERM or SIGINT. `on_ready` is called once it serves. Whoever loses the lead begins anew, with nothing in memory.
+
+    Raises what `Application` and its `start` raise, and Unavailable/STORE_HANGS: the process is to begin anew, as threads of it cannot.
+    """
     ended, replica, begun = Drain(), own_replica(config), False
     ended.on_signals()
     while not ended.started:
@@ -499,6 +512,8 @@ async def serve(
         if not application.lost_lead:
             return
         _log.warning("controller.lost_the_lead", replica=replica.id)
+        if application.hangs:
+            raise Unavailable("STORE_HANGS", _HANGS)
 
 
 async def _opened(

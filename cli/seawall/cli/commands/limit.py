@@ -140,7 +140,8 @@ def keep_apart(
             _ask_about(controller, output, request)
         found = controller.call(controller.limits.SetApart, request)
         if as_json:
-            return output.json({"group": group, "vms": list(found.vms), "tagged": found.tagged})
+            tagged = found.tagged if found.HasField("tagged") else None
+            return output.json({"group": group, "vms": list(found.vms), "tagged": tagged})
         output.line(f"{group}: {', '.join(found.vms) or 'no VM'}")
         output.line(_members(group, found))
 
@@ -166,6 +167,8 @@ def _doubt(group: str, planned: limits_pb2.SetApartResponse) -> str:
 
 
 def _members(group: str, found: limits_pb2.SetApartResponse) -> str:
+    if not found.HasField("tagged"):  # of an older controller
+        return f"{count(len(found.vms), 'VM')} put into the group; those with the tag {group} belong to it too."
     told = f"{count(len(found.vms) + found.tagged, 'VM')} in the group now"
     return f"{told}, {found.tagged} of them by the tag {group}." if found.tagged else f"{told}."
 

@@ -24,6 +24,8 @@ app = typer.Typer(name="policy", no_args_is_help=True, help="Policies: what is b
 MOST_READ_BYTES = 4 * 1024 * 1024
 MOST_TOGETHER_BYTES = 3 * 1024 * 1024
 """Of several files: one request holds 4 MiB."""
+NO_FILE = "the file, line 1: there is no policy in it"
+"""Said of an empty document without a name."""
 STDIN = "-"
 PolicyArgument = Annotated[str, typer.Argument(metavar="POLICY", help="Its name.", autocompletion=policy_names)]
 FilesOption = Annotated[
@@ -63,7 +65,10 @@ def apply_policies(
     with session(config, as_json) as (controller, output):
         request = policy_pb2.ApplyPoliciesRequest(request_id="" if plan else new_request_id(), plan_only=plan)
         _add_files(request, file)
-        changes = controller.call(controller.policies.ApplyPolicies, request).changes
+        try:
+            changes = controller.call(controller.policies.ApplyPolicies, request).changes
+        except CommandError as error:
+            raise _one_at_a_time(error, request) from error
         if as_json:
             return output.json({"plan_only": plan, "changes": list(changes)})
         print_changes(output, changes, plan_only=plan)
@@ -178,6 +183,17 @@ def _add_files(request: policy_pb2.ApplyPoliciesRequest, files: Sequence[str]) -
             "BAD_POLICY",
             f"The files have more than {MOST_TOGETHER_BYTES >> 20} MiB together: too much at once.",
         )
+
+
+def _one_at_a_time(error: CommandError, request: policy_pb2.ApplyPoliciesRequest) -> CommandError:
+    """What a controller of before means, which sees none of several files."""
+    if not request.files or str(error) != NO_FILE:
+        return error
+    told = (
+        "Nothing was applied: the controller is older than this command line and takes one file at a time. Upgrade it, apply "
+        "them one after the other, or put them into one file, with a line --- between them."
+    )
+    return CommandError(Exit.REFUSED, "NEEDS_UPGRADE", told)
 
 
 def _read(file: str) -> str:

@@ -161,6 +161,9 @@ def cancel_run(
     What fits is shown and asked about first, and nothing else is canceled. A run that waits is over at once, another one once its worker
     has cleaned up, 60 s at most. Ends with 5 where a run that was named was over already; the others are canceled.
 
+    --json: {"plan_only": false, "canceled": [], "stopping": [], "over": [], "under_way": []}, the ids of runs by what came of them; with
+    --plan also "runs" where they are few.
+
     Example: seawall run cancel --policy nightly --waiting
     """
     narrowed = bool(policy or vm or host)

@@ -40,7 +40,7 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
                 "Runs",
                 f"{answer.runs_active} active, {answer.runs_waiting} waiting, {answer.runs_failed_24h} failed in 24 h",
             ),
-            ("Controller", f"{answer.controller_version}, {_lag(answer.loop_lag_ms)}"),
+            ("Controller", _controller(answer)),
             *([("Controllers", _replicas(answer.replicas))] if answer.replicas else []),
         ),
         "",
@@ -63,11 +63,8 @@ def _print(output: Output, answer: operator_pb2.GetStatusResponse, now: datetime
 
 def _hosts(answer: operator_pb2.GetStatusResponse) -> str:
     online, upgrade = f"{answer.hosts_online} of {answer.hosts_total} online", answer.hosts_needing_upgrade
-    return (
-        f"{online}, {upgrade} {'needs' if upgrade == 1 else 'need'} an upgrade (seawall host list)"
-        if upgrade
-        else online
-    )
+    refused = f"{upgrade} {'is' if upgrade == 1 else 'are'} refused until an upgrade (seawall host list)"
+    return f"{online}, {refused}" if upgrade else online
 
 
 def _vms(answer: operator_pb2.GetStatusResponse) -> str:
@@ -84,6 +81,10 @@ def _replicas(replicas: Iterable[operator_pb2.Replica]) -> str:
     return ", ".join(f"{each.operator_address} leads" if each.leads else each.operator_address for each in ordered)
 
 
-def _lag(milliseconds: int) -> str:
+def _controller(answer: operator_pb2.GetStatusResponse) -> str:
+    """An older one does not say how late it is."""
+    if not answer.HasField("loop_lag_ms"):
+        return answer.controller_version
+    milliseconds = answer.loop_lag_ms
     late = f"{milliseconds / 1000:.1f} s" if milliseconds >= 1000 else f"{milliseconds} ms"
-    return f"at most {late} late in the last minute"
+    return f"{answer.controller_version}, at most {late} late in the last minute"

@@ -10,7 +10,6 @@ from seawall.controller.records.limits import Measure, Scope, ScopeKey
 from seawall.controller.records.runs import Attempt, AttemptState, Progress, ReadMethod, RunKind
 from seawall.controller.runs.silence import Silence
 from seawall.controller.timings import SECOND_US
-from seawall.repository.clock import datetime_of
 
 BOTTLENECKS = {
     "source": "The disks of the VM are what is waited for: faster storage, or fewer runs on it at once, would help.",
@@ -56,10 +55,10 @@ def to_go_faster(progress: Progress) -> list[str]:
 
 
 def silent_host(host_name: str, attempt: Attempt, kind: RunKind, silence: Silence, now_us: int) -> str:
-    """What a run under way waits for whose host is not heard of any more."""
+    """What a run under way waits for whose host is not heard of any more. No instants: the reader's zone is not known here."""
     age_seconds = max(0, (now_us - silence.since_us) // SECOND_US)
-    since = f"nothing since {datetime_of(silence.since_us):%Y-%m-%d %H:%M:%S} UTC, for {age_seconds:,} s"
-    return f"host {host_name} to be heard of again: {since}; {_meanwhile(attempt, kind, silence, now_us)}"
+    meanwhile = _meanwhile(attempt, kind, silence, now_us)
+    return f"host {host_name} to be heard of again: nothing for {age_seconds:,} s; {meanwhile}"
 
 
 def _meanwhile(attempt: Attempt, kind: RunKind, silence: Silence, now_us: int) -> str:
@@ -67,7 +66,8 @@ def _meanwhile(attempt: Attempt, kind: RunKind, silence: Silence, now_us: int) -
         return f"it has not begun the {kind.lower()} yet"
     told = f"its {kind.lower()} may still go on there"
     if silence.given_up_us > now_us:
-        told += f", and is given up at {datetime_of(silence.given_up_us):%H:%M:%S} UTC if the host stays away"
+        left_seconds = (silence.given_up_us - now_us) // SECOND_US
+        told += f", and is given up in {left_seconds:,} s if the host stays away"
     return told
 
 

@@ -12,6 +12,8 @@ from seawall.controller.records.limits import Breaker, Measure, Scope, ScopeKey,
 ORDER = (Scope.GLOBAL, Scope.TENANT, Scope.SITE, Scope.HOST, Scope.STORAGE, Scope.REPOSITORY, Scope.LABEL)
 REPORTED = (Scope.SITE, Scope.STORAGE, Scope.LABEL)
 """There while a host is, or reports a VM with it; a limit may be older, or mistyped."""
+RATE_LIVES_US = 60_000_000
+"""What a host moved longer ago says nothing of now: it is silent, or no bandwidth is limited any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def _rates(facts: FleetFacts, traffic: Iterable[Traffic]) -> Counter[ScopeKey]:
     rates: Counter[ScopeKey] = Counter()
     for each in traffic:
         host = facts.hosts.get(each.host_id)
-        if host is None:
+        if host is None or each.reported_us < facts.now_us - RATE_LIVES_US:
             continue
         rates[GLOBAL] += each.rate_bytes_per_second
         rates[ScopeKey(Scope.HOST, host.id)] += each.rate_bytes_per_second

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from seawall.controller.database.columns import dump, load
+from seawall.controller.database.plain_rows import pairs
 from seawall.controller.database.tables import vm_settings
 from seawall.controller.records.settings import NO_SETTINGS, VmSettings
 from seawall.repository.batches import in_batches
@@ -26,6 +27,9 @@ class SettingRows:
 
     def of_vm(self, vm_id: str) -> VmSettings:
         return self.of_vms([vm_id]).get(vm_id, NO_SETTINGS)
+
+    def said_us(self) -> dict[str, int]:
+        return pairs(self._connection, sa.select(vm_settings.c.vm_id, vm_settings.c.updated_us))
 
     def ignored(self) -> frozenset[str]:
         query = sa.select(vm_settings.c.vm_id).where(vm_settings.c.ignored == 1)

@@ -134,11 +134,16 @@ def all_page(transaction: Transaction, host_id: str, after: str, limit: int) -> 
 
 def unprotected_page(transaction: Transaction, host_id: str, after: str, limit: int) -> Sequence[Vm]:
     """VMs by id that a host reports, of which no policy backs up anything, and that nobody said to ignore."""
-    ignored = transaction.settings.ignored()
     found: list[Vm] = []
     while len(found) < limit and (page := transaction.fleet.vms(host_id, after, PAGE)):
-        there = [vm for vm in page if _may_be_protected(vm, ignored)]
-        by_id = protections(transaction, there)
-        found += [vm for vm in there if not by_id.get(vm.id, UNPROTECTED).policies]
+        found += unprotected(transaction, page)
         after = page[-1].id
     return found[:limit]
+
+
+def unprotected(transaction: Transaction, vms: Sequence[Vm]) -> list[Vm]:
+    """Of these, in their order."""
+    ignored = transaction.settings.ignored()
+    there = [vm for vm in vms if _may_be_protected(vm, ignored)]
+    by_id = protections(transaction, there)
+    return [vm for vm in there if not by_id.get(vm.id, UNPROTECTED).policies]

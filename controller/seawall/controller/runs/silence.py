@@ -19,15 +19,24 @@ class Silence:
     given_up_us: int = 0
 
 
-def silence_of(run: Run, attempt: Attempt, session: Session | None, now_us: int) -> Silence | None:
-    """None: its host is heard of, or nothing is to be heard of it. `session`: the host's, None if it has none."""
+def silence_of(
+    run: Run, attempt: Attempt, session: Session | None, now_us: int, listening_us: int = 0
+) -> Silence | None:
+    """None: its host is heard of, or nothing is to be heard of it. `session`: the host's, None if it has none.
+
+    `listening_us`: since when this controller could hear hosts. Each has a whole lease from then on: nobody was there to be told before.
+    """
     if attempt.state not in WITH_ITS_HOST:
         return None
     lost = attempt.state is AttemptState.LOST
-    if not lost and session is not None and session.lease_until_us > now_us:
+    if not lost and session is not None and _lease_until_us(session, listening_us) > now_us:
         return None
     since_us = session.last_seen_us if session is not None else attempt.created_us
     return Silence(since_us, min(attempt.phase_deadline_us, run.deadline_us) if lost else 0)
+
+
+def _lease_until_us(session: Session, listening_us: int) -> int:
+    return session.lease_until_us + max(0, listening_us - session.last_seen_us)
 
 
 def last_known(progress: Progress) -> Progress:

@@ -92,8 +92,7 @@ def _tell_the_rest(
     full: BlockedOn,
 ) -> None:
     """All of the class that were neither placed nor told."""
-    placed = {placement.run.id for placement in placements}
+    settled = waiting.keys() | {placement.run.id for placement in placements}
     for lines in tenants.values():
         for line in lines:
-            rest = [each.run_id for each in line if each.run_id not in waiting and each.run_id not in placed]
-            waiting.update(dict.fromkeys(rest, full))
+            waiting.update(dict.fromkeys([each.run_id for each in line if each.run_id not in settled], full))

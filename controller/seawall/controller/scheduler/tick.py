@@ -180,10 +180,8 @@ class Tick:
         made = await asyncio.to_thread(plan_lines, lines, facts)
         for some in in_batches(made.placements, MOST_STARTED):
             await self._start(some, now_us)
-        waiting = made.waiting
-        every = (each.run for line in lines.of.values() for each in line)
-        untold = (run.id for run in every if run.id in waiting and waiting[run.id].sentence != run.blocked_on)
-        told = {run_id: waiting[run_id] for run_id in islice(untold, MOST_TOLD)}
+        # Everything that waits, at each tick, to find the few whose cause is another one now.
+        told = dict(islice(_untold(lines, made.waiting).items(), MOST_TOLD))
         if told:
             await self._executions.change(lambda change: _tell(change, told), schedule=len(told) == MOST_TOLD)
 
@@ -238,6 +236,16 @@ def _still(transaction: Transaction, placement: Placement, now_us: int) -> Run |
         if vm is None or not vm.present or vm.host_id != placement.host_id:
             return None
     return run
+
+
+def _untold(lines: Lines, waiting: Mapping[str, BlockedOn]) -> dict[str, BlockedOn]:
+    """Of those that wait, whom nobody told why, or another reason: run id -> why, in the order of the lines."""
+    return {
+        each.run_id: why
+        for line in lines.of.values()
+        for each in line
+        if (why := waiting.get(each.run_id)) is not None and why.sentence != each.run.blocked_on
+    }
 
 
 def _tell(change: Change, waiting: Mapping[str, BlockedOn]) -> None:

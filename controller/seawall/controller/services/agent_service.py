@@ -245,10 +245,12 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
 
     def _agreed(self, request: agent_pb2.HelloRequest, agent_id: str) -> int:
         """The session's protocol. Raises FailedPrecondition/NEEDS_UPGRADE; then the host is shown as one that needs it."""
+        least, most = request.protocol_min, request.protocol_max
         try:
-            protocol = self._protocols.agreed(request.protocol_min, request.protocol_max)
+            protocol = self._protocols.agreed(least, most)
         except FailedPrecondition as error:
-            self._outdated.refused(agent_id, printable(request.agent_version), str(error))
+            older = self._protocols.older_than(least, most)
+            self._outdated.refused(agent_id, printable(request.agent_version), str(error), by_older=older)
             raise
         self._outdated.welcomed(agent_id)
         return protocol

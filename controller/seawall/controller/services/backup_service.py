@@ -8,6 +8,7 @@ from grpc import aio
 
 from seawall.api.v1 import operator_pb2, operator_pb2_grpc, resources_pb2
 from seawall.controller.policies.protection import all_page, unprotected_page
+from seawall.controller.policies.unprotected import UnprotectedVms
 from seawall.controller.records.answers import Asked
 from seawall.controller.repositories.add import Addition, RepositoryAdder
 from seawall.controller.repositories.health import StoreHealth
@@ -33,6 +34,7 @@ from seawall.controller.services.orders import Orders
 from seawall.controller.services.outdated import OutdatedHosts
 from seawall.controller.services.paging import cut, fit, page_by, page_size, page_size_or_all, start_of
 from seawall.controller.services.run_filter import run_filter
+from seawall.controller.services.run_history import RunHistory
 from seawall.controller.services.status import status_message
 from seawall.controller.services.views import (
     RepositoryView,
@@ -89,14 +91,23 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         self._moved = moved
         self._vitals = vitals
         self._outdated = outdated
+        self._unprotected = UnprotectedVms()
         self._version = version
 
     async def GetStatus(
         self, request: operator_pb2.GetStatusRequest, context: Context
     ) -> operator_pb2.GetStatusResponse:
-        now_us = self._orders.clock.now_us()
+        now_us, listening_us = self._orders.clock.now_us(), self._orders.clock.started_us
         answer = await self._read(
-            lambda transaction: status_message(transaction, now_us, self._version, self._health, self._outdated)
+            lambda transaction: status_message(
+                transaction,
+                now_us,
+                self._version,
+                self._health,
+                self._outdated,
+                self._unprotected,
+                listening_us=listening_us,
+            )
         )
         answer.troubles.extend(self._vitals.sentences())
         answer.loop_lag_ms = round(self._vitals.loop_lag_seconds * 1000)
@@ -190,26 +201,23 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
         return operator_pb2.StartRestoreResponse(run=run_message(view))
 
     async def ListRuns(self, request: operator_pb2.ListRunsRequest, context: Context) -> operator_pb2.ListRunsResponse:
-        size, before, now_us = page_size(request.page_size), start_of(request.page_token), self._orders.clock.now_us()
+        size, before = page_size(request.page_size), start_of(request.page_token)
+        now_us, listening_us = self._orders.clock.now_us(), self._orders.clock.started_us
 
         def closure(transaction: Transaction) -> operator_pb2.ListRunsResponse:
             wanted = run_filter(transaction, request, now_us)
             found = transaction.runs.runs(wanted, before=before, limit=size + 1)
             page, token = cut(found, size)
-            runs = [run_message(view) for view in run_views(transaction, page, now_us)]
+            views = run_views(transaction, page, now_us, listening_us=listening_us)
+            runs = [run_message(view) for view in views]
             shown, token = fit(page, runs, token)
             return operator_pb2.ListRunsResponse(runs=shown, next_page_token=token)
 
         return await self._read(closure)
 
     async def GetRun(self, request: operator_pb2.GetRunRequest, context: Context) -> operator_pb2.GetRunResponse:
-        now_us = self._orders.clock.now_us()
-
-        def closure(transaction: Transaction) -> operator_pb2.GetRunResponse:
-            (view,) = run_views(transaction, [find_run(transaction, request.run)], now_us, self._watches.history)
-            return operator_pb2.GetRunResponse(run=run_message(view))
-
-        return await self._read(closure)
+        (view,) = await self._views([request.run], self._watches.history)
+        return operator_pb2.GetRunResponse(run=run_message(view))
 
     async def CancelRun(
         self, request: operator_pb2.CancelRunRequest, context: Context
@@ -384,11 +392,12 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     def _told(self, view: RepositoryView) -> resources_pb2.Repository:
         return repository_message(view, self._health.trouble(view.record.id) or view.trouble)
 
-    async def _views(self, run_ids: Sequence[str]) -> list[RunView]:
-        now_us = self._orders.clock.now_us()
+    async def _views(self, texts: Sequence[str], history: RunHistory | None = None) -> list[RunView]:
+        now_us, listening_us = self._orders.clock.now_us(), self._orders.clock.started_us
 
         def closure(transaction: Transaction) -> list[RunView]:
-            return run_views(transaction, [find_run(transaction, run_id) for run_id in run_ids], now_us)
+            found = [find_run(transaction, text) for text in texts]
+            return run_views(transaction, found, now_us, history, listening_us=listening_us)
 
         return await self._read(closure)
 

@@ -20,6 +20,8 @@ class Blocking:
 
     def __init__(self, threads: int = 16) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=THREADS)
+        self.hangs = False
+        """Once it is closed: whether a call of its own did not end in time. Others of this process say nothing of it."""
 
     async def run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _told, call)
@@ -30,6 +32,7 @@ class Blocking:
         waiting = threading.Thread(target=self._pool.shutdown, name="closing", daemon=True)
         waiting.start()
         waiting.join(CLOSE_SECONDS)
+        self.hangs = waiting.is_alive()
 
 
 def hung() -> list[str]:

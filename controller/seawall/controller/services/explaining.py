@@ -15,6 +15,7 @@ from seawall.controller.policies.compiled import Compiled
 from seawall.controller.records.limits import Measure, Scope, ScopeKey
 from seawall.controller.records.runs import Progress, Run, RunState
 from seawall.controller.runs.ready import by_policy_alone
+from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.in_window import outside
 from seawall.controller.scheduler.placement import why_waiting
 from seawall.controller.services.convert_limits import blocked_message, holder_message
@@ -35,7 +36,7 @@ MOST_HOLDERS = 100
 class Explaining:
     """Belongs to one event loop."""
 
-    def __init__(self, store: Store, mirror: FleetMirror, clock: Clock, wall: Clock) -> None:
+    def __init__(self, store: Store, mirror: FleetMirror, clock: SteadyClock, wall: Clock) -> None:
         """`wall`: judges windows, as the scheduler does."""
         self._store = store
         self._mirror = mirror
@@ -44,10 +45,10 @@ class Explaining:
 
     async def explain(self, text: str) -> limits_pb2.ExplainRunResponse:
         """Raises NotFound/RUN_UNKNOWN."""
-        now_us = self._clock.now_us()
+        now_us, listening_us = self._clock.now_us(), self._clock.started_us
 
         def closure(transaction: Transaction) -> limits_pb2.ExplainRunResponse:
-            (view,) = run_views(transaction, [find_run(transaction, text)], now_us)
+            (view,) = run_views(transaction, [find_run(transaction, text)], now_us, listening_us=listening_us)
             if view.run.state is not RunState.READY:
                 return _begun_before(view, now_us)
             return self._waiting(transaction, view, now_us)
@@ -76,7 +77,7 @@ class Explaining:
         progress = transaction.runs.progress_of([each.attempt_id for each in holders])
         answer.blocked_on.CopyFrom(blocked_message(sight.facts, blocked))
         answer.holders.extend(
-            _holder(sight.facts, each, progress.get(each.attempt_id)) for each in holders[:MOST_HOLDERS]
+            holder(sight.facts, each, progress.get(each.attempt_id)) for each in holders[:MOST_HOLDERS]
         )
         ends = [each.eta_seconds for each in answer.holders if each.eta_seconds]
         answer.advice.extend(to_start(sight.facts, blocked, min(ends, default=0)))
@@ -143,7 +144,7 @@ def _tell_hold_up(answer: limits_pb2.ExplainRunResponse, view: RunView, now_us: 
         answer.advice.extend(to_go_faster(progress))
 
 
-def _holder(facts: FleetFacts, each: Occupied, progress: Progress | None) -> limits_pb2.Holder:
+def holder(facts: FleetFacts, each: Occupied, progress: Progress | None) -> limits_pb2.Holder:
     """Of one whose host is silent nobody knows when it will be done."""
     message, session = holder_message(facts, each, progress), facts.sessions.get(each.host_id)
     if session is None or session.lease_until_us <= facts.now_us:

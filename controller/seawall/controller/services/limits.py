@@ -19,7 +19,8 @@ from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, Sc
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.services.apart import Group, check_group, group_of, set_group
 from seawall.controller.services.convert_fleet import host_message
-from seawall.controller.services.convert_limits import SERVICES, holder_message, service_value, usage_message
+from seawall.controller.services.convert_limits import SERVICES, service_value, usage_message
+from seawall.controller.services.explaining import holder
 from seawall.controller.services.masks import masked_host, masked_limits
 from seawall.controller.services.naming import find_host, find_repository, find_vms
 from seawall.controller.services.once import Once, asked_by
@@ -123,7 +124,7 @@ class LimitOrders:
                 site=host.site,
                 service=service_value(host.service),
                 limits=usage_message(sight.facts, usage),
-                runs=[holder_message(sight.facts, each, progress.get(each.attempt_id)) for each in live],
+                runs=[holder(sight.facts, each, progress.get(each.attempt_id)) for each in live],
                 waiting=_waiting_for(sight, host.id),
             )
 

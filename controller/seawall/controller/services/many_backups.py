@@ -162,7 +162,8 @@ class ManyBackups:
 
             def closure(transaction: Transaction, some: Sequence[str] = some) -> list[resources_pb2.Run]:
                 found = {run.id: run for run in transaction.runs.runs_of(some)}
-                views = run_views(transaction, list(found.values()), self._orders.clock.now_us())
+                now_us, listening_us = self._orders.clock.now_us(), self._orders.clock.started_us
+                views = run_views(transaction, list(found.values()), now_us, listening_us=listening_us)
                 messages = {view.run.id: run_message(view) for view in views}
                 return [messages[run_id] for run_id in some if run_id in messages]
 

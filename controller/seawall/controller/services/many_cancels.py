@@ -7,15 +7,16 @@ import json
 from collections.abc import Sequence
 
 from seawall.api.v1 import operator_pb2
-from seawall.controller.errors import InvalidArgument
+from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.records.answers import Asked
 from seawall.controller.records.runs import OPEN_RUN_STATES, Run, RunFilter, RunState
+from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.executions import Change, Executions
 from seawall.controller.scheduler.wakes import SCHEDULER
 from seawall.controller.services.convert_runs import run_message
-from seawall.controller.services.naming import find_host, find_policy, find_runs, find_vm
+from seawall.controller.services.naming import find_host, find_policy_of_runs, find_runs, find_vm
 from seawall.controller.services.once import Once, asked_by
-from seawall.controller.services.orders import Orders
+from seawall.controller.services.orders import Canceled, Orders
 from seawall.controller.services.paging import cut, fit, page_size, start_of
 from seawall.controller.services.slices import SLICE, carried_out
 from seawall.controller.services.views import run_views
@@ -40,7 +41,7 @@ class ManyCancels:
         _check_request(request)
         if request.plan_only:
             return await self._executions.store.read(
-                lambda transaction: _planned(transaction, request, self._orders.clock.now_us())
+                lambda transaction: _planned(transaction, request, self._orders.clock)
             )
         asked, slices = asked_by(request), list(in_batches(request.runs, SLICE))
         await self._executions.store.read(lambda transaction: self._check(transaction, asked, slices))
@@ -48,9 +49,11 @@ class ManyCancels:
         for part, some in enumerate(slices):
 
             def act(change: Change, some: Sequence[str] = some) -> str:
-                runs = find_runs(change.transaction, some)
+                left = _left(change.transaction, some)
+                runs = list(left.values())
                 done = self._orders.cancel_those_that_can(change, runs, waiting_only=request.waiting_only)
-                return json.dumps([(run.id, came.name) for run, came in zip(runs, done, strict=True)])
+                came = {text: (run.id, each.name) for (text, run), each in zip(left.items(), done, strict=True)}
+                return json.dumps([came.get(text, (text, Canceled.OVER.name)) for text in some])
 
             outcomes += json.loads(await carried_out(self._executions, self._once, asked, act, part))
         self._executions.wakes.notify((SCHEDULER,))
@@ -63,29 +66,42 @@ class ManyCancels:
                 find_runs(transaction, some)
 
 
+def _left(transaction: Transaction, texts: Sequence[str]) -> dict[str, Run]:
+    """By how they are named; without those that are forgotten since the order was checked: only what is over is."""
+    try:
+        return dict(zip(texts, find_runs(transaction, texts), strict=True))
+    except NotFound:
+        if len(texts) == 1:
+            return {}
+    return {text: run for each in texts for text, run in _left(transaction, [each]).items()}
+
+
 def _planned(
-    transaction: Transaction, request: operator_pb2.CancelRunsRequest, now_us: int
+    transaction: Transaction, request: operator_pb2.CancelRunsRequest, clock: SteadyClock
 ) -> operator_pb2.CancelRunsResponse:
     """Runs as they are now: of those that are named also what is over."""
     if request.runs:
-        return _page(transaction, find_runs(transaction, request.runs), "", now_us)
+        return _page(transaction, find_runs(transaction, request.runs), "", clock)
     size, before = page_size(request.page_size), start_of(request.page_token)
     page, token = cut(transaction.runs.runs(_filter(transaction, request), before=before, limit=size + 1), size)
     if request.host:
         page = on_host(transaction, page, find_host(transaction, request.host).id)
-    return _page(transaction, page, token, now_us)
+    return _page(transaction, page, token, clock)
 
 
-def _page(transaction: Transaction, runs: Sequence[Run], token: str, now_us: int) -> operator_pb2.CancelRunsResponse:
-    shown, token = fit(runs, [run_message(view) for view in run_views(transaction, runs, now_us)], token)
+def _page(
+    transaction: Transaction, runs: Sequence[Run], token: str, clock: SteadyClock
+) -> operator_pb2.CancelRunsResponse:
+    views = run_views(transaction, runs, clock.now_us(), listening_us=clock.started_us)
+    shown, token = fit(runs, [run_message(view) for view in views], token)
     return operator_pb2.CancelRunsResponse(runs=shown, next_page_token=token)
 
 
 def _filter(transaction: Transaction, request: operator_pb2.CancelRunsRequest) -> RunFilter:
-    """But for the host. Raises what `find_vm` and `find_policy` do."""
+    """But for the host. Raises what `find_vm` and `find_policy_of_runs` do."""
     return RunFilter(
         find_vm(transaction, request.vm).id if request.vm else "",
-        find_policy(transaction, request.policy).id if request.policy else "",
+        find_policy_of_runs(transaction, request.policy).id if request.policy else "",
         (RunState.READY,) if request.waiting_only else OPEN_RUN_STATES,
     )
 

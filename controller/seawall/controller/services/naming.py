@@ -10,7 +10,7 @@ from seawall.controller.records.fleet import Host, Vm
 from seawall.controller.records.ids import SHORTEST_PREFIX
 from seawall.controller.records.maintenance import Job
 from seawall.controller.records.policies import Policy
-from seawall.controller.records.runs import Run
+from seawall.controller.records.runs import Run, RunFilter
 from seawall.controller.store.transaction import Transaction
 from seawall.controller.text import printable
 
@@ -56,6 +56,14 @@ def find_policy(transaction: Transaction, name: str) -> Policy:
         raise NotFound(
             "POLICY_UNKNOWN", f"There is no policy {quoted(name)}. `seawall policy list` shows what there is."
         )
+    return found
+
+
+def find_policy_of_runs(transaction: Transaction, name: str) -> Policy:
+    """A deleted one too, while runs of it are known: no other one ever has its name. Raises NotFound/POLICY_UNKNOWN."""
+    found = transaction.policies.policy_named(name)
+    if found is None or not transaction.runs.runs(RunFilter(policy_id=found.id), limit=1):
+        return find_policy(transaction, name)
     return found
 
 

@@ -5,7 +5,7 @@ controllers each knows the hosts that come to it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from seawall.api.v1 import resources_pb2
 from seawall.controller.services.convert_time import timestamp
@@ -17,10 +17,14 @@ STALE_US = 10 * 60 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """`why`: the sentence that the agent was told. `since_us`: of the first Hello that this process refused; `last_us`: of the last one."""
+    """`why`: the sentence that the agent was told. `by_older`: it is this controller that is to be upgraded.
+
+    `since_us`: of the first Hello that this process refused; `last_us`: of the last one.
+    """
 
     agent_version: str
     why: str
+    by_older: bool
     since_us: int
     last_us: int
 
@@ -32,10 +36,11 @@ class OutdatedHosts:
         self._clock = clock
         self._refused: dict[str, Refusal] = {}
 
-    def refused(self, host_id: str, agent_version: str, why: str) -> None:
+    def refused(self, host_id: str, agent_version: str, why: str, *, by_older: bool) -> None:
         now_us = self._clock.now_us()
-        known = self._refused.get(host_id, Refusal(agent_version, why, now_us, now_us))
-        self._refused[host_id] = replace(known, agent_version=agent_version, why=why, last_us=now_us)
+        known = self._refused.get(host_id)
+        since_us = known.since_us if known is not None else now_us
+        self._refused[host_id] = Refusal(agent_version, why, by_older, since_us, now_us)
 
     def welcomed(self, host_id: str) -> None:
         self._refused.pop(host_id, None)
@@ -48,6 +53,9 @@ class OutdatedHosts:
             if known is not None and now_us - known.last_us < STALE_US and not host.revoked:
                 host.needs_upgrade.CopyFrom(
                     resources_pb2.NeedsUpgrade(
-                        agent_version=known.agent_version, since=timestamp(known.since_us), sentence=known.why
+                        agent_version=known.agent_version,
+                        since=timestamp(known.since_us),
+                        sentence=known.why,
+                        controller_is_older=known.by_older,
                     )
                 )

@@ -20,19 +20,23 @@ class Protocols:
     def oldest(self) -> int:
         return max(1, self.newest - OLDER)
 
+    def older_than(self, least: int, most: int) -> bool:
+        """Whether it is the controller that is to be upgraded."""
+        return self.newest < least <= most
+
     def agreed(self, least: int, most: int) -> int:
         """The newest that both speak. Raises FailedPrecondition/NEEDS_UPGRADE, which says who is to be upgraded."""
         agreed = min(most, self.newest)
         if agreed >= max(least, self.oldest, 1):
             return agreed
         both = f"The agent speaks protocols {least} to {most}, this controller {self.oldest} to {self.newest}"
+        if self.older_than(least, most):
+            raise FailedPrecondition("NEEDS_UPGRADE", f"{both}: upgrade the controller first, then its hosts.")
         if most < self.oldest:
             raise FailedPrecondition(
                 "NEEDS_UPGRADE",
                 f"{both}: upgrade Seawall on this host. What it works on goes on until its agent restarts.",
             )
-        if least > self.newest:
-            raise FailedPrecondition("NEEDS_UPGRADE", f"{both}: upgrade the controller first, then its hosts.")
         raise FailedPrecondition("NEEDS_UPGRADE", f"{both}: that is no range; upgrade Seawall on this host.")
 
 

@@ -3,18 +3,18 @@
 from seawall.api.v1 import operator_pb2, resources_pb2
 from seawall.controller.errors import InvalidArgument
 from seawall.controller.records.runs import OPEN_RUN_STATES, RunFilter, RunState
-from seawall.controller.services.naming import find_policy, find_vm
+from seawall.controller.services.naming import find_policy_of_runs, find_vm
 from seawall.controller.store.transaction import Transaction
 
 _US = 1_000_000
 
 
 def run_filter(transaction: Transaction, request: operator_pb2.ListRunsRequest, now_us: int) -> RunFilter:
-    """Raises what `find_vm` and `find_policy` do, InvalidArgument/BAD_FILTER."""
+    """Raises what `find_vm` and `find_policy_of_runs` do, InvalidArgument/BAD_FILTER."""
     states = {_state(value) for value in request.states} | set(OPEN_RUN_STATES if request.open_only else ())
     return RunFilter(
         find_vm(transaction, request.vm).id if request.vm else "",
-        find_policy(transaction, request.policy).id if request.policy else "",
+        find_policy_of_runs(transaction, request.policy).id if request.policy else "",
         tuple(sorted(states)),
         _since_us(request, now_us),
     )

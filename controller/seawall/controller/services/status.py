@@ -1,7 +1,7 @@
-"""One screen: how the fleet stands. Everything is counted by the database at the moment of the question."""
+"""One screen: how the fleet stands at the moment of the question, as the database counts it."""
 
 from seawall.api.v1 import operator_pb2
-from seawall.controller.policies.protection import unprotected_page
+from seawall.controller.policies.unprotected import UnprotectedVms
 from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.records.runs import OPEN_RUN_STATES, RunFilter, RunState
 from seawall.controller.recovering.decisions import troubles
@@ -10,7 +10,6 @@ from seawall.controller.services.convert_fleet import host_message
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.convert_time import timestamp
 from seawall.controller.services.outdated import OutdatedHosts
-from seawall.controller.services.paging import EVERYTHING
 from seawall.controller.services.views import failing, host_views, run_views
 from seawall.controller.store.transaction import Transaction
 
@@ -23,11 +22,19 @@ SILENT_US = 30 * 1_000_000
 
 
 def status_message(
-    transaction: Transaction, now_us: int, version: str, health: StoreHealth, outdated: OutdatedHosts
+    transaction: Transaction,
+    now_us: int,
+    version: str,
+    health: StoreHealth,
+    outdated: OutdatedHosts,
+    unprotected: UnprotectedVms,
+    *,
+    listening_us: int,
 ) -> operator_pb2.GetStatusResponse:
     since_us = max(1, now_us - DAY_US)
     hosts = host_views(transaction, transaction.fleet.hosts(limit=MOST_HOSTS), now_us)
     opened = transaction.runs.runs(RunFilter(states=OPEN_RUN_STATES), limit=RUNS_SHOWN)
+    opened_views = run_views(transaction, opened, now_us, listening_us=listening_us)
     failed = transaction.runs.runs(RunFilter(states=(RunState.FAILED,), since_us=since_us), limit=FAILURES_SHOWN)
     counts, totals = transaction.runs.counts(since_us), transaction.points.totals()
     repositories = transaction.repositories.repositories()
@@ -39,7 +46,7 @@ def status_message(
         vms_total=transaction.fleet.vm_count(),
         hosts_needing_upgrade=sum(each.HasField("needs_upgrade") for each in messages),
         vms_protected=totals.vms,
-        vms_unprotected=len(unprotected_page(transaction, "", "", EVERYTHING)),
+        vms_unprotected=unprotected.count(transaction, now_us),
         oldest_newest_point_at=timestamp(totals.oldest_newest_us),
         runs_active=counts.active,
         runs_waiting=counts.ready,
@@ -49,7 +56,7 @@ def status_message(
         stored_bytes=sum(transaction.repositories.totals(record.id).stored_bytes for record in repositories),
         protected_bytes=totals.virtual_bytes,
         recent_failures=[run_message(view) for view in run_views(transaction, failed, now_us)],
-        open_runs=[run_message(view) for view in run_views(transaction, opened, now_us)],
+        open_runs=[run_message(view) for view in opened_views],
         controller_version=version,
         replicas=_replicas(transaction, now_us),
         troubles=troubles(transaction, now_us),

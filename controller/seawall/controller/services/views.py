@@ -79,14 +79,20 @@ class RepositoryView:
 
 
 def run_views(
-    transaction: Transaction, runs: Sequence[Run], now_us: int, history: RunHistory | None = None
+    transaction: Transaction,
+    runs: Sequence[Run],
+    now_us: int,
+    history: RunHistory | None = None,
+    *,
+    listening_us: int = 0,
 ) -> list[RunView]:
+    """`listening_us`: since when this controller can hear hosts (`silence_of`)."""
     attempts: dict[str, list[Attempt]] = {run.id: [] for run in runs}
     for attempt in transaction.runs.attempts_of(list(attempts)):
         attempts[attempt.run_id].append(attempt)
     every = [attempt for some in attempts.values() for attempt in some]
     progress = transaction.runs.progress_of([attempt.id for attempt in every])
-    hosts, silences = transaction.fleet.host_names(), _silences(transaction, runs, every, now_us)
+    hosts, silences = transaction.fleet.host_names(), _silences(transaction, runs, every, now_us, listening_us)
     repositories, policies = _repository_names(transaction), _policy_names(transaction, {run.policy_id for run in runs})
     calls: dict[str, list[HookCall]] = {run.id: [] for run in runs}
     for call in transaction.hooks.calls_of([run.id for run in runs if run.policy_id]):
@@ -108,7 +114,7 @@ def run_views(
 
 
 def _silences(
-    transaction: Transaction, runs: Sequence[Run], attempts: Sequence[Attempt], now_us: int
+    transaction: Transaction, runs: Sequence[Run], attempts: Sequence[Attempt], now_us: int, listening_us: int
 ) -> dict[str, Silence]:
     """By attempt. Leases are read only for what is with a host at this moment."""
     open_runs = {run.id: run for run in runs if not run.state.over}
@@ -117,7 +123,10 @@ def _silences(
         return {}
     host_ids = sorted({each.host_id for each in some})
     sessions = {session.agent_id: session for session in transaction.fleet.sessions_of(host_ids)}
-    found = {each.id: silence_of(open_runs[each.run_id], each, sessions.get(each.host_id), now_us) for each in some}
+    found = {
+        each.id: silence_of(open_runs[each.run_id], each, sessions.get(each.host_id), now_us, listening_us)
+        for each in some
+    }
     return {attempt_id: silence for attempt_id, silence in found.items() if silence is not None}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from seawall.controller.errors import InvalidArgument
+from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.wakes import ENDED, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.naming import find_run
@@ -10,7 +11,6 @@ from seawall.controller.services.run_history import RunHistory
 from seawall.controller.services.views import RunView, run_views
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
-from seawall.repository.clock import Clock
 
 MOST_RUNS = 1000
 
@@ -19,7 +19,7 @@ class Watching:
     """Belongs to one event loop. Reads state, never messages: a slow watcher misses steps in between, never the end."""
 
     def __init__(
-        self, store: Store, history: RunHistory, wakes: Wakes, drain: Drain, clock: Clock, timings: Timings
+        self, store: Store, history: RunHistory, wakes: Wakes, drain: Drain, clock: SteadyClock, timings: Timings
     ) -> None:
         self._store = store
         self._history = history
@@ -38,7 +38,7 @@ class Watching:
             seen, ended = self._wakes.seen(), self._wakes.seen(ENDED)
             now_us = self._clock.now_us()
             views = await self._store.read(
-                lambda transaction, now_us=now_us: _views(transaction, run_ids, now_us, self._history)  # type: ignore[misc]
+                lambda transaction, now_us=now_us: self._views(transaction, run_ids, now_us)  # type: ignore[misc]
             )
             for view in views:
                 # A host falls silent by the time alone: nothing of the run changes with it.
@@ -52,11 +52,11 @@ class Watching:
             await self._drain.first(self._wakes.changed(seen), self._timings.scheduler_interval_seconds)
             await self._drain.first(self._wakes.changed(ended, ENDED), self._timings.watch_interval_seconds)
 
+    def _views(self, transaction: Transaction, run_ids: Sequence[str], now_us: int) -> list[RunView]:
+        found = {run.id: run for run in transaction.runs.runs_of(run_ids)}
+        runs = [found[run_id] for run_id in run_ids if run_id in found]
+        return run_views(transaction, runs, now_us, self._history, listening_us=self._clock.started_us)
+
 
 def _ids(transaction: Transaction, texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(find_run(transaction, text).id for text in texts))
-
-
-def _views(transaction: Transaction, run_ids: Sequence[str], now_us: int, history: RunHistory) -> list[RunView]:
-    found = {run.id: run for run in transaction.runs.runs_of(run_ids)}
-    return run_views(transaction, [found[run_id] for run_id in run_ids if run_id in found], now_us, history)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.wakes import ENDED, Wakes
 from seawall.controller.server.drain import Drain
 from seawall.controller.services.naming import find_vm
@@ -13,7 +14,6 @@ from seawall.controller.services.watching import Watching
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.timings import Timings
 from seawall.repository.batches import in_batches
-from seawall.repository.clock import Clock
 
 BATCH = 200
 """Runs that are read at once: a slow watcher holds no more than these."""
@@ -40,7 +40,7 @@ class WatchingAll:
         history: RunHistory,
         wakes: Wakes,
         drain: Drain,
-        clock: Clock,
+        clock: SteadyClock,
         timings: Timings,
     ) -> None:
         self._store = store
@@ -80,7 +80,7 @@ class WatchingAll:
             def closure(transaction: Transaction, batch: Sequence[str] = batch, now_us: int = now_us) -> list[RunView]:
                 runs = transaction.runs.runs_of(batch)
                 wanted = [run for run in runs if vm_id in ("", run.vm_id) and not (only_open and run.state.over)]
-                return run_views(transaction, wanted, now_us, self._history)
+                return run_views(transaction, wanted, now_us, self._history, listening_us=self._clock.started_us)
 
             for view in await self._store.read(closure):
                 yield view
@@ -95,7 +95,7 @@ class Watches:
     history: RunHistory
 
 
-def make_watches(store: Store, wakes: Wakes, drain: Drain, clock: Clock, timings: Timings) -> Watches:
+def make_watches(store: Store, wakes: Wakes, drain: Drain, clock: SteadyClock, timings: Timings) -> Watches:
     """For one event loop."""
     history, feed = RunHistory(), RunFeed(store, wakes, clock, timings)
     return Watches(

@@ -15,6 +15,9 @@ class Settings(Protocol):
     def of_vms(self, vm_ids: Sequence[str]) -> dict[str, VmSettings]:
         """Only those of which something was said."""
 
+    def said_us(self) -> dict[str, int]:
+        """When something was last said of each of them."""
+
     def ignored(self) -> frozenset[str]:
         """Ids of VMs that no policy need protect."""
 
