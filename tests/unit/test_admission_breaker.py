@@ -24,6 +24,7 @@ def ended(reason: str, kind: FailureKind = FailureKind.TRANSIENT, at_us: int = N
         ("WORKER_EXITED", FailureKind.TRANSIENT, 1, 0),
         ("STORE_UNAVAILABLE", FailureKind.TRANSIENT, 1, 1),
         ("AGENT_RESTARTED", FailureKind.TRANSIENT, 0, 0),
+        ("AGENT_STOPPING", FailureKind.TRANSIENT, 0, 0),
         ("VM_MOVED", FailureKind.CONFLICT, 0, 0),
         ("DISK_UNSUPPORTED", FailureKind.PERMANENT, 0, 0),
     ],

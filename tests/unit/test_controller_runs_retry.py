@@ -9,6 +9,7 @@ from seawall.controller.runs import ready
 from seawall.controller.runs.events import Moment
 from seawall.controller.runs.making import WAITS, due_at
 from seawall.controller.runs.retry import (
+    AGENT_AWAY,
     AGENT_RESTARTED,
     WORKER_EXITED,
     after_expiry,
@@ -64,8 +65,9 @@ def test_permanent_failures_end_at_once() -> None:
     assert after_failure(RUN, a_failure(FailureKind.PERMANENT), NOW, T, 0.5).state is RunState.FAILED
 
 
-def test_a_restarted_agent_is_soon_tried_again() -> None:
-    after = after_failure(replace(RUN, tries=2), a_failure(reason=AGENT_RESTARTED), NOW, T, 0.5)
+@pytest.mark.parametrize("reason", AGENT_AWAY)
+def test_an_agent_that_began_anew_is_soon_tried_again(reason: str) -> None:
+    after = after_failure(replace(RUN, tries=2), a_failure(reason=reason), NOW, T, 0.5)
     assert (after.state, after.tries) == (RunState.READY, 2)
     assert after.not_before_us == NOW + 3 * SECOND
 

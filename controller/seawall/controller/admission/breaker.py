@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from seawall.controller.records.limits import Breaker, Scope
 from seawall.controller.records.runs import Attempt, AttemptState, Failure, FailureKind
-from seawall.controller.runs.retry import AGENT_RESTARTED
+from seawall.controller.runs.retry import AGENT_AWAY
 from seawall.controller.timings import SECOND_US
 
 FAILURES = 5
@@ -43,7 +43,7 @@ def probe_us(breaker: Breaker) -> int:
 
 def counts_against(scope: Scope, failure: Failure) -> bool:
     """Whether a failure says something of the host, or of the repository."""
-    if failure.kind is not FailureKind.TRANSIENT or failure.reason == AGENT_RESTARTED:
+    if failure.kind is not FailureKind.TRANSIENT or failure.reason in AGENT_AWAY:
         return False
     return scope is Scope.HOST or failure.reason.startswith(OF_THE_STORE)
 

@@ -6,6 +6,8 @@ from seawall.controller.records.runs import Failure, FailureKind, Run, RunState
 from seawall.controller.timings import Timings, microseconds
 
 AGENT_RESTARTED = "AGENT_RESTARTED"
+AGENT_AWAY = (AGENT_RESTARTED, "AGENT_STOPPING")
+"""The agent began anew, in order or not: neither VM nor store had anything to do with it."""
 WORKER_EXITED = "WORKER_EXITED"
 STATE_CHANGED = ("VM_STARTED", "VM_STOPPED")
 """The VM went on or off during its backup: what it is now can be backed up at once."""
@@ -22,7 +24,7 @@ def after_failure(run: Run, failure: Failure, now_us: int, timings: Timings, jit
         return replace(run, state=RunState.CANCELED, ended_us=now_us, blocked_on="")
     if failure.kind is FailureKind.PERMANENT:
         return failed(run, failure, now_us)
-    if failure.kind is FailureKind.CONFLICT or failure.reason == AGENT_RESTARTED:
+    if failure.kind is FailureKind.CONFLICT or failure.reason in AGENT_AWAY:
         return _requeued(run, failure, now_us, timings, jitter)
     return _tried(run, failure, now_us, timings, jitter)
 
@@ -65,7 +67,7 @@ def _requeued(run: Run, failure: Failure, now_us: int, timings: Timings, jitter:
         return replace(failed(run, failure, now_us), requeues=requeues)
     shortest, longest = timings.conflict_backoff_seconds
     changed = failure.reason in STATE_CHANGED and requeues <= AT_ONCE_REQUEUES
-    at_once = changed or failure.reason == AGENT_RESTARTED
+    at_once = changed or failure.reason in AGENT_AWAY
     backoff = timings.restart_backoff_seconds if at_once else shortest + (longest - shortest) * jitter
     return _ready(replace(run, requeues=requeues), failure, now_us, backoff)
 
