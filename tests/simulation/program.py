@@ -4,13 +4,14 @@ import argparse
 import gc
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from .world import World
 
 RESULT = Path(__file__).resolve().parents[2] / "build" / "simulation.json"
 LAST_LINES = 60
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 HASH_SEED = "PYTHONHASHSEED"
 RARELY = (50_000, 20, 50)
 """Collections of garbage: a fleet is millions of objects that stay."""
@@ -150,7 +152,7 @@ def _played(
         flush=True,
     )
     if options.history or outcome.problems:
-        print("\n".join(outcome.history if options.history else outcome.history[-LAST_LINES:]))
+        print("\n".join(outcome.history if options.history else told_of(outcome.problems, outcome.history)))
     for problem in outcome.problems:
         print(f"  VIOLATED: {problem}")
     if outcome.problems:
@@ -162,6 +164,13 @@ def _played(
             flush=True,
         )
     return replace(outcome, history=())
+
+
+def told_of(problems: Sequence[str], history: Sequence[str]) -> list[str]:
+    """The last lines, and before them those that name what a problem names: in a long run it may lie hours back."""
+    named = {each for problem in problems for each in UUID_TEXT.findall(problem)}
+    earlier = history[:-LAST_LINES]
+    return [line for line in earlier if not named.isdisjoint(UUID_TEXT.findall(line))] + list(history[-LAST_LINES:])
 
 
 def _told(world: World) -> None:
