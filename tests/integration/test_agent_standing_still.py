@@ -62,3 +62,21 @@ async def test_it_goes_on_with_another_one_each_time(
         assert len({id(await silenced(controller, lines)), *map(id, gone)}) == 3
         for line in lines:
             line.still(False)
+
+
+async def test_it_leaves_one_after_the_other_before_its_calls_give_up(
+    controller: ScriptedController, lines: list[StillLine], host: AgentHost
+) -> None:
+    """Each time it bears more silence, but never more than a call has time for."""
+    async with host.with_timing(call=4 * SILENCE_SECONDS).running():
+        await controller.until(lambda: controller.heartbeats > 2)
+        for _ in range(4):
+            used = await silenced(controller, lines)
+            await more_heartbeats(controller)
+            used.still(False)
+            await more_heartbeats(controller)  # it has said its last words by then
+
+
+async def more_heartbeats(controller: ScriptedController) -> None:
+    beats = controller.heartbeats
+    await controller.until(lambda: controller.heartbeats > beats + 2)

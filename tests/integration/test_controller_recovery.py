@@ -1,5 +1,6 @@
 """The catalogue of a controller whose database is gone, rebuilt from its bucket: what comes back, what a crash leaves, what is refused."""
 
+import hashlib
 import random
 import shutil
 import sqlite3
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, policy_pb2
+from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, policy_pb2, user_pb2, user_pb2_grpc
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.opening import check_new
 from seawall.controller.database.postgresql import PostgresqlDatabase
@@ -128,6 +129,10 @@ def limits_of(controller: Controller) -> limits_pb2_grpc.LimitServiceStub:
     return limits_pb2_grpc.LimitServiceStub(controller.channel)
 
 
+def users_of(controller: Controller) -> user_pb2_grpc.UserServiceStub:
+    return user_pb2_grpc.UserServiceStub(controller.channel)
+
+
 def seen(controller: Controller) -> dict[str, Any]:
     """What operators are shown, without what a new start changes."""
     points = controller.backups.ListPoints(operator_pb2.ListPointsRequest()).points
@@ -147,6 +152,10 @@ def seen(controller: Controller) -> dict[str, Any]:
             (each.scope, each.transferring)
             for each in limits_of(controller).ListLimits(limits_pb2.ListLimitsRequest()).limits
         ],
+        "users": [
+            (each.name, each.role, each.token_created_at.ToMicroseconds())
+            for each in users_of(controller).ListUsers(user_pb2.ListUsersRequest()).users
+        ],
         "hosts": [each.name for each in controller.backups.ListHosts(operator_pb2.ListHostsRequest()).hosts],
     }
 
@@ -164,6 +173,11 @@ def settle(controller: Controller, agent: ScriptedAgent, vms: list[TestedVm]) ->
     in_database(controller, lambda transaction: transaction.known.give_policy(second, policy.policy_id, DUE_US))
     hold = operator_pb2.HoldPointsRequest(request_id=str(uuid.uuid4()), points=[first], reason="the auditors ask")
     controller.backups.HoldPoints(hold)
+    for name, role in (("anna", user_pb2.ROLE_VIEWER), ("bert", user_pb2.ROLE_ADMIN)):
+        digest = hashlib.sha256(name.encode()).digest()
+        user = user_pb2.AddUserRequest(request_id=str(uuid.uuid4()), name=name, role=role, token_sha256=digest)
+        users_of(controller).AddUser(user)
+    users_of(controller).RemoveUser(user_pb2.RemoveUserRequest(request_id=str(uuid.uuid4()), name="bert"))
     limit = limits_pb2.SetLimitRequest(request_id=str(uuid.uuid4()), scope="repository:main", transferring=3)
     limits_of(controller).SetLimit(limit)
     check = awaited(
@@ -238,12 +252,12 @@ def test_another_controller_knows_the_hosts_by_name_and_lets_them_join(world: Wo
     """Keys, CA and database are gone. A host that joins anew reports its VMs, and what was verified need not be uploaded again."""
     other = configured(tmp_path / "other")
     found = RecoverCommand(other, SystemClock()).run(world.order, quiet)
-    assert found.put_back.must_join == ["alpha"]
+    assert found.put_back.must_join == ["alpha"] and found.put_back.users == ["anna"]
     with running(other, QUICK) as controller:
         after = seen(controller)
         assert "alpha (before the recovery)" in after["hosts"]
-        assert {each: after[each] for each in ("points", "policies", "limits")} == {
-            each: world.shown[each] for each in ("points", "policies", "limits")
+        assert {each: after[each] for each in ("points", "policies", "limits", "users")} == {
+            each: world.shown[each] for each in ("points", "policies", "limits", "users")
         }
         alpha = enrolled(controller, "alpha")
         report_vms(alpha, VMS)

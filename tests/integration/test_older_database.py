@@ -1,5 +1,6 @@
 """Last night's database is put back under a whole controller: what operators decided since comes from the bucket before anything goes."""
 
+import hashlib
 import shutil
 import sqlite3
 import time
@@ -13,7 +14,7 @@ import grpc
 import pytest
 import sqlalchemy as sa
 
-from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, policy_pb2
+from seawall.api.v1 import limits_pb2, limits_pb2_grpc, operator_pb2, policy_pb2, user_pb2, user_pb2_grpc
 from seawall.controller.config import ControllerConfig
 from seawall.controller.database.opening import check_new, open_database
 from seawall.controller.database.tables import restore_points
@@ -30,7 +31,7 @@ from seawall.repository.repository import open_repository
 from seawall.repository.store.folder import FolderStore
 from support.collecting import TestedVm, in_database, report_vms
 from support.controller_agent import ScriptedAgent, enrolled
-from support.controller_application import BRISK, Controller, configured, reason_of, running
+from support.controller_application import BRISK, Controller, configured, reason_of, running, with_token
 from support.memory_disks import ModelDisk
 from support.postgresql import PostgresServer
 
@@ -169,6 +170,17 @@ def limited(controller: Controller, number: int) -> None:
     limits.SetLimit(limits_pb2.SetLimitRequest(request_id=new_id(), scope="global", transferring=number))
 
 
+def users_of(controller: Controller) -> user_pb2_grpc.UserServiceStub:
+    return user_pb2_grpc.UserServiceStub(controller.channel)
+
+
+def added_user(controller: Controller, name: str) -> None:
+    """A viewer, whose token is the name."""
+    digest = hashlib.sha256(name.encode()).digest()
+    request = user_pb2.AddUserRequest(request_id=new_id(), name=name, role=user_pb2.ROLE_VIEWER, token_sha256=digest)
+    users_of(controller).AddUser(request)
+
+
 def hold(controller: Controller, point_id: str) -> None:
     controller.backups.HoldPoints(
         operator_pb2.HoldPointsRequest(request_id=new_id(), points=[point_id], reason="lawsuit")
@@ -180,7 +192,9 @@ def seen(controller: Controller) -> dict[str, object]:
     limits = limits_pb2_grpc.LimitServiceStub(controller.channel).ListLimits(limits_pb2.ListLimitsRequest()).limits
     policies = controller.policies.ListPolicies(policy_pb2.ListPoliciesRequest()).policies
     hosts = controller.backups.ListHosts(operator_pb2.ListHostsRequest()).hosts
+    users = users_of(controller).ListUsers(user_pb2.ListUsersRequest()).users
     return {
+        "users": [(each.name, each.role) for each in users],
         "points": {each.point_id: [hold.reason for hold in each.holds] for each in points},
         "limits": [(each.scope, each.transferring) for each in limits],
         "policies": [(each.name, each.revision) for each in policies],
@@ -211,15 +225,21 @@ def exported_rows(controller: Controller) -> list[Exported]:
 
 
 def test_what_operators_decided_since_counts_again(place: Place) -> None:
-    """A hold, a revocation, a host that joined, a policy, a limit: each of them is younger than the database that comes back."""
+    """A hold, a revocation, a host that joined, a policy, a limit, users: each of them is younger than the database that comes back."""
     with place.running() as controller:
         _, beta = begun(place, controller)
         limited(controller, 3)
+        added_user(controller, "anna")
+        added_user(controller, "bert")
     place.copy()
     with place.running() as controller:
         hold(controller, place.points[0])
         applied(controller, last=5)
         limited(controller, 7)
+        raised = user_pb2.SetUserRequest(request_id=new_id(), name="anna", role=user_pb2.ROLE_OPERATOR)
+        users_of(controller).SetUser(raised)
+        users_of(controller).RemoveUser(user_pb2.RemoveUserRequest(request_id=new_id(), name="bert"))
+        added_user(controller, "cleo")
         gamma = enrolled(controller, "gamma")
         controller.admin.RevokeHost(operator_pb2.RevokeHostRequest(request_id=new_id(), host="beta"))
         shown = seen(controller)
@@ -235,12 +255,16 @@ def test_what_operators_decided_since_counts_again(place: Place) -> None:
         assert reason_of(refused.value) == "AGENT_REVOKED"
         gamma.connect()
         gamma.hello()
+        with with_token(controller, "bert") as channel, pytest.raises(grpc.RpcError) as refused:
+            user_pb2_grpc.UserServiceStub(channel).GetCaller(user_pb2.GetCallerRequest())
+        assert reason_of(refused.value) == "BAD_TOKEN"
         delete = operator_pb2.DeletePointsRequest(request_id=new_id(), points=[place.points[0]])
         with pytest.raises(grpc.RpcError) as refused:
             controller.backups.DeletePoints(delete)
         assert reason_of(refused.value) == "POINT_PINNED"
         told = troubles(controller)
         assert "The database was older" in told and "gamma" in told and "beta" in told and "nightly" in told
+        assert "users: anna, bert, cleo" in told
         applied(controller, last=6)
         until(lambda: set(place.exports.iterdir()) > written or not written <= set(place.exports.iterdir()))
     assert [each.id for each in place.exported.settled.hosts if each.revoked] == [beta.agent_id]

@@ -24,12 +24,14 @@ from seawall.controller.records.known import (
     KnownPolicy,
     KnownRepository,
     KnownSettings,
+    KnownUser,
     Settled,
 )
 from seawall.controller.records.limits import Limit, Measure, Scope, Service
 from seawall.controller.records.policies import Hold, Policy
 from seawall.controller.records.runs import RunState
 from seawall.controller.records.settings import CaptureSettings, VmSettings
+from seawall.controller.records.users import Role, User
 from seawall.controller.recovering.decisions import AWAY_US, LAST_NUMBER, Decisions, troubles
 from seawall.controller.recovering.exporter import Exporter
 from seawall.controller.recovering.exporting import document_of, settled
@@ -534,3 +536,44 @@ def test_a_repository_that_is_not_here_is_named(scene: Scene) -> None:
     scene.export(later, (3, 6), NOW + 1)
     scene.look()
     assert "third (memory://3)" in scene.troubles() and "policy third" in scene.troubles()
+
+
+ANNA = User("anna", Role.VIEWER, "aa" * 32, NOW, NOW, NOW)
+AS_KNOWN = KnownUser("anna", "VIEWER", "aa" * 32, NOW, NOW, NOW)
+BERT = replace(AS_KNOWN, name="bert", token_sha256="bb" * 32)
+
+
+def test_users_come_back_as_they_were_changed_last(scene: Scene) -> None:
+    """Before the points: who was removed is refused as early as that can be known."""
+    scene.database.write_now(lambda transaction: transaction.users.add(ANNA))
+    gone = replace(AS_KNOWN, token_sha256="", changed_us=NOW + 1, removed_us=NOW + 1)
+    strange = replace(BERT, name="cleo", role="ORACLE")
+    scene.export(replace(scene.written, users=(gone, BERT, strange)), (3, 6), NOW + 1)
+    found = scene.decisions.before_points(scene.buckets[0], scene.records[0])
+    assert scene.now.users == (gone, BERT)
+    scene.decisions.after_points(found)
+    assert "users: anna, bert" in scene.troubles() and "user cleo" in scene.troubles()
+    scene.look(1)
+    assert scene.now.users == (gone, BERT), "once"
+
+
+def test_a_user_that_changed_here_later_stays(scene: Scene) -> None:
+    mine = replace(ANNA, role=Role.OPERATOR, changed_us=NOW + 5)
+    scene.database.write_now(lambda transaction: transaction.users.add(mine))
+    scene.export(replace(scene.written, users=(replace(AS_KNOWN, role="ADMIN", changed_us=NOW + 4),)), (3, 6), NOW + 1)
+    scene.look()
+    assert [(each.role, each.changed_us) for each in scene.now.users] == [("OPERATOR", NOW + 5)]
+
+
+def test_an_export_of_before_there_were_users_and_one_of_another_cluster_change_none(scene: Scene) -> None:
+    """The other is of somebody who recovered the bucket into a controller of his own: its users are none here."""
+    scene.database.write_now(lambda transaction: transaction.users.add(ANNA))
+    before = document_of(Export("repository", "main", scene.written))
+    older = before.replace(b',"users":[]', b"")
+    assert older != before
+    put_export(scene.buckets[0], 3, 6, older, NOW + 1)
+    scene.look(0)
+    assert scene.row().place == (3, 6) and scene.now.users == (AS_KNOWN,)
+    scene.export(replace(scene.written, cluster_id="another", users=(BERT,)), (3, 7), NOW + 2)
+    scene.look(0)
+    assert scene.row().place == (3, 7) and scene.now.users == (AS_KNOWN,)

@@ -1,5 +1,6 @@
-"""A host is revoked at one controller: another one on the same database, which took it for good a moment ago, refuses it too."""
+"""A host is revoked, or a user removed, at one controller: another one on the same database, which knew it a moment ago, refuses it too."""
 
+import hashlib
 import shutil
 import time
 import uuid
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import grpc
 
-from seawall.api.v1 import operator_pb2
+from seawall.api.v1 import operator_pb2, user_pb2, user_pb2_grpc
 from seawall.controller.database.postgresql_address import Address
 from support.controller_agent import ScriptedAgent, enrolled
-from support.controller_application import Controller, configured, free_port, reason_of, running
+from support.controller_application import Controller, configured, free_port, reason_of, running, with_token
 
 FELT_SECONDS = 5.0
 SLACK_SECONDS = 1.0
@@ -66,3 +67,25 @@ def test_a_standby_feels_a_revocation_within_five_seconds(postgres_address: Addr
             time.sleep(0.05)
         assert not standby.application._lease.held, "it is the standby that was asked"
         assert refused_with(at_standby[1]) == "", "the other host is nobody's concern"
+
+
+def test_a_standby_feels_that_a_user_changed_within_five_seconds(postgres_address: Address, tmp_path: Path) -> None:
+    with leader_and_standby(tmp_path, postgres_address.url) as (leader, standby):
+        users, token = user_pb2_grpc.UserServiceStub(leader.channel), "of-anna"
+        digest = hashlib.sha256(token.encode()).digest()
+        anna = user_pb2.AddUserRequest(name="anna", role=user_pb2.ROLE_VIEWER, token_sha256=digest)
+        anna.request_id = str(uuid.uuid4())
+        users.AddUser(anna)
+        with with_token(standby, token) as channel:
+            there = user_pb2_grpc.UserServiceStub(channel)
+            assert there.GetCaller(user_pb2.GetCallerRequest()).user.name == "anna", "a new one is known at once"
+            users.RemoveUser(user_pb2.RemoveUserRequest(request_id=str(uuid.uuid4()), name="anna"))
+            began, reason = time.monotonic(), ""
+            while reason != "BAD_TOKEN":
+                assert time.monotonic() - began < FELT_SECONDS + SLACK_SECONDS
+                time.sleep(0.05)
+                try:
+                    there.ListUsers(user_pb2.ListUsersRequest())
+                except grpc.RpcError as error:
+                    reason = reason_of(error)
+        assert not standby.application._lease.held, "it is the standby that was asked"

@@ -162,6 +162,14 @@ class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 
 @contextmanager
+def with_token(controller: Controller, token: str) -> Iterator[grpc.Channel]:
+    """What somebody else sees of it."""
+    credentials = grpc.ssl_channel_credentials(controller.config.paths.root_certificate.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{controller.ports.operator}", credentials) as plain:
+        yield grpc.intercept_channel(plain, _Bearer(token))
+
+
+@contextmanager
 def running(
     config: ControllerConfig,
     timings: Timings = BRISK,

@@ -26,6 +26,7 @@ from seawall.controller.initialise import initialise, load_operator_token_hashes
 from seawall.controller.operator_access import OperatorAccess
 from seawall.controller.secrets import SecretBox
 from seawall.controller.server.auth import agent_auth, operator_auth
+from seawall.controller.server.callers import Callers
 from seawall.controller.server.drain import Drain
 from seawall.controller.server.ports import BoundPorts, Servers
 from seawall.controller.server.revocation import RevocationCheck
@@ -82,6 +83,11 @@ def authority_of(config: ControllerConfig) -> CertificateAuthority:
     return CertificateAuthority.load(config.paths, SecretBox.from_file(config.paths.kek), SystemClock())
 
 
+async def no_users() -> tuple[()]:
+    """But for the first operator."""
+    return ()
+
+
 @asynccontextmanager
 async def shell(
     state_dir: Path, agent_listen: str = "127.0.0.1:0", remember_seconds: float = 0.0, cluster_id: str | None = None
@@ -105,7 +111,7 @@ async def shell(
         operator_listen=config.operator_listen,
         agent_listen=config.agent_listen,
         tls=certificate.current,
-        operator_interceptors=[operator_auth(load_operator_token_hashes(config.paths))],
+        operator_interceptors=[operator_auth(Callers(load_operator_token_hashes(config.paths), no_users, clock))],
         agent_interceptors=[agent_auth(cluster_id or authority.cluster_id, authority.root_above, check)],
         drain=drain,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
-from seawall.api.v1 import agent_pb2, enroll_pb2, limits_pb2, operator_pb2, policy_pb2, resources_pb2
+from seawall.api.v1 import agent_pb2, enroll_pb2, limits_pb2, operator_pb2, policy_pb2, resources_pb2, user_pb2
 
 PROTO = Path(operator_pb2.__file__).parent
 READS = ("Get", "List", "Watch", "Explain", "Preview")
@@ -14,7 +14,7 @@ MEASURES = {"ProbeRepository"}
 """Asked again it measures again: an answer of before would be the wrong one."""
 OPERATOR = [
     service
-    for module in (operator_pb2, policy_pb2, limits_pb2)
+    for module in (operator_pb2, policy_pb2, limits_pb2, user_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 EVERY = [*OPERATOR, *agent_pb2.DESCRIPTOR.services_by_name.values(), *enroll_pb2.DESCRIPTOR.services_by_name.values()]
@@ -70,7 +70,7 @@ def test_every_method_has_messages_of_its_own(method: MethodDescriptor) -> None:
 def test_moments_and_spans_are_the_well_known_types() -> None:
     """A number of seconds or microseconds in a field tells nobody which."""
     wrong = []
-    for module in (operator_pb2, policy_pb2, limits_pb2, resources_pb2, agent_pb2, enroll_pb2):
+    for module in (operator_pb2, policy_pb2, limits_pb2, user_pb2, resources_pb2, agent_pb2, enroll_pb2):
         for message in module.DESCRIPTOR.message_types_by_name.values():
             for field in message.fields:
                 moment = field.name.endswith("_at")
@@ -86,7 +86,7 @@ def test_moments_and_spans_are_the_well_known_types() -> None:
     "enum",
     [
         enum
-        for module in (operator_pb2, policy_pb2, limits_pb2, resources_pb2, agent_pb2)
+        for module in (operator_pb2, policy_pb2, limits_pb2, user_pb2, resources_pb2, agent_pb2)
         for enum in module.DESCRIPTOR.enum_types_by_name.values()
     ],
     ids=lambda enum: enum.name,

@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from seawall.api.v1 import limits_pb2, operator_pb2, policy_pb2
+from seawall.api.v1 import limits_pb2, operator_pb2, policy_pb2, user_pb2
 from seawall.cli.connection import Controller, connect
 from seawall.cli.exits import CommandError
 from seawall.cli.text import local
@@ -109,6 +109,16 @@ def hook_names(context: typer.Context, incomplete: str) -> list[Suggestion]:
     def collect(controller: Controller) -> Iterable[Suggestion]:
         found = _ask(controller, controller.policies.ListHooks, policy_pb2.ListHooksRequest()).hooks
         return ((hook.name, word(hook, "kind")) for hook in found)
+
+    return _suggestions(context, incomplete, collect)
+
+
+def user_names(context: typer.Context, incomplete: str) -> list[Suggestion]:
+    """Users by name, but for the first operator, whom no command changes."""
+
+    def collect(controller: Controller) -> Iterable[Suggestion]:
+        found = _ask(controller, controller.users.ListUsers, user_pb2.ListUsersRequest(page_size=MOST)).users
+        return ((user.name, word(user, "role")) for user in found if not user.built_in)
 
     return _suggestions(context, incomplete, collect)
 

@@ -16,6 +16,7 @@ from seawall.api.standing_still import StandsStill
 from seawall.api.v1.limits_pb2_grpc import LimitServiceStub
 from seawall.api.v1.operator_pb2_grpc import AdminServiceStub, BackupServiceStub
 from seawall.api.v1.policy_pb2_grpc import PolicyServiceStub
+from seawall.api.v1.user_pb2_grpc import UserServiceStub
 from seawall.cli.exits import BY_STATUS, CommandError, Exit
 from seawall.cli.failover import OPTIONS, FailoverChannel, error_info
 from seawall.cli.new_authority import AuthorityChannel, rewrite
@@ -58,6 +59,12 @@ class Controller:
         self.admin = AdminServiceStub(channel)
         self.policies = PolicyServiceStub(channel)
         self.limits = LimitServiceStub(channel)
+        self.users = UserServiceStub(channel)
+
+    @property
+    def config(self) -> OperatorConfig:
+        """The operator file that was used."""
+        return self._config
 
     def call(self, method: Callable[..., Any], request: Any, *, timeout_seconds: float = DEADLINE_SECONDS) -> Any:
         """One unary call with a deadline."""

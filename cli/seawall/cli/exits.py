@@ -25,7 +25,7 @@ MEANING = {
     Exit.OK: "done (a run with warnings counts as done; the warnings are printed)",
     Exit.FAILED: "the run or job failed, damage was found, or something unexpected came",
     Exit.USAGE: "wrong command line or input; an empty argument, as of an unset variable",
-    Exit.NOT_FOUND: "no such VM, host, run, point, policy, job or repository",
+    Exit.NOT_FOUND: "no such VM, host, run, point, policy, job, user or repository",
     Exit.REFUSED: "the state of things does not allow it",
     Exit.NOT_ALLOWED: "no token, a wrong token, or not permitted",
     Exit.UNREACHABLE: "the controller (for `rescue`: the store) cannot be reached",

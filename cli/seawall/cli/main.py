@@ -21,6 +21,7 @@ from seawall.cli.commands import (
     run,
     status,
     up,
+    user,
     vm,
 )
 from seawall.cli.exits import table_text
@@ -54,6 +55,7 @@ for group in (
     hook.app,
     repo.app,
     job.app,
+    user.app,
     rescue.app,
 ):
     app.add_typer(group)

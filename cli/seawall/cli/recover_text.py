@@ -48,6 +48,7 @@ def recovery_document(found: "Recovered", *, plan: bool) -> dict[str, Any]:
             "limits": back.limits,
             "settings": back.settings,
             "holds": back.holds,
+            "users": back.users,
         },
         "hosts_must_join": back.must_join,
         "policies_waiting": back.policies_waiting,
@@ -78,7 +79,7 @@ def _print_result(output: Output, found: "Recovered") -> None:
     output.line(
         f"Recovered: {adopted.points} points ({adopted.known} were there already), {len(back.hosts)} hosts, "
         f"{len(adopted.vms)} VMs with points, {len(back.policies)} policies, {back.limits} limits, "
-        f"settings of {back.settings} VMs, {back.holds} holds."
+        f"settings of {back.settings} VMs, {back.holds} holds, {len(back.users)} users."
     )
     for point_id, why in sorted(adopted.refused.items()):
         output.line(f"Point {point_id} was not taken over: {why}.")
@@ -110,6 +111,11 @@ def next_steps(found: "Recovered", *, plan: bool) -> list[str]:
             "This is another controller than the hosts know. On each of them: seawall agent join --force TOKEN (seawall host token). "
             "The VMs that it reports are its own from then on; their next backup reads everything and uploads what is not verified."
         )
+        if back.users:
+            steps.append(
+                f"The tokens of its users are good here, their operator files trust another controller: "
+                f"{', '.join(back.users)} need new ones (seawall user renew)."
+            )
     elif back.hosts:
         steps.append("The hosts come back by themselves: their certificates are this controller's.")
     steps.append(f"seawall repo check {found.name}, to prove that every point is whole")

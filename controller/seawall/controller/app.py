@@ -5,7 +5,7 @@ import logging
 import math
 import random
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -13,7 +13,14 @@ from typing import Any
 
 import structlog
 
-from seawall.api.v1 import agent_pb2_grpc, enroll_pb2_grpc, limits_pb2_grpc, operator_pb2_grpc, policy_pb2_grpc
+from seawall.api.v1 import (
+    agent_pb2_grpc,
+    enroll_pb2_grpc,
+    limits_pb2_grpc,
+    operator_pb2_grpc,
+    policy_pb2_grpc,
+    user_pb2_grpc,
+)
 from seawall.controller.admission.mirror import FleetMirror
 from seawall.controller.admission.shares import Shares
 from seawall.controller.certificates.authority import CertificateAuthority
@@ -51,6 +58,7 @@ from seawall.controller.publishing.promotion import OnStep, Promotion
 from seawall.controller.publishing.publisher import Publisher
 from seawall.controller.records.leadership import Replica
 from seawall.controller.records.maintenance import Job, JobKind
+from seawall.controller.records.users import User
 from seawall.controller.recovering.exporter import Exporter
 from seawall.controller.repositories.add import RepositoryAdder
 from seawall.controller.repositories.catalogue import Keys, OpenStore, RepositoryCatalogue
@@ -71,11 +79,13 @@ from seawall.controller.scheduler.tick import Tick
 from seawall.controller.scheduler.wakes import Wakes
 from seawall.controller.secrets import SecretBox
 from seawall.controller.server.auth import agent_auth, operator_auth
+from seawall.controller.server.callers import Callers
 from seawall.controller.server.changes import after_changes
 from seawall.controller.server.drain import Drain, end_tasks
 from seawall.controller.server.page_tokens import page_tokens
 from seawall.controller.server.ports import BoundPorts, Servers
 from seawall.controller.server.revocation import RevocationCheck
+from seawall.controller.server.roles import role_required
 from seawall.controller.server.standby import leader_only, repository_of_leader
 from seawall.controller.services.admin_service import AdminServicer, EnrolPlace
 from seawall.controller.services.agent_service import AgentServicer
@@ -99,6 +109,7 @@ from seawall.controller.services.protocol import SPOKEN, Protocols
 from seawall.controller.services.revoking import Revoking
 from seawall.controller.services.sessions import Sessions
 from seawall.controller.services.transfers import Transfers
+from seawall.controller.services.user_service import UserServicer
 from seawall.controller.services.watching_all import make_watches
 from seawall.controller.timings import Timings, microseconds
 from seawall.controller.vitals.readiness import Readiness
@@ -111,7 +122,6 @@ FIRST_LOOK_SECONDS = 15.0
 """So long policies and exports wait for the first look at all buckets."""
 LEAST_SECONDS = 2.0
 """So long the leader's tasks have to end, however long calls under way took."""
-
 _HANGS = (
     "This controller lost the lead, and a store does not answer calls that it made as leader. They end with the process alone: start it "
     "again (a service does so by itself), then see `seawall status`."
@@ -149,7 +159,7 @@ class Application:
         self._box = SecretBox.from_file(config.paths.kek)
         self._authority = CertificateAuthority.load(config.paths, self._box, outside.clock)
         keys = Keys(load_wrapper_key(config.paths, self._box), self._box)
-        self._operator_hashes = load_operator_token_hashes(config.paths)
+        self._callers = Callers(load_operator_token_hashes(config.paths), self._users, outside.clock)
         self.drain = Drain()
         self._wakes = Wakes()
         self._blocking = Blocking()
@@ -373,7 +383,8 @@ class Application:
             agent_listen=config.agent_listen,
             tls=certificate.current,
             operator_interceptors=[
-                operator_auth(self._operator_hashes),
+                operator_auth(self._callers),
+                role_required(),
                 leader_only(self._lease),
                 after_changes(self._exporter.nudge),
                 page_tokens(),
@@ -402,8 +413,13 @@ class Application:
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(policies, servers.operator)
         limits_pb2_grpc.add_LimitServiceServicer_to_server(self._limit_service(), servers.operator)
         operator_pb2_grpc.add_AdminServiceServicer_to_server(self._admin_service(enrolments, clock), servers.operator)
+        users = UserServicer(self._database, self._once, self._clock, self._callers.forget)
+        user_pb2_grpc.add_UserServiceServicer_to_server(users, servers.operator)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(self._agent_service(enrolment), servers.agent)
         return servers
+
+    async def _users(self) -> Sequence[User]:
+        return await self._database.read(lambda transaction: transaction.users.users())
 
     def _enrolled(self) -> frozenset[str]:
         return self._database.read_now(lambda transaction: transaction.fleet.enrolled())

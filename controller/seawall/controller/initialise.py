@@ -116,7 +116,7 @@ def load_wrapper_key(paths: StatePaths, box: SecretBox) -> Secret:
 
 
 def load_operator_token_hashes(paths: StatePaths) -> tuple[bytes, ...]:
-    """SHA-256 of each operator token, 32 bytes each. Raises DataLoss/STATE_FILE_DAMAGED."""
+    """SHA-256 of each of the first operator's tokens, 32 bytes each. Raises DataLoss/STATE_FILE_DAMAGED."""
     path = paths.operator_token_hash
     try:
         digest = bytes.fromhex(path.read_text(encoding="ascii").strip())

@@ -26,6 +26,8 @@ PROTOCOL = 1
 CLOSE_GRACE_SECONDS = 40.0  # longer than a long-poll: calls on the old channel end by themselves
 CALM_SECONDS = 60.0
 """After so long without leaving anybody, a controller is left as soon as at first."""
+MOST_SILENCE = 0.4
+"""Of a call's time: with the look that follows, as long again, it is over before the call is. Else calls end and nobody is ever left."""
 
 T = TypeVar("T")
 
@@ -102,7 +104,7 @@ class Link:
             return
         connection.leave()
         self._close_later(connection)
-        self._silence = min(2 * self._silence, self._timing.call)
+        self._silence = max(self._timing.silence, min(2 * self._silence, MOST_SILENCE * self._timing.call))
         self._left_seconds = asyncio.get_running_loop().time()
         self._open(self._identity)
 

@@ -604,3 +604,16 @@ idempotency = sa.Table(
     _number("expires_us"),
     _text("request_hash"),
 )
+
+# Who operates. A removed one keeps its row, without a token's hash.
+users = sa.Table(
+    "users",
+    metadata,
+    _id("name"),
+    _text("role"),
+    _text("token_sha256"),
+    _number("created_us"),
+    _number("token_created_us"),
+    _number("changed_us"),
+    _number("removed_us"),
+)

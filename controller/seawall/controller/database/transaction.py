@@ -20,6 +20,7 @@ from seawall.controller.database.policies import PolicyRows
 from seawall.controller.database.repositories import RepositoryRows
 from seawall.controller.database.runs import RunRows
 from seawall.controller.database.settings import SettingRows
+from seawall.controller.database.users import UserRows
 
 
 class RowTransaction:
@@ -91,3 +92,7 @@ class RowTransaction:
     @cached_property
     def known(self) -> KnownRows:
         return KnownRows(self._connection)
+
+    @cached_property
+    def users(self) -> UserRows:
+        return UserRows(self._connection)

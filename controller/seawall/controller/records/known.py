@@ -92,6 +92,19 @@ class KnownPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownUser:
+    """records.users.User, its role as a word. Also removed ones. Who knows the hash of a token cannot speak with it."""
+
+    name: str
+    role: str
+    token_sha256: str
+    created_us: int
+    token_created_us: int
+    changed_us: int
+    removed_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What operators decided, and who joined: small, and exported soon after each change."""
 
@@ -103,6 +116,7 @@ class Settled:
     apart: tuple[KnownApart, ...] = ()
     settings: tuple[KnownSettings, ...] = ()
     holds: tuple[Hold, ...] = ()
+    users: tuple[KnownUser, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from seawall.controller.records.known import (
     Settled,
 )
 from seawall.controller.recovering.packing import pack_points
+from seawall.controller.recovering.users import known_user
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.errors import IntegrityError
 
@@ -38,6 +39,7 @@ def settled(transaction: Transaction, cluster_id: str) -> Settled:
         apart=tuple(KnownApart(*each) for each in transaction.limits.apart()),
         settings=tuple(transaction.known.settings()),
         holds=tuple(transaction.known.holds()),
+        users=tuple(known_user(each) for each in transaction.users.users(removed=True)),
     )
 
 

@@ -1,13 +1,14 @@
 """What several buckets' exports say together. Pure. Each is as old as the last time its bucket could be written to.
 
 Limits, groups and settings: as the newest export has them, whole, or what was taken back since would return. Policies: each at its highest
-revision, as deleted ones stay in exports. Holds: all of them; one too many costs room and an operator's word, one too few costs the point.
+revision, as deleted ones stay in exports. Users: each as it was changed last, as removed ones stay too. Holds: all of them; one too many
+costs room and an operator's word, one too few costs the point.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from seawall.controller.records.known import KnownPolicy, Settled
+from seawall.controller.records.known import KnownPolicy, KnownUser, Settled
 from seawall.controller.records.policies import Hold
 
 
@@ -19,6 +20,7 @@ def merged(newest_first: Sequence[Settled]) -> Settled:
         repositories=tuple({each.id: each for old in reversed(newest_first) for each in old.repositories}.values()),
         policies=tuple(_policies(each for old in newest_first for each in old.policies)),
         holds=tuple(_holds(each for old in newest_first for each in old.holds)),
+        users=tuple(_users(each for old in newest_first for each in old.users)),
     )
 
 
@@ -28,6 +30,14 @@ def _policies(found: Iterable[KnownPolicy]) -> Iterable[KnownPolicy]:
     for each in found:
         if each.id not in kept or each.revision > kept[each.id].revision:
             kept[each.id] = each
+    return kept.values()
+
+
+def _users(found: Iterable[KnownUser]) -> Iterable[KnownUser]:
+    kept: dict[str, KnownUser] = {}
+    for each in found:
+        if each.name not in kept or each.changed_us > kept[each.name].changed_us:
+            kept[each.name] = each
     return kept.values()
 
 

@@ -1,6 +1,6 @@
 """What a newer export knows, into an older database: last night's copy was put back, or a standby leads without the last transactions.
 
-Holds and revocations are united, hosts and policies that are newer come back, each step leaves the rest alone; so all may be repeated.
+Holds and revocations are united, hosts, users and policies that are newer come back, each step leaves the rest alone; all may be repeated.
 Limits, groups, settings of VMs and the service of hosts become as the export has them, whole, where it is the newest word of all: what
 was taken back since must not return. But for what an operator said since this controller began to lead. In transactions of the caller.
 """
@@ -15,6 +15,7 @@ from seawall.controller.records.policies import Hold, Policy
 from seawall.controller.records.settings import NO_SETTINGS, VmSettings
 from seawall.controller.recovering.exporting import settled
 from seawall.controller.recovering.putting_back import PutBack, put_back_hosts, put_back_policies
+from seawall.controller.recovering.users import put_back_users
 from seawall.controller.store.transaction import Transaction
 
 Subject = tuple[str, ...]
@@ -33,6 +34,7 @@ class Returned:
 
     joined: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
     holds: list[str] = field(default_factory=list)
     points: list[str] = field(default_factory=list)
@@ -46,7 +48,8 @@ class Returned:
     def phrases(self) -> Iterator[str]:
         if self.points:
             yield f"restore points: {len(self.points)}"
-        lists = {"joined": self.joined, "revoked": self.revoked, "policies": self.policies, "held points": self.holds}
+        lists = {"joined": self.joined, "revoked": self.revoked, "users": self.users}
+        lists |= {"policies": self.policies, "held points": self.holds}
         for what, names in lists.items():
             if names:
                 more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -71,7 +74,10 @@ def differing(one: Mapping[Subject, object], other: Mapping[Subject, object]) ->
 
 
 def bring_back_hosts(transaction: Transaction, export: Export, cluster_id: str) -> Returned:
-    """Before the points: they name them. An export of another cluster tells nothing about who may speak in this one."""
+    """Before the points: they name them. And users, who may have been removed since: they are to be refused as soon as that is known.
+
+    An export of another cluster tells nothing about who may speak in this one.
+    """
     returned = Returned()
     here = {host.id: host for host in transaction.known.hosts()}
     put_back_hosts(transaction, export, cluster_id, PutBack())
@@ -84,6 +90,9 @@ def bring_back_hosts(transaction: Transaction, export: Export, cluster_id: str) 
             transaction.known.save_host(_enrolled(known, host))
             if host.revoked and not known.revoked:
                 returned.revoked.append(host.name)
+    back = put_back_users(transaction, export.settled.users)
+    returned.users += back.changed
+    returned.left_out += back.left_out
     return returned
 
 

@@ -31,6 +31,7 @@ class PutBack:
     limits: int = 0
     settings: int = 0
     holds: int = 0
+    users: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
 

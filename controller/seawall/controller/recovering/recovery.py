@@ -26,6 +26,7 @@ from seawall.controller.recovering.putting_back import (
     put_back_hosts,
     put_back_policies,
 )
+from seawall.controller.recovering.users import put_back_users
 from seawall.controller.repositories.add import capabilities_of, probed
 from seawall.controller.repositories.catalogue import RepositoryCatalogue
 from seawall.controller.repositories.credentials import seal_credentials
@@ -318,6 +319,8 @@ class Recovery:
             transaction.leadership.check(leader)
             put_back_decisions(transaction, settled, self._clock.now_us(), done)
             put_back_policies(transaction, settled, self._clock.now_us(), done)
+            users = put_back_users(transaction, settled.users)
+            done.users, done.left_out = users.there, done.left_out + users.left_out
             return done
 
         found.put_back = self._database.write_now(closure)

@@ -1,9 +1,8 @@
 """Who calls: operators by bearer token on the operator port, agents by certificate on the agent port."""
 
 import hashlib
-import hmac
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from grpc import aio
 
 from seawall.controller.errors import Unauthenticated
+from seawall.controller.records.users import Caller
 from seawall.controller.server.around import AroundInterceptor, Interceptor
 
 HEALTH = "/grpc.health.v1.Health/"
@@ -23,11 +23,14 @@ OPEN_METHODS = ("/seawall.api.v1.EnrollService/", HEALTH)
 AgentCheck = Callable[[str], Awaitable[None]]
 """Called with the agent's id on every call. Raises Unauthenticated/AGENT_REVOKED when it may not speak."""
 
+OperatorCheck = Callable[[bytes], Awaitable[Caller | None]]
+"""Called with the SHA-256 of a call's token: whose it is; None: nobody's."""
+
 _IDENTITY = re.compile(r"seawall://(?P<cluster>[0-9a-f-]{36})/agent/(?P<agent>[0-9a-f-]{36})")
 
 
 @dataclass(frozen=True, slots=True)
-class _Caller:
+class _Agent:
     """What an agent's certificate says."""
 
     cluster: str
@@ -35,20 +38,23 @@ class _Caller:
     certificate_pem: bytes
 
 
-_CALLER: ContextVar[tuple[object, _Caller] | None] = ContextVar("caller", default=None)
+_AGENT: ContextVar[tuple[object, _Agent] | None] = ContextVar("agent", default=None)
 """Of the call that this task answers: (its context, who calls)."""
 
+_OPERATOR: ContextVar[tuple[object, Caller] | None] = ContextVar("operator", default=None)
+"""The same on the operator port."""
 
-def operator_auth(token_hashes: Collection[bytes]) -> Interceptor:
-    """Lets calls through whose `authorization: Bearer <token>` has one of these SHA-256 hashes.
 
-    Raises Unauthenticated/NO_TOKEN, BAD_TOKEN.
+def operator_auth(check: OperatorCheck) -> Interceptor:
+    """Lets calls through whose `authorization: Bearer <token>` is somebody's; `operator_of` says whose.
+
+    Raises Unauthenticated/NO_TOKEN, BAD_TOKEN and what `check` raises.
     """
 
     @asynccontextmanager
     async def around(method: str, context: "aio.ServicerContext[Any, Any]") -> AsyncIterator[None]:
         if not method.startswith(OPEN_METHODS):
-            _check_token(context, token_hashes)
+            _OPERATOR.set((context, await _operator(context, check)))
         yield
 
     return AroundInterceptor(around)
@@ -67,7 +73,7 @@ def agent_auth(cluster_id: str, root_above: Callable[[bytes], str], check: Agent
             yield
             return
         caller = _caller(context)
-        _CALLER.set((context, caller))
+        _AGENT.set((context, caller))
         if caller.cluster != cluster_id:
             raise Unauthenticated(
                 "NO_CERTIFICATE", "The certificate is of another Seawall cluster; enrol this host here."
@@ -83,6 +89,14 @@ def agent_auth(cluster_id: str, root_above: Callable[[bytes], str], check: Agent
     return AroundInterceptor(around)
 
 
+def operator_of(context: "aio.ServicerContext[Any, Any]") -> Caller:
+    """The calling operator, as the interceptor of this call found it. Raises Unauthenticated/NO_TOKEN."""
+    known = _OPERATOR.get()
+    if known is None or known[0] is not context:
+        raise _no_token()
+    return known[1]
+
+
 def agent_id_of(context: "aio.ServicerContext[Any, Any]") -> str:
     """The calling agent, from its certificate's SAN. Raises Unauthenticated/NO_CERTIFICATE."""
     return _known(context).agent
@@ -93,13 +107,13 @@ def certificate_of(context: "aio.ServicerContext[Any, Any]") -> bytes:
     return _known(context).certificate_pem
 
 
-def _known(context: "aio.ServicerContext[Any, Any]") -> _Caller:
+def _known(context: "aio.ServicerContext[Any, Any]") -> _Agent:
     """As the interceptor of this call found it: gRPC makes all properties of the connection anew each time it is asked for one."""
-    known = _CALLER.get()
+    known = _AGENT.get()
     return known[1] if known is not None and known[0] is context else _caller(context)
 
 
-def _caller(context: "aio.ServicerContext[Any, Any]") -> _Caller:
+def _caller(context: "aio.ServicerContext[Any, Any]") -> _Agent:
     found = context.auth_context()
     matches = [match for match in (_IDENTITY.fullmatch(_text(name)) for name in found.get("peer_uri", [])) if match]
     if len(matches) != 1:
@@ -107,22 +121,29 @@ def _caller(context: "aio.ServicerContext[Any, Any]") -> _Caller:
             "NO_CERTIFICATE", "This call needs the certificate of an enrolled agent; run `seawall agent join`."
         )
     certificate = b"".join(_text(each).encode() for each in found.get("x509_pem_cert", []))
-    return _Caller(matches[0]["cluster"], matches[0]["agent"], certificate)
+    return _Agent(matches[0]["cluster"], matches[0]["agent"], certificate)
 
 
-def _check_token(context: "aio.ServicerContext[Any, Any]", token_hashes: Collection[bytes]) -> None:
+async def _operator(context: "aio.ServicerContext[Any, Any]", check: OperatorCheck) -> Caller:
     given = [_text(value) for key, value in context.invocation_metadata() or () if key == "authorization"]
     if not given:
-        raise Unauthenticated(
-            "NO_TOKEN", "This call needs an operator's token; `controller init` wrote one into operator.toml."
-        )
+        raise _no_token()
     scheme, _, token = given[0].partition(" ")
-    digest = hashlib.sha256(token.strip().encode()).digest()
-    matching = [hmac.compare_digest(digest, known) for known in token_hashes]
-    if len(given) != 1 or scheme.lower() != "bearer" or not any(matching):
+    caller = await check(hashlib.sha256(token.strip().encode()).digest())
+    if len(given) != 1 or scheme.lower() != "bearer" or caller is None:
         raise Unauthenticated(
-            "BAD_TOKEN", "The operator's token is not one of this controller's; copy operator.toml anew."
+            "BAD_TOKEN",
+            "The operator's token is not one of this controller's, or no longer: copy operator.toml anew, or ask an admin "
+            "for a new one (seawall user renew).",
         )
+    return caller
+
+
+def _no_token() -> Unauthenticated:
+    return Unauthenticated(
+        "NO_TOKEN",
+        "This call needs an operator's token; `controller init` wrote one into operator.toml, and `user add` writes others.",
+    )
 
 
 def _text(value: str | bytes) -> str:

@@ -9,12 +9,13 @@ from collections.abc import Collection, Sequence
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from seawall.api.v1 import limits_pb2, operator_pb2, resources_pb2
+from seawall.api.v1 import limits_pb2, operator_pb2, resources_pb2, user_pb2
 from seawall.controller.errors import InvalidArgument
 
 SETTINGS = tuple(field.name for field in resources_pb2.VmSettings.DESCRIPTOR.fields)
 LIMITS = ("preparing", "transferring", "bandwidth", "weight")
 HOST = ("service", "site")
+USER = ("role",)
 SHOWN = 100
 """Characters of a wrong path."""
 
@@ -59,6 +60,12 @@ def masked_host(request: limits_pb2.SetHostRequest) -> limits_pb2.SetHostRequest
     if "site" in paths:
         said.site = request.site
     return said
+
+
+def masked_user(request: user_pb2.SetUserRequest) -> user_pb2.SetUserRequest:
+    """There is one field so far: with or without a mask it is the role. Raises InvalidArgument/BAD_MASK."""
+    _named(request.update_mask, USER)
+    return request
 
 
 def _named(mask: FieldMask, known: Collection[str]) -> set[str]:

@@ -17,6 +17,7 @@ from seawall.controller.store.policies import Policies
 from seawall.controller.store.repositories import Repositories
 from seawall.controller.store.runs import Runs
 from seawall.controller.store.settings import Settings
+from seawall.controller.store.users import Users
 
 T = TypeVar("T")
 
@@ -56,6 +57,8 @@ class Transaction(Protocol):
     def answers(self) -> Answers: ...
     @property
     def known(self) -> Known: ...
+    @property
+    def users(self) -> Users: ...
 
 
 class Store(Protocol):
