@@ -4,12 +4,17 @@ import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 
-from seawall.api.v1 import agent_pb2, operator_pb2, resources_pb2
+from seawall.api.v1 import agent_pb2, limits_pb2, limits_pb2_grpc, operator_pb2, resources_pb2
+from seawall.cli.commands.limit import MOST as COMMAND_MOST
+from seawall.controller.services.limits import MOST
 from support.cli_command import Cli
 from support.controller_agent import ScriptedAgent, enrolled
-from support.controller_application import Controller, configured, running
+from support.controller_application import Controller, configured, reason_of, running
+from support.enrolled_hosts import add_hosts
+from support.many_vms import database_of
 
 HOSTS = 3
 VMS_PER_HOST = 4
@@ -283,9 +288,10 @@ def test_a_group_that_is_named_like_a_tag_is_asked_about(fleet: Fleet) -> None:
         (("set", "storage:kvm-0:/nowhere", "--transferring", "2"), "STORAGE_UNKNOWN"),
         (("set", "planet", "--transferring", "2"), "BAD_SCOPE"),
         (("set", "global:x", "--transferring", "2"), "BAD_SCOPE"),
-        (("set", "host", "--transferring", "0"), "BAD_LIMIT"),
-        (("set", "host", "--transferring", "99999999999"), "BAD_LIMIT"),
-        (("set", "host", "--transferring", str((1 << 63) - 1)), "BAD_LIMIT"),
+        (("set", "host", "--transferring", "0"), "USAGE"),
+        (("set", "host", "--preparing", "0"), "USAGE"),
+        (("set", "tenant", "--weight", "0"), "USAGE"),
+        (("set", "host", "--transferring", "1000000001"), "USAGE"),
         (("set", "host", "--transferring", str(1 << 64)), "USAGE"),
         (("set", "tenant", "--weight", str(10**30)), "USAGE"),
         (("set", "host"), "NO_LIMIT"),
@@ -302,6 +308,40 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(shared: Fleet, words
     assert answer.code != 0
     assert answer.reason == reason
     assert shared.cli("limit", "list", "--json").json == before
+
+
+@pytest.mark.parametrize(
+    ("scope", "said", "sentence"),
+    [
+        (
+            "host",
+            {"transferring": 0},
+            "transferring: 0 would stop everything for ever. To stop a host, cordon it: seawall host cordon.",
+        ),
+        ("host", {"preparing": MOST + 1}, "preparing: 1000000001 is more than 1000000000; unset the limit instead."),
+        ("tenant", {"weight": 0}, "weight: the least is 1; with 0 a tenant would have no share of the slots."),
+    ],
+)
+def test_the_controller_refuses_by_itself_too(shared: Fleet, scope: str, said: dict[str, int], sentence: str) -> None:
+    """Of another client, or an older command."""
+    request = limits_pb2.SetLimitRequest(request_id=str(uuid.uuid4()), scope=scope, **said)  # type: ignore[arg-type]
+    with pytest.raises(grpc.RpcError) as raised:
+        limits_pb2_grpc.LimitServiceStub(shared.controller.channel).SetLimit(request)
+    assert (reason_of(raised.value), raised.value.details()) == ("BAD_LIMIT", sentence)
+
+
+def test_the_command_takes_what_the_controller_takes(shared: Fleet) -> None:
+    assert COMMAND_MOST == MOST
+    said = [shared.cli("limit", "set", "tenant:acme", "--weight", str(number)).code for number in (1, MOST)]
+    assert said == [0, 0]
+
+
+def test_hosts_are_listed_by_name(shared: Fleet) -> None:
+    """Not as they joined."""
+    add_hosts(database_of(shared.controller), "0")
+    database_of(shared.controller).write_now(lambda transaction: transaction.fleet.describe_host("0", "zulu", "", ""))
+    lines = shared.cli("host", "list").out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["kvm-0", "kvm-1", "kvm-2", "zulu"]
 
 
 @pytest.fixture(scope="module")

@@ -120,14 +120,32 @@ def told_silent(scene: Scene) -> list[bool]:
     return [run.attempts[-1].HasField("silent_since") for run in runs] + [found.HasField("blocked_on")]
 
 
+def told_offline(scene: Scene) -> list[bool]:
+    """By each way to ask for its host."""
+    (listed,) = scene.controller.backups.ListHosts(operator_pb2.ListHostsRequest()).hosts
+    status = scene.controller.backups.GetStatus(operator_pb2.GetStatusRequest())
+    shown = scene.operator("host", "show", "alpha", "--json").json["host"]["online"]
+    return [not listed.online, not status.hosts_online, not shown]
+
+
 def test_a_controller_that_was_away_itself_calls_no_host_silent_at_once(tmp_path: Path) -> None:
     """Each has a whole lease from its start."""
     with a_scene(tmp_path, replace(BRISK, failover_grace_seconds=600.0)) as scene:
         scene.accepted()
         last_heard(scene, HOUR_US, lease_us=HOUR_US // 2)
-        assert not any(told_silent(scene))
+        assert not any(told_silent(scene) + told_offline(scene))
         last_heard(scene, HOUR_US, lease_us=1)
-        assert all(told_silent(scene))
+        assert all(told_silent(scene) + told_offline(scene))
+
+
+def test_an_attempt_that_nobody_takes_is_told_as_such(tmp_path: Path) -> None:
+    """Who has it, for how long, and what comes of that; and afterwards what came of it."""
+    with a_scene(tmp_path, replace(BRISK, assigned_seconds=6.0)) as scene:
+        scene.alpha.next_assignment()
+        sentence = explained(scene).blocked_on.sentence
+        assert "host alpha to begin the backup: given to it " in sentence and "given out anew in " in sentence
+        scene.watch(lambda run: run.attempts[0].state == resources_pb2.ATTEMPT_STATE_EXPIRED)
+        assert "expired     the host did not take it in time" in scene.operator("run", "show", scene.run_id).out
 
 
 def test_who_waits_for_a_silent_host_s_place_is_promised_no_end(tmp_path: Path) -> None:

@@ -177,7 +177,19 @@ def test_what_broke_off_goes_on_where_it_stopped(controller: Controller, monkeyp
     assert [(each.run_id, each.outcome) for each in answer.outcomes] == [(run_id, CANCELED) for run_id in ids]
     assert {each.outcome for each in cancel(controller, runs=ids).outcomes} == {OVER}
     twice = cancel(controller, runs=[*ordered(controller, [vm_id(0)])] * 2)
-    assert [each.outcome for each in twice.outcomes] == [CANCELED, CANCELED]
+    assert [each.outcome for each in twice.outcomes] == [CANCELED]
+
+
+def test_a_run_that_is_named_twice_is_told_once(
+    controller: Controller, seawall: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its id and by the beginning of it; also where a transaction between them ended it."""
+    monkeypatch.setattr("seawall.controller.services.many_cancels.SLICE", 1)
+    (one,) = ordered(controller, with_vms(controller, 1))
+    planned = controller.backups.CancelRuns(Request(runs=[one, one[:-1]], plan_only=True))
+    assert [run.run_id for run in planned.runs] == [one]
+    done = seawall("run", "cancel", one, one[:-1], "--json")
+    assert (done.code, done.json) == (0, TOLD | {"canceled": [one]})
 
 
 def test_a_run_that_was_forgotten_meanwhile_was_over(controller: Controller, monkeypatch: pytest.MonkeyPatch) -> None:

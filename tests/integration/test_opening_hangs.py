@@ -11,20 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
 from seawall.api.v1 import operator_pb2
 from seawall.cli.main import app
-from seawall.controller.app import Outside, serve
+from seawall.controller import app as composition
+from seawall.controller.app import Application, Outside, serve
 from seawall.controller.database.postgresql import PostgresqlDatabase
 from seawall.controller.database.postgresql_address import Address
 from seawall.controller.database.sqlite import SqliteDatabase
-from seawall.controller.errors import Unavailable
+from seawall.controller.errors import FailedPrecondition, Unavailable
 from seawall.controller.records.catalogue import RepositoryRecord
 from seawall.controller.records.leadership import Replica
 from seawall.controller.repositories import health, openings
 from seawall.controller.server.drain import Drain
+from seawall.controller.server.ports import BoundPorts
 from seawall.controller.services import blocking
 from seawall.controller.services.blocking import Blocking
 from seawall.controller.store.transaction import Transaction
@@ -35,6 +38,8 @@ from seawall.repository.store.location import S3Credentials
 from seawall.repository.store.port import ObjectInfo, Store
 from support.controller_application import BRISK, Controller, configured, running
 from support.controller_records import a_repository
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'restore_points'::regclass"
 
 
 class SilentStore:
@@ -199,6 +204,7 @@ async def test_who_lost_the_lead_while_a_store_hangs_ends_and_does_not_begin_ane
 ) -> None:
     """Each term that began would leave its threads, and all that they hold, behind."""
     monkeypatch.setattr(blocking, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(blocking, "PATIENCE_SECONDS", 0.05)
     asked, goes_on = threading.Event(), threading.Event()
     outside = Outside(
         SystemClock(),
@@ -217,6 +223,35 @@ async def test_who_lost_the_lead_while_a_store_hangs_ends_and_does_not_begin_ane
         finally:
             goes_on.set()
     await asyncio.to_thread(until, lambda: not blocking.hung())
+
+
+@pytest.mark.timeout(60)
+async def test_who_lost_the_lead_while_the_database_was_slow_begins_anew(
+    postgres_address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No store hangs: what the threads wait for ends when the database is closed."""
+    monkeypatch.setattr(blocking, "CLOSE_SECONDS", 0.05)
+    outside = Outside(SystemClock(), timings=replace(BRISK, leader_lease_seconds=3.0, drain_grace_seconds=0.5))
+    terms: list[Application] = []
+
+    class Counted(Application):
+        async def start(self) -> BoundPorts:
+            terms.append(self)
+            if len(terms) > 1:
+                self._close()
+                raise FailedPrecondition("BEGUN_ANEW", "That is all that is to be seen.")
+            return await super().start()
+
+    monkeypatch.setattr(composition, "Application", Counted)
+    with closing(PostgresqlDatabase(postgres_address)) as database, psycopg.connect(postgres_address.url) as other:
+        serving = asyncio.create_task(serve(configured(tmp_path / "state", postgres_address.url), outside))
+        await asyncio.to_thread(until, lambda: database.read_now(lambda each: each.leadership.lease()).holder)
+        other.execute("LOCK TABLE restore_points IN ACCESS EXCLUSIVE MODE")
+        await asyncio.to_thread(until, lambda: other.execute(WAITING).fetchone() != (0,))
+        await asyncio.to_thread(database.write_now, another_leads)
+        with pytest.raises(FailedPrecondition) as caught:
+            await asyncio.wait_for(serving, 50)
+        assert caught.value.reason == "BEGUN_ANEW"
 
 
 def test_a_process_ends_though_one_of_its_threads_hangs() -> None:

@@ -1,15 +1,17 @@
 """How many VMs no policy backs up, as it is kept in memory: whatever happened between two looks, it is what the database says."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seawall.controller.admission.mirror import WHOLE_US
+from seawall.controller.admission.mirror import OVERLAP_CHANGES, WHOLE_US
 from seawall.controller.database.database import Database
+from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.policies.document import parse_policies
 from seawall.controller.policies.protection import unprotected_page
 from seawall.controller.policies.unprotected import UnprotectedVms
@@ -20,6 +22,7 @@ from seawall.controller.store.transaction import Transaction
 from support.controller_databases import ENGINES, open_engine
 from support.controller_records import NOW, SECOND, a_repository, a_vm
 from support.enrolled_hosts import add_hosts
+from support.sqlite_template import new_sqlite
 
 HOSTS = ("alpha", "beta", "gamma")
 VMS = [f"vm-{number}" for number in range(12)]
@@ -79,6 +82,75 @@ def test_only_what_changed_is_judged_again(database: Database) -> None:
     assert judged(WHOLE_US + SECOND) == first, "the database may be an older one by then"
 
 
+def _hardly_touched(transaction: Transaction) -> None:
+    """The numbers of changes are smaller."""
+    _revise(transaction, SELECTIONS[0], NOW)
+
+
+def _led_anew(transaction: Transaction) -> None:
+    """As many changes as were lost, but others."""
+    assert transaction.leadership.acquire("another", NOW, SECOND)
+    _change(transaction, "gold")
+
+
+def _fenced(transaction: Transaction) -> None:
+    transaction.leadership.raise_db_epoch()
+    _change(transaction, "gold")
+
+
+def _other_policy(transaction: Transaction) -> None:
+    _change(transaction, "none", select="all: true", changed_us=NOW + SECOND)
+
+
+@pytest.mark.parametrize("since", [_hardly_touched, _led_anew, _fenced, _other_policy])
+def test_an_older_copy_of_the_database_is_judged_anew(tmp_path: Path, since: Callable[[Transaction], None]) -> None:
+    kept = UnprotectedVms()
+
+    def count(transaction: Transaction) -> tuple[int, int]:
+        return kept.count(transaction, NOW), len(unprotected_page(transaction, "", "", 100))
+
+    with closing(_copy(tmp_path / "before")) as before:
+        before.write_now(lambda transaction: _change(transaction, "none"))
+        assert before.read_now(count) == (1, 1)
+    with closing(_copy(tmp_path / "older")) as older:
+        older.write_now(since)
+        assert older.read_now(count) == (0, 0)
+
+
+def _copy(directory: Path) -> Database:
+    """One like the other: a VM that a policy protects by its tag."""
+    directory.mkdir()
+    database = SqliteDatabase(new_sqlite(directory / "controller.sqlite"))
+    add_hosts(database, *HOSTS)
+
+    def fill(transaction: Transaction) -> None:
+        transaction.repositories.add_repository(a_repository())
+        (spec,) = parse_policies(DOCUMENT.format(name="first", select=SELECTIONS[0]), "test.yaml", NOW)
+        transaction.policies.add_policy(Policy("first", 1, spec, a_repository().id, NOW, NOW, NOW))
+        _report(transaction, "gold")
+
+    database.write_now(fill)
+    return database
+
+
+def _change(transaction: Transaction, tag: str, select: str = SELECTIONS[0], changed_us: int = NOW) -> None:
+    """Another revision of the policy, and more reports than are looked at again; the VM has the tag at last."""
+    _revise(transaction, select, changed_us)
+    for number in range(2 * OVERLAP_CHANGES):
+        _report(transaction, f"tag-{number}")
+    _report(transaction, tag)
+
+
+def _revise(transaction: Transaction, select: str, changed_us: int) -> None:
+    (known,) = transaction.policies.policies()
+    (spec,) = parse_policies(DOCUMENT.format(name="first", select=select), "test.yaml", NOW)
+    transaction.policies.save_policy(known, replace(known, spec=spec, revision=2, changed_us=changed_us))
+
+
+def _report(transaction: Transaction, tag: str) -> None:
+    transaction.fleet.replace_inventory("alpha", 1, [a_vm("vm-1", name="vm-1", tags=(tag,))])
+
+
 class _Watched:
     """A transaction that knows which VMs were looked at."""
 
@@ -104,7 +176,8 @@ class _Fleet:
 
     def step(self, transaction: Transaction) -> None:
         self.now_us += self.rng.randrange(60 * SECOND)
-        self.rng.choice((self.report, self.report, self.report, self.say, self.policy, self.end_policy))(transaction)
+        reports = (self.report, self.report, self.report)
+        self.rng.choice((*reports, self.say, self.policy, self.end_policy, self.rename))(transaction)
 
     def report(self, transaction: Transaction, host: str = "") -> None:
         self._number += 1
@@ -133,6 +206,10 @@ class _Fleet:
             transaction.policies.save_policy(
                 known, replace(known, spec=spec, revision=known.revision + 1, deleted_us=0)
             )
+
+    def rename(self, transaction: Transaction) -> None:
+        """A host takes the name that a policy selects, or loses it."""
+        transaction.fleet.describe_host(self.rng.choice(HOSTS), self.rng.choice(("beta", "delta")), "1", "1")
 
     def end_policy(self, transaction: Transaction) -> None:
         for known in transaction.policies.policies(limit=1):

@@ -4,6 +4,7 @@ import hashlib
 import stat
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -11,9 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from seawall.api.v1 import operator_pb2, user_pb2, user_pb2_grpc
+from seawall.controller.database.sqlite import SqliteDatabase
 from seawall.controller.operator_access import OperatorAccess
+from seawall.controller.records.known import KnownUser
+from seawall.controller.records.users import Role
+from seawall.controller.recovering.users import known_user, put_back_users
 from support.cli_command import Cli
 from support.controller_application import Controller, configured, reason_of, running
+from support.controller_records import NOW
 
 UNKNOWN_RUN = "0192f3c1-7b2e-7000-8000-000000000000"
 
@@ -135,3 +141,12 @@ def test_without_its_database_the_first_operator_is_let_in(
     monkeypatch.setattr(controller.application._callers, "_users", away)
     answer = controller.backups.ListHosts(operator_pb2.ListHostsRequest())
     assert list(answer.hosts) == []
+
+
+def test_a_role_of_a_later_version_keeps_nobody_else_out(tmp_path: Path) -> None:
+    """Nor does it keep exports from being written: they keep the word."""
+    known = KnownUser("anna", "AUDITOR", "aa", NOW, NOW, NOW)
+    with closing(SqliteDatabase(tmp_path / "controller.sqlite")) as database:
+        assert database.write_now(lambda transaction: put_back_users(transaction, [known])).there == ["anna"]
+        (anna,) = database.read_now(lambda transaction: transaction.users.users())
+    assert known_user(anna) == known and not anna.role.may(Role.VIEWER)

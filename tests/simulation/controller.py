@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from seawall.controller.app import Outside, serve
 from seawall.controller.config import ControllerConfig
+from seawall.controller.policies.protection import unprotected_page
+from seawall.controller.policies.unprotected import UnprotectedVms
+from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import Clock
 from seawall.repository.store.location import S3Credentials
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 OPERATOR_PORT = 7440
 AGENT_PORT = 7441
+MOST_VMS = 1_000_000
 
 
 class SimulatedController:
@@ -88,6 +92,18 @@ def open_database(config: ControllerConfig, holder: str = "") -> Connection:
 def connected(rows: object, holder: str) -> bool:
     """In the place of `LeadershipRows.connected`: as a server knows it of its connections. One that stands still keeps its own."""
     return any(not process.dead and each.world.holders.get(process) == holder for process, each in _controllers.items())
+
+
+class ComparedUnprotectedVms(UnprotectedVms):
+    """What `status` counts is what is listed, in the very transaction that it was asked in."""
+
+    def count(self, transaction: Transaction, now_us: int) -> int:
+        world, counted = current_controller().world, super().count(transaction, now_us)
+        listed = len(unprotected_page(transaction, "", "", MOST_VMS))
+        world.invariants.looked["status"] += 1
+        if counted != listed:
+            world.problem(f"{counted} VMs are said to be unprotected, and {listed} are listed")
+        return counted
 
 
 class SimulatedAio:

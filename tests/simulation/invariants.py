@@ -106,14 +106,15 @@ class Invariants:
             )
 
     def _run_moved(self, before: Run, run: Run, committed: Committed) -> None:
-        shown = _shown_by_the_bucket(committed)
-        if before.state.over and run.id not in shown:
+        adopted, taken_back = _adopted(committed), _taken_back(committed)
+        good_again = run.id in taken_back and run.state is RunState.SUCCEEDED_WITH_WARNINGS
+        if before.state.over and run.id not in adopted and not good_again:
             self._world.problem(f"run {run.id} was {before.state.value} and is {run.state.value}")
         if before.state is not run.state:
             why = run.failure.reason if run.failure else ""
             self._world.note(f"run {run.id} of {run.vm_name} {run.state.value} {why}")
         good = run.state in (RunState.SUCCEEDED, RunState.SUCCEEDED_WITH_WARNINGS)
-        made = [*shown, *(call.given[0] for call in committed.named("make_available"))]
+        made = [*adopted, *taken_back, *(call.given[0] for call in committed.named("make_available"))]
         if good and before.state is not run.state and run.kind is RunKind.BACKUP and run.id not in made:
             self._world.problem(f"run {run.id} is {run.state.value} without its point")
         if run.state is RunState.ACTIVE and not run.current_attempt:
@@ -182,7 +183,8 @@ class Invariants:
 
     def _attempt_moved(self, before: Attempt, attempt: Attempt, committed: Committed) -> None:
         state, run = attempt.state, self.shadow.runs[attempt.run_id]
-        if not before.state.live and state is not before.state and run.id not in _shown_by_the_bucket(committed):
+        good_again = run.id in _taken_back(committed) and state is AttemptState.SUCCEEDED
+        if not before.state.live and state is not before.state and run.id not in _adopted(committed) and not good_again:
             self._world.problem(f"attempt {attempt.id} was {before.state.value} and is {state.value}")
         if before.state is not state:
             why = attempt.failure.reason if attempt.failure else ""
@@ -232,9 +234,11 @@ class Invariants:
     def _taken_back(self, point_id: str, committed: Committed) -> None:
         """It was given up, and the bucket had taken it all the same: what it restores is what its attempt captured."""
         self._world.note(f"point {point_id} is taken back")
-        for _, attempt in committed.saved_attempts:
-            if attempt.run_id == point_id:
-                self._world.truth.published(point_id, attempt.id)
+        attempts = [attempt for _, attempt in committed.saved_attempts if attempt.run_id == point_id]
+        if not attempts:
+            self._world.problem(f"point {point_id} is taken back without its attempt")
+        for attempt in attempts:
+            self._world.truth.published(point_id, attempt.id)
 
 
 def kept_for_restores(where: ScopeKey, measure: Measure, cap: int) -> int:
@@ -250,9 +254,9 @@ def _adopted(committed: Committed) -> list[str]:
     return [point.id for point in points if point.state is PointState.AVAILABLE]
 
 
-def _shown_by_the_bucket(committed: Committed) -> list[str]:
-    """Points that the bucket has, whatever was decided of their runs: adopted, or given up before and taken back."""
-    return [*_adopted(committed), *(call.given[0] for call in committed.named("take_back"))]
+def _taken_back(committed: Committed) -> list[str]:
+    """Points that were given up before, and that the bucket has: their runs and attempts become good, and nothing else."""
+    return [call.given[0] for call in committed.named("take_back")]
 
 
 def _by_time(attempt: Attempt) -> bool:

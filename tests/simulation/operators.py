@@ -113,7 +113,7 @@ class Operator:
         return f"{first.minute} {first.hour} * * *"
 
     async def act(self) -> None:
-        """One command of many kinds."""
+        """One command of many kinds, and a look at the whole."""
         kinds = (
             self._start,
             self._start,
@@ -131,6 +131,8 @@ class Operator:
             self.collect,
         )
         await self._rng.choice(kinds)()
+        # What it says of unprotected VMs is compared with their list in the transaction that it is read in (controller.py).
+        await self.ask(self.backups.GetStatus, operator_pb2.GetStatusRequest())
 
     async def settle(self) -> None:
         """Nothing new, everything in service, no limits but the built-in ones."""
@@ -293,7 +295,6 @@ class Operator:
         run_id = self._one([run.id for run in self._world.invariants.shadow.open()])
         if run_id:
             await self.ask(self.limits.ExplainRun, limits_pb2.ExplainRunRequest(run=run_id))
-        await self.ask(self.backups.GetStatus, operator_pb2.GetStatusRequest())
 
     def _vm(self) -> str:
         host = self._rng.choice([host for host in self._world.hosts if host.disks])

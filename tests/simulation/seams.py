@@ -97,6 +97,7 @@ class _Suite:
 def _replacements(cluster_id: str, pace: Pace) -> Iterator[tuple[str, Any]]:
     yield "seawall.controller.app.open_database", controller.open_database
     yield "seawall.controller.database.leadership.LeadershipRows.connected", controller.connected
+    yield "seawall.controller.services.backup_service.UnprotectedVms", controller.ComparedUnprotectedVms
     yield "seawall.controller.server.ports.aio", controller.SimulatedAio
     yield "seawall.controller.server.ports._credentials", lambda *_, **__: None
     yield "seawall.controller.repositories.catalogue.threading", SimpleNamespace(Lock=ParkedLock, Event=_Flag)

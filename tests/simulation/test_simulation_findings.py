@@ -40,6 +40,21 @@ def test_a_point_that_the_bucket_shows_again_makes_its_run_good_and_is_read_back
     assert found(TAKEN_BACK, *SAVED) == ([], [(FAILED.id, GIVEN_UP.id)])
 
 
+def test_nothing_else_of_what_is_over_changes_with_it() -> None:
+    run, attempt = SAVED
+    other = replace(GIVEN_UP, state=AttemptState.CANCELED)
+    problems, _ = found(TAKEN_BACK, run, replace(attempt, result=other))
+    assert problems == [f"attempt {GIVEN_UP.id} was FAILED and is CANCELED"]
+    problems, _ = found(TAKEN_BACK, replace(run, result=replace(FAILED, state=RunState.CANCELED)), attempt)
+    assert problems == [f"run {FAILED.id} was FAILED and is CANCELED"]
+
+
+def test_without_its_attempt_nothing_would_be_read_back() -> None:
+    problems, published = found(TAKEN_BACK, SAVED[0])
+    assert problems == [f"point {FAILED.id} is taken back without its attempt"]
+    assert not published
+
+
 def test_a_failed_run_does_not_become_good_without_it() -> None:
     problems, published = found(*SAVED)
     assert [problem.split(FAILED.id)[-1].split(GIVEN_UP.id)[-1] for problem in problems] == [

@@ -51,7 +51,7 @@ def test_backups_leave_a_tenth_of_all_slots_to_restores() -> None:
         ({"hosts": (a_host(service=Service.CORDONED),)}, "host alpha is cordoned (seawall host uncordon alpha)"),
         ({"hosts": (a_host(service=Service.DRAINING),)}, "host alpha is being drained (seawall host uncordon alpha)"),
         ({"sessions": ()}, "host alpha has not connected yet"),
-        ({"sessions": (a_session(lease_until_us=NOW),)}, "host alpha is offline since 2027-01-15 08:00:00 UTC"),
+        ({"sessions": (a_session(lease_until_us=NOW),)}, "host alpha is offline"),
         ({"live": [occupied(vm_id="vm-1")]}, "another run of this VM is active on its host"),
         (
             {"live": [occupied(1), occupied(2)]},

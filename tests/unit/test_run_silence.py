@@ -15,6 +15,7 @@ from seawall.cli.watch_all import Fleet, screen
 from seawall.controller.admission.advice import silent_host, to_be_heard
 from seawall.controller.records.fleet import Session
 from seawall.controller.records.runs import Attempt, AttemptState, DiskProgress, Progress, ReadMethod, RunKind, RunState
+from seawall.controller.runs.making import WAITS
 from seawall.controller.runs.silence import Silence, last_known, silence_of
 from seawall.controller.services.convert_runs import run_message
 from seawall.controller.services.views import RunView
@@ -157,6 +158,13 @@ def test_a_silent_host_that_never_reported_is_named_all_the_same() -> None:
     silent = message(Silence(SEEN))
     silent.attempts[0].ClearField("progress")
     assert detail(silent).startswith("host kvm1 silent since ") and "last known" not in detail(silent)
+
+
+def test_a_run_that_was_just_made_waits_in_words_that_fit_every_screen() -> None:
+    """ "waits: …" of one, "waits for   …" of another."""
+    made = resources_pb2.Run(state=resources_pb2.RUN_STATE_READY, blocked_on=WAITS)
+    assert headline(made) == "waits: the scheduler has not looked at it yet"
+    assert lines(made).count("waits") == 1
 
 
 def explanation(**fields: object) -> str:

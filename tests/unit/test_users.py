@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from itertools import product
 
@@ -23,6 +23,7 @@ from seawall.controller.recovering.users import known_user
 from seawall.controller.server.callers import REMEMBER_SECONDS, Callers
 from seawall.controller.server.roles import LEAST_ROLE, NEEDS, require
 from seawall.controller.server.standby import READS
+from seawall.controller.services.convert_users import user_message
 from seawall.controller.users.deciding import added, later, removed, renewed, with_role
 from support.controller_clock import ManualClock
 
@@ -126,8 +127,9 @@ class Table:
 
     async def __call__(self) -> Sequence[User]:
         self.looks += 1
+        found = self.users
         await asyncio.sleep(0)
-        return self.users
+        return found
 
 
 def test_whose_token_it_is_is_remembered_for_a_few_seconds() -> None:
@@ -159,6 +161,31 @@ def test_a_new_user_is_known_at_once_and_a_stranger_costs_one_look() -> None:
         assert table.looks == 2
 
     asyncio.run(scene())
+
+
+def test_a_look_that_a_change_overtakes_is_not_remembered() -> None:
+    async def scene() -> None:
+        table, clock = Table(ANNA), ManualClock(NOW)
+        callers = Callers([], table, clock)
+
+        async def change() -> None:
+            table.users = []
+            callers.forget()
+
+        before, _ = await asyncio.gather(callers(TOKEN), change())
+        assert before == Caller("anna", Role.VIEWER) and await callers(TOKEN) is None
+
+    asyncio.run(scene())
+
+
+def test_a_role_of_a_later_version_is_kept_and_may_do_nothing() -> None:
+    auditor = User(**asdict(known_user(ANNA)) | {"role": Role("AUDITOR")})
+    assert known_user(auditor).role == f"{auditor.role}" == "AUDITOR" and list(Role) == ["VIEWER", "OPERATOR", "ADMIN"]
+    assert user_message(auditor).role == user_pb2.ROLE_UNSPECIFIED
+    assert not any(auditor.role.may(least) for least in Role)
+    with pytest.raises(PermissionDenied):
+        require("/seawall.api.v1.UserService/GetCaller", Caller("anna", auditor.role))
+    assert with_role(auditor, "anna", Role.ADMIN, NOW + 1).role is Role.ADMIN
 
 
 def test_of_several_exports_each_user_counts_as_it_was_changed_last() -> None:

@@ -125,6 +125,8 @@ def print_run(output: Output, run: resources_pb2.Run) -> None:
         output.line(f"\nattempt {attempt.attempt_no} on {attempt.host_name}: {word(attempt, 'state')}", style="bold")
         if attempt.HasField("failure") and attempt.failure != run.failure:
             print_failure(output, attempt.failure)
+        elif attempt.state == resources_pb2.ATTEMPT_STATE_EXPIRED:
+            output.line("expired     the host did not take it in time")
         if not attempt.HasField("ended_at"):
             _print_now(output, attempt)
         for note in attempt.progress.notes:

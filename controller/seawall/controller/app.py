@@ -123,8 +123,8 @@ FIRST_LOOK_SECONDS = 15.0
 LEAST_SECONDS = 2.0
 """So long the leader's tasks have to end, however long calls under way took."""
 _HANGS = (
-    "This controller lost the lead, and a store does not answer calls that it made as leader. They end with the process alone: start it "
-    "again (a service does so by itself), then see `seawall status`."
+    "This controller lost the lead, and calls that it made as leader do not end: most likely a store does not answer them. They end with "
+    "the process alone: start it again (a service does so by itself), then see `seawall status`."
 )
 
 _log = structlog.get_logger()
@@ -328,10 +328,9 @@ class Application:
         self._repositories.close()
         self._database.close()
 
-    @property
-    def hangs(self) -> bool:
+    async def hangs(self) -> bool:
         """Once it was stopped: whether a thread that waits for a store was left behind."""
-        return self._blocking.hangs
+        return await asyncio.to_thread(self._blocking.hangs)
 
     async def _open_repositories(self) -> None:
         """Tells each bucket of the new epoch and rebuilds lost indexes early. One that cannot be reached is opened when it is needed."""
@@ -528,7 +527,7 @@ async def serve(
         if not application.lost_lead:
             return
         _log.warning("controller.lost_the_lead", replica=replica.id)
-        if application.hangs:
+        if await application.hangs():
             raise Unavailable("STORE_HANGS", _HANGS)
 
 

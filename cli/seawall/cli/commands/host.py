@@ -20,9 +20,10 @@ app = typer.Typer(name="host", no_args_is_help=True, help="Hypervisor hosts.")
 
 @app.command("list")
 def list_hosts(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the hosts that have joined."""
+    """List the hosts that have joined, by name."""
     with session(config, as_json) as (controller, output):
-        hosts = controller.pages(controller.backup.ListHosts, operator_pb2.ListHostsRequest(), "hosts")
+        found = controller.pages(controller.backup.ListHosts, operator_pb2.ListHostsRequest(), "hosts")
+        hosts = sorted(found, key=lambda host: host.name)
         if as_json:
             return output.json({"hosts": hosts})
         now = datetime_of(SystemClock().now_us())

@@ -27,6 +27,8 @@ _SCOPE = (
     "label:TAG. Storages are named as `limit list --all` and `vm show` do: nfs:nas:/vol1, rbd:pool, HOST:/MOUNT/POINT, HOST:/dev/VG. "
     "Without a name: for each one that has no limit of its own."
 )
+MOST = 1_000_000_000
+"""What the controller takes."""
 ScopeArgument = Annotated[str, typer.Argument(metavar="SCOPE", help=_SCOPE, autocompletion=limit_scopes)]
 
 
@@ -54,13 +56,16 @@ def list_limits(
 @app.command("set")
 def set_limit(
     scope: ScopeArgument,
-    preparing: Annotated[int | None, number_option(help="Backups before their snapshot is taken.")] = None,
-    transferring: Annotated[int | None, number_option(help="Runs altogether.")] = None,
+    preparing: Annotated[
+        int | None, number_option(least=1, most=MOST, help="Backups before their snapshot is taken.")
+    ] = None,
+    transferring: Annotated[int | None, number_option(least=1, most=MOST, help="Runs altogether.")] = None,
     bandwidth: Annotated[
         str, typer.Option(metavar="RATE", help="Between hosts and stores: 200MiB/s. Global, sites and hosts.")
     ] = "",
     weight: Annotated[
-        int | None, number_option(help="Of a tenant: 2 gets twice as many slots as 1 where they compete.")
+        int | None,
+        number_option(least=1, most=MOST, help="Of a tenant: 2 gets twice as many slots as 1 where they compete."),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

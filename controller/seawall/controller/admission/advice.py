@@ -6,9 +6,9 @@ from seawall.controller.admission.caps import EACH
 from seawall.controller.admission.facts import FleetFacts
 from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.admission.words import scope_word
-from seawall.controller.records.limits import Measure, Scope, ScopeKey
+from seawall.controller.records.limits import Measure, Scope, ScopeKey, Service
 from seawall.controller.records.runs import Attempt, AttemptState, Progress, ReadMethod, RunKind
-from seawall.controller.runs.silence import Silence
+from seawall.controller.runs.silence import Silence, is_heard
 from seawall.controller.timings import SECOND_US
 
 BOTTLENECKS = {
@@ -22,7 +22,9 @@ BOTTLENECKS = {
 def to_start(facts: FleetFacts, blocked: BlockedOn, first_end_seconds: int) -> list[str]:
     """Of a run that waits. `first_end_seconds`: until the first holder of what it waits for is done, 0: unknown."""
     where = ScopeKey(blocked.scope, blocked.key)
-    told = []
+    told = _to_reach(facts, where)
+    if told:
+        return told
     if first_end_seconds:
         told.append(f"The first of those that hold it is done in about {max(1, round(first_end_seconds / 60))} min.")
     if where in facts.breakers and not blocked.cap > 1:
@@ -31,6 +33,18 @@ def to_start(facts: FleetFacts, blocked: BlockedOn, first_end_seconds: int) -> l
     elif blocked.cap and blocked.scope is not Scope.VM:
         told.append(_raise(facts, blocked, where))
     return told
+
+
+def _to_reach(facts: FleetFacts, where: ScopeKey) -> list[str]:
+    """Of a host where nothing begins, whatever is free: what `unreachable_host` says, in its order. A revoked one is so for ever."""
+    host = facts.hosts.get(where.key) if where.scope is Scope.HOST else None
+    if host is None or host.revoked:
+        return []
+    if not is_heard(facts.sessions.get(host.id), facts.now_us):
+        return to_be_heard(host.name)
+    if host.service is not Service.IN_SERVICE:
+        return [f"Once the work on host {host.name} is done: seawall host uncordon {host.name} lets runs begin there."]
+    return []
 
 
 def _raise(facts: FleetFacts, blocked: BlockedOn, where: ScopeKey) -> str:
@@ -68,6 +82,15 @@ def _meanwhile(attempt: Attempt, kind: RunKind, silence: Silence, now_us: int) -
     if silence.given_up_us > now_us:
         left_seconds = (silence.given_up_us - now_us) // SECOND_US
         told += f", and is given up in {left_seconds:,} s if the host stays away"
+    return told
+
+
+def not_begun(host_name: str, attempt: Attempt, kind: RunKind, now_us: int) -> str:
+    """What a run waits for whose host is heard of, but did not take it yet."""
+    given_seconds = max(0, now_us - attempt.created_us) // SECOND_US
+    told = f"host {host_name} to begin the {kind.lower()}: given to it {given_seconds:,} s ago"
+    if attempt.phase_deadline_us > now_us:
+        told += f", and given out anew in {(attempt.phase_deadline_us - now_us) // SECOND_US:,} s if it does not"
     return told
 
 

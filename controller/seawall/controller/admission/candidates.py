@@ -9,7 +9,6 @@ from seawall.controller.admission.gates import BlockedOn
 from seawall.controller.records.limits import Measure, Scope, Service
 from seawall.controller.records.runs import Run, RunKind
 from seawall.controller.runs.ready import by_policy_alone
-from seawall.repository.clock import datetime_of
 
 NEVER_PROTECTED = float("inf")
 
@@ -114,7 +113,7 @@ def unreachable_host(facts: FleetFacts, host_id: str) -> BlockedOn | None:
     elif session is None:
         why = f"host {host.name} has not connected yet"
     elif session.lease_until_us <= facts.now_us:
-        why = f"host {host.name} is offline since {datetime_of(session.last_seen_us):%Y-%m-%d %H:%M:%S} UTC"
+        why = f"host {host.name} is offline"
     elif host.service is Service.CORDONED:
         why = f"host {host.name} is cordoned (seawall host uncordon {host.name})"
     elif host.service is Service.DRAINING:

@@ -65,6 +65,7 @@ def make_engine(address: Address, holder: str) -> sa.Engine:
         "postgresql+psycopg://",
         creator=connect,
         poolclass=QueuePool,
+        hide_parameters=True,  # of an error that is logged: there are hashes and sealed keys among them
         pool_size=CONNECTIONS,
         max_overflow=0,
         pool_timeout=WAIT_SECONDS,

@@ -26,7 +26,9 @@ def reader_engine(file: Path, connections: int) -> sa.Engine:
 
 
 def _engine(file: Path, **pool: Any) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"check_same_thread": False}, **pool)
+    # An error that is logged names no parameters: there are hashes and sealed keys among them.
+    connecting = {"check_same_thread": False}
+    engine = sa.create_engine(f"sqlite:///{file}", connect_args=connecting, hide_parameters=True, **pool)
     event.listen(engine, "connect", _prepare)
     return engine
 

@@ -25,6 +25,7 @@ from seawall.controller.hooks.troubles import (
     with_rpo,
 )
 from seawall.controller.policies.compiled import CompiledSpec
+from seawall.controller.policies.lateness import asked_since_us
 from seawall.controller.policies.protection import Fleet, fleet_of
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.hooks import EndedRun, Event, Trouble
@@ -170,13 +171,10 @@ class Noticing:
 def _of_points(
     transaction: Transaction, policy: Policy, vm_ids: Sequence[str]
 ) -> tuple[dict[str, int], dict[str, int], Sequence[Point]]:
-    """(newest points by VM, since when the policy asks for points of each VM, points that are not whole).
-
-    Of a VM that has a point it has always asked; of one without any since it first was due.
-    """
+    """(newest points by VM, since when the policy asks for points of each VM, points that are not whole)."""
     newest = transaction.policies.newest_us(policy.id)
-    first = transaction.hooks.first_due_us(policy.id, [vm_id for vm_id in vm_ids if vm_id not in newest])
-    return newest, dict.fromkeys(newest, 0) | first, transaction.points.flawed(policy.id)
+    asked = asked_since_us(transaction, policy.id, newest, vm_ids)
+    return newest, asked, transaction.points.flawed(policy.id)
 
 
 def _names(transaction: Transaction, said: News) -> dict[str, str]:

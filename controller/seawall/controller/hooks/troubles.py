@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from seawall.controller.policies.lateness import is_late
 from seawall.controller.records.catalogue import Point
 from seawall.controller.records.hooks import EndedRun, Event, Trouble
 from seawall.controller.records.policies import PolicySpec
@@ -57,16 +58,14 @@ def with_rpo(
     asked_us: Mapping[str, int],
     now_us: int,
 ) -> list[Trouble]:
-    """`newest_us`: VM id -> instant of its newest point, 0 for none. `asked_us`: since when that is asked of it: nobody is late for what
-    was asked of him a moment ago, but who was late before stays so.
-    """
+    """`newest_us`: VM id -> instant of its newest point, 0 for none. `asked_us`: see `is_late`; but who was late before stays so."""
     kept = {(each.vm_id, each.event): each for each in known}
     allowed_us = rpo_seconds * SECOND_US
     for vm_id, instant_us in newest_us.items():
         key = vm_id, Event.RPO
         if not rpo_seconds or now_us - instant_us <= allowed_us:
             kept.pop(key, None)
-        elif key not in kept and now_us - asked_us.get(vm_id, now_us) > allowed_us:
+        elif key not in kept and is_late(instant_us, asked_us.get(vm_id, now_us), rpo_seconds, now_us):
             told = (
                 "Its newest point is older than the policy's RPO." if instant_us else "It has no point of this policy."
             )

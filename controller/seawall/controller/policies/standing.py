@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from seawall.controller.policies.compiled import CompiledSpec
+from seawall.controller.policies.lateness import asked_since_us, is_late
 from seawall.controller.policies.protection import Fleet, fleet_of
 from seawall.controller.records.policies import Policy
 from seawall.controller.store.transaction import Transaction
@@ -15,7 +16,7 @@ WEEK_US = 7 * 86_400 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class PolicyStanding:
-    """`rpo_breached`: VMs whose newest point of the policy is older than its RPO, or that have none; 0 without an RPO."""
+    """`rpo_breached`: VMs that are late for the policy (`is_late`); 0 without an RPO."""
 
     policy: Policy
     next_nominal: datetime | None
@@ -37,17 +38,24 @@ def standings(transaction: Transaction, policies: Sequence[Policy], now_us: int)
 def _standing(transaction: Transaction, policy: Policy, fleet: Fleet, now_us: int, failed: int) -> PolicyStanding:
     rules = CompiledSpec(policy.spec)
     vms = fleet.of(rules)
-    newest_us = transaction.policies.newest_us(policy.id)
-    limit_us = now_us - policy.spec.rpo_seconds * 1_000_000
-    late = sum(newest_us.get(vm.id, 0) < limit_us for vm in vms) if policy.spec.rpo_seconds else 0
     return PolicyStanding(
         policy,
         _next_nominal(rules, now_us) if policy.active else None,
         len(vms),
         transaction.policies.count_points(policy.id),
-        late,
+        _late_vms(transaction, policy, [vm.id for vm in vms], now_us),
         failed,
         late_points(transaction, policy, now_us),
+    )
+
+
+def _late_vms(transaction: Transaction, policy: Policy, vm_ids: Sequence[str], now_us: int) -> int:
+    if not policy.spec.rpo_seconds:
+        return 0
+    newest_us = transaction.policies.newest_us(policy.id)
+    asked_us = asked_since_us(transaction, policy.id, newest_us, vm_ids)
+    return sum(
+        is_late(newest_us.get(each, 0), asked_us.get(each, now_us), policy.spec.rpo_seconds, now_us) for each in vm_ids
     )
 
 

@@ -1,8 +1,8 @@
 """How many VMs no policy backs up, for whoever asks again and again: kept in memory, as judging 20,000 VMs anew takes half a second.
 
 A cache of the database, on every controller that is asked, and right at each look: VMs are judged again when what their host reports of
-them or what operators said of them changed, all of them when a policy or a host's name did. And every ten minutes, for a database that was
-put back.
+them or what operators said of them changed, all of them when a policy or a host's name did, and where the database is an older copy: VMs'
+numbers are smaller, or somebody took the lead there. And every ten minutes all the same.
 """
 
 import threading
@@ -40,11 +40,12 @@ class UnprotectedVms:
                 raise
 
     def _counted(self, transaction: Transaction, now_us: int) -> int:
-        rules = _rules(transaction)
-        if rules != self._rules or not self._whole_us <= now_us <= self._whole_us + WHOLE_US:
+        rules, changes = _rules(transaction), self._changed(transaction)
+        older = max(changes.values(), default=0) < self._change
+        if rules != self._rules or older or not self._whole_us <= now_us <= self._whole_us + WHOLE_US:
             self._forget()
             self._rules, self._whole_us = rules, now_us
-        changes = transaction.fleet.vm_changes(max(self._change - OVERLAP_CHANGES, 0))
+            changes = self._changed(transaction)
         said = transaction.settings.said_us()
         stale = {vm_id for vm_id, change in changes.items() if self._changes.get(vm_id) != change}
         stale |= {vm_id for vm_id, _ in self._said.items() ^ said.items()}
@@ -55,8 +56,14 @@ class UnprotectedVms:
         self._change = max(self._change, max(changes.values(), default=0))
         return len(self._ids)
 
+    def _changed(self, transaction: Transaction) -> Mapping[str, int]:
+        """VM id -> its number, of those that changed since the last look, or shortly before."""
+        return transaction.fleet.vm_changes(max(self._change - OVERLAP_CHANGES, 0))
+
 
 def _rules(transaction: Transaction) -> Hashable:
-    """What all VMs are judged by."""
-    policies = tuple((policy.id, policy.revision) for policy in transaction.policies.policies())
-    return policies, frozenset(transaction.fleet.host_names().items())
+    """What all VMs are judged by; and who leads, as other changes may have the same numbers in an older copy of the database."""
+    policies = tuple((policy.id, policy.revision, policy.changed_us) for policy in transaction.policies.policies())
+    hosts = frozenset(transaction.fleet.host_names().items())
+    lease = transaction.leadership.lease()
+    return policies, hosts, transaction.leadership.db_epoch(), lease.epoch, lease.holder

@@ -5,16 +5,25 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Each may do all that the one before may."""
+    """Each may do all that the one before may. Another word, which only a later version knows, is kept as it is, and may do nothing."""
 
     VIEWER = "VIEWER"
     OPERATOR = "OPERATOR"
     ADMIN = "ADMIN"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Role":
+        later = str.__new__(cls, value)
+        later._name_ = later._value_ = str(value)
+        return later
+
+    def __deepcopy__(self, memo: object) -> "Role":
+        return self  # an enum looks itself up by its name
+
     def may(self, least: "Role") -> bool:
         """What needs at least that role."""
         order = list(Role)
-        return order.index(self) >= order.index(least)
+        return self in order and order.index(self) >= order.index(least)
 
 
 @dataclass(frozen=True, slots=True)

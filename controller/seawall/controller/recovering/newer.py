@@ -92,7 +92,6 @@ def bring_back_hosts(transaction: Transaction, export: Export, cluster_id: str) 
                 returned.revoked.append(host.name)
     back = put_back_users(transaction, export.settled.users)
     returned.users += back.changed
-    returned.left_out += back.left_out
     return returned
 
 

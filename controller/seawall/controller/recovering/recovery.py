@@ -319,8 +319,7 @@ class Recovery:
             transaction.leadership.check(leader)
             put_back_decisions(transaction, settled, self._clock.now_us(), done)
             put_back_policies(transaction, settled, self._clock.now_us(), done)
-            users = put_back_users(transaction, settled.users)
-            done.users, done.left_out = users.there, done.left_out + users.left_out
+            done.users = put_back_users(transaction, settled.users).there
             return done
 
         found.put_back = self._database.write_now(closure)

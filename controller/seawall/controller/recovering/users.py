@@ -11,11 +11,10 @@ from seawall.controller.users.deciding import later
 
 @dataclass(slots=True)
 class UsersBack:
-    """Names. `there`: those of the export that may speak now; `changed`: whose row is another one than before; `left_out`: and why."""
+    """Names. `there`: those of the export that may speak now; `changed`: whose row is another one than before."""
 
     there: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
 
 
 def known_user(user: User) -> KnownUser:
@@ -26,11 +25,7 @@ def put_back_users(transaction: Transaction, users: Iterable[KnownUser]) -> User
     """What was changed here since then stays. May be repeated."""
     done = UsersBack()
     for known in users:
-        try:
-            wanted = User(**asdict(known) | {"role": Role(known.role)})
-        except ValueError:  # a newer controller's word
-            done.left_out.append(f"user {known.name}: a role {known.role!r} is not known here")
-            continue
+        wanted = User(**asdict(known) | {"role": Role(known.role)})
         here = transaction.users.user(known.name)
         if later(here, wanted):
             if here is None:

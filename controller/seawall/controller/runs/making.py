@@ -7,7 +7,7 @@ from seawall.controller.records.uuid7 import uuid7
 from seawall.controller.timings import Timings, microseconds
 from seawall.repository.clock import Clock
 
-WAITS = "waits for the scheduler"
+WAITS = "the scheduler has not looked at it yet"
 
 
 def ready_run(

@@ -29,14 +29,15 @@ def silence_of(
     if attempt.state not in WITH_ITS_HOST:
         return None
     lost = attempt.state is AttemptState.LOST
-    if not lost and session is not None and _lease_until_us(session, listening_us) > now_us:
+    if not lost and is_heard(session, now_us, listening_us):
         return None
     since_us = session.last_seen_us if session is not None else attempt.created_us
     return Silence(since_us, min(attempt.phase_deadline_us, run.deadline_us) if lost else 0)
 
 
-def _lease_until_us(session: Session, listening_us: int) -> int:
-    return session.lease_until_us + max(0, listening_us - session.last_seen_us)
+def is_heard(session: Session | None, now_us: int, listening_us: int = 0) -> bool:
+    """Whether the host's lease holds, with the whole one that it has from `listening_us` on (`silence_of`)."""
+    return session is not None and session.lease_until_us + max(0, listening_us - session.last_seen_us) > now_us
 
 
 def last_known(progress: Progress) -> Progress:

@@ -28,6 +28,8 @@ class Callers:
         self._known: dict[str, Caller] = {}
         self._looking = asyncio.Lock()
         self._looked: float | None = None
+        self._changes = 0
+        """How often users were changed here."""
 
     async def __call__(self, token_sha256: bytes) -> Caller | None:
         """None: nobody's. Raises Unavailable/DATABASE."""
@@ -42,6 +44,7 @@ class Callers:
     def forget(self) -> None:
         """A user was changed here: from now on, not only in a few seconds."""
         self._looked = None
+        self._changes += 1
 
     def _fresh(self, now: float) -> bool:
         return self._looked is not None and now - self._looked < self._remember_seconds
@@ -51,7 +54,8 @@ class Callers:
         async with self._looking:
             if self._looked is not None and self._looked > asked:
                 return
-            began = self._clock.monotonic_seconds()
+            began, changes = self._clock.monotonic_seconds(), self._changes
             found = await self._users()
             self._known = {user.token_sha256: Caller(user.name, user.role) for user in found}
-            self._looked = began
+            if changes == self._changes:  # else it may have been read before the change, and holds for this look alone
+                self._looked = began

@@ -116,11 +116,13 @@ class BackupServicer(operator_pb2_grpc.BackupServiceServicer):
     async def ListHosts(
         self, request: operator_pb2.ListHostsRequest, context: Context
     ) -> operator_pb2.ListHostsResponse:
-        size, after, now_us = page_size(request.page_size), start_of(request.page_token), self._orders.clock.now_us()
+        size, after = page_size(request.page_size), start_of(request.page_token)
+        now_us, listening_us = self._orders.clock.now_us(), self._orders.clock.started_us
 
         def closure(transaction: Transaction) -> operator_pb2.ListHostsResponse:
             page, token = cut(transaction.fleet.hosts(after, size + 1), size)
-            hosts = [host_message(view) for view in host_views(transaction, page, now_us)]
+            views = host_views(transaction, page, now_us, listening_us=listening_us)
+            hosts = [host_message(view) for view in views]
             self._outdated.mark(hosts)
             return operator_pb2.ListHostsResponse(hosts=hosts, next_page_token=token)
 

@@ -11,6 +11,8 @@ from seawall.controller.repositories.outside import told
 T = TypeVar("T")
 CLOSE_SECONDS = 1.0
 """For calls that are about to end. A file system that hangs may never answer."""
+PATIENCE_SECONDS = 10.0
+"""For those that waited for something else, as a database that was slow, which is closed by now: they end by themselves."""
 THREADS = "store"
 """How their names begin."""
 
@@ -20,8 +22,7 @@ class Blocking:
 
     def __init__(self, threads: int = 16) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=THREADS)
-        self.hangs = False
-        """Once it is closed: whether a call of its own did not end in time. Others of this process say nothing of it."""
+        self._closing = threading.Thread(target=self._pool.shutdown, name="closing", daemon=True)
 
     async def run(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _told, call)
@@ -29,10 +30,16 @@ class Blocking:
     def close(self) -> None:
         """Calls that did not begin never do. Those that wait for a store are waited for a moment, then left alone (`hung`)."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        waiting = threading.Thread(target=self._pool.shutdown, name="closing", daemon=True)
-        waiting.start()
-        waiting.join(CLOSE_SECONDS)
-        self.hangs = waiting.is_alive()
+        self._closing.start()
+        self._closing.join(CLOSE_SECONDS)
+
+    def hangs(self) -> bool:
+        """Whether a call of its own does not end, once this is closed, and the database that such calls ask; waits for it a little.
+
+        Others of this process say nothing of it.
+        """
+        self._closing.join(PATIENCE_SECONDS)
+        return self._closing.is_alive()
 
 
 def hung() -> list[str]:

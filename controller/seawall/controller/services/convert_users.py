@@ -12,7 +12,7 @@ _ROLE = {word: role for role, word in _WORD.items()}
 def user_message(user: User) -> user_pb2.User:
     return user_pb2.User(
         name=user.name,
-        role=_WORD[user.role],
+        role=_WORD.get(user.role, user_pb2.ROLE_UNSPECIFIED),
         created_at=timestamp(user.created_us),
         token_created_at=timestamp(user.token_created_us),
     )

@@ -3,7 +3,14 @@
 from dataclasses import replace
 
 from seawall.api.v1 import limits_pb2
-from seawall.controller.admission.advice import read_sentences, silent_host, to_be_heard, to_go_faster, to_start
+from seawall.controller.admission.advice import (
+    not_begun,
+    read_sentences,
+    silent_host,
+    to_be_heard,
+    to_go_faster,
+    to_start,
+)
 from seawall.controller.admission.candidates import NEVER_PROTECTED, AdmissionClass, Candidate, class_of
 from seawall.controller.admission.facts import FleetFacts, Occupied
 from seawall.controller.admission.gates import BlockedOn
@@ -13,7 +20,7 @@ from seawall.controller.hooks.decision import holds_back
 from seawall.controller.policies.closed_window import closed_window
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.records.limits import Measure, Scope, ScopeKey
-from seawall.controller.records.runs import Progress, Run, RunState
+from seawall.controller.records.runs import AttemptState, Progress, Run, RunState
 from seawall.controller.runs.ready import by_policy_alone
 from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.in_window import outside
@@ -140,6 +147,9 @@ def _tell_hold_up(answer: limits_pb2.ExplainRunResponse, view: RunView, now_us: 
         answer.blocked_on.sentence = f"the hook {hook.hook} before it"
     elif run.blocked_on:
         answer.blocked_on.sentence = run.blocked_on
+    elif (begins := next((each for each in view.attempts if each.state is AttemptState.ASSIGNED), None)) is not None:
+        host_name = view.host_names.get(begins.host_id, begins.host_id)
+        answer.blocked_on.sentence = not_begun(host_name, begins, run.kind, now_us)
     elif progress is not None:
         answer.advice.extend(to_go_faster(progress))
 

@@ -16,6 +16,7 @@ from seawall.controller.errors import InvalidArgument, NotFound
 from seawall.controller.policies.tenancy import tenants_named
 from seawall.controller.records.answers import Asked
 from seawall.controller.records.limits import Breaker, Limit, Measure, Scope, ScopeKey, Service, Traffic
+from seawall.controller.runs.steady import SteadyClock
 from seawall.controller.scheduler.wakes import SCHEDULER, Wakes
 from seawall.controller.services.apart import Group, check_group, group_of, set_group
 from seawall.controller.services.convert_fleet import host_message
@@ -29,7 +30,6 @@ from seawall.controller.services.paging import not_ours, page_by, page_size_or_a
 from seawall.controller.services.views import host_views
 from seawall.controller.store.transaction import Store, Transaction
 from seawall.controller.text import NAME_LENGTH, printable
-from seawall.repository.clock import Clock
 from seawall.repository.format.names import check_tenant
 
 MOST = 1_000_000_000
@@ -44,7 +44,7 @@ class LimitOrders:
     """Belongs to one event loop. See limits.proto for the errors."""
 
     def __init__(
-        self, store: Store, once: Once, wakes: Wakes, mirror: FleetMirror, clock: Clock, outdated: OutdatedHosts
+        self, store: Store, once: Once, wakes: Wakes, mirror: FleetMirror, clock: SteadyClock, outdated: OutdatedHosts
     ) -> None:
         self._store = store
         self._once = once
@@ -110,12 +110,12 @@ class LimitOrders:
         return await self._store.read(lambda transaction: group_of(transaction, label))
 
     async def host(self, text: str) -> limits_pb2.HostAdmission:
-        now_us = self._clock.now_us()
+        now_us, listening_us = self._clock.now_us(), self._clock.started_us
 
         def closure(transaction: Transaction) -> limits_pb2.HostAdmission:
             host = find_host(transaction, text)
             sight = self._mirror.look(transaction, now_us)
-            (view,) = host_views(transaction, [host], now_us)
+            (view,) = host_views(transaction, [host], now_us, listening_us=listening_us)
             live = [each for each in sight.facts.live if each.host_id == host.id]
             progress = transaction.runs.progress_of([each.attempt_id for each in live])
             usage = one(sight.facts, transaction.limits.traffic(), ScopeKey(Scope.HOST, host.id))
@@ -216,6 +216,8 @@ def _check_value(measure: Measure, value: int) -> None:
                 "BAD_LIMIT",
                 f"A bandwidth is at least {FLOOR_BYTES_PER_SECOND} bytes per second; below that nothing gets anywhere.",
             )
+    elif value == 0 and measure is Measure.WEIGHT:
+        raise InvalidArgument("BAD_LIMIT", "weight: the least is 1; with 0 a tenant would have no share of the slots.")
     elif value == 0:
         raise InvalidArgument(
             "BAD_LIMIT", f"{word}: 0 would stop everything for ever. To stop a host, cordon it: seawall host cordon."

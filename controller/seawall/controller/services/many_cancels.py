@@ -45,7 +45,7 @@ class ManyCancels:
             )
         asked, slices = asked_by(request), list(in_batches(request.runs, SLICE))
         await self._executions.store.read(lambda transaction: self._check(transaction, asked, slices))
-        outcomes: list[_Outcome] = []
+        outcomes: dict[str, str] = {}
         for part, some in enumerate(slices):
 
             def act(change: Change, some: Sequence[str] = some) -> str:
@@ -55,9 +55,11 @@ class ManyCancels:
                 came = {text: (run.id, each.name) for (text, run), each in zip(left.items(), done, strict=True)}
                 return json.dumps([came.get(text, (text, Canceled.OVER.name)) for text in some])
 
-            outcomes += json.loads(await carried_out(self._executions, self._once, asked, act, part))
+            told: list[_Outcome] = json.loads(await carried_out(self._executions, self._once, asked, act, part))
+            for run_id, came in told:
+                outcomes.setdefault(run_id, came)  # named twice, it is over the second time
         self._executions.wakes.notify((SCHEDULER,))
-        return operator_pb2.CancelRunsResponse(outcomes=[_message(*each) for each in outcomes])
+        return operator_pb2.CancelRunsResponse(outcomes=[_message(*each) for each in outcomes.items()])
 
     def _check(self, transaction: Transaction, asked: Asked, slices: Sequence[Sequence[str]]) -> None:
         """All are there, or nothing happens; an order that was begun was checked then. Raises NotFound/RUN_UNKNOWN."""
@@ -81,7 +83,8 @@ def _planned(
 ) -> operator_pb2.CancelRunsResponse:
     """Runs as they are now: of those that are named also what is over."""
     if request.runs:
-        return _page(transaction, find_runs(transaction, request.runs), "", clock)
+        named = {run.id: run for run in find_runs(transaction, request.runs)}
+        return _page(transaction, list(named.values()), "", clock)
     size, before = page_size(request.page_size), start_of(request.page_token)
     page, token = cut(transaction.runs.runs(_filter(transaction, request), before=before, limit=size + 1), size)
     if request.host:

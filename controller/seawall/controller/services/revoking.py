@@ -41,5 +41,5 @@ class Revoking:
 
     def _shown(self, transaction: Transaction, host_id: str) -> resources_pb2.Host:
         host: Host = find_host(transaction, host_id)
-        (view,) = host_views(transaction, [host], self._clock.now_us())
+        (view,) = host_views(transaction, [host], self._clock.now_us(), listening_us=0)  # revoked: offline anyway
         return host_message(view)

@@ -32,7 +32,7 @@ def status_message(
     listening_us: int,
 ) -> operator_pb2.GetStatusResponse:
     since_us = max(1, now_us - DAY_US)
-    hosts = host_views(transaction, transaction.fleet.hosts(limit=MOST_HOSTS), now_us)
+    hosts = host_views(transaction, transaction.fleet.hosts(limit=MOST_HOSTS), now_us, listening_us=listening_us)
     opened = transaction.runs.runs(RunFilter(states=OPEN_RUN_STATES), limit=RUNS_SHOWN)
     opened_views = run_views(transaction, opened, now_us, listening_us=listening_us)
     failed = transaction.runs.runs(RunFilter(states=(RunState.FAILED,), since_us=since_us), limit=FAILURES_SHOWN)

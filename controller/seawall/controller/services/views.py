@@ -13,7 +13,7 @@ from seawall.controller.records.policies import Hold
 from seawall.controller.records.runs import Attempt, Progress, Run, RunState
 from seawall.controller.records.settings import NO_SETTINGS, VmSettings
 from seawall.controller.runs.eta import EtaBand, eta_band
-from seawall.controller.runs.silence import WITH_ITS_HOST, Silence, silence_of
+from seawall.controller.runs.silence import WITH_ITS_HOST, Silence, is_heard, silence_of
 from seawall.controller.services.run_history import RunHistory
 from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
@@ -139,13 +139,14 @@ def _bands(
     return {run.current_attempt: band} if band else {}
 
 
-def host_views(transaction: Transaction, hosts: Sequence[Host], now_us: int) -> list[HostView]:
+def host_views(transaction: Transaction, hosts: Sequence[Host], now_us: int, *, listening_us: int) -> list[HostView]:
+    """`listening_us`: since when this controller can hear hosts (`silence_of`)."""
     counts = transaction.fleet.vm_counts()
     sessions = {session.agent_id: session for session in transaction.fleet.sessions_of([host.id for host in hosts])}
     views = []
     for host in hosts:
         session = sessions.get(host.id)
-        online = session is not None and session.lease_until_us > now_us and not host.revoked
+        online = is_heard(session, now_us, listening_us) and not host.revoked
         views.append(HostView(host, session, counts.get(host.id, 0), online))
     return views
 
