@@ -225,6 +225,7 @@ async def test_who_lost_the_lead_while_a_store_hangs_ends_and_does_not_begin_ane
     await asyncio.to_thread(until, lambda: not blocking.hung())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_who_lost_the_lead_while_the_database_was_slow_begins_anew(
     postgres_address: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
