@@ -63,7 +63,8 @@ def test_a_number_that_cannot_be_meant_is_a_usage_error(config: Path, command: s
 
 
 @pytest.mark.parametrize(
-    ("command", "bounds"), [("host token", "[1..10000]"), ("run list", "[1..] [default: 50]"), ("limit set", "[0..]")]
+    ("command", "bounds"),
+    [("host token", "[1..10000]"), ("run list", "[1..] [default: 50]"), ("limit set", "[1..1000000000]")],
 )
 def test_help_says_which_numbers_are_taken(command: str, bounds: str) -> None:
     assert bounds in RUNNER.invoke(app, [*command.split(), "--help"]).stdout
@@ -76,7 +77,7 @@ def test_what_is_a_number_reaches_the_controller(config: Path, number: str) -> N
 
 
 def test_the_largest_number_is_one_that_the_message_holds(config: Path) -> None:
-    answer = RUNNER.invoke(app, ["limit", "set", "global", "--transferring", str(MOST), "--config", str(config)])
+    answer = RUNNER.invoke(app, ["run", "list", "--limit", str(MOST), "--config", str(config)])
     assert answer.exit_code == Exit.UNREACHABLE
     assert whole_number("-3", least=-5) == -3
 
