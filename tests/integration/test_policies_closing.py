@@ -142,7 +142,8 @@ def test_placement_leaves_out_what_its_window_holds_back(leader: FiringLeader) -
     ready = [waiting(1, "vm-0"), asked, replace(waiting(3, "vm-2"), policy_id="policy-2"), a_run(4, vm_id="vm-3")]
 
     def held(wall_us: int) -> list[str]:
-        return leader.database.read_now(lambda transaction: outside(transaction, ready, wall_us))
+        policies = leader.database.read_now(lambda transaction: transaction.policies.policies(deleted=True))
+        return outside(policies, ready, wall_us)
 
     assert held(BEGIN_US) == [ready[0].id]
     assert held(BEGIN_US - 3600 * 10**6) == []

@@ -17,8 +17,8 @@ from support.memory_disks import ModelDisk
 from support.operator_words import Operator
 
 SIZE = 1 << 20
-FRAIL = replace(BRISK, heartbeat_seconds=0.1, lease_ttl_seconds=0.5, reattach_grace_seconds=1.0)
-"""Hosts are lost after half a second of silence, given up one second later."""
+FRAIL = replace(BRISK, scheduler_interval_seconds=0.1, lease_ttl_seconds=1.0, reattach_grace_seconds=2.0)
+"""Hosts are lost after a second of silence, given up two seconds later."""
 
 
 class Scene:

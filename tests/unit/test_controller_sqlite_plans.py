@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ from seawall.controller.database.sqlite_statistics import STATISTICS
 from seawall.controller.database.tables import metadata
 from seawall.controller.records.runs import OPEN_RUN_STATES, RunFilter, RunState
 from seawall.controller.store.transaction import Transaction
+from support.asked_queries import asked_queries
 
 FAILED = (RunState.FAILED,)
 NOW = 1_790_000_000_000_000
@@ -65,11 +65,18 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteDatabas
         (lambda t: t.packs.unseen("main", 1), "packs", "ix_packs_looked"),
         (lambda t: t.packs.seen("main", 1), "packs", "ix_packs_looked"),
         (lambda t: t.packs.flawed("main"), "packs", "ix_packs_looked"),
-        (lambda t: t.policies.open_runs("policy", begin_us=NOW, nominal_us=NOW, active=True), RUNS, "ix_runs_of_state"),
+        (
+            lambda t: t.policies.open_runs("policy", begin_us=NOW, nominal_us=NOW, active=True),
+            RUNS,
+            "ix_runs_of_policy",
+        ),
         (lambda t: t.policies.cut_off("policy", NOW), RUNS, "ix_runs_of_policy"),
         (lambda t: t.policies.durations_us(VM_IDS, NOW), RUNS, "ix_runs_vm_id"),
         (lambda t: t.hooks.first_due_us("policy", VM_IDS), RUNS, "uq_runs_firing"),
         (lambda t: t.hooks.ended_runs(["policy"], NOW), RUNS, "ix_runs_ended_us"),
+        (lambda t: t.runs.ready_mark(NOW), RUNS, "ix_runs_ready"),
+        (lambda t: t.runs.ready_versions(NOW), RUNS, "ix_runs_ready"),
+        (lambda t: t.runs.next_due_us(NOW), RUNS, "ix_runs_ready"),
         (lambda t: t.runs.counts(NOW), RUNS, "ix_runs_of_state"),
         (lambda t: t.runs.runs(RunFilter(states=OPEN_RUN_STATES)), RUNS, "ix_runs_of_state"),
         (lambda t: t.runs.runs(RunFilter(states=FAILED, since_us=NOW)), RUNS, "ix_runs_of_state"),
@@ -153,17 +160,7 @@ def left_alone(file: Path) -> Iterator[sa.Connection]:
 
 def _plans(database: SqliteDatabase, ask: Callable[[Transaction], object]) -> list[str]:
     """A line for each table that one of its queries looks into."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
-        asked.append((statement, parameters))
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", note)
-    try:
-        database.read_now(ask)
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", note)
-    queries = [(statement, parameters) for statement, parameters in asked if statement.startswith("SELECT")]
+    queries = asked_queries(database, ask)
 
     def explained(connection: sa.Connection) -> list[str]:
         return [

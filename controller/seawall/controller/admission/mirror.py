@@ -35,13 +35,15 @@ _PREPARING = (AttemptState.ASSIGNED, AttemptState.PREPARING)
 class Sight:
     """`ready`: READY runs that are due or past their deadline; `lines`: the same, as placement tries them. `attempts`: the live ones.
 
-    `next_due_us`: when the next READY run will be due; 0: none waits for its time.
+    `windowed`: policies with windows, also deleted ones, whose runs keep to them. `next_due_us`: when the next READY run will be due; 0:
+    none waits for its time.
     """
 
     ready: Sequence[Run]
     lines: Lines
     facts: FleetFacts
     attempts: Sequence[Attempt]
+    windowed: Sequence[Policy]
     next_due_us: int = 0
 
 
@@ -91,12 +93,16 @@ class FleetMirror:
         self._read_vms(transaction)
         self._read_ready(transaction, now_us)
         attempts = self._read_attempts(transaction)
-        facts = self._facts(transaction, attempts, now_us)
+        policies = transaction.policies.policies(deleted=True)
+        facts = self._facts(transaction, attempts, objectives_of(policies), now_us)
         self._line_up(facts.objectives_us)
+        windowed = [policy for policy in policies if policy.spec.windows]
         due_us = transaction.runs.next_due_us(now_us)
-        return Sight(tuple(self._runs.values()), self._lines, facts, attempts, due_us)
+        return Sight(tuple(self._runs.values()), self._lines, facts, attempts, windowed, due_us)
 
-    def _facts(self, transaction: Transaction, attempts: Sequence[Attempt], now_us: int) -> FleetFacts:
+    def _facts(
+        self, transaction: Transaction, attempts: Sequence[Attempt], objectives_us: Mapping[str, int], now_us: int
+    ) -> FleetFacts:
         live, publishing = self._occupied(transaction, attempts)
         return FleetFacts(
             now_us=now_us,
@@ -106,7 +112,7 @@ class FleetMirror:
             live=live,
             caps=Caps.of(transaction.limits.limits()),
             breakers={ScopeKey(each.scope, each.key): each for each in transaction.limits.breakers()},
-            objectives_us=objectives_of(transaction.policies.policies()),
+            objectives_us=objectives_us,
             repositories={record.id: record.name for record in transaction.repositories.repositories()},
             newest_us=self._newest,
             publishing=publishing,
@@ -243,5 +249,6 @@ def occupied(run: Run, attempt: Attempt) -> Occupied:
 
 
 def objectives_of(policies: Iterable[Policy]) -> dict[str, int]:
-    """Policy id -> its RPO, of those that have one."""
-    return {policy.id: policy.spec.rpo_seconds * SECOND_US for policy in policies if policy.spec.rpo_seconds}
+    """Policy id -> its RPO, of those that have one and are not deleted."""
+    kept = (policy for policy in policies if not policy.deleted_us)
+    return {policy.id: policy.spec.rpo_seconds * SECOND_US for policy in kept if policy.spec.rpo_seconds}

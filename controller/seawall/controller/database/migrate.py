@@ -8,7 +8,7 @@ from seawall.controller.database.tables import meta
 from seawall.controller.errors import FailedPrecondition
 
 SCRIPTS = Path(__file__).parent / "migrations"
-NEWEST = "0020"
+NEWEST = "0021"
 """The revision that this version works with: the newest one in `migrations/versions`."""
 
 

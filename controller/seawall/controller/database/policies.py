@@ -1,6 +1,7 @@
 """Policies, what is due because of them, their runs, and holds."""
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 from seawall.controller.database.columns import dump, load
 from seawall.controller.database.plain_rows import plain_rows
 from seawall.controller.database.points import AVAILABLE, TAKEN_US
-from seawall.controller.database.runs import OPEN_BACKUP, of_policy
+from seawall.controller.database.runs import OPEN, OPEN_BACKUP, of_policy
 from seawall.controller.database.tables import (
     attempts,
     due_firings,
@@ -117,8 +118,9 @@ class PolicyRows:
         found = sa.and_(runs.c.state == RunState.READY.value, early)
         if active:
             found = sa.or_(found, sa.and_(runs.c.state == RunState.ACTIVE.value, runs.c.cancel_us == 0))
-        query = sa.select(runs.c.id).where(runs.c.policy_id == policy_id, found).order_by(runs.c.id)
-        return self._connection.execute(query).scalars().all()
+        # The states once more: with them it is an index of the policy that is read, not one of all that waits.
+        query = sa.select(runs.c.id).where(of_policy(policy_id), runs.c.state.in_(OPEN), found)
+        return self._connection.execute(query.order_by(runs.c.id)).scalars().all()
 
     def due(self, policy_id: str = "") -> Sequence[DueFiring]:
         query = sa.select(due_firings).order_by(due_firings.c.nominal_us, due_firings.c.policy_id, due_firings.c.vm_id)
@@ -234,4 +236,10 @@ def _values(policy: Policy) -> dict[str, Any]:
 
 def _policy(row: sa.Row[Any]) -> Policy:
     columns = row._mapping
-    return Policy(id=row.id, spec=load(PolicySpec, row.spec), **{name: columns[name] for name in PLAIN})
+    return Policy(id=row.id, spec=_spec(row.spec), **{name: columns[name] for name in PLAIN})
+
+
+@lru_cache(maxsize=4096)
+def _spec(text: str) -> PolicySpec:
+    """Each text is read once: the scheduler asks for all policies at each tick."""
+    return load(PolicySpec, text)

@@ -35,6 +35,8 @@ from seawall.repository.batches import in_batches
 OPEN = tuple(state.value for state in OPEN_RUN_STATES)
 OPEN_BACKUP = sa.text("runs.kind = 'BACKUP' AND runs.state IN ('READY', 'ACTIVE')")
 """As `uq_runs_open_backup_of` says it: SQLite does not see that a list of parameters says the same, and would not take that index."""
+READY = sa.text("runs.state = 'READY'")
+"""As `ix_runs_ready` says it. With a parameter in it PostgreSQL's statistics choose, which know only what was READY when they were made."""
 EVERY_STATE = tuple(state.value for state in RunState)
 LIVE = tuple(state.value for state in LIVE_ATTEMPT_STATES)
 
@@ -82,8 +84,8 @@ class RunRows:
         return tuple(self._connection.execute(sa.select(*marks).where(*_ready(now_us))).one())
 
     def next_due_us(self, now_us: int) -> int:
-        later = sa.and_(runs.c.state == RunState.READY.value, runs.c.not_before_us > now_us)
-        query = sa.select(sa.func.coalesce(sa.func.min(runs.c.not_before_us), 0)).where(later)
+        query = sa.select(sa.func.coalesce(sa.func.min(runs.c.not_before_us), 0))
+        query = query.where(READY, runs.c.not_before_us > now_us)
         return int(self._connection.execute(query).scalar_one())
 
     def late(self, now_us: int) -> frozenset[str]:
@@ -277,10 +279,9 @@ def _since(state: str, since_us: int) -> sa.ColumnElement[bool]:
     return sa.true() if state in OPEN or not since_us else runs.c.ended_us >= since_us
 
 
-def _ready(now_us: int) -> tuple[sa.ColumnElement[bool], ...]:
+def _ready(now_us: int) -> tuple[sa.ColumnElement[bool] | sa.TextClause, ...]:
     """READY and due, or past their deadline."""
-    due = sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
-    return runs.c.state == RunState.READY.value, due
+    return READY, sa.or_(runs.c.not_before_us <= now_us, runs.c.deadline_us <= now_us)
 
 
 def _but_id(values: dict[str, Any]) -> dict[str, Any]:

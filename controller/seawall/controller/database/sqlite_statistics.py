@@ -23,7 +23,7 @@ STATISTICS: Mapping[str, Mapping[str, str]] = {
         "ix_runs_vm_id": "1000000 50",
         "ix_runs_of_state": "1000000 5000 1 1",
         "ix_runs_of_policy": "1000000 50000 1000 1",
-        "ix_runs_waiting": "1000000 5000 1000 1000 2 1",
+        "ix_runs_ready": "5000 5000 1000 1000 2 1",
         "ix_runs_ended_us": "1000000 2",
         "ix_runs_active_backup": "1000 1 1",
         "uq_runs_open_backup_of": "20000 1 1 1",

@@ -314,7 +314,16 @@ sa.Index(
 
 # What the scheduler asks for each few seconds, answered from the index alone.
 sa.Index("ix_runs_ended_us", runs.c.ended_us)
-sa.Index("ix_runs_waiting", runs.c.state, runs.c.not_before_us, runs.c.deadline_us, runs.c.version, runs.c.id)
+sa.Index(
+    "ix_runs_ready",
+    runs.c.state,
+    runs.c.not_before_us,
+    runs.c.deadline_us,
+    runs.c.version,
+    runs.c.id,
+    sqlite_where=sa.text("state = 'READY'"),
+    postgresql_where=sa.text("state = 'READY'"),
+)
 
 sa.Index(
     "ix_runs_active_backup",

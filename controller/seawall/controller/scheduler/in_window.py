@@ -1,22 +1,20 @@
-"""Which READY runs their policy's windows hold back just now: placement leaves them out, whatever its look at them was late for.
+"""Which READY runs their policy's windows hold back just now: placement leaves them out, whatever its look at them was late for. Pure.
 
 `closing.py` moves them to the next window a little later, or ends them; a run that somebody asked for is held by none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from seawall.controller.policies.compiled import Compiled
 from seawall.controller.records.policies import Policy
 from seawall.controller.records.runs import Run
 from seawall.controller.runs.ready import by_policy_alone
-from seawall.controller.store.transaction import Transaction
 from seawall.repository.clock import datetime_of
 
 
-def outside(transaction: Transaction, ready: Sequence[Run], wall_us: int) -> list[str]:
-    """Ids of those of the READY runs that are due outside their windows. `wall_us`: what people's clocks show."""
-    named = {run.policy_id for run in ready} - {""}
-    policies = [policy for policy_id in sorted(named) if (policy := transaction.policies.policy(policy_id)) is not None]
+def outside(policies: Iterable[Policy], ready: Sequence[Run], wall_us: int) -> list[str]:
+    """Ids of those of the READY runs that are due outside their windows. `policies`: all that have windows; `wall_us`: what people's clocks
+    show."""
     shut = {policy.id for policy in policies if policy.spec.windows and not _open(policy, wall_us)}
     return [run.id for run in ready if run.policy_id in shut and by_policy_alone(run)] if shut else []
 

@@ -4,8 +4,10 @@ Order: class (restores, then what an operator asked for, then what a policy fire
 weight; within a tenant the run that is latest for its objective. Nothing looks at a VM's size, so no large one starves.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 from seawall.controller.admission.candidates import AdmissionClass, Candidate, unable, unreachable_host
 from seawall.controller.admission.facts import FleetFacts
@@ -27,12 +29,46 @@ class Placement:
     host_id: str
 
 
+class Rest(NamedTuple):
+    """All of these lines that the plan neither placed nor told apart wait for one thing."""
+
+    lines: Sequence[Sequence[Candidate]]
+    why: BlockedOn
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`waiting`: run id -> what it waits for; with the placements each run exactly once."""
+    """Each run exactly once: placed, told apart what it waits for, or one of the rest."""
 
     placements: tuple[Placement, ...]
-    waiting: Mapping[str, BlockedOn]
+    told: Sequence[tuple[Candidate, BlockedOn]]
+    rest: Sequence[Rest] = ()
+
+    @property
+    def waiting(self) -> dict[str, BlockedOn]:
+        """Run id -> what it waits for. Made anew at each call."""
+        settled = self._settled()
+        left = {each.run_id: some.why for some in self.rest for each in _all_of(some) if each.run_id not in settled}
+        return {each.run_id: why for each, why in self.told} | left
+
+    def untold(self) -> dict[str, BlockedOn]:
+        """Of those that wait, whom nobody told why, or another reason, in the order in which they were tried. Ten thousand know already: it
+        looks at nothing but what each knows."""
+        news = {each.run_id: why for each, why in self.told if each.run.blocked_on != why.sentence}
+        for some in self.rest:
+            sentence = some.why.sentence
+            others = [each.run_id for each in _all_of(some) if each.run.blocked_on != sentence]
+            if others:
+                settled = self._settled()
+                news |= {run_id: some.why for run_id in others if run_id not in settled}
+        return news
+
+    def _settled(self) -> set[str]:
+        return {placement.run.id for placement in self.placements} | {each.run_id for each, _ in self.told}
+
+
+def _all_of(some: Rest) -> Iterator[Candidate]:
+    return chain.from_iterable(some.lines)
 
 
 def plan(ready: Iterable[Run], facts: FleetFacts) -> Plan:
@@ -42,7 +78,8 @@ def plan(ready: Iterable[Run], facts: FleetFacts) -> Plan:
 
 def plan_lines(lines: Lines, facts: FleetFacts) -> Plan:
     """The same, of runs that stand in line already: as `lines_of` these facts would put them."""
-    able, waiting = _sorted_out(lines, facts)
+    able, told = _sorted_out(lines, facts)
+    rest: list[Rest] = []
     gates, backups, restores = Gates(facts), dict(facts.held_by_tenant), dict(facts.restored_by_tenant)
     placements: list[Placement] = []
     long_ago_us = facts.now_us - HOLD_AFTER_US
@@ -53,15 +90,15 @@ def plan_lines(lines: Lines, facts: FleetFacts) -> Plan:
             full = gates.whole(candidate.restore)
             if full is not None:
                 # Nobody after it passes either, as restores come first: nothing else need be looked at.
-                _tell_the_rest(able[admission], placements, waiting, full)
+                rest.append(Rest([line for lines_of_one in able[admission].values() for line in lines_of_one], full))
                 break
             blocked = gates.admit(candidate, hold=candidate.restore or candidate.due_us <= long_ago_us)
             if blocked is None:
                 placements.append(Placement(candidate.run, candidate.host_id))
                 queue.placed(candidate)
             else:
-                waiting[candidate.run_id] = blocked
-    return Plan(tuple(placements), waiting)
+                told.append((candidate, blocked))
+    return Plan(tuple(placements), told, rest)
 
 
 def why_waiting(run: Run, lines: Lines, facts: FleetFacts) -> BlockedOn | None:
@@ -69,30 +106,17 @@ def why_waiting(run: Run, lines: Lines, facts: FleetFacts) -> BlockedOn | None:
     return plan_lines(lines, facts).waiting.get(run.id)
 
 
-def _sorted_out(lines: Lines, facts: FleetFacts) -> tuple[Able, dict[str, BlockedOn]]:
+def _sorted_out(lines: Lines, facts: FleetFacts) -> tuple[Able, list[tuple[Candidate, BlockedOn]]]:
     """Those that could run, and why the others could not, whatever is free."""
     unreachable = {host_id: why for host_id in facts.hosts if (why := unreachable_host(facts, host_id)) is not None}
     reachable = facts.hosts.keys() - unreachable.keys()
     able: dict[AdmissionClass, dict[str, list[Sequence[Candidate]]]] = {}
-    waiting: dict[str, BlockedOn] = {}
-    for key, line in lines.of.items():
+    told: list[tuple[Candidate, BlockedOn]] = []
+    for key, line in sorted(lines.of.items()):
         fit = [each for each in line if each.present and each.host_id in reachable]
         if fit:
             able.setdefault(key.admission, {}).setdefault(key.tenant, []).append(fit)
         if len(fit) < len(line):
             others = (each for each in line if not (each.present and each.host_id in reachable))
-            waiting |= {each.run_id: unable(each, facts, unreachable) for each in others}
-    return able, waiting
-
-
-def _tell_the_rest(
-    tenants: Mapping[str, Sequence[Sequence[Candidate]]],
-    placements: Sequence[Placement],
-    waiting: dict[str, BlockedOn],
-    full: BlockedOn,
-) -> None:
-    """All of the class that were neither placed nor told."""
-    settled = waiting.keys() | {placement.run.id for placement in placements}
-    for lines in tenants.values():
-        for line in lines:
-            waiting.update(dict.fromkeys([each.run_id for each in line if each.run_id not in settled], full))
+            told += [(each, unable(each, facts, unreachable)) for each in others]
+    return able, told

@@ -115,7 +115,7 @@ class Tick:
 
         def closure(transaction: Transaction) -> tuple[Sight, list[str]]:
             sight = self._mirror.look(transaction, now_us)
-            held = outside(transaction, sight.ready, self._wall.now_us())
+            held = outside(sight.windowed, sight.ready, self._wall.now_us())
             placeable = replace(sight, lines=sight.lines.without(frozenset(held))) if held else sight
             return placeable, self._overdue(transaction, sight, now_us)
 
@@ -181,7 +181,7 @@ class Tick:
         for some in in_batches(made.placements, MOST_STARTED):
             await self._start(some, now_us)
         # Everything that waits, at each tick, to find the few whose cause is another one now.
-        told = dict(islice(_untold(lines, made.waiting).items(), MOST_TOLD))
+        told = dict(islice(made.untold().items(), MOST_TOLD))
         if told:
             await self._executions.change(lambda change: _tell(change, told), schedule=len(told) == MOST_TOLD)
 
@@ -236,16 +236,6 @@ def _still(transaction: Transaction, placement: Placement, now_us: int) -> Run |
         if vm is None or not vm.present or vm.host_id != placement.host_id:
             return None
     return run
-
-
-def _untold(lines: Lines, waiting: Mapping[str, BlockedOn]) -> dict[str, BlockedOn]:
-    """Of those that wait, whom nobody told why, or another reason: run id -> why, in the order of the lines."""
-    return {
-        each.run_id: why
-        for line in lines.of.values()
-        for each in line
-        if (why := waiting.get(each.run_id)) is not None and why.sentence != each.run.blocked_on
-    }
 
 
 def _tell(change: Change, waiting: Mapping[str, BlockedOn]) -> None:

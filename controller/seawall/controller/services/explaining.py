@@ -71,7 +71,7 @@ class Explaining:
             answer.advice.append(_not_to_wait(transaction, view))
             return answer
         # As the scheduler's own look: those whose windows are closed take nobody's place.
-        sight = replace(sight, lines=sight.lines.without(frozenset(outside(transaction, sight.ready, wall_us))))
+        sight = replace(sight, lines=sight.lines.without(frozenset(outside(sight.windowed, sight.ready, wall_us))))
         _tell_place(answer, run, sight)
         if run.not_before_us > now_us:
             # A pause after a failure, or a policy's spread: nothing of admission is waited for yet.
