@@ -44,7 +44,6 @@ def test_a_worker_that_is_gone_after_the_hand_in_holds_no_place(
         goes(handed_in)
         assert places(controller) == ([AttemptState.PUBLISHING], 0)
         refmaps.unlink()
-        refmaps.mkdir()
         controller.watch(handed_in.run_id, lambda run: run.state == resources_pb2.RUN_STATE_SUCCEEDED)
 
 
