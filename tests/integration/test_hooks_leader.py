@@ -85,7 +85,7 @@ class Scene:
     def mark(self) -> int:
         """What watchers compare, of the table alone and of the whole view: one."""
         run, now_us = self.run, self.leader.clock.now_us()
-        (view,) = self.leader.database.read_now(lambda transaction: run_views(transaction, [run], now_us))
+        (view,) = self.leader.database.read_now(lambda seen: run_views(seen, [run], now_us, listening_us=0))
         marks = self.leader.database.read_now(lambda transaction: transaction.runs.marks(0))
         assert marks[run.id] == sum(view.mark)
         return marks[run.id]

@@ -21,6 +21,9 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+UNDECIDED = frozenset({Exit.UNREACHABLE, Exit.FAILED})
+"""After these what was asked for may be done, or half done: whatever it was given (a key, a token) is kept."""
+
 MEANING = {
     Exit.OK: "done (a run with warnings counts as done; the warnings are printed)",
     Exit.FAILED: "the run or job failed, damage was found, or something unexpected came",

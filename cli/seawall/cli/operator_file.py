@@ -1,15 +1,14 @@
 """An operator file for somebody else: whole on disk before the controller hears of its token, and that is the token's hash alone."""
 
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from seawall.cli.exits import CommandError, Exit, system_error
+from seawall.cli.exits import UNDECIDED, CommandError, Exit, system_error
 from seawall.cli.operator_config import OperatorConfig
-from seawall.cli.recovery_file import UNDECIDED
+from seawall.cli.private_file import write_new_private
 from seawall.controller.operator_access import OperatorAccess
 from seawall.controller.secrets import Secret
 
@@ -25,7 +24,7 @@ def new_operator_file(path: Path, own: OperatorConfig) -> Iterator[bytes]:
     token = secrets.token_urlsafe(TOKEN_BYTES).encode()
     text = OperatorAccess(own.address, own.ca_pem, Secret(token)).render()
     try:
-        _write_new(path, text)
+        write_new_private(path, text)
     except FileExistsError as error:
         told = f"{path} exists. A token is never overwritten: name another file."
         raise CommandError(Exit.REFUSED, "OPERATOR_FILE_EXISTS", told) from error
@@ -39,17 +38,4 @@ def new_operator_file(path: Path, own: OperatorConfig) -> Iterator[bytes]:
             raise CommandError(error.code, error.reason, told) from error
         with suppress(OSError):
             path.unlink()
-        raise
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Raises FileExistsError, also for a link; OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        path.unlink()  # half a file must not lie about
         raise

@@ -9,12 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seawall.api.v1 import resources_pb2
-from seawall.cli.exits import CommandError, Exit, system_error
+from seawall.cli.exits import UNDECIDED, CommandError, Exit, system_error
+from seawall.cli.private_file import write_new_private
 
 UNFINISHED = "Recovery key of a Seawall repository that is being made:"
-
-UNDECIDED = frozenset({Exit.UNREACHABLE, Exit.FAILED})
-"""After these the repository may exist, or be half made, with this key."""
 
 
 class RecoveryFile:
@@ -51,15 +49,8 @@ class RecoveryFile:
 
     def _written(self, text: str) -> Path:
         new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            new.unlink()  # half a key must not lie about
-            raise
+        new.unlink(missing_ok=True)  # of a process that was killed and had this number
+        write_new_private(new, text)
         return new
 
 

@@ -36,6 +36,7 @@ def status_message(
     opened = transaction.runs.runs(RunFilter(states=OPEN_RUN_STATES), limit=RUNS_SHOWN)
     opened_views = run_views(transaction, opened, now_us, listening_us=listening_us)
     failed = transaction.runs.runs(RunFilter(states=(RunState.FAILED,), since_us=since_us), limit=FAILURES_SHOWN)
+    failed_views = run_views(transaction, failed, now_us, listening_us=listening_us)
     counts, totals = transaction.runs.counts(since_us), transaction.points.totals()
     repositories = transaction.repositories.repositories()
     messages = [host_message(view) for view in hosts]
@@ -55,7 +56,7 @@ def status_message(
         points_verified=totals.verified,
         stored_bytes=sum(transaction.repositories.totals(record.id).stored_bytes for record in repositories),
         protected_bytes=totals.virtual_bytes,
-        recent_failures=[run_message(view) for view in run_views(transaction, failed, now_us)],
+        recent_failures=[run_message(view) for view in failed_views],
         open_runs=[run_message(view) for view in opened_views],
         controller_version=version,
         replicas=_replicas(transaction, now_us),

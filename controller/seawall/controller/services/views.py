@@ -84,7 +84,7 @@ def run_views(
     now_us: int,
     history: RunHistory | None = None,
     *,
-    listening_us: int = 0,
+    listening_us: int,
 ) -> list[RunView]:
     """`listening_us`: since when this controller can hear hosts (`silence_of`)."""
     attempts: dict[str, list[Attempt]] = {run.id: [] for run in runs}
