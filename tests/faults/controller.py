@@ -68,9 +68,13 @@ class Controller:
         self.grants = Grants(self.database, self.repositories, steady, TIMINGS)
 
     def step(self, name: str) -> None:
+        self._require_alive()
+        self._on_step(name)
+        self._require_alive()  # what happens there may be its end
+
+    def _require_alive(self) -> None:
         if self.line.dead:
             raise Died
-        self._on_step(name)
 
     @property
     def opened(self) -> OpenedRepository:
@@ -90,7 +94,8 @@ class Controller:
         return Collection(opened.repository, ledger, self.clock, settings, self.step).execute()
 
     def close(self) -> None:
-        """Writes nothing down that a crash would not leave."""
+        """Writes nothing down that a crash would not leave. What it was in the middle of goes no further."""
+        self.line.dead = True
         self.database.close()
 
 

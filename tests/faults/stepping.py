@@ -82,10 +82,7 @@ class History:
             self.requests += self._world.controller.line.changes
             self._world.restart({})
             for attempted in list(self._world.waiting):
-                if attempted.request is None:
-                    self._world.abandon(attempted)
-                else:
-                    self._world.complete(attempted)
+                self._world.complete(attempted)
             self._world.finish()
             action()
 

@@ -200,9 +200,11 @@ class World:
     # What goes wrong
 
     def restart(self, plan: dict[int, Fault]) -> None:
-        """However the process ended, another begins on the same database."""
+        """However the process ended, another begins on the same database. Whoever was still writing gives up."""
         self.controller.close()
         self.controller = self._begun(self.state, plan)
+        for attempted in [one for one in self.waiting if one.request is None]:
+            self.abandon(attempted)
 
     def snapshot(self, index: bool = False) -> None:
         """What a roll-back will bring back: the database, and with `index` the chunk index of that moment beside it."""
