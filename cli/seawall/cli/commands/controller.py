@@ -8,7 +8,7 @@ import typer
 from seawall.cli import compose, controller_process
 from seawall.cli.commands import controller_ca
 from seawall.cli.commands.controller_recover import recover_catalogue
-from seawall.cli.controller_options import ConfigFile, StateDir
+from seawall.cli.controller_options import ConfigFile, StateDir, as_typed
 from seawall.cli.session import JsonOption, answering
 
 app = typer.Typer(name="controller", no_args_is_help=True, help="The controller of a fleet.")
@@ -65,18 +65,17 @@ def init(
     Example: seawall controller init --enrol-address backup.example.net:7440 --agent-address backup.example.net:7441
     """
     with answering(as_json) as output:
-        settings = compose.controller_config(
-            config_file,
-            state_dir=state_dir,
-            operator_listen=operator_listen,
-            agent_listen=agent_listen,
-            agent_address=agent_address,
-            enrol_address=enrol_address,
-            server_names=tuple(name) if name else None,
-            operator_file=config_out,
-            database=database,
-            database_password_file=database_password_file,
-        )
+        given = {
+            "state_dir": state_dir,
+            "operator_listen": operator_listen,
+            "agent_listen": agent_listen,
+            "agent_address": agent_address,
+            "enrol_address": enrol_address,
+            "server_names": tuple(name) if name else None,
+            "database": database,
+            "database_password_file": database_password_file,
+        }
+        settings = compose.controller_config(config_file, operator_file=config_out, **given)
         made = compose.initialise_controller(settings)
         if as_json:
             return output.json(made)
@@ -85,7 +84,7 @@ def init(
         else:
             output.line(f"There is a controller in {made['state_dir']} already; nothing was changed.")
         output.line(f"Operators use {made['operator_file']} (keep it secret).")
-        output.note("Next: seawall controller run")
+        output.note(f"Next: seawall controller run{as_typed({'config_file': config_file, **given})}")
 
 
 @app.command("run")
