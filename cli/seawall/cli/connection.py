@@ -17,6 +17,7 @@ from seawall.api.v1.limits_pb2_grpc import LimitServiceStub
 from seawall.api.v1.operator_pb2_grpc import AdminServiceStub, BackupServiceStub
 from seawall.api.v1.policy_pb2_grpc import PolicyServiceStub
 from seawall.api.v1.user_pb2_grpc import UserServiceStub
+from seawall.cli.bearer import BearerChannel
 from seawall.cli.exits import BY_STATUS, CommandError, Exit
 from seawall.cli.failover import OPTIONS, FailoverChannel, error_info
 from seawall.cli.new_authority import AuthorityChannel, rewrite
@@ -40,14 +41,6 @@ CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.enable_retries", 1),
 ]
-
-
-class _Bearer(grpc.AuthMetadataPlugin):
-    def __init__(self, token: str) -> None:
-        self._metadata = (("authorization", f"Bearer {token}"),)
-
-    def __call__(self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
-        callback(self._metadata, None)
 
 
 class Controller:
@@ -187,16 +180,13 @@ def connect(option: Path | None) -> Iterator[Controller]:
 
 def _opened(opened: ExitStack, config: OperatorConfig) -> grpc.Channel:
     """Closed with `opened`."""
-    transport = grpc.ssl_channel_credentials(root_certificates=config.ca_pem.encode())
-    token = grpc.metadata_call_credentials(_Bearer(config.token))
-    credentials = grpc.composite_channel_credentials(transport, token)
+    credentials = grpc.ssl_channel_credentials(root_certificates=config.ca_pem.encode())
     # Each command begins with another one, so that all share the work; whoever is away is passed over.
     addresses = config.address.split(",")
     _random.shuffle(addresses)
     options = CHANNEL_OPTIONS + (OPTIONS if len(addresses) > 1 else [])
-    channels = [
-        opened.enter_context(grpc.secure_channel(address, credentials, options=options)) for address in addresses
-    ]
+    secure = [opened.enter_context(grpc.secure_channel(address, credentials, options=options)) for address in addresses]
+    channels = [cast(grpc.Channel, BearerChannel(channel, config.token)) for channel in secure]
     return channels[0] if len(channels) == 1 else cast(grpc.Channel, FailoverChannel(channels, SystemClock()))
 
 
